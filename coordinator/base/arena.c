@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/arena.h"
+
+#include "coordinator/base/mem.h"
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_SIZE = 4000 };
+
+struct arena_block {
+	struct arena_block *next;
+	size_t              n, cap;
+	alignas(max_align_t) char bytes[];
+};
+
+static struct arena_block *grow(struct arena *a, size_t size)
+{
+	size_t              cap = size > BLOCK_SIZE ? size : BLOCK_SIZE;
+	struct arena_block *b = mem_alloc(sizeof *b + cap);
+
+	b->cap = cap;
+	/* A big block goes behind the first, which still has room for small things. */
+	if (a->blocks != NULL && size > BLOCK_SIZE) {
+		b->next = a->blocks->next;
+		a->blocks->next = b;
+	} else {
+		b->next = a->blocks;
+		a->blocks = b;
+	}
+	return b;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	const size_t        unit = alignof(max_align_t);
+	struct arena_block *b = a->blocks;
+
+	assert(size < (size_t)1 << 40);
+	size = (size + unit - 1) / unit * unit;
+	if (b == NULL || b->cap - b->n < size)
+		b = grow(a, size);
+	void *p = b->bytes + b->n;
+	b->n += size;
+	a->used += size;
+	return p;
+}
+
+void *arena_array(struct arena *a, size_t n, size_t size)
+{
+	assert(size == 0 || n < ((size_t)1 << 40) / size);
+	return arena_alloc(a, n * size);
+}
+
+struct str arena_str(struct arena *a, struct str s)
+{
+	char *p = arena_alloc(a, s.n + 1);
+
+	if (s.n > 0)
+		memcpy(p, s.p, s.n);
+	return (struct str){ p, s.n };
+}
+
+void arena_fini(struct arena *a)
+{
+	struct arena_block *b = a->blocks;
+
+	while (b != NULL) {
+		struct arena_block *next = b->next;
+
+		free(b);
+		b = next;
+	}
+	*a = (struct arena){ 0 };
+}

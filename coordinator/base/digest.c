@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/digest.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A hash that libcrypto cannot compute means a broken installation: nothing sensible can follow. */
+static void must(bool worked)
+{
+	if (!worked)
+		abort();
+}
+
+void digest_sha256(struct str data, uint8_t out[32])
+{
+	must(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha256(), NULL) == 1);
+}
+
+void digest_hmac_sha256(struct str key, struct str data, uint8_t out[32])
+{
+	unsigned n = 32;
+
+	must(HMAC(EVP_sha256(), key.n ? key.p : "", (int)key.n,
+	          (const unsigned char *)(data.n ? data.p : ""), data.n, out, &n) != NULL);
+}
+
+struct uuid digest_uuid_v5(struct str name)
+{
+	/* A random namespace, fixed for good: the same key must give the same gid for ever. */
+	static const uint8_t namespace[16] = { 0x6b, 0x1c, 0x0f, 0x52, 0x8e, 0x37, 0x4d, 0x5a,
+		                               0x9f, 0x0e, 0x2d, 0x71, 0xc3, 0x58, 0xa6, 0x14 };
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t     hash[20];
+
+	must(md != NULL && EVP_DigestInit_ex(md, EVP_sha1(), NULL) == 1 &&
+	     EVP_DigestUpdate(md, namespace, sizeof namespace) == 1 &&
+	     EVP_DigestUpdate(md, name.n ? name.p : "", name.n) == 1 &&
+	     EVP_DigestFinal_ex(md, hash, NULL) == 1);
+	EVP_MD_CTX_free(md);
+	return uuid_v5(hash);
+}
+
+void digest_hex(const uint8_t *bytes, size_t n, char *out)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		*out++ = hex[bytes[i] >> 4];
+		*out++ = hex[bytes[i] & 15];
+	}
+	*out = '\0';
+}
+
+void digest_base64(const uint8_t *bytes, size_t n, char *out)
+{
+	EVP_EncodeBlock((unsigned char *)out, bytes, (int)n);
+}
+
+bool digest_same(const void *a, const void *b, size_t n)
+{
+	return CRYPTO_memcmp(a, b, n) == 0;
+}
+
+void digest_random(void *out, size_t n)
+{
+	must(RAND_bytes(out, (int)n) == 1);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * list.h - an intrusive doubly linked ring. A node stands on at most one list.
+ */
+#ifndef COORDINATOR_BASE_LIST_H
+#define COORDINATOR_BASE_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct list {
+	struct list *next, *prev;
+};
+
+#define list_entry(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+
+/* The body may remove `it`, nothing else. */
+#define list_each(it, after, head) \
+	for (struct list *it = (head)->next, *after = it->next; it != (head); \
+	     it = after, after = it->next)
+
+static inline void list_init(struct list *l)
+{
+	l->next = l->prev = l;
+}
+
+static inline bool list_is_empty(const struct list *l)
+{
+	return l->next == l;
+}
+
+/* On a head: at the end. Also: in front of a given node. */
+static inline void list_push(struct list *head, struct list *node)
+{
+	node->next = head;
+	node->prev = head->prev;
+	head->prev->next = node;
+	head->prev = node;
+}
+
+/* Harmless on a node that stands on no list, if it was initialised. */
+static inline void list_remove(struct list *node)
+{
+	node->prev->next = node->next;
+	node->next->prev = node->prev;
+	list_init(node);
+}
+
+static inline struct list *list_pop(struct list *head)
+{
+	struct list *node = head->next;
+
+	if (node == head)
+		return NULL;
+	list_remove(node);
+	return node;
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/mem.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *check(void *p)
+{
+	if (p != NULL)
+		return p;
+	fputs("sagad: out of memory\n", stderr);
+	abort();
+}
+
+void *mem_alloc(size_t size)
+{
+	return check(calloc(1, size ? size : 1));
+}
+
+void *mem_array(size_t n, size_t size)
+{
+	return check(calloc(n ? n : 1, size ? size : 1));
+}
+
+void *mem_grow(void *p, size_t n, size_t size)
+{
+	if (size != 0 && n > SIZE_MAX / size)
+		check(NULL);
+	size *= n;
+	return check(realloc(p, size > 0 ? size : 1));
+}
+
+void *mem_copy(const void *p, size_t n)
+{
+	char *copy = check(malloc(n + 1));
+
+	if (n > 0)
+		memcpy(copy, p, n);
+	copy[n] = '\0';
+	return copy;
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/text.h"
+
+#include "coordinator/base/mem.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MS_MAX (10ll * 366 * 86400 * 1000)
+
+struct str str_of(const char *cstring)
+{
+	return (struct str){ cstring, cstring ? strlen(cstring) : 0 };
+}
+
+bool str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool str_is(struct str a, const char *cstring)
+{
+	return str_eq(a, str_of(cstring));
+}
+
+int str_cmp(struct str a, struct str b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int    c = n ? memcmp(a.p, b.p, n) : 0;
+
+	return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+bool str_starts(struct str a, struct str prefix)
+{
+	return a.n >= prefix.n && str_eq((struct str){ a.p, prefix.n }, prefix);
+}
+
+char *str_cstr(struct str a, char *out, size_t size)
+{
+	assert(size > 0);
+	size_t n = a.n < size - 1 ? a.n : size - 1;
+
+	if (n > 0)
+		memcpy(out, a.p, n);
+	out[n] = '\0';
+	return out;
+}
+
+struct str str_dup(struct str a)
+{
+	return (struct str){ mem_copy(a.p, a.n), a.n };
+}
+
+/* FNV-1a with a final mix. Keys from outside are hashed with a random seed. */
+uint64_t str_hash(struct str a, uint64_t seed)
+{
+	uint64_t h = seed ^ 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < a.n; i++)
+		h = (h ^ (unsigned char)a.p[i]) * 0x100000001b3u;
+	h ^= h >> 32;
+	h *= 0xd6e8feb86659fd93u;
+	return h ^ (h >> 32);
+}
+
+/* ---- UTF-8 ------------------------------------------------------------- */
+
+/* Length of the well-formed sequence at p, or 0. Table 3-7 of the Unicode standard. */
+static size_t utf8_at(const unsigned char *p, size_t n)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t        len;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	if (n < len)
+		return 0;
+	if (p[0] == 0xe0)
+		low = 0xa0;
+	if (p[0] == 0xed)
+		high = 0x9f;
+	if (p[0] == 0xf0)
+		low = 0x90;
+	if (p[0] == 0xf4)
+		high = 0x8f;
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < len; i++)
+		if (p[i] < 0x80 || p[i] > 0xbf)
+			return 0;
+	return len;
+}
+
+bool text_is_utf8(struct str a)
+{
+	const unsigned char *p = (const unsigned char *)a.p;
+
+	for (size_t i = 0, step; i < a.n; i += step)
+		if ((step = utf8_at(p + i, a.n - i)) == 0)
+			return false;
+	return true;
+}
+
+/* ---- numbers, durations, times ----------------------------------------- */
+
+bool text_to_u64(struct str a, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	if (a.n == 0)
+		return false;
+	for (size_t i = 0; i < a.n; i++) {
+		unsigned d = (unsigned)(unsigned char)a.p[i] - '0';
+
+		if (d > 9 || v > (UINT64_MAX - d) / 10)
+			return false;
+		v = v * 10 + d;
+	}
+	*out = v;
+	return true;
+}
+
+static const struct {
+	const char *name;
+	int64_t     ms;
+} units[] = { { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
+
+enum { UNITS = sizeof units / sizeof units[0] };
+
+bool text_to_ms(struct str a, int64_t *ms)
+{
+	size_t  i = 0, unit = 0;
+	int64_t sum = 0;
+
+	if (a.n == 0 || a.n > 64)
+		return false;
+	while (i < a.n) {
+		size_t   start = i;
+		uint64_t v;
+
+		while (i < a.n && a.p[i] >= '0' && a.p[i] <= '9')
+			i++;
+		if (!text_to_u64((struct str){ a.p + start, i - start }, &v))
+			return false;
+		start = i;
+		while (i < a.n && a.p[i] >= 'a' && a.p[i] <= 'z')
+			i++;
+		while (unit < UNITS && !str_is((struct str){ a.p + start, i - start }, units[unit].name))
+			unit++;
+		if (unit == UNITS || v > (uint64_t)(MS_MAX / units[unit].ms))
+			return false;
+		sum += (int64_t)v * units[unit++].ms;
+		if (sum > MS_MAX)
+			return false;
+	}
+	*ms = sum;
+	return true;
+}
+
+const char *text_of_ms(int64_t ms, char *out)
+{
+	size_t n = 0;
+
+	assert(ms >= 0 && ms <= MS_MAX);
+	if (ms == 0)
+		return strcpy(out, "0s");
+	for (size_t i = 0; i < UNITS; i++) {
+		if (ms < units[i].ms)
+			continue;
+		n += (size_t)snprintf(out + n, 32 - n, "%lld%s", (long long)(ms / units[i].ms),
+		                      units[i].name);
+		ms %= units[i].ms;
+	}
+	return out;
+}
+
+const char *text_of_time(int64_t ms, char *out)
+{
+	time_t    s = (time_t)(ms / 1000 - (ms % 1000 < 0));
+	int       rest = (int)(ms - (int64_t)s * 1000);
+	struct tm tm;
+
+	gmtime_r(&s, &tm);
+	size_t n = strftime(out, 24, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, 32 - n, ".%03dZ", rest);
+	return out;
+}
+
+static bool digits(struct str a, size_t at, size_t n, int *out)
+{
+	uint64_t v;
+
+	if (at + n > a.n || !text_to_u64((struct str){ a.p + at, n }, &v))
+		return false;
+	*out = (int)v;
+	return true;
+}
+
+/* The offset behind a time: Z, +hh:mm or -hh:mm; in minutes. */
+static bool offset(struct str a, size_t at, int *minutes)
+{
+	int h, m;
+
+	if (at >= a.n)
+		return false;
+	*minutes = 0;
+	if (a.p[at] == 'Z' || a.p[at] == 'z')
+		return at + 1 == a.n;
+	if ((a.p[at] != '+' && a.p[at] != '-') || at + 6 != a.n || a.p[at + 3] != ':' ||
+	    !digits(a, at + 1, 2, &h) || !digits(a, at + 4, 2, &m) || h > 23 || m > 59)
+		return false;
+	*minutes = (h * 60 + m) * (a.p[at] == '-' ? -1 : 1);
+	return true;
+}
+
+bool text_to_time(struct str a, int64_t *ms)
+{
+	struct tm tm = { 0 };
+	int       fraction = 0, scale = 100, minutes;
+	size_t    at = 19;
+
+	if (!digits(a, 0, 4, &tm.tm_year) || !digits(a, 5, 2, &tm.tm_mon) ||
+	    !digits(a, 8, 2, &tm.tm_mday) || !digits(a, 11, 2, &tm.tm_hour) ||
+	    !digits(a, 14, 2, &tm.tm_min) || !digits(a, 17, 2, &tm.tm_sec))
+		return false;
+	if (a.p[4] != '-' || a.p[7] != '-' || (a.p[10] != 'T' && a.p[10] != 't') ||
+	    a.p[13] != ':' || a.p[16] != ':')
+		return false;
+	if (at < a.n && a.p[at] == '.') {
+		size_t start = ++at;
+
+		for (; at < a.n && a.p[at] >= '0' && a.p[at] <= '9'; at++, scale /= 10)
+			fraction += (a.p[at] - '0') * scale;
+		if (at == start)
+			return false;
+	}
+	if (!offset(a, at, &minutes) || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+	    tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+		return false;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	*ms = ((int64_t)timegm(&tm) - minutes * 60) * 1000 + fraction;
+	return true;
+}
+
+/* ---- buffer ------------------------------------------------------------- */
+
+void buf_fini(struct buf *b)
+{
+	free(b->p);
+	*b = (struct buf){ 0 };
+}
+
+void buf_clear(struct buf *b)
+{
+	b->n = 0;
+	if (b->p != NULL)
+		b->p[0] = '\0';
+}
+
+void buf_reserve(struct buf *b, size_t more)
+{
+	size_t want = b->n + more + 1;
+
+	if (want <= b->cap)
+		return;
+	b->cap = want < 2 * b->cap ? 2 * b->cap : want < 64 ? 64 : want;
+	b->p = mem_grow(b->p, b->cap, 1);
+}
+
+void buf_add(struct buf *b, const void *p, size_t n)
+{
+	buf_reserve(b, n);
+	if (n > 0)
+		memcpy(b->p + b->n, p, n);
+	b->n += n;
+	b->p[b->n] = '\0';
+}
+
+void buf_str(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+void buf_cstr(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+void buf_char(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+
+void buf_u64(struct buf *b, uint64_t v)
+{
+	char   digits[20];
+	size_t at = sizeof digits;
+
+	do
+		digits[--at] = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	buf_add(b, digits + at, sizeof digits - at);
+}
+
+void buf_i64(struct buf *b, int64_t v)
+{
+	if (v < 0)
+		buf_char(b, '-');
+	buf_u64(b, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+}
+
+void buf_fmt(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int     n;
+
+	buf_reserve(b, 128);
+	va_start(ap, fmt);
+	n = vsnprintf(b->p + b->n, b->cap - b->n, fmt, ap);
+	va_end(ap);
+	assert(n >= 0);
+	if ((size_t)n >= b->cap - b->n) {
+		buf_reserve(b, (size_t)n);
+		va_start(ap, fmt);
+		vsnprintf(b->p + b->n, b->cap - b->n, fmt, ap);
+		va_end(ap);
+	}
+	b->n += (size_t)n;
+}
+
+static void escape(struct buf *b, unsigned char c)
+{
+	switch (c) {
+	case '"':  buf_cstr(b, "\\\""); break;
+	case '\\': buf_cstr(b, "\\\\"); break;
+	case '\n': buf_cstr(b, "\\n"); break;
+	case '\r': buf_cstr(b, "\\r"); break;
+	case '\t': buf_cstr(b, "\\t"); break;
+	default:   buf_fmt(b, "\\u%04x", c); break;
+	}
+}
+
+void buf_json(struct buf *b, struct str s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t               done = 0;
+
+	buf_reserve(b, s.n + 2);
+	buf_char(b, '"');
+	for (size_t i = 0, step; i < s.n; i += step) {
+		step = utf8_at(p + i, s.n - i);
+		if (step > 1 || (step == 1 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\' &&
+		                 p[i] != 0x7f))
+			continue;
+		buf_add(b, s.p + done, i - done);
+		if (step == 1) {
+			escape(b, p[i]);
+		} else {
+			buf_cstr(b, "\xef\xbf\xbd");
+			step = 1;
+		}
+		done = i + step;
+	}
+	buf_add(b, s.p + done, s.n - done);
+	buf_char(b, '"');
+}
+
+struct str buf_view(const struct buf *b)
+{
+	return (struct str){ b->p, b->n };
+}
+
+char *buf_take(struct buf *b)
+{
+	char *p = b->p ? b->p : mem_copy("", 0);
+
+	*b = (struct buf){ 0 };
+	return p;
+}

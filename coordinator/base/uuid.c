@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/uuid.h"
+
+#include <string.h>
+
+bool uuid_is_nil(struct uuid u)
+{
+	static const struct uuid nil;
+
+	return memcmp(&u, &nil, sizeof u) == 0;
+}
+
+bool uuid_eq(struct uuid a, struct uuid b)
+{
+	return memcmp(&a, &b, sizeof a) == 0;
+}
+
+static void put64(uint8_t *p, uint64_t v)
+{
+	for (int i = 7; i >= 0; i--, v >>= 8)
+		p[i] = (uint8_t)v;
+}
+
+static struct uuid stamp(struct uuid u, uint8_t version)
+{
+	u.b[6] = (uint8_t)((u.b[6] & 0x0f) | version << 4);
+	u.b[8] = (uint8_t)((u.b[8] & 0x3f) | 0x80);
+	return u;
+}
+
+struct uuid uuid_v4(uint64_t random_a, uint64_t random_b)
+{
+	struct uuid u;
+
+	put64(u.b, random_a);
+	put64(u.b + 8, random_b);
+	return stamp(u, 4);
+}
+
+struct uuid uuid_v7(int64_t unix_ms, uint64_t random_a, uint64_t random_b)
+{
+	struct uuid u;
+
+	put64(u.b, (uint64_t)unix_ms << 16 | (random_a & 0xffff));
+	put64(u.b + 8, random_b);
+	return stamp(u, 7);
+}
+
+struct uuid uuid_v5(const uint8_t hash[16])
+{
+	struct uuid u;
+
+	memcpy(u.b, hash, sizeof u.b);
+	return stamp(u, 5);
+}
+
+const char *uuid_text(struct uuid u, char out[UUID_TEXT + 1])
+{
+	static const char hex[] = "0123456789abcdef";
+	char             *p = out;
+
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = hex[u.b[i] >> 4];
+		*p++ = hex[u.b[i] & 15];
+	}
+	*p = '\0';
+	return out;
+}
+
+static int nibble(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool uuid_parse(struct str text, struct uuid *out)
+{
+	size_t at = 0;
+
+	if (text.n != UUID_TEXT)
+		return false;
+	for (int i = 0; i < 16; i++) {
+		if ((i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-')
+			return false;
+		int high = nibble(text.p[at]), low = nibble(text.p[at + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		out->b[i] = (uint8_t)(high << 4 | low);
+		at += 2;
+	}
+	return true;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * engine.h - one replica: what it owns, its timers, commits, lease and adoption.
+ *
+ * Deterministic: the same answers of the ports in the same order give the same
+ * run. One thread; no function calls back before it returns, except where it
+ * says so. The shell's duties: call engine_flush() before the loop sleeps, arm
+ * one timer for engine_next_at(), call engine_tick() when it fires.
+ */
+#ifndef COORDINATOR_ENGINE_ENGINE_H
+#define COORDINATOR_ENGINE_ENGINE_H
+
+#include "coordinator/engine/port.h"
+
+/* What a call last taught us about a step; kept in progress. */
+struct note {
+	struct str output; /* JSON of an ok try; empty: none */
+	struct str error;  /* of the last answer that was no success; empty: none */
+	int        status; /* HTTP status of that answer */
+	int64_t    at;     /* when it came; 0: none yet */
+};
+
+/* A transaction as it is in force. Borrowed: valid during the callback. */
+struct view {
+	struct row        row;     /* row.progress may be empty for an owned one */
+	const struct txn *txn;     /* NULL: the row cannot be driven (row.def == NULL or progress unreadable) */
+	const struct note *notes;  /* txn->step_count of them */
+	const struct note *check;  /* of a message's back-check */
+};
+
+struct engine_config {
+	uint32_t   ttl_ms;          /* 2000 .. 60000: lease */
+	uint32_t   beat_ms;         /* heartbeat; at most ttl_ms / 4 */
+	uint32_t   margin_ms;       /* we stop acting this much before the server can let the lease go */
+	uint32_t   fence_delay_ms;  /* between two looks at a lock before fencing; 250 */
+	uint32_t   park_after_ms;   /* release what sleeps longer than this; 5000 */
+	uint32_t   transactions_max;/* in memory; begins beyond it are BEGIN_BUSY */
+	uint32_t   batch_rows, batch_bytes; /* 300, 256 KiB */
+	uint32_t   weight;          /* 1 .. 1000 */
+	struct str address;         /* how other replicas reach our API; lives as long as the engine */
+};
+
+struct engine;
+
+struct engine *engine_open(const struct engine_config *config, const struct ports *ports);
+/* Frees all. Ports must not call back afterwards. Does not release rows: see drain. */
+void    engine_close(struct engine *e);
+/* Enrols a new incarnation and takes its lease; goes on trying until it has one. */
+void    engine_start(struct engine *e);
+void    engine_tick(struct engine *e);
+int64_t engine_next_at(const struct engine *e); /* on boot_ms; INT64_MAX: nothing to wait for */
+void    engine_flush(struct engine *e);         /* sends the batch if none is under way */
+/* Stops accepting, lets open calls end for grace_ms, releases the rest, gives the lease back. */
+typedef void drained_done(void *arg);
+void    engine_drain(struct engine *e, uint32_t grace_ms, drained_done *done, void *arg);
+
+/* ---- news from the shell ---------------------------------------------------------- */
+
+void engine_on_lease_lost(struct engine *e);     /* the lease session broke */
+void engine_on_log_back(struct engine *e);       /* the log has a new connection; what was in doubt is read again */
+void engine_on_poke(struct engine *e, struct str gid); /* another replica put a command for us */
+
+/* ---- transactions ------------------------------------------------------------------- */
+
+enum begin_result {
+	BEGIN_DONE,   /* inserted, durable */
+	BEGIN_EXISTS, /* the gid is taken; view is that transaction (compare hashes) */
+	BEGIN_BUSY,   /* a limit of this replica */
+	BEGIN_AWAY,   /* no log, or no lease: not inserted */
+	BEGIN_LOST    /* fate unknown: asking again with the same gid is safe */
+};
+typedef void begin_done(void *arg, enum begin_result result, const struct view *view); /* view NULL unless DONE, EXISTS */
+
+/* row: gid, def, definition, definition_version, document, input, labels, traceparent,
+ * hash, retention_ms are used; copied before it returns. */
+void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int64_t deadline_at,
+                  begin_done *done, void *arg);
+
+/* What people and programs can ask of a running transaction. Listed once:
+ * names serve the inbox, the journal and the API. */
+#define COMMANDS(X)                \
+	X(CONFIRM,  "confirm")     \
+	X(CANCEL,   "cancel")      \
+	X(JOIN,     "join")        \
+	X(COMPLETE, "complete")    \
+	X(FAIL,     "fail")        \
+	X(PAUSE,    "pause")       \
+	X(UNPAUSE,  "resume")      \
+	X(RETRY,    "retry")       \
+	X(RESOLVE,  "resolve")     \
+	X(ABANDON,  "abandon")
+
+#define X(name, ...) COMMAND_##name,
+enum command_kind { COMMANDS(X) };
+#undef X
+
+struct command {
+	enum command_kind kind;
+	struct str        gid;
+	struct str        step;    /* COMPLETE, FAIL, RESOLVE: its name */
+	enum op           op;      /* of those */
+	enum outcome      outcome; /* RESOLVE */
+	struct str        body;    /* JOIN: step document; COMPLETE, RESOLVE: output; FAIL: error text (plain) */
+	struct str        actor;   /* empty: the calling service; else a person, and it is journalled */
+	struct str        reason;
+};
+
+enum command_result {
+	COMMAND_APPLIED, /* verdict says how; durable */
+	COMMAND_UNKNOWN, /* no such transaction */
+	COMMAND_INVALID, /* err says why (a step document that does not compile) */
+	COMMAND_DIFFERS, /* JOIN: the name is taken by another content */
+	COMMAND_AWAY,    /* nothing happened */
+	COMMAND_LATE     /* queued for its owner, which has not applied it within 10 s; it will be */
+};
+typedef void command_done(void *arg, enum command_result result, enum verdict verdict,
+                          const struct view *view, const struct err *err); /* view with APPLIED */
+/* Any replica: applied here if owned here or parked, else through the inbox. */
+void engine_command(struct engine *e, const struct command *c, command_done *done, void *arg);
+
+/* view NULL with LOG_DONE: no such transaction. Owned ones answer from memory (still later). */
+typedef void view_done(void *arg, enum log_result result, const struct view *view);
+void engine_read(struct engine *e, struct str gid, view_done *done, void *arg);
+
+/* done once: when it has ended, or at until (now_ms clock) with the view as it is then (NULL if
+ * unreadable). The handle is never 0. */
+uint64_t engine_wait(struct engine *e, struct str gid, int64_t until, view_done *done, void *arg);
+void     engine_unwait(struct engine *e, uint64_t handle); /* the client left; done is not called */
+
+/* A row as the log or a list gave it, decoded for showing. Calls `show` before it returns. */
+void engine_view(struct engine *e, const struct row *row, void (*show)(void *arg, const struct view *view), void *arg);
+
+/* ---- what it can tell about itself ---------------------------------------------------- */
+
+enum engine_state { ENGINE_STARTING, ENGINE_LIVE, ENGINE_SUSPENDED, ENGINE_DRAINING, ENGINE_GONE };
+
+struct engine_stats {
+	enum engine_state state;      /* SUSPENDED: the lease is in doubt; nothing is called or sent */
+	struct uuid       me;
+	int64_t           lease_age_ms; /* since the last answered beat was sent; -1: no lease */
+	uint64_t          owned, open_calls, waiters, queued_changes;
+	/* counters since start */
+	uint64_t begun, confirmed, cancelled, abandoned, adopted, parked, taken_due, reloaded;
+	uint64_t calls, calls_ok, calls_refused, calls_ongoing, calls_unknown, calls_misconfigured;
+	uint64_t commits, committed_rows, commit_failures, missed_rows;
+	uint64_t fenced, incarnations, commands, inbox_commands;
+	double   speed, load;
+};
+void engine_stats(const struct engine *e, struct engine_stats *out);
+const char *engine_state_name(enum engine_state s);
+const char *command_name(enum command_kind k);
+bool        command_parse(struct str name, enum command_kind *out);
+
+#endif

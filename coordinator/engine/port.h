@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * port.h - everything a replica asks of the world, as structs of verbs.
+ *
+ * One thread. No verb calls back before it returns; every verb given a `done`
+ * calls it exactly once, in a later turn of the loop, unless the port was
+ * closed. Slices in arguments live until the verb returns, unless it says
+ * "until done"; slices in answers live only during the callback.
+ * Adapters: coordinator/io/. Fakes: tests/lib/. Both pass tests/conformance/.
+ */
+#ifndef COORDINATOR_ENGINE_PORT_H
+#define COORDINATOR_ENGINE_PORT_H
+
+#include "coordinator/base/err.h"
+#include "coordinator/base/text.h"
+#include "coordinator/base/uuid.h"
+#include "coordinator/core/txn.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A compiled definition or inline document (participants/definition.h). The
+ * engine only passes it on; it is immutable and counted. */
+struct definition;
+
+#define AT_NEVER INT64_MAX /* due_at of a row that only a person can move ('infinity') */
+
+/* ---- clock and chance ------------------------------------------------------ */
+
+struct clock_port {
+	void    *ctx;
+	int64_t (*now_ms)(void *ctx);  /* the database's clock as last heard, carried on by CLOCK_BOOTTIME */
+	int64_t (*boot_ms)(void *ctx); /* CLOCK_BOOTTIME: counts through suspend, never steps */
+	uint64_t (*random)(void *ctx);
+};
+
+/* ---- definitions ------------------------------------------------------------ */
+
+enum join_result { JOIN_NEW, JOIN_SAME, JOIN_DIFFERS, JOIN_INVALID };
+
+struct definition_port {
+	void *ctx;
+	const struct plan *(*plan)(void *ctx, struct definition *def);
+	struct definition *(*hold)(void *ctx, struct definition *def); /* returns def */
+	void (*drop)(void *ctx, struct definition *def);
+	/* The definition plus the step that `document` describes (JSON object with
+	 * "name"). JOIN_NEW: *grown is a new one, the caller's to drop, whose
+	 * document text is `*text` (lives as long as it). JOIN_SAME: the same step is there. */
+	enum join_result (*join)(void *ctx, struct definition *def, struct str document,
+	                         struct definition **grown, struct str *text, struct err *err);
+};
+
+/* ---- the log ------------------------------------------------------------------ */
+
+/* One row: everything needed to drive a transaction on. */
+struct row {
+	struct str         gid;                /* 1..128 printable ASCII */
+	struct uuid        owner;              /* nil: nobody */
+	uint64_t           epoch, version;     /* from 1 */
+	enum phase         phase;
+	enum stuck         stuck;
+	bool               paused;
+	uint32_t           adoptions;          /* taken over since its last progress */
+	int64_t            created_at, ended_at; /* ended_at 0: not ended */
+	int64_t            due_at;             /* 0: not parked. Ended: owner nil and due_at 0 */
+	int64_t            deadline_at;        /* 0: none; also in progress; for lists */
+	struct definition *def;                /* the adapter's reference: hold it to keep it. NULL: it could
+	                                        * not be loaded or compiled; then the row is only for showing */
+	struct str         definition;         /* name; empty for inline steps */
+	uint32_t           definition_version;
+	struct str         document;           /* inline steps and steps that joined (JSON), else empty */
+	struct str         input;              /* JSON, verbatim as it came; never rewritten */
+	struct str         labels;             /* JSON object of strings, or empty */
+	struct str         traceparent;        /* of the starter, or empty */
+	uint8_t            hash[32];           /* SHA-256 of the starting request's body */
+	int64_t            retention_ms;       /* how long to keep it once ended */
+	uint16_t           format;             /* of progress */
+	struct str         progress;           /* engine/progress.h */
+};
+
+/* A wanted change of one row; applies only if owner, epoch and version match. */
+struct change {
+	struct str gid;
+	uint64_t   epoch, version;      /* as read; the row's version grows by one */
+	enum phase phase;
+	enum stuck stuck;
+	bool       paused;
+	struct str progress;
+	struct str document;            /* p == NULL: as it was */
+	bool       ended;               /* phase is ended: owner and due_at become null, ended_at now */
+	bool       release;             /* owner becomes null and due_at as given (AT_NEVER: infinity) */
+	int64_t    due_at;
+};
+
+/* A line of the journal. Append-only; happy transactions write none. */
+struct entry {
+	struct str   gid;
+	int64_t      at;
+	struct str   what;   /* "attempt", or the name of a command */
+	struct str   step;   /* name, or empty */
+	struct str   op, outcome; /* names, or empty */
+	uint32_t     attempt;
+	int          status; /* HTTP status, 0: none */
+	struct str   detail; /* error text, or the reason a person gave */
+	struct str   actor;  /* who, for commands of people */
+	struct uuid  replica;
+};
+
+/* A command that was applied by a commit: its verdict becomes readable with it. */
+struct settled {
+	struct uuid  id;
+	enum verdict verdict;
+};
+
+/* All commits wanted in one turn, as one database transaction. Never the same
+ * gid twice among begins and changes. All memory lives until done. */
+struct batch {
+	struct uuid           me;
+	const struct row     *begins;   /* owner me, epoch 1, version 1 */
+	size_t                begin_count;
+	const struct change  *changes;
+	size_t                change_count;
+	const struct entry   *entries;
+	size_t                entry_count;
+	const struct settled *settled;
+	size_t                settled_count;
+};
+
+enum log_result {
+	LOG_DONE,
+	LOG_FENCED,   /* not done: our replica row is not live; this incarnation is over */
+	LOG_AGAIN,    /* not done: serialisation failure or deadlock; the same again */
+	LOG_BAD_DATA, /* not done: a row in it cannot be stored; halve the batch */
+	LOG_AWAY,     /* not done, nothing was sent or the server refused (read-only, disk full, limit) */
+	LOG_LOST      /* may or may not be done, now or later */
+};
+
+struct batch_result {
+	const bool *begun;   /* per begin: inserted; false: the gid exists */
+	const bool *changed; /* per change: applied; false: owner, epoch or version differ */
+};
+
+typedef void batch_done(void *arg, enum log_result result, const struct batch_result *r);
+/* rows is the adapter's and dies with the callback; n == 0 unless LOG_DONE. */
+typedef void rows_done(void *arg, enum log_result result, const struct row *rows, size_t n);
+typedef void log_done(void *arg, enum log_result result);
+
+/* A command for a transaction that another replica owns. */
+struct inbox_row {
+	struct uuid id;      /* chosen by the sender; the same id twice is one command */
+	struct str  gid;
+	struct str  command; /* name, engine/command.h */
+	struct str  body;    /* JSON, engine/command.h */
+};
+typedef void inbox_done(void *arg, enum log_result result, const struct inbox_row *rows, size_t n);
+typedef void verdicts_done(void *arg, enum log_result result, const struct settled *rows, size_t n);
+
+enum member_state { MEMBER_LIVE, MEMBER_DRAINED, MEMBER_FENCED };
+
+struct member {
+	struct uuid       id;
+	int64_t           lock_key;
+	enum member_state state;
+	struct str        address;      /* http://host:port for pokes and people */
+	uint32_t          weight;       /* 1 .. 1000, priority of this machine */
+	double            speed;        /* steps per second it could do, as it last said */
+	double            load;         /* K = load / capacity */
+	int64_t           started_at, seen_at;
+	struct uuid       fenced_by;
+	bool              owns;         /* unfinished rows name it */
+};
+typedef void members_done(void *arg, enum log_result result, const struct member *m, size_t n);
+
+struct log_port {
+	void *ctx;
+	/* One at a time; never cancelled once sent. */
+	void (*commit)(void *ctx, const struct batch *batch, batch_done *done, void *arg);
+	/* After an unknown fate: epoch + 1 and version + 1 on those of the gids that
+	 * are still mine (waits for the old session's row locks), and the rows as they are then. */
+	void (*reload)(void *ctx, struct uuid me, const struct str *gids, size_t n, rows_done *done, void *arg);
+	/* A page of the gids with owner == me, gid > after, in order; only gid, epoch and version are filled. */
+	void (*mine)(void *ctx, struct uuid me, struct str after, unsigned limit, rows_done *done, void *arg);
+	/* Take rows of a fenced or drained incarnation: owner me, epoch + 1, version + 1, adoptions + 1.
+	 * Ordinary: rows with adoptions < 2. Solo: one row with adoptions >= 2. Disjoint between replicas. */
+	void (*adopt)(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
+	              bool solo, rows_done *done, void *arg);
+	/* Take parked rows whose due_at has passed: owner me, due_at null, epoch + 1, version + 1. */
+	void (*take_due)(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg);
+	/* The same for one gid that is parked, due or not; n == 0 if it is not parked now. */
+	void (*claim)(void *ctx, struct uuid me, struct str gid, rows_done *done, void *arg);
+	/* Plain reads: nothing is locked. `ended` gives only those that have ended. */
+	void (*read)(void *ctx, const struct str *gids, size_t n, rows_done *done, void *arg);
+	void (*ended)(void *ctx, const struct str *gids, size_t n, rows_done *done, void *arg);
+
+	void (*inbox_put)(void *ctx, const struct inbox_row *row, log_done *done, void *arg);
+	/* Commands without verdict whose transaction is mine or nobody's. */
+	void (*inbox_read)(void *ctx, struct uuid me, unsigned limit, inbox_done *done, void *arg);
+	/* Those of the ids that have a verdict. The sender asks, then forgets. */
+	void (*inbox_verdicts)(void *ctx, const struct uuid *ids, size_t n, verdicts_done *done, void *arg);
+	void (*inbox_forget)(void *ctx, const struct uuid *ids, size_t n, log_done *done, void *arg);
+
+	/* This incarnation's row, state live. LOG_FENCED: the id exists and is not live. */
+	void (*enroll)(void *ctx, const struct member *me, log_done *done, void *arg);
+	void (*report)(void *ctx, struct uuid me, double speed, double load, log_done *done, void *arg);
+	void (*members)(void *ctx, members_done *done, void *arg);
+	/* One transaction: the dead one's lock is free (xact try-lock) and its state goes from live to
+	 * fenced. LOG_DONE: fenced, by us or before; LOG_AGAIN: its lock is held, it lives. */
+	void (*fence)(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, log_done *done, void *arg);
+	/* live -> drained, when it owns nothing any more. */
+	void (*retire)(void *ctx, struct uuid me, log_done *done, void *arg);
+	/* Delete, in one small batch under a try-lock, finished rows past their retention, settled inbox
+	 * rows older than a minute, and dead replicas that nothing names. */
+	void (*sweep)(void *ctx, log_done *done, void *arg);
+};
+
+/* ---- the lease ---------------------------------------------------------------- */
+
+enum lease_result {
+	LEASE_HELD,    /* open: the lock is ours, in a fresh session; beat: answered */
+	LEASE_TAKEN,   /* open: another session holds that key (our own stale one was terminated: ask again) */
+	LEASE_LOST,    /* the session is gone */
+	LEASE_REFUSED  /* this database or pooler cannot carry a lease; err says what to change */
+};
+
+typedef void lease_done(void *arg, enum lease_result result, const struct err *err);
+typedef void probe_done(void *arg, enum log_result result, bool is_free);
+
+struct lease_port {
+	void *ctx;
+	/* A dedicated session with idle_session_timeout = ttl_ms holds the advisory lock `key`. */
+	void (*open)(void *ctx, int64_t key, uint32_t ttl_ms, lease_done *done, void *arg);
+	void (*beat)(void *ctx, lease_done *done, void *arg);
+	void (*close)(void *ctx); /* lets the lock go; pending dones are dropped */
+	/* Is this key free? (ordinary session, try and release at once) */
+	void (*probe)(void *ctx, int64_t key, probe_done *done, void *arg);
+	/* A second session waits in shared mode for the key and lets it go at once: done(DONE, true) within
+	 * milliseconds of the holder's death, or (AWAY, false) when the session breaks. One watch at a time. */
+	void (*watch)(void *ctx, int64_t key, probe_done *done, void *arg);
+	void (*unwatch)(void *ctx); /* done of the watch is dropped */
+};
+
+/* ---- participants ----------------------------------------------------------------- */
+
+struct call_request {
+	struct definition *def;
+	struct str         gid;
+	uint16_t           step;        /* or TXN_CHECK */
+	enum op            op;
+	uint32_t           attempt;     /* from 1 */
+	uint64_t           epoch;
+	int64_t            created_at;  /* ${now} */
+	int64_t            deadline_at; /* 0: none */
+	struct str         input;
+	const struct str  *outputs;     /* per step; empty: none */
+	struct str         traceparent;
+};
+
+struct call_answer {
+	enum outcome outcome;
+	bool         bare_conflict, gone;
+	bool         stale_epoch;       /* 412: no outcome; read the row again */
+	int          status;            /* HTTP status; 0: no answer */
+	int64_t      retry_after_ms;
+	struct str   output;            /* of an ok: valid JSON within the size cap, or empty */
+	struct str   error;             /* one short line of valid UTF-8, or empty */
+};
+typedef void call_done(void *arg, const struct call_answer *answer);
+
+struct caller_port {
+	void *ctx;
+	/* Renders and queues; request memory may go when it returns. Time in our queue counts towards no
+	 * time-out. The handle is never 0. */
+	uint64_t (*start)(void *ctx, const struct call_request *request, call_done *done, void *arg);
+	/* Forget it: done is never called. The request may have been sent all the same. */
+	void (*abort)(void *ctx, uint64_t handle);
+};
+
+struct poke_port {
+	void *ctx;
+	void (*poke)(void *ctx, struct str address, struct str gid); /* fire and forget */
+};
+
+/* ---- log lines --------------------------------------------------------------------- */
+
+enum trace_level { TRACE_DEBUG, TRACE_INFO, TRACE_WARN, TRACE_ERROR };
+
+struct trace_port {
+	void *ctx;
+	/* event is one word, e.g. "adopted"; detail is key=value text without secrets or payloads; gid may be empty. */
+	void (*line)(void *ctx, enum trace_level level, const char *event, struct str gid, const char *detail);
+};
+
+struct ports {
+	struct clock_port      clock;
+	struct definition_port definition;
+	struct log_port        log;
+	struct lease_port      lease;
+	struct caller_port     caller;
+	struct poke_port       poke;
+	struct trace_port      trace;
+};
+
+/* ---- the store: what the API keeps and lists, no business of the engine ------------- */
+
+struct definition_row {
+	struct str name;
+	uint32_t   version;
+	uint8_t    hash[32];
+	struct str document;
+	int64_t    created_at;
+};
+/* n == 0 with LOG_DONE: there is none. */
+typedef void definitions_done(void *arg, enum log_result result, const struct definition_row *rows, size_t n);
+/* created: a new version was made; else the identical one that was there. */
+typedef void definition_put_done(void *arg, enum log_result result, bool created, uint32_t version);
+/* def is the adapter's: hold it. NULL with LOG_DONE: unknown name or version. */
+typedef void definition_done(void *arg, enum log_result result, struct definition *def, uint32_t version);
+
+struct participant_row {
+	struct str name, base_url;
+	uint32_t   max_in_flight; /* 0: the daemon's default */
+	struct str secret;        /* name of a secret file each replica is given; the secret itself is never stored */
+	uint64_t   version;
+};
+typedef void participants_done(void *arg, enum log_result result, const struct participant_row *rows, size_t n);
+
+struct entry_row {
+	uint64_t     number;
+	struct entry entry;
+};
+typedef void entries_done(void *arg, enum log_result result, const struct entry_row *rows, size_t n);
+
+struct list_filter { /* empty or zero: not filtered */
+	int        phase;         /* -1: any */
+	int        stuck;         /* -1: any, 0 not, 1 stuck */
+	struct str definition;
+	struct str label_name, label_value;
+	int64_t    created_before;
+	struct str participant;   /* host[:port] that a step of it calls */
+};
+/* next: examine on from here; empty: the end was reached. A page may be short or empty. */
+typedef void list_done(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next);
+
+struct counts {
+	uint64_t by_phase[PHASE_COUNT]; /* unfinished phases only */
+	uint64_t stuck, parked;
+};
+typedef void counts_done(void *arg, enum log_result result, const struct counts *c);
+
+struct store_port {
+	void *ctx;
+	void (*definition_put)(void *ctx, struct str name, struct str document, const uint8_t hash[32],
+	                       definition_put_done *done, void *arg);
+	void (*definition_rows)(void *ctx, struct str name, uint32_t version, definitions_done *done, void *arg); /* 0: the newest */
+	void (*definition_list)(void *ctx, struct str after, unsigned limit, definitions_done *done, void *arg);  /* newest of each */
+	/* Compiled and cached: may answer from memory (still later). version 0: the newest, at most 1 s old. */
+	void (*definition)(void *ctx, struct str name, uint32_t version, definition_done *done, void *arg);
+	/* The same from memory alone, at once; NULL: ask `definition`. Borrowed: hold it to keep it. */
+	struct definition *(*definition_cached)(void *ctx, struct str name, uint32_t version, uint32_t *found_version);
+	void (*participant_put)(void *ctx, const struct participant_row *row, log_done *done, void *arg);
+	void (*participant_list)(void *ctx, participants_done *done, void *arg);
+	void (*list)(void *ctx, const struct list_filter *filter, struct str after, unsigned limit, list_done *done, void *arg);
+	void (*journal)(void *ctx, struct str gid, uint64_t after, unsigned limit, entries_done *done, void *arg);
+	void (*counts)(void *ctx, counts_done *done, void *arg);
+};
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * progress.h - the durable part of a transaction as text, and back.
+ *
+ * One compact JSON object, so that people can read it with psql and any
+ * replica of a newer version can read an older format.
+ */
+#ifndef COORDINATOR_ENGINE_PROGRESS_H
+#define COORDINATOR_ENGINE_PROGRESS_H
+
+#include "coordinator/base/arena.h"
+#include "coordinator/engine/engine.h"
+
+enum { PROGRESS_FORMAT = 1 };
+
+void progress_write(struct buf *out, const struct txn *t, const struct note *notes,
+                    const struct note *check);
+
+/* t->plan, phase, stuck, paused and version are set from the row first; all else comes from text. Memory from
+ * the arena: t->steps, *notes; text in notes points into it too. False, with a
+ * sentence, on anything that txn_check() or the format does not allow. */
+bool progress_read(struct str text, uint16_t format, struct arena *arena, struct txn *t,
+                   struct note **notes, struct note *check, struct err *err);
+
+#endif
