@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * caller.h - the caller port: calls to participants, each participant behind a queue of its own.
+ */
+#ifndef COORDINATOR_IO_CALLER_H
+#define COORDINATOR_IO_CALLER_H
+
+#include "coordinator/engine/port.h"
+#include "coordinator/io/http.h"
+#include "coordinator/io/participants.h"
+
+struct caller;
+
+struct caller_config {
+	struct http         *http;
+	struct participants *participants;    /* NULL: calls by name cannot be made */
+	struct clock_port    clock;
+	struct call_rules    rules;           /* its slices live as long as the caller */
+	uint32_t             per_participant; /* calls in flight to one, unless it says otherwise; 64 */
+	uint32_t             queue_max;       /* calls waiting for one; beyond it `unknown`, at once; 10000 */
+};
+
+struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config);
+void           caller_ports(struct caller *c, struct caller_port *out);
+
+struct caller_target { /* borrowed */
+	struct str name;            /* host:port or participant:NAME */
+	uint32_t   in_flight, limit;
+	uint64_t   queued;
+	uint64_t   calls, failures; /* answered since start; failures: unknown or misconfigured */
+	uint64_t   rejected;        /* turned away because the queue was full */
+	uint64_t   latency_us;      /* sum over calls */
+};
+/* In no order. */
+void caller_each_target(const struct caller *c, void (*each)(void *arg, const struct caller_target *t), void *arg);
+
+/* Open calls are dropped. Close it before its http and participants. closed (may be NULL) comes later. */
+void caller_close(struct caller *c, void (*closed)(void *arg), void *arg);
+
+#endif

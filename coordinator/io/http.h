@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * http.h - outbound HTTP on the loop: libcurl's multi interface behind an epoll set of our own.
+ */
+#ifndef COORDINATOR_IO_HTTP_H
+#define COORDINATOR_IO_HTTP_H
+
+#include "participants/call.h"
+
+#include <uv.h>
+
+struct http;
+struct transfer;
+
+struct http_config {
+	size_t     response_max; /* bytes of a body; beyond it body_too_big */
+	struct str deny;         /* networks never called: "169.254.0.0/16, fe80::/10"; empty: none */
+};
+
+struct http_request { /* all memory stays the caller's and lives until done or abort */
+	const char   *url;            /* http:// or https:// */
+	const char   *method;
+	const char  **headers;        /* "Name: value" */
+	size_t        header_count;
+	struct str    body;           /* p == NULL: none */
+	uint32_t      timeout_ms;     /* of the whole exchange, not 0 */
+};
+
+struct http_result {
+	struct call_reply reply;      /* dies with the callback */
+	bool              unsendable; /* it will not work until a person changes something */
+	uint64_t          took_us;
+};
+typedef void http_done(void *arg, const struct http_result *result);
+
+/* NULL with a sentence: the deny list cannot be read, or the system refuses. */
+struct http *http_open(uv_loop_t *loop, const struct http_config *config, struct err *err);
+/* Done is called once, in a later turn of the loop. It may start and abort others. */
+struct transfer *http_start(struct http *h, const struct http_request *request, http_done *done, void *arg);
+void             http_abort(struct http *h, struct transfer *t); /* done is not called */
+
+/* Pending transfers are dropped; frees all some turns later, then calls closed. */
+typedef void http_closed(void *arg);
+void http_close(struct http *h, http_closed *closed, void *arg);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * options.h - the settings of sagad, each listed once, for parser, --help, man page and struct.
+ */
+#ifndef COORDINATOR_OPTIONS_H
+#define COORDINATOR_OPTIONS_H
+
+#include "coordinator/base/arena.h"
+#include "coordinator/base/err.h"
+
+/* Sources, strongest first: flag --name=value, environment SAGAD_NAME (capitals,
+ * _ for . and -), file "name = value", default.
+ *
+ * TEXT:  const char *, never NULL          U32:  uint32_t, min .. max
+ * MS:    int64_t; a duration like 10s      BYTES: uint64_t; like 1MiB, 64KiB, 1000
+ * WORD:  const char *; one of the words in the last but one column
+ *
+ *        field             name                     type   default                  min      max          unit or words  sentence */
+#define OPTIONS(X) \
+	X(config,           "config",                TEXT,  "",                      0,       0,           "file", \
+	  "A file with lines `name = value`; # begins a comment.") \
+	X(dsn,              "dsn",                   TEXT,  "",                      0,       0,           "dsn", \
+	  "Where the log is: a libpq connection string or URI. Several hosts may stand in it.") \
+	X(dsn_file,         "dsn-file",              TEXT,  "",                      0,       0,           "file", \
+	  "A file that holds the dsn, so that its password is in no process list.") \
+	X(listen,           "listen",                TEXT,  "127.0.0.1:7070",        0,       0,           "address:port", \
+	  "Where the API listens. An empty address means every one.") \
+	X(ops_listen,       "ops-listen",            TEXT,  "127.0.0.1:7071",        0,       0,           "address:port", \
+	  "Where health and metrics listen. Worker i takes port + i.") \
+	X(advertise,        "advertise",             TEXT,  "",                      0,       0,           "url", \
+	  "The base URL at which participants and other replicas reach this API; by default made of listen.") \
+	X(workers,          "workers",               U32,   "1",                     1,       128,         "processes", \
+	  "Replicas to run as processes behind the one API port.") \
+	X(lease_ttl,        "lease.ttl",             MS,    "10s",                   2000,    60000,       "duration", \
+	  "How long a replica that is silent keeps what it owns.") \
+	X(weight,           "weight",                U32,   "100",                   1,       1000,        "share", \
+	  "How much of a dead replica's work this one takes, next to others.") \
+	X(max_transactions, "max-transactions",      U32,   "200000",                1,       100000000,   "transactions", \
+	  "Transactions in memory; starts beyond it get 503.") \
+	X(max_body,         "max-body",              BYTES, "1MiB",                  1024,    67108864,    "bytes", \
+	  "The largest request body; larger ones get 413.") \
+	X(max_waiters,      "max-waiters",           U32,   "10000",                 0,       1000000,     "requests", \
+	  "Requests that may wait for the end of a transaction.") \
+	X(calls_per_participant, "calls.per-participant", U32, "64",                 1,       1024,        "calls", \
+	  "Calls under way to one participant, unless it is registered with another number.") \
+	X(calls_queue,      "calls.queue",           U32,   "10000",                 1,       10000000,    "calls", \
+	  "Calls that may wait for one participant; beyond it they are put off.") \
+	X(calls_response_max, "calls.response-max",  BYTES, "1MiB",                  1024,    67108864,    "bytes", \
+	  "The largest answer of a participant that is read.") \
+	X(calls_deny,       "calls.deny",            TEXT,  "169.254.0.0/16, fe80::/10", 0,   0,           "networks", \
+	  "Networks that are never called, whatever a name resolves to; `none` allows all.") \
+	X(secrets_dir,      "secrets-dir",           TEXT,  "",                      0,       0,           "directory", \
+	  "Holds a file per participant secret; calls to those participants are signed.") \
+	X(callback_key_file, "callback-key-file",    TEXT,  "",                      0,       0,           "file", \
+	  "Key that signs callback URLs, the same on every replica; without it none are given out.") \
+	X(log_level,        "log.level",             WORD,  "info",                  0,       0,           "debug|info|warn|error", \
+	  "The least urgent log lines that are written.") \
+	X(log_format,       "log.format",            WORD,  "json",                  0,       0,           "json|text", \
+	  "How log lines look: JSON for machines, text for people.") \
+	X(drain_grace,      "drain.grace",           MS,    "20s",                   0,       3600000,     "duration", \
+	  "How long open calls may go on after SIGTERM.") \
+	X(park_after,       "park-after",            MS,    "5s",                    100,     86400000,    "duration", \
+	  "Transactions that sleep longer than this leave memory.")
+
+#define OPTION_FIELD_TEXT  const char *
+#define OPTION_FIELD_WORD  const char *
+#define OPTION_FIELD_U32   uint32_t
+#define OPTION_FIELD_MS    int64_t
+#define OPTION_FIELD_BYTES uint64_t
+
+enum options_command { OPTIONS_RUN, OPTIONS_MIGRATE, OPTIONS_CHECK, OPTIONS_HELP, OPTIONS_VERSION };
+
+struct options {
+	enum options_command command;
+#define X(field, name, type, ...) OPTION_FIELD_##type field;
+	OPTIONS(X)
+#undef X
+	struct arena arena; /* texts */
+};
+
+/* False with a sentence that names the source ("--workers", "SAGAD_WORKERS",
+ * "sagad.conf:3"), what is wrong and what is allowed. env: as environ. dsn-file
+ * is read into dsn. With HELP or VERSION on the command line nothing else is looked at. */
+bool options_read(struct options *o, int argc, char **argv, char **env, struct err *err)
+	__attribute__((warn_unused_result));
+void options_fini(struct options *o);
+
+void options_help(struct buf *out);    /* --help */
+void options_man(struct buf *out);     /* the OPTIONS section of the man page, in man(7) */
+
+/* What a file holds, without white space at its end; for keys and the like. At most max bytes. */
+bool options_file(const char *path, size_t max, struct arena *arena, struct str *out, struct err *err)
+	__attribute__((warn_unused_result));
+
+#endif
