@@ -47,8 +47,15 @@ void         json_pointer(const struct json *node, struct buf *out);
 
 /* Is this one JSON value within the limits? Without building a tree. */
 bool json_is_valid(struct str text);
-/* The members name by name of one top-level object, without a tree: for hot paths.
- * Finds the raw value of a top-level member in text known to be valid; false if absent. */
+/* For hot paths, without a tree. Finds the raw value of a top-level member in text known to be valid; false if absent. */
 bool json_member(struct str valid_object, const char *key, struct str *raw);
+
+/* Stepping over valid text; bounded on any other. json_next: the value at *at, which
+ * then stands behind it. json_name: the next name of an object, *at in front of it, its
+ * comma or the brace (false: there is none), and then in front of the value; inner is
+ * the name as written, without quotes. json_name_is compares it decoded. */
+struct str json_next(struct str valid, size_t *at);
+bool       json_name(struct str valid, size_t *at, struct str *inner);
+bool       json_name_is(struct str inner, struct str key);
 
 #endif
