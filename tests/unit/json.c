@@ -48,6 +48,7 @@ static const struct {
 	{ "half a surrogate pair", "\"\\ud83d\"", "", 1 },
 	{ "the second half alone", "\"\\ude00\"", "", 1 },
 	{ "a pair in the wrong order", "\"\\ude00\\ud83d\"", "", 1 },
+	{ "two second halves", "\"\\ude00\\ude00\"", "", 1 },
 	{ "a short \\u", "\"\\u12\"", "", 1 },
 	{ "a byte that is no UTF-8", "{\"a\":\"\xff\"}", "/a", 6 },
 	{ "an overlong form", "\"\xc0\xaf\"", "", 1 },
