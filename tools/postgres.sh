@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# postgres.sh - a private PostgreSQL in a folder of its own, run by an unprivileged user.
+#
+#   postgres.sh start DIR           make it if it is not there, start it, print its DSN
+#   postgres.sh standby DIR OTHER   the same, as a hot standby of the one in OTHER
+#   postgres.sh stop DIR [MODE]     fast (default) or immediate: as if the power went
+#   postgres.sh dsn DIR             print its DSN
+#   postgres.sh place DIR           print the folder it really lives in
+#   postgres.sh remove DIR          stop it and delete the folder
+#
+# initdb refuses root: root hands the work to the user postgres, and when that user cannot
+# enter DIR (a checkout under /root), or the socket's path would be too long for the kernel
+# (107 bytes), the cluster lives in /var/tmp instead.
+set -euo pipefail
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "postgres: $*"; exit 1; }
+
+bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+[ -x "$bin/initdb" ] || die "no server under /usr/lib/postgresql: apt install postgresql"
+
+if [ "$(id -u)" = 0 ]; then
+	owner=postgres
+	id "$owner" >/dev/null 2>&1 || die "no user $owner: apt install postgresql"
+	as_owner() { runuser -u "$owner" -- "$@"; }
+else
+	owner=$(id -un)
+	as_owner() { "$@"; }
+fi
+
+place_of() {
+	local dir up
+	dir=$(realpath -m "$1")
+	up=$dir
+	while [ ! -d "$up" ]; do up=$(dirname "$up"); done
+	if [ ${#dir} -le 80 ] && (cd / && as_owner test -x "$up"); then
+		printf '%s\n' "$dir"
+	else
+		printf '/var/tmp/sagad-%s-%s\n' "$(id -u)" "$(printf '%s' "$dir" | cksum | cut -d' ' -f1)"
+	fi
+}
+
+dsn_of() { printf 'host=%s user=sagad dbname=postgres\n' "$1"; }
+
+make_folder() {
+	mkdir -p "$1"
+	[ "$(id -u)" != 0 ] || chown "$owner" "$1"
+	chmod 0750 "$1"
+}
+
+configure() { # configure PLACE
+	as_owner tee -a "$1/data/postgresql.conf" >/dev/null <<-CONF
+		listen_addresses = ''
+		unix_socket_directories = '$1'
+		unix_socket_permissions = 0700
+		fsync = on
+		max_connections = 200
+		shared_buffers = 128MB
+		max_wal_size = 2GB
+		log_line_prefix = '%m [%p] %a '
+		timezone = 'UTC'
+		lc_messages = 'C'
+	CONF
+}
+
+make_cluster() {
+	as_owner "$bin/initdb" -D "$1/data" -U sagad -A trust -E UTF8 --locale=C.UTF-8 --no-instructions \
+		--data-checksums >"$1/initdb.log" 2>&1 || { cat "$1/initdb.log" >&2; die "initdb failed"; }
+	configure "$1"
+}
+
+is_running() { as_owner "$bin/pg_ctl" -D "$1/data" status >/dev/null 2>&1; }
+
+start() {
+	is_running "$1" && return
+	as_owner "$bin/pg_ctl" -D "$1/data" -l "$1/log" -w -t 60 -s start >&2 ||
+		{ tail -n 5 "$1/log" >&2; die "the server did not start; its log is $1/log"; }
+}
+
+[ $# -ge 2 ] || { sed -n '3,10s/^# \{0,3\}//p' "$0" >&2; exit 2; }
+verb=$1 place=$(place_of "$2")
+caller=$PWD
+cd / # the owner may not be able to stand where we stand
+case $verb in
+start)
+	[ -d "$place/data" ] || { make_folder "$place"; make_cluster "$place"; }
+	start "$place"
+	dsn_of "$place"
+	;;
+standby)
+	other=$(cd "$caller" && place_of "$3")
+	make_folder "$place"
+	as_owner "$bin/pg_basebackup" -h "$other" -U sagad -D "$place/data" -R -X stream -c fast >&2
+	configure "$place"
+	start "$place"
+	dsn_of "$place"
+	;;
+stop)
+	! is_running "$place" ||
+		as_owner "$bin/pg_ctl" -D "$place/data" -w -t 60 -s -m "${3:-fast}" stop >&2
+	;;
+remove)
+	! is_running "$place" || as_owner "$bin/pg_ctl" -D "$place/data" -w -s -m immediate stop >&2
+	rm -rf "$place"
+	;;
+dsn) dsn_of "$place" ;;
+place) printf '%s\n' "$place" ;;
+*) die "no such verb: $verb" ;;
+esac
