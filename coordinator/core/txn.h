@@ -158,6 +158,8 @@ enum {
 	X(CONFIRMING, ABANDONED,  "a person ended it without confirming the rest")      \
 	X(CANCELLING, ABANDONED,  "a person ended it without cancelling the rest")
 
+enum { TXN_CHECK = 0xffff }; /* the step number of a message's back-check */
+
 /* ---- the plan: what the definition says; never changes while shared ------ */
 
 struct retry {
@@ -185,22 +187,24 @@ struct plan_step {
 };
 
 /* Invariants (plan_check): acyclic; at most one pivot; no compensatable step
- * behind a pivot or a retriable one; retriable steps have HAS_TRY alone;
- * joined steps are compensatable, have no after and stand behind the others;
- * a message has only retriable steps. */
+ * behind a pivot or a retriable one, no pivot behind a retriable one; retriable steps
+ * have HAS_TRY alone, others have it unless they joined; joined steps are compensatable,
+ * have no after and stand behind the others, in an open tcc, which has no others;
+ * a message has only retriable steps; only an open plan may have none. */
 struct plan {
 	enum mode               mode;
 	bool                    open;         /* born prepared: its caller decides (tcc without steps, message) */
 	uint16_t                step_count;
 	uint16_t                max_parallel; /* 1 .. TXN_STEPS_MAX */
-	uint32_t                stuck_after_ms;
+	uint32_t                stuck_after_ms; /* 0: never overdue */
 	struct retry            check_retry;  /* message */
 	uint32_t                check_poll_ms;
 	const struct plan_step *steps;
 	const uint16_t         *edges;
 };
 
-/* Says what is wrong with a plan, or NULL. *step is the step it is about. */
+/* Says what is wrong with a plan, or NULL. *step is the step it is about, TXN_CHECK
+ * when it is about none. */
 const char *plan_check(const struct plan *plan, uint16_t *step);
 
 /* ---- the state ------------------------------------------------------------ */
@@ -219,10 +223,8 @@ struct step {
 	uint16_t        misconfigured; /* answers of that kind to the current op, in a row */
 	uint32_t        attempts;      /* attempts of the current op that taught us nothing */
 	int64_t         first_at;      /* first failure of the current op; for stuck_after */
-	int64_t         next_at;       /* not called before this */
+	int64_t         next_at;       /* not called before this; no commit of its own while ONGOING */
 };
-
-enum { TXN_CHECK = 0xffff };       /* the step number of a message's back-check */
 
 /* Durable except where marked. */
 struct txn {
@@ -335,7 +337,8 @@ const char *txn_check(const struct txn *t);
 
 /* A pivot without cancel may have been sent and has no outcome yet. */
 bool txn_in_doubt(const struct txn *t);
-/* What the transaction waits for on this step now: the op, or -1. */
+/* What the transaction waits for on this step (or TXN_CHECK) now: the op, or -1. Pause, back-off
+ * and max_parallel do not count. Where an open try has to be answered before: OP_TRY. */
 int  txn_wanted(const struct txn *t, uint16_t step);
 bool txn_may_move(enum phase from, enum phase to);
 /* The operator's sentence of a legal move, else NULL. */

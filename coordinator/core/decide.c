@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * decide.c - confirm, cancel, the end, and what the clock decides.
+ */
+#include "coordinator/core/txn_internal.h"
+
+/*
+ *              refused, deadline, cancel            confirm, check ok
+ *   cancelling <------------------------ prepared ----------------------> confirming
+ *   cancelling <------------------------ trying   ----------------------> confirming
+ *       |      refused, attempts, deadline,         all compensatable steps     |
+ *       |      cancel                               and the pivot are ok        |
+ *       v                                                                       v
+ *   cancelled         any of the four -> abandoned, by a person             confirmed
+ *
+ * What is left to do may be nothing: then the arrow goes on to the end in the same commit.
+ */
+
+bool decide_is_held(const struct txn *t)
+{
+	return t->paused || t->stuck >= STUCK_POISON;
+}
+
+/* ---- decisions -------------------------------------------------------------- */
+
+static void reset_steps(struct txn *t)
+{
+	for (uint16_t i = 0; i < t->step_count; i++)
+		attempt_reset(&t->steps[i]);
+	attempt_reset(&t->check);
+}
+
+void decide_confirm(struct txn *t)
+{
+	t->phase = PHASE_CONFIRMING;
+	reset_steps(t);
+}
+
+/* Whether a step may have been tried is asked of the old state: what this very
+ * commit makes startable was not called yet, and will not be. A refused step is not
+ * spared: an earlier attempt of ours may still land after the refusal. */
+void decide_cancel(struct work *w, enum cause cause, uint16_t step)
+{
+	struct txn *t = w->t;
+
+	t->phase = PHASE_CANCELLING;
+	t->cause = cause;
+	t->cause_step = step;
+	t->start_at = 0;
+	reset_steps(t);
+	for (uint16_t i = 0; i < t->step_count; i++)
+		if (t->steps[i].state == STEP_PENDING && !order_may_be_tried(w->old, i))
+			t->steps[i].state = STEP_UNTRIED;
+}
+
+bool decide_is_in_doubt(const struct work *w)
+{
+	return txn_in_doubt(w->old) && txn_in_doubt(w->t);
+}
+
+void decide_end(struct txn *t, enum phase phase)
+{
+	t->phase = phase;
+	t->start_at = 0;
+	t->paused = false;
+	t->stuck = STUCK_NONE;
+	t->stuck_at = 0;
+	reset_steps(t);
+	for (uint16_t i = 0; i < t->step_count; i++)
+		t->steps[i].open_op = 0; /* a call whose answer can teach nothing any more */
+	t->check.open_op = 0;
+}
+
+static bool is_finished(const struct txn *t)
+{
+	for (uint16_t i = 0; i < t->step_count; i++)
+		if (t->phase == PHASE_CONFIRMING ? !order_is_confirmed(t, i)
+		                                 : !order_is_cancelled(t, i))
+			return false;
+	return true;
+}
+
+void decide_settle(struct txn *t)
+{
+	if (t->phase == PHASE_TRYING && t->start_at == 0 && order_all_tried(t))
+		decide_confirm(t);
+	if (t->phase == PHASE_CONFIRMING && is_finished(t))
+		decide_end(t, PHASE_CONFIRMED);
+	else if (t->phase == PHASE_CANCELLING && is_finished(t))
+		decide_end(t, PHASE_CANCELLED);
+}
+
+/* ---- time ---------------------------------------------------------------------- */
+
+static bool deadline_can_cancel(const struct work *w)
+{
+	const struct txn *t = w->t;
+
+	if (t->deadline_at == 0 || phase_is_decided(t->phase) || t->plan->mode == MODE_MESSAGE)
+		return false;
+#ifdef BUG_CANCEL_IN_DOUBT
+	return true;
+#else
+	return !decide_is_in_doubt(w);
+#endif
+}
+
+void decide_by_time(struct work *w)
+{
+	struct txn   *t = w->t;
+	const int64_t now = w->ev->now;
+
+	if (decide_is_held(t))
+		return;
+	if (deadline_can_cancel(w) && now >= t->deadline_at)
+		decide_cancel(w, CAUSE_DEADLINE, 0);
+	if (t->start_at != 0 && now >= t->start_at)
+		t->start_at = 0;
+	for (uint16_t i = 0; i < t->step_count; i++)
+		attempt_overdue(&t->steps[i], t->plan->stuck_after_ms, now);
+	attempt_overdue(&t->check, t->plan->stuck_after_ms, now);
+}
