@@ -3,7 +3,7 @@
  *
  * Deterministic: the same answers of the ports in the same order give the same
  * run. One thread; no function calls back before it returns, except where it
- * says so. The shell's duties: call engine_flush() before the loop sleeps, arm
+ * says so: callbacks come from engine_tick() and from inside answers of ports. The shell's duties: call engine_flush() before the loop sleeps, arm
  * one timer for engine_next_at(), call engine_tick() when it fires.
  */
 #ifndef COORDINATOR_ENGINE_ENGINE_H
@@ -66,7 +66,8 @@ enum begin_result {
 	BEGIN_EXISTS, /* the gid is taken; view is that transaction (compare hashes) */
 	BEGIN_BUSY,   /* a limit of this replica */
 	BEGIN_AWAY,   /* no log, or no lease: not inserted */
-	BEGIN_LOST    /* fate unknown: asking again with the same gid is safe */
+	BEGIN_LOST,   /* fate unknown: asking again with the same gid is safe */
+	BEGIN_REFUSED /* the log cannot store this row, now or later */
 };
 typedef void begin_done(void *arg, enum begin_result result, const struct view *view); /* view NULL unless DONE, EXISTS */
 

@@ -48,6 +48,9 @@ struct definition_port {
 	 * document text is `*text` (lives as long as it). JOIN_SAME: the same step is there. */
 	enum join_result (*join)(void *ctx, struct definition *def, struct str document,
 	                         struct definition **grown, struct str *text, struct err *err);
+	/* Commands and journal name steps; the engine counts them. -1: no such step. */
+	int (*step_find)(void *ctx, struct definition *def, struct str name);
+	struct str (*step_name)(void *ctx, struct definition *def, uint16_t step); /* lives as long as def */
 };
 
 /* ---- the log ------------------------------------------------------------------ */
