@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * base.c - text, memory, containers, ids and digests.
+ */
+#include "coordinator/base/arena.h"
+#include "coordinator/base/digest.h"
+#include "coordinator/base/err.h"
+#include "coordinator/base/heap.h"
+#include "coordinator/base/list.h"
+#include "coordinator/base/mem.h"
+#include "coordinator/base/table.h"
+#include "coordinator/base/uuid.h"
+#include "tests/lib/tap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- text ---------------------------------------------------------------- */
+
+static const struct {
+	const char *text;
+	int64_t     ms; /* -1: refused */
+	const char *shortest;
+} durations[] = {
+	{ "250ms", 250, "250ms" },
+	{ "3s", 3000, "3s" },
+	{ "90s", 90000, "1m30s" },
+	{ "1h30m", 5400000, "1h30m" },
+	{ "7d", 604800000, "7d" },
+	{ "0s", 0, "0s" },
+	{ "1d2h3m4s5ms", 93784005, "1d2h3m4s5ms" },
+	{ "", -1, NULL },
+	{ "3", -1, NULL },
+	{ "s", -1, NULL },
+	{ "-3s", -1, NULL },
+	{ "1.5s", -1, NULL },
+	{ "3 s", -1, NULL },
+	{ "1m1h", -1, NULL },
+	{ "1s1s", -1, NULL },
+	{ "3S", -1, NULL },
+	{ "3w", -1, NULL },
+	{ "3661d", -1, NULL },
+	{ "99999999999999999999s", -1, NULL },
+};
+
+static void test_durations(void)
+{
+	char out[32];
+
+	for (size_t i = 0; i < sizeof durations / sizeof durations[0]; i++) {
+		int64_t ms = -1;
+		bool    good = text_to_ms(str_of(durations[i].text), &ms);
+
+		ok(good == (durations[i].ms >= 0) && ms == durations[i].ms, "the duration \"%s\" is %s",
+		   durations[i].text, good ? "read" : "refused");
+		if (good)
+			ok(strcmp(text_of_ms(ms, out), durations[i].shortest) == 0,
+			   "and its shortest form is %s", durations[i].shortest);
+	}
+}
+
+static const struct {
+	const char *text;
+	int64_t     ms;
+	bool        good;
+} times[] = {
+	{ "1970-01-01T00:00:00Z", 0, true },
+	{ "2026-11-23T08:40:54.123Z", 1795423254123, true },
+	{ "2026-11-23T10:40:54.1234567+02:00", 1795423254123, true },
+	{ "2026-11-23t03:40:54.123-05:00", 1795423254123, true },
+	{ "2026-11-23T08:40:54", 0, false },
+	{ "2026-11-23 08:40:54Z", 0, false },
+	{ "2026-13-23T08:40:54Z", 0, false },
+	{ "2026-11-23T25:40:54Z", 0, false },
+	{ "2026-11-23T08:40:54.Z", 0, false },
+	{ "2026-11-23T08:40:54+2:00", 0, false },
+	{ "2026-11-23T08:40:54Zjunk", 0, false },
+	{ "", 0, false },
+};
+
+static void test_times(void)
+{
+	char    out[32];
+	int64_t again;
+
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+		int64_t ms = 0;
+		bool    good = text_to_time(str_of(times[i].text), &ms);
+
+		ok(good == times[i].good && (!good || ms == times[i].ms), "the time \"%s\" is %s",
+		   times[i].text, good ? "read" : "refused");
+	}
+	ok(strcmp(text_of_time(1795423254123, out), "2026-11-23T08:40:54.123Z") == 0,
+	   "a time is written with milliseconds, in UTC");
+	ok(text_to_time(str_of(text_of_time(-1, out)), &again) && again == -1,
+	   "a time before the epoch comes back as it was");
+}
+
+static const struct {
+	const char *bytes;
+	size_t      n;
+	bool        good;
+} utf8[] = {
+	{ "plain", 5, true },
+	{ "\xc3\xa9", 2, true },
+	{ "\xe2\x82\xac", 3, true },
+	{ "\xf0\x9f\x98\x80", 4, true },
+	{ "\xf4\x8f\xbf\xbf", 4, true },
+	{ "\xc0\x80", 2, false },         /* overlong NUL */
+	{ "\xe0\x80\xaf", 3, false },     /* overlong slash */
+	{ "\xed\xa0\x80", 3, false },     /* surrogate */
+	{ "\xf4\x90\x80\x80", 4, false }, /* beyond U+10FFFF */
+	{ "\xf0\x9f\x98", 3, false },     /* cut short */
+	{ "\x80", 1, false },
+	{ "\xff", 1, false },
+};
+
+static void test_utf8(void)
+{
+	for (size_t i = 0; i < sizeof utf8 / sizeof utf8[0]; i++)
+		ok(text_is_utf8((struct str){ utf8[i].bytes, utf8[i].n }) == utf8[i].good,
+		   "byte sequence %zu is %s UTF-8", i, utf8[i].good ? "good" : "no");
+}
+
+static void test_buffers(void)
+{
+	struct buf b = { 0 };
+	uint64_t   v;
+
+	buf_json(&b, STR("a\"b\\c\n\x01\x7f\xc3\xa9\xff"));
+	ok(str_is(buf_view(&b), "\"a\\\"b\\\\c\\n\\u0001\\u007f\xc3\xa9\xef\xbf\xbd\""),
+	   "a JSON string escapes what it must and repairs what is no UTF-8");
+	buf_clear(&b);
+	buf_i64(&b, INT64_MIN);
+	buf_char(&b, ' ');
+	buf_u64(&b, UINT64_MAX);
+	ok(str_is(buf_view(&b), "-9223372036854775808 18446744073709551615"),
+	   "the outermost numbers are written whole");
+	buf_clear(&b);
+	for (int i = 0; i < 1000; i++)
+		buf_fmt(&b, "%d,", i);
+	ok(b.n == 3890 && b.p[b.n] == '\0', "a buffer grows and stays terminated");
+	char *taken = buf_take(&b);
+	ok(b.p == NULL && strlen(taken) == 3890, "a taken buffer leaves an empty one");
+	free(taken);
+	ok(!text_to_u64(STR("18446744073709551616"), &v) && text_to_u64(STR("18446744073709551615"), &v) &&
+	   v == UINT64_MAX, "a number that is one too big is refused");
+}
+
+static void test_slices(void)
+{
+	char small[4];
+
+	ok(str_cmp(STR("a"), STR("ab")) < 0 && str_cmp(STR("\xff"), STR("a")) > 0,
+	   "slices are ordered bytewise, shorter first");
+	ok(strcmp(str_cstr(STR("abcdef"), small, sizeof small), "abc") == 0, "a copy that does not fit is cut");
+	ok(str_eq(str_of(NULL), STR("")), "no string is the empty slice");
+	ok(str_starts(STR("abc"), STR("ab")) && !str_starts(STR("a"), STR("ab")), "a prefix is a prefix");
+	ok(str_hash(STR("a"), 1) != str_hash(STR("a"), 2), "the seed changes the hash");
+}
+
+/* ---- containers ------------------------------------------------------------ */
+
+static uint32_t next_random(uint32_t *x)
+{
+	*x = *x * 1664525u + 1013904223u;
+	return *x >> 8;
+}
+
+static void test_heap(void)
+{
+	enum { N = 500 };
+	static struct heap_node nodes[N];
+	struct heap             h = { 0 };
+	uint32_t                x = 7;
+	int64_t                 last = INT64_MIN;
+	uint64_t                last_seq = 0;
+	bool                    ordered = true;
+
+	for (int i = 0; i < N; i++)
+		heap_put(&h, &nodes[i], next_random(&x) % 50);
+	for (int i = 0; i < N; i += 3)
+		heap_remove(&h, &nodes[i]);
+	for (int i = 1; i < N; i += 3)
+		heap_put(&h, &nodes[i], next_random(&x) % 50);
+	size_t n = h.n;
+	for (struct heap_node *node; (node = heap_first(&h)) != NULL;) {
+		ordered = ordered && (node->at > last || (node->at == last && node->seq > last_seq));
+		last = node->at;
+		last_seq = node->seq;
+		heap_remove(&h, node);
+		n--;
+	}
+	ok(ordered && n == 0, "a heap gives the earliest first, ties in order of arming");
+	heap_remove(&h, &nodes[0]);
+	ok(h.n == 0, "removing what stands on no heap is harmless");
+	heap_fini(&h);
+}
+
+static void test_table(void)
+{
+	enum { N = 1000 };
+	static struct {
+		struct table_node node;
+		char              key[16];
+	} items[N];
+	struct table t = { .seed = 99 };
+	bool         found = true;
+	size_t       walked = 0;
+
+	for (int i = 0; i < N; i++) {
+		snprintf(items[i].key, sizeof items[i].key, "key-%d", i);
+		table_put(&t, &items[i].node, str_of(items[i].key));
+	}
+	for (int i = 0; i < N; i += 2)
+		table_remove(&t, &items[i].node);
+	for (int i = 0; i < N; i++)
+		found = found && (table_get(&t, str_of(items[i].key)) != NULL) == (i % 2 == 1);
+	for (struct table_node *n = table_next(&t, NULL); n != NULL; n = table_next(&t, n))
+		walked++;
+	ok(found && t.n == N / 2, "a table finds what was put and not removed");
+	ok(walked == N / 2, "a walk meets every node once");
+	table_fini(&t);
+	ok(table_get(&t, STR("key-1")) == NULL, "an empty table finds nothing");
+}
+
+static void test_list(void)
+{
+	struct list head, a, b, c;
+
+	list_init(&head);
+	list_push(&head, &a);
+	list_push(&head, &b);
+	list_push(&b, &c);
+	ok(head.next == &a && a.next == &c && c.next == &b, "a push on a node goes in front of it");
+	list_each(it, after, &head)
+		list_remove(it);
+	ok(list_is_empty(&head) && list_pop(&head) == NULL, "a walk may remove the node in hand");
+}
+
+static void test_arena(void)
+{
+	struct arena a = { 0 };
+	struct str   s = arena_str(&a, STR("hello"));
+	char        *big = arena_alloc(&a, 100000);
+	char        *small = arena_alloc(&a, 1);
+
+	ok(str_is(s, "hello") && s.p[5] == '\0', "a copied slice is terminated behind its end");
+	ok(big[99999] == 0 && small[0] == 0, "memory comes zeroed");
+	ok((uintptr_t)small % _Alignof(max_align_t) == 0, "and aligned for anything");
+	arena_fini(&a);
+	ok(a.blocks == NULL && a.used == 0, "a finished arena is an empty one");
+}
+
+/* ---- ids and digests ---------------------------------------------------------- */
+
+static void test_uuids(void)
+{
+	char        out[UUID_TEXT + 1];
+	struct uuid u, v;
+
+	u = uuid_v7(0x0123456789ab, 0xffff, 0xffffffffffffffff);
+	ok(strcmp(uuid_text(u, out), "01234567-89ab-7fff-bfff-ffffffffffff") == 0,
+	   "version 7 begins with the time and carries its marks");
+	ok(uuid_parse(str_of(out), &v) && uuid_eq(u, v), "what was written is read back");
+	ok(uuid_parse(STR("01234567-89AB-7FFF-BFFF-FFFFFFFFFFFF"), &v) && uuid_eq(u, v), "in capitals too");
+	ok(!uuid_parse(STR("01234567-89ab-7fff-bfff-fffffffffff"), &v) &&
+	   !uuid_parse(STR("01234567089ab-7fff-bfff-ffffffffffff"), &v) &&
+	   !uuid_parse(STR("g1234567-89ab-7fff-bfff-ffffffffffff"), &v), "anything else is refused");
+	ok(uuid_is_nil((struct uuid){ { 0 } }) && !uuid_is_nil(u), "nil is all zero");
+	uuid_text(uuid_v4(0, 0), out);
+	ok(strcmp(out, "00000000-0000-4000-8000-000000000000") == 0, "version 4 carries its marks");
+}
+
+static void test_digests(void)
+{
+	uint8_t hash[32];
+	char    hex[65];
+
+	digest_sha256(STR("abc"), hash); /* FIPS 180-4, example B.1 */
+	digest_hex(hash, 32, hex);
+	ok(strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 0,
+	   "SHA-256 agrees with its standard");
+	digest_hmac_sha256(STR("Jefe"), STR("what do ya want for nothing?"), hash); /* RFC 4231, case 2 */
+	digest_hex(hash, 32, hex);
+	ok(strcmp(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843") == 0,
+	   "HMAC-SHA256 agrees with RFC 4231");
+	digest_base64((const uint8_t *)"foobar", 6, hex); /* RFC 4648, section 10 */
+	ok(strcmp(hex, "Zm9vYmFy") == 0, "base64 agrees with RFC 4648");
+	struct uuid a = digest_uuid_v5(STR("order-17")), b = digest_uuid_v5(STR("order-18"));
+	ok(uuid_eq(a, digest_uuid_v5(STR("order-17"))) && !uuid_eq(a, b) && a.b[6] >> 4 == 5,
+	   "the same key gives the same version 5 id");
+	ok(digest_same("abc", "abc", 3) && !digest_same("abc", "abd", 3), "comparing tells same from different");
+}
+
+static void test_errors(void)
+{
+	struct err err = { 0 };
+
+	ok(!err_set(&err, ERR_LIMIT, "%d is %s", 7, "too many") && err.kind == ERR_LIMIT &&
+	   strcmp(err.text, "7 is too many") == 0, "an error is a kind and a sentence");
+	ok(!err_set(NULL, ERR_LIMIT, "nobody asks"), "nobody needs to ask for it");
+}
+
+int main(void)
+{
+	test_durations();
+	test_times();
+	test_utf8();
+	test_buffers();
+	test_slices();
+	test_heap();
+	test_table();
+	test_list();
+	test_arena();
+	test_uuids();
+	test_digests();
+	test_errors();
+	return tap_done();
+}
