@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# test.sh - every test there is, in stages; stops at the first stage that fails.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+. tools/common.sh
+
+SIM_SEEDS=50000 SIM_SEEDS_ASAN=2000 FUZZ_SECONDS=${FUZZ_SECONDS:-30}
+export SAGAD_SANITIZED="detect_leaks=1:abort_on_error=1"
+
+# name             what it does
+stages=(
+	"build          compile with gcc, no warnings"
+	"clang          compile with clang, no warnings"
+	"asan           compile with the address and undefined-behaviour sanitizers"
+	"check          make check: unit, style, conformance, 1,000 simulator seeds"
+	"check-asan     the same, sanitized"
+	"sim            $SIM_SEEDS simulator seeds, optimised"
+	"sim-asan       $SIM_SEEDS_ASAN simulator seeds, sanitized"
+	"bugs           every planted bug is found by the simulator"
+	"log            the log conformance suite against a real PostgreSQL"
+	"fuzz           each fuzzer for $FUZZ_SECONDS seconds"
+	"dist           the release tarball builds and installs outside the tree"
+	"e2e            end to end: real processes, a real PostgreSQL (pytest)"
+)
+
+run_build() { build_in build/plain "all check-programs"; }
+run_clang() { build_in build/clang "all check-programs" CC=clang; }
+run_asan() { build_in build/asan "all check-programs" --enable-sanitize CFLAGS='-O1 -g'; }
+
+check_in() {
+	make -C "$1" -s check >"$1/check.log" 2>&1 || {
+		grep -hE '^(not ok|ERROR|FAIL|XPASS)|not ok ' "$1/check.log" >&2 || true
+		tail -n 30 "$1/check.log" >&2
+		say "details: $1/test-suite.log"
+		return 1
+	}
+	grep -E '^# (TOTAL|PASS|SKIP|FAIL)' "$1/check.log" >&2
+}
+run_check() { check_in build/plain; }
+run_check-asan() { check_in build/asan; }
+
+tap_quietly() { # the failed lines and the last ones
+	"$@" >build/tap.log || { grep -A40 -m1 '^not ok' build/tap.log >&2; tail -n 5 build/tap.log >&2; return 1; }
+	tail -n 2 build/tap.log >&2
+}
+run_sim() { tap_quietly build/plain/tests/sim/sim.t 1 $SIM_SEEDS; }
+run_sim-asan() { tap_quietly build/asan/tests/sim/sim.t 100001 $SIM_SEEDS_ASAN; }
+run_bugs() { srcdir=$root tap_quietly tests/sim/bugs.t; }
+
+run_log() {
+	local dsn
+	dsn=$(tools/postgres.sh start .dev/pg-log)
+	SAGAD_TEST_DSN=$dsn tap_quietly build/asan/tests/conformance/pg.t || { tools/postgres.sh remove .dev/pg-log; return 1; }
+	tools/postgres.sh remove .dev/pg-log
+}
+
+# Two at a time: this machine may have no more than two processors.
+run_fuzz() {
+	local target
+	mkdir -p build/fuzz
+	for target in tests/fuzz/*.c; do basename "$target" .c; done | grep -v '^replay$' |
+		xargs -P 2 -I{} tools/fuzz.sh {} "$FUZZ_SECONDS"
+}
+
+run_dist() {
+	make -C build/plain -s dist >build/dist.log 2>&1 || { tail -n 20 build/dist.log >&2; return 1; }
+	tools/dist.sh build/plain/sagad-*.tar.xz
+}
+
+run_e2e() {
+	local python=/usr/bin/python3 # the one that Debian's packages belong to
+	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan \
+		$python -m pytest -q -n "${E2E_WORKERS:-4}" -p no:cacheprovider tests/integration "$@"
+}
+
+if [ "${1:-}" = list ]; then
+	printf '%s\n' "${stages[@]}"
+	exit 0
+fi
+need_packages build run test
+wanted=("$@") times=() total=$SECONDS
+for row in "${stages[@]}"; do
+	stage=${row%% *}
+	if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $stage "* ]]; then continue; fi
+	[ "$stage" = e2e ] || head_line "$stage: $(sed 's/^[^ ]* *//' <<<"$row")"
+	if [ "$stage" = e2e ]; then
+		# Last, so that pytest's own summary line closes the run: the table comes before it.
+		head_line "times so far"
+		printf '%s\n' "${times[@]}" >&2
+		head_line "e2e: $(sed 's/^[^ ]* *//' <<<"$row")"
+	fi
+	began=$SECONDS
+	run_"$stage" || die "stage $stage failed; again with: ./dev test $stage"
+	times+=("$(printf '%-12s %4d s' "$stage" $((SECONDS - began)))")
+done
+[ "${stage:-}" = e2e ] || printf '%s\n' "${times[@]}" >&2
