@@ -25,8 +25,8 @@ struct call_rules { /* of the daemon */
 /* Base URL of a participant by name, or the empty slice. */
 typedef struct str participant_base(void *ctx, struct str name);
 
-struct call_text {
-	struct str        method, url;
+struct call_text {                      /* all memory is the arena's, but target is the definition's */
+	struct str        method, url;  /* NUL-terminated behind their end */
 	const char      **headers;      /* "Name: value", NUL-terminated strings, no body-length */
 	size_t            header_count;
 	struct str        body;         /* empty: no body */
@@ -34,8 +34,9 @@ struct call_text {
 	struct str        target;       /* as definition_target() */
 };
 
-/* Renders all but the webhook signature. False: a template cannot be rendered (an
- * output is missing, a value does not fit its place): treat as misconfigured. */
+/* Renders all but the webhook signature. False: a template cannot be rendered (an output is missing,
+ * a value does not fit its place): treat as misconfigured. ERR_NOT_FOUND: the participant's name is unknown.
+ * Without callback_base or callback_key no Saga-Callback is sent. */
 bool call_render(const struct call_spec *spec, const struct call_rules *rules, participant_base *base, void *base_ctx,
                  struct arena *arena, struct call_text *out, struct err *err);
 
@@ -65,5 +66,9 @@ bool callback_verify(struct str key, struct str gid, struct str step, enum op op
 
 /* Standard Webhooks: "v1,BASE64(HMAC-SHA256(secret, id.timestamp.body))"; out holds 64 bytes. */
 void webhook_sign(struct str secret, struct str id, int64_t unix_s, struct str body, char out[64]);
+/* webhook-id, the same in every attempt: "msg_" and 32 hex digits. */
+void webhook_id(struct str gid, struct str step, enum op op, char out[40]);
+/* The bytes of a secret as written: "whsec_BASE64", else the text itself. False: no base64, or empty. */
+bool webhook_secret(struct str text, struct buf *out);
 
 #endif

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/io/caller.h"
+
+#include "coordinator/base/list.h"
+#include "coordinator/base/mem.h"
+#include "coordinator/base/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TARGETS_MAX = 4096, QUEUE_FULL_RETRY_MS = 1000, SIGNATURE_HEADERS = 3 };
+
+enum job_state {
+	JOB_FREE,
+	JOB_NAMING, /* waits for a newer list of participants; its request is copied */
+	JOB_QUEUED, /* on its target's queue */
+	JOB_SENT,
+	JOB_ENDED   /* on caller.ended: answered in the next turn, nothing was sent */
+};
+
+struct target {
+	struct table_node    node;
+	struct caller_target is;    /* name is a copy */
+	struct list          queue;
+};
+
+struct job {
+	struct list              link;
+	struct caller           *caller;
+	uint32_t                 index, generation;
+	enum job_state           state;
+	struct arena             arena;
+	struct call_spec         spec;  /* slices are valid while NAMING and in start */
+	struct definition       *def;   /* held */
+	struct call_text         text;
+	struct target           *target;
+	struct transfer         *transfer;
+	struct participants_wait wait;
+	call_done               *done;
+	void                    *arg;
+	struct call_answer       answer; /* ENDED */
+	struct err               err;    /* text of answer.error */
+};
+
+struct caller {
+	struct caller_config config;
+	uv_idle_t            idle;
+	struct list          ended;
+	struct table         targets;
+	struct job         **jobs;
+	uint32_t            *free_jobs;
+	uint32_t             job_count, free_count;
+	void               (*closed)(void *arg);
+	void                *closed_arg;
+};
+
+/* ---- jobs ----------------------------------------------------------------------------------- */
+
+static void grow_jobs(struct caller *c)
+{
+	uint32_t n = c->job_count ? 2 * c->job_count : 64;
+
+	c->jobs = mem_grow(c->jobs, n, sizeof(struct job *));
+	c->free_jobs = mem_grow(c->free_jobs, n, sizeof c->free_jobs[0]);
+	for (uint32_t i = n; i-- > c->job_count;) {
+		struct job *j = mem_alloc(sizeof *j);
+
+		j->caller = c;
+		j->index = i;
+		list_init(&j->link);
+		c->jobs[i] = j;
+		c->free_jobs[c->free_count++] = i;
+	}
+	c->job_count = n;
+}
+
+static struct job *new_job(struct caller *c)
+{
+	if (c->free_count == 0)
+		grow_jobs(c);
+	return c->jobs[c->free_jobs[--c->free_count]];
+}
+
+/* A handle outlives its job harmlessly: the generation tells them apart. */
+static uint64_t handle_of(const struct job *j)
+{
+	return (uint64_t)j->generation << 32 | (j->index + 1);
+}
+
+static struct job *find_job(const struct caller *c, uint64_t handle)
+{
+	uint32_t index = (uint32_t)(handle & UINT32_MAX) - 1;
+
+	if (index >= c->job_count || c->jobs[index]->state == JOB_FREE ||
+	    c->jobs[index]->generation != handle >> 32)
+		return NULL;
+	return c->jobs[index];
+}
+
+static void free_job(struct job *j)
+{
+	arena_fini(&j->arena);
+	definition_drop(j->def);
+	j->def = NULL;
+	j->state = JOB_FREE;
+	j->generation++;
+	j->caller->free_jobs[j->caller->free_count++] = j->index;
+}
+
+/* ---- answers without a call ---------------------------------------------------------------- */
+
+static void on_idle(uv_idle_t *idle)
+{
+	struct caller *c = idle->data;
+	struct list    turn, *node;
+
+	/* What is added by the callbacks waits for the next turn. */
+	list_init(&turn);
+	while ((node = list_pop(&c->ended)) != NULL)
+		list_push(&turn, node);
+	uv_idle_stop(idle);
+	while ((node = list_pop(&turn)) != NULL) {
+		struct job *j = list_entry(node, struct job, link);
+
+		j->answer.error = str_of(j->err.text);
+		j->done(j->arg, &j->answer);
+		free_job(j);
+	}
+}
+
+/* j->err says why. */
+static void end_unsent(struct job *j, enum outcome outcome, int64_t retry_after_ms)
+{
+	j->state = JOB_ENDED;
+	j->answer = (struct call_answer){ .outcome = outcome, .retry_after_ms = retry_after_ms };
+	list_push(&j->caller->ended, &j->link);
+	uv_idle_start(&j->caller->idle, on_idle);
+}
+
+/* ---- targets: one queue per participant ------------------------------------------------------ */
+
+static const struct participant *participant_of(const struct caller *c, struct str target)
+{
+	const struct str prefix = STR("participant:");
+
+	if (c->config.participants == NULL || !str_starts(target, prefix))
+		return NULL;
+	return participants_find(c->config.participants,
+	                         (struct str){ target.p + prefix.n, target.n - prefix.n });
+}
+
+static void forget_idle_targets(struct caller *c)
+{
+	struct table_node *node = table_next(&c->targets, NULL);
+
+	while (node != NULL) {
+		struct target     *t = table_entry(node, struct target, node);
+		struct table_node *next = table_next(&c->targets, node);
+
+		if (t->is.in_flight == 0 && t->is.queued == 0) {
+			table_remove(&c->targets, node);
+			free((char *)(uintptr_t)t->is.name.p);
+			free(t);
+		}
+		node = next;
+	}
+}
+
+static struct target *target_of(struct caller *c, struct str name)
+{
+	struct table_node *node = table_get(&c->targets, name);
+	struct target     *t;
+
+	if (node != NULL)
+		return table_entry(node, struct target, node);
+	if (c->targets.n >= TARGETS_MAX)
+		forget_idle_targets(c);
+	t = mem_alloc(sizeof *t);
+	t->is.name = str_dup(name);
+	list_init(&t->queue);
+	table_put(&c->targets, &t->node, t->is.name);
+	return t;
+}
+
+static void send_job(struct job *j);
+
+/* Sends what waits, first come first served, as far as the limit allows. */
+static void pump(struct caller *c, struct target *t)
+{
+	const struct participant *p = participant_of(c, t->is.name);
+
+	t->is.limit = p != NULL && p->max_in_flight > 0 ? p->max_in_flight : c->config.per_participant;
+	while (t->is.in_flight < t->is.limit && t->is.queued > 0) {
+		struct job *j = list_entry(list_pop(&t->queue), struct job, link);
+
+		t->is.queued--;
+		send_job(j);
+	}
+}
+
+static void enqueue(struct job *j)
+{
+	struct caller *c = j->caller;
+	struct target *t = target_of(c, j->text.target);
+
+	if (t->is.queued >= c->config.queue_max) {
+		t->is.rejected++;
+		err_set(&j->err, ERR_LIMIT, "queue full: %llu calls wait for this participant",
+		        (unsigned long long)t->is.queued);
+		end_unsent(j, OUTCOME_UNKNOWN, QUEUE_FULL_RETRY_MS);
+		return;
+	}
+	j->state = JOB_QUEUED;
+	j->target = t;
+	list_push(&t->queue, &j->link);
+	t->is.queued++;
+	pump(c, t);
+}
+
+/* ---- the call itself ------------------------------------------------------------------------- */
+
+static void on_result(void *arg, const struct http_result *result)
+{
+	struct job        *j = arg;
+	struct target     *t = j->target;
+	struct call_lesson lesson;
+
+	call_learn(j->def, j->spec.step, j->spec.op, &result->reply,
+	           j->caller->config.clock.now_ms(j->caller->config.clock.ctx), &lesson);
+	if (result->unsendable)
+		lesson.outcome = OUTCOME_MISCONFIGURED;
+	t->is.calls++;
+	t->is.failures += lesson.outcome == OUTCOME_UNKNOWN || lesson.outcome == OUTCOME_MISCONFIGURED;
+	t->is.latency_us += result->took_us;
+	t->is.in_flight--;
+	j->transfer = NULL;
+	j->state = JOB_ENDED;
+	pump(j->caller, t);
+	j->done(j->arg, &(struct call_answer){
+		.outcome = lesson.outcome, .bare_conflict = lesson.bare_conflict, .gone = lesson.gone,
+		.stale_epoch = lesson.stale_epoch, .status = result->reply.status,
+		.retry_after_ms = lesson.retry_after_ms, .output = lesson.output,
+		.error = str_of(lesson.error) });
+	free_job(j);
+}
+
+static const char *header(struct arena *arena, const char *name, const char *value)
+{
+	const size_t size = strlen(name) + strlen(value) + 1;
+	char        *p = arena_alloc(arena, size);
+
+	strcpy(p, name);
+	strcat(p, value);
+	return p;
+}
+
+/* Signed when it is sent, not when it is queued: receivers refuse old timestamps. */
+static void sign(struct job *j, struct str secret)
+{
+	const char  **headers = arena_array(&j->arena, j->text.header_count + SIGNATURE_HEADERS, sizeof headers[0]);
+	const int64_t now_s = j->caller->config.clock.now_ms(j->caller->config.clock.ctx) / 1000;
+	struct buf    seconds = { 0 };
+	char          id[40], signature[64];
+	size_t        n = j->text.header_count;
+
+	memcpy(headers, j->text.headers, n * sizeof headers[0]);
+	webhook_id(j->spec.scope.gid, definition_step_name(j->def, j->spec.step), j->spec.op, id);
+	webhook_sign(secret, str_of(id), now_s, j->text.body, signature);
+	buf_i64(&seconds, now_s);
+	headers[n++] = header(&j->arena, "webhook-id: ", id);
+	headers[n++] = header(&j->arena, "webhook-timestamp: ", seconds.p);
+	headers[n++] = header(&j->arena, "webhook-signature: ", signature);
+	buf_fini(&seconds);
+	j->text.headers = headers;
+	j->text.header_count = n;
+}
+
+static void send_job(struct job *j)
+{
+	const struct participant *p = participant_of(j->caller, j->text.target);
+
+	if (p != NULL && p->secret_missing) {
+		err_set(&j->err, ERR_REFUSED, "the secret of this participant cannot be read from secrets-dir");
+		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
+		return;
+	}
+	if (p != NULL && p->secret.n > 0)
+		sign(j, p->secret);
+	j->state = JOB_SENT;
+	j->target->is.in_flight++;
+	j->transfer = http_start(j->caller->config.http,
+	                         &(struct http_request){ .url = j->text.url.p, .method = j->text.method.p,
+	                                                 .headers = j->text.headers,
+	                                                 .header_count = j->text.header_count,
+	                                                 .body = j->text.body,
+	                                                 .timeout_ms = j->text.timeout_ms },
+	                         on_result, j);
+}
+
+/* ---- rendering --------------------------------------------------------------------------------- */
+
+static struct str base_url(void *ctx, struct str name)
+{
+	const struct caller      *c = ctx;
+	const struct participant *p = c->config.participants ? participants_find(c->config.participants, name) : NULL;
+
+	return p != NULL ? p->base_url : (struct str){ 0 };
+}
+
+static bool render(struct job *j)
+{
+	return call_render(&j->spec, &j->caller->config.rules, base_url, j->caller, &j->arena, &j->text, &j->err);
+}
+
+static void on_names(void *arg, bool fresh)
+{
+	struct job *j = arg;
+
+	if (!fresh) {
+		err_set(&j->err, ERR_UNAVAILABLE, "the list of participants cannot be read now");
+		end_unsent(j, OUTCOME_UNKNOWN, 0);
+	} else if (render(j)) {
+		enqueue(j);
+	} else {
+		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
+	}
+}
+
+/* A name registered a moment ago at another replica: look again before saying no. */
+static void wait_for_name(struct job *j)
+{
+	const uint16_t n = definition_plan(j->def)->step_count;
+	struct scope  *s = &j->spec.scope;
+	struct str    *outputs = arena_array(&j->arena, n, sizeof *outputs);
+
+	for (uint16_t i = 0; s->outputs != NULL && i < n; i++)
+		if (s->outputs[i].n > 0)
+			outputs[i] = arena_str(&j->arena, s->outputs[i]);
+	s->outputs = outputs;
+	s->input = arena_str(&j->arena, s->input);
+	j->spec.traceparent = arena_str(&j->arena, j->spec.traceparent);
+	j->state = JOB_NAMING;
+	j->wait = (struct participants_wait){ .done = on_names, .arg = j };
+	participants_refresh(j->caller->config.participants, &j->wait);
+}
+
+static uint64_t random_span(const struct caller *c)
+{
+	uint64_t v = c->config.clock.random(c->config.clock.ctx);
+
+	return v != 0 ? v : 1;
+}
+
+static uint64_t start(void *ctx, const struct call_request *r, call_done *done, void *arg)
+{
+	struct caller *c = ctx;
+	struct job    *j = new_job(c);
+
+	j->done = done;
+	j->arg = arg;
+	j->def = definition_hold(r->def);
+	j->err.text[0] = '\0';
+	j->spec = (struct call_spec){
+		.scope = { .def = j->def, .gid = arena_str(&j->arena, r->gid), .now = r->created_at,
+		           .input = r->input, .outputs = r->outputs },
+		.step = r->step, .op = r->op, .attempt = r->attempt, .epoch = r->epoch,
+		.deadline_at = r->deadline_at, .traceparent = r->traceparent, .span = random_span(c)
+	};
+	if (render(j))
+		enqueue(j);
+	else if (j->err.kind == ERR_NOT_FOUND && c->config.participants != NULL)
+		wait_for_name(j);
+	else
+		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
+	return handle_of(j);
+}
+
+static void drop_job(struct job *j)
+{
+	struct target *t = j->target;
+
+	switch (j->state) {
+	case JOB_FREE:
+		return;
+	case JOB_NAMING:
+		participants_unwait(j->caller->config.participants, &j->wait);
+		break;
+	case JOB_QUEUED:
+		t->is.queued--;
+		break;
+	case JOB_SENT:
+		http_abort(j->caller->config.http, j->transfer);
+		t->is.in_flight--;
+		break;
+	case JOB_ENDED:
+		break;
+	}
+	list_remove(&j->link);
+	free_job(j);
+}
+
+static void abort_call(void *ctx, uint64_t handle)
+{
+	struct caller *c = ctx;
+	struct job    *j = find_job(c, handle);
+	struct target *t;
+
+	/* One that is being answered at this moment is on no list any more. */
+	if (j == NULL || (j->state == JOB_ENDED && list_is_empty(&j->link)))
+		return;
+	t = j->state == JOB_SENT ? j->target : NULL;
+	drop_job(j);
+	if (t != NULL)
+		pump(c, t);
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------ */
+
+struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config)
+{
+	struct caller *c = mem_alloc(sizeof *c);
+
+	c->config = *config;
+	c->targets.seed = config->clock.random(config->clock.ctx);
+	list_init(&c->ended);
+	uv_idle_init(loop, &c->idle);
+	c->idle.data = c;
+	return c;
+}
+
+void caller_ports(struct caller *c, struct caller_port *out)
+{
+	*out = (struct caller_port){ .ctx = c, .start = start, .abort = abort_call };
+}
+
+void caller_each_target(const struct caller *c, void (*each)(void *arg, const struct caller_target *t), void *arg)
+{
+	for (struct table_node *n = table_next(&c->targets, NULL); n != NULL; n = table_next(&c->targets, n))
+		each(arg, &table_entry(n, struct target, node)->is);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct caller *c = handle->data;
+
+	if (c->closed != NULL)
+		c->closed(c->closed_arg);
+	free(c);
+}
+
+void caller_close(struct caller *c, void (*closed)(void *arg), void *arg)
+{
+	for (uint32_t i = 0; i < c->job_count; i++) {
+		drop_job(c->jobs[i]);
+		free(c->jobs[i]);
+	}
+	forget_idle_targets(c);
+	table_fini(&c->targets);
+	free(c->jobs);
+	free(c->free_jobs);
+	c->closed = closed;
+	c->closed_arg = arg;
+	uv_close((uv_handle_t *)&c->idle, on_closed);
+}

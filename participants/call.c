@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "participants/call.h"
+
+#include "coordinator/base/digest.h"
+#include "participants/definition_call.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum { OUR_HEADERS = 12 };
+
+/* ---- small texts ----------------------------------------------------------------------- */
+
+#define JOIN(arena, ...)                                       \
+	join(arena, (const struct str[]){ __VA_ARGS__ },       \
+	     sizeof((const struct str[]){ __VA_ARGS__ }) / sizeof(struct str))
+
+/* One NUL-terminated text of many: every call makes a dozen, too many for printf. */
+static struct str join(struct arena *arena, const struct str *parts, size_t n)
+{
+	size_t size = 1, at = 0;
+	char  *p;
+
+	for (size_t i = 0; i < n; i++)
+		size += parts[i].n;
+	p = arena_alloc(arena, size);
+	for (size_t i = 0; i < n; i++) {
+		if (parts[i].n > 0)
+			memcpy(p + at, parts[i].p, parts[i].n);
+		at += parts[i].n;
+	}
+	return (struct str){ p, at };
+}
+
+static struct str number(uint64_t v, char out[20])
+{
+	size_t at = 20;
+
+	do
+		out[--at] = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	return (struct str){ out + at, 20 - at };
+}
+
+/* RFC 3986: what may stand in a path segment as it is. */
+static bool is_plain(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '.' || c == '_' || c == '~' || c == ':' || c == '@';
+}
+
+static struct str path_segment(struct arena *arena, struct str s)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char             *p = arena_alloc(arena, 3 * s.n + 1);
+	size_t            n = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (is_plain(s.p[i])) {
+			p[n++] = s.p[i];
+			continue;
+		}
+		p[n++] = '%';
+		p[n++] = hex[c >> 4];
+		p[n++] = hex[c & 15];
+	}
+	return (struct str){ p, n };
+}
+
+/* ---- trace context (W3C Trace Context, level 1) -------------------------------------------- */
+
+static bool is_hex(struct str s)
+{
+	bool zero = true;
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
+			return false;
+		zero = zero && s.p[i] == '0';
+	}
+	return !zero;
+}
+
+static bool is_traceparent(struct str s)
+{
+	if (s.n < 55 || s.p[2] != '-' || s.p[35] != '-' || s.p[52] != '-')
+		return false;
+	if (s.n > 55 && (str_starts(s, STR("00")) || s.p[55] != '-'))
+		return false;
+	if (str_starts(s, STR("ff")) || (!is_hex((struct str){ s.p, 2 }) && !str_starts(s, STR("00"))))
+		return false;
+	return is_hex((struct str){ s.p + 3, 32 }) && is_hex((struct str){ s.p + 36, 16 }) &&
+	       (is_hex((struct str){ s.p + 53, 2 }) || str_starts((struct str){ s.p + 53, 2 }, STR("00")));
+}
+
+/* A child of the starter's span. A starter without one still gets a trace in which
+ * all calls of the transaction stand together, whoever makes them. */
+static struct str traceparent(const struct call_spec *spec, struct arena *arena)
+{
+	uint8_t    hash[32], span[8];
+	char       trace[65], span_hex[17];
+	struct str id = { trace, 32 }, flags = STR("01");
+
+	if (is_traceparent(spec->traceparent)) {
+		id = (struct str){ spec->traceparent.p + 3, 32 };
+		flags = (struct str){ spec->traceparent.p + 53, 2 };
+	} else {
+		digest_sha256(spec->scope.gid, hash);
+		digest_hex(hash, sizeof hash, trace);
+	}
+	for (int i = 0; i < 8; i++)
+		span[i] = (uint8_t)(spec->span >> (56 - 8 * i));
+	digest_hex(span, sizeof span, span_hex);
+	return JOIN(arena, STR("traceparent: 00-"), id, STR("-"), { span_hex, 16 }, STR("-"), flags);
+}
+
+/* ---- the request ------------------------------------------------------------------------------ */
+
+struct names { /* of what is called */
+	struct str gid, step, op;
+};
+
+static struct str callback_header(const struct call_spec *spec, const struct call_rules *rules,
+                                  const struct names *names, struct arena *arena)
+{
+	char sig[65];
+
+	callback_sign(rules->callback_key, names->gid, names->step, spec->op, sig);
+	return JOIN(arena, STR("Saga-Callback: "), rules->callback_base, STR("/v1/transactions/"),
+	            path_segment(arena, names->gid), STR("/steps/"), names->step,
+	            STR("/complete?op="), names->op, STR("&sig="), { sig, 64 });
+}
+
+static bool has_header(const struct definition_call *call, const char *name)
+{
+	for (size_t i = 0; i < call->header_count; i++)
+		if (call->headers[i].name.n == strlen(name) &&
+		    strncasecmp(call->headers[i].name.p, name, call->headers[i].name.n) == 0)
+			return true;
+	return false;
+}
+
+static void add(struct call_text *out, struct str header)
+{
+	out->headers[out->header_count++] = header.p;
+}
+
+static void add_saga_headers(const struct call_spec *spec, const struct call_rules *rules,
+                             const struct names *names, struct arena *arena, struct call_text *out)
+{
+	char digits[20], time[32];
+
+	add(out, JOIN(arena, STR("Saga-Id: "), names->gid));
+	add(out, JOIN(arena, STR("Saga-Step: "), names->step));
+	add(out, JOIN(arena, STR("Saga-Op: "), names->op));
+	add(out, JOIN(arena, STR("Saga-Attempt: "), number(spec->attempt, digits)));
+	add(out, JOIN(arena, STR("Saga-Epoch: "), number(spec->epoch, digits)));
+	if (spec->deadline_at != 0)
+		add(out, JOIN(arena, STR("Saga-Deadline: "), str_of(text_of_time(spec->deadline_at, time))));
+	/* The back-check is a question; nobody calls back with its answer. */
+	if (spec->step != TXN_CHECK && rules->callback_key.n > 0 && rules->callback_base.n > 0)
+		add(out, callback_header(spec, rules, names, arena));
+	add(out, JOIN(arena, STR("Idempotency-Key: \""), names->gid, STR(":"), names->step, STR(":"),
+	              names->op, STR("\"")));
+	add(out, traceparent(spec, arena));
+}
+
+static void add_headers(const struct call_spec *spec, const struct call_rules *rules,
+                        const struct definition_call *call, struct arena *arena, struct call_text *out)
+{
+	struct names names = { spec->scope.gid, definition_step_name(spec->scope.def, spec->step),
+		               str_of(op_name(spec->op)) };
+
+	out->headers = arena_array(arena, call->header_count + OUR_HEADERS, sizeof out->headers[0]);
+	if (call->body.n > 0 && !has_header(call, "Content-Type"))
+		add(out, STR("Content-Type: application/json"));
+	if (!has_header(call, "Accept"))
+		add(out, STR("Accept: application/json"));
+	add_saga_headers(spec, rules, &names, arena, out);
+	for (size_t i = 0; i < call->header_count; i++) {
+		/* libcurl drops "Name:" and sends "Name;" as an empty header. */
+		if (call->headers[i].value.n == 0)
+			add(out, JOIN(arena, call->headers[i].name, STR(";")));
+		else
+			add(out, JOIN(arena, call->headers[i].name, STR(": "), call->headers[i].value));
+	}
+}
+
+static bool is_base_url(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] <= ' ' || s.p[i] >= 0x7f)
+			return false;
+	return str_starts(s, STR("http://")) || str_starts(s, STR("https://"));
+}
+
+static bool find_url(const struct definition_call *call, participant_base *base, void *base_ctx,
+                     struct arena *arena, struct str *out, struct err *err)
+{
+	const struct str name = call->participant;
+	struct str       url = { 0 };
+
+	if (name.n > 0) {
+		if (base != NULL)
+			url = base(base_ctx, name);
+		if (url.n == 0)
+			return err_set(err, ERR_NOT_FOUND,
+			               "participant \"%.*s\" is not registered; PUT /v1/participants/%.*s",
+			               (int)name.n, name.p, (int)name.n, name.p);
+		if (!is_base_url(url))
+			return err_set(err, ERR_INVALID,
+			               "the base URL of participant \"%.*s\" is no http or https URL",
+			               (int)name.n, name.p);
+	}
+	*out = JOIN(arena, url, call->url);
+	return true;
+}
+
+bool call_render(const struct call_spec *spec, const struct call_rules *rules,
+                 participant_base *base, void *base_ctx, struct arena *arena,
+                 struct call_text *out, struct err *err)
+{
+	struct definition_call call;
+
+	*out = (struct call_text){ 0 };
+	if (!definition_has_call(spec->scope.def, spec->step, spec->op))
+		return err_set(err, ERR_INVALID, "the definition has no %s for this step",
+		               op_name(spec->op));
+	if (!definition_render(&spec->scope, spec->step, spec->op, arena, &call, err) ||
+	    !find_url(&call, base, base_ctx, arena, &out->url, err))
+		return false;
+	out->method = arena_str(arena, call.method);
+	if (call.body.n > 0)
+		out->body = arena_str(arena, call.body);
+	out->timeout_ms = call.timeout_ms;
+	out->target = definition_target(spec->scope.def, spec->step, spec->op);
+	add_headers(spec, rules, &call, arena, out);
+	return true;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * http_stub.h - a tiny HTTP/1.1 server on the test's own loop: it answers with the very bytes a test wants.
+ */
+#ifndef TESTS_LIB_HTTP_STUB_H
+#define TESTS_LIB_HTTP_STUB_H
+
+#include "coordinator/base/list.h"
+#include "coordinator/base/text.h"
+
+#include <uv.h>
+
+struct stub_request { /* dies with the handler */
+	struct str method, path; /* path with its query */
+	struct str head;         /* all header lines */
+	struct str body;
+};
+
+struct stub_answer {
+	struct buf raw;      /* status line and all; the stub frees it */
+	unsigned   delay_ms;
+	bool       never;    /* no answer; the connection stays */
+	bool       close;    /* after these bytes */
+};
+typedef void stub_handler(void *arg, const struct stub_request *r, struct stub_answer *out);
+
+struct stub {
+	uv_loop_t    *loop;
+	uv_tcp_t      listener;
+	int           port;
+	stub_handler *handler;
+	void         *arg;
+	struct list   peers;
+	unsigned      connections; /* accepted so far */
+	unsigned      open, requests, open_requests, open_requests_max;
+};
+
+bool       stub_open(struct stub *s, uv_loop_t *loop, stub_handler *handler, void *arg);
+void       stub_drop_all(struct stub *s); /* closes every connection */
+void       stub_close(struct stub *s);    /* run the loop afterwards */
+struct str stub_header(const struct stub_request *r, const char *name); /* value, or p == NULL */
+/* A whole answer; extra: further header lines, each with \r\n, or "". */
+void       stub_reply(struct stub_answer *out, int status, const char *extra, struct str body);
+
+#endif
