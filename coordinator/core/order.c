@@ -154,15 +154,13 @@ static void sweep_pass(struct sweep *w, uint16_t i)
 	const struct plan      *plan = w->t->plan;
 	const struct plan_step *ps = &plan->steps[i];
 
+	for (uint16_t k = w->t->step_count; ps->kind == KIND_PIVOT && k-- > 0;)
+		if (plan->steps[k].kind == KIND_COMPENSATABLE)
+			sweep_release(w, k);
 	for (unsigned k = 0; k < ps->after_n; k++)
 		sweep_release(w, plan->edges[ps->after_at + k]);
 	if (joined_before(plan, i))
 		sweep_release(w, (uint16_t)(i - 1));
-	if (ps->kind != KIND_PIVOT)
-		return;
-	for (uint16_t k = 0; k < w->t->step_count; k++)
-		if (plan->steps[k].kind == KIND_COMPENSATABLE)
-			sweep_release(w, k);
 }
 
 static uint16_t ready_to_cancel(const struct txn *t, uint16_t *ready)

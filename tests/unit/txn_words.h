@@ -2,7 +2,8 @@
  * txn_words.h - transactions, events and updates as text, so that tests read as sentences.
  *
  *   plan    "saga a b<a p:pn<a,b r:r<p"  modes saga, tcc, open (tcc whose steps joined), message;
- *           after ':' p pivot, r retriable, n no cancel, k confirm too, u its caller tries it
+ *           after ':' p pivot, r retriable, n no cancel, k confirm too, u its caller tries it;
+ *           parallel=N, overdue=N, attempts=N, jitter=1, initial=N, max=N, factor=N before the steps
  *   state   "trying tt.Tr"  a state letter per step (. pending, t tried, r refused, u untried,
  *           c confirmed, x cancelled), with T, C or X behind it a try, confirm or cancel is open;
  *           then words: ? (an open check), paused, poison, deadline=N, start=N, b.attempts=N, …
@@ -27,6 +28,7 @@ struct bench {
 	uint16_t         edges[WORDS_STEPS * WORDS_STEPS];
 	struct txn       t;
 	struct step      steps[WORDS_STEPS + 1];
+	struct retry     retry; /* of the steps, and of the check */
 	struct event     ev;
 	struct update    up;
 	struct step      next_steps[WORDS_STEPS + 1];
@@ -67,10 +69,10 @@ static inline uint16_t words_step(char name)
 
 /* ---- plans ----------------------------------------------------------------- */
 
-static inline struct plan_step words_plan_step(const struct plan *plan)
+static inline struct plan_step words_plan_step(const struct bench *b)
 {
-	struct plan_step ps = { .has = HAS_TRY | HAS_CANCEL, .poll_ms = 300,
-		.retry = { .initial_ms = 100, .max_ms = 1000, .factor_milli = 2000 } };
+	const struct plan *plan = &b->plan;
+	struct plan_step   ps = { .has = HAS_TRY | HAS_CANCEL, .poll_ms = 300, .retry = b->retry };
 
 	if (plan->mode == MODE_TCC)
 		ps.has |= HAS_CONFIRM;
@@ -100,6 +102,46 @@ static inline void words_plan_flag(struct plan_step *ps, char flag)
 	}
 }
 
+static inline void words_plan_option(struct bench *b, const char *word)
+{
+	uint32_t value = (uint32_t)atoi(strchr(word, '=') + 1);
+
+	if (strncmp(word, "parallel=", 9) == 0)
+		b->plan.max_parallel = (uint16_t)value;
+	else if (strncmp(word, "overdue=", 8) == 0)
+		b->plan.stuck_after_ms = value;
+	else if (strncmp(word, "attempts=", 9) == 0)
+		b->retry.attempts = value;
+	else if (strncmp(word, "initial=", 8) == 0)
+		b->retry.initial_ms = value;
+	else if (strncmp(word, "max=", 4) == 0)
+		b->retry.max_ms = value;
+	else if (strncmp(word, "factor=", 7) == 0)
+		b->retry.factor_milli = value;
+	else if (strncmp(word, "jitter=", 7) == 0)
+		b->retry.jitter = value != 0;
+	else
+		words_fail("plan option", word);
+	b->plan.check_retry = b->retry;
+}
+
+static inline void words_plan_step_of(struct bench *b, const char *word, uint16_t *edges)
+{
+	struct plan_step *ps = &b->plan_steps[b->plan.step_count++];
+	const char       *p = word + 1;
+
+	if (words_step(word[0]) != b->plan.step_count - 1)
+		words_fail("steps are named a, b, c and so on", word);
+	*ps = words_plan_step(b);
+	ps->after_at = *edges;
+	if (*p == ':')
+		while (*++p != '\0' && *p != '<')
+			words_plan_flag(ps, *p);
+	for (; *p != '\0'; p += 2) /* "<a,b" */
+		b->edges[(*edges)++] = words_step(p[1]);
+	ps->after_n = (uint16_t)(*edges - ps->after_at);
+}
+
 static inline void words_plan(struct bench *b, const char *text)
 {
 	struct plan *plan = &b->plan;
@@ -110,27 +152,18 @@ static inline void words_plan(struct bench *b, const char *text)
 	b->now = WORDS_NOW;
 	b->up.next.steps = b->next_steps;
 	b->up.calls = b->calls;
-	*plan = (struct plan){ .max_parallel = TXN_STEPS_MAX, .check_poll_ms = 300,
-		.check_retry = { .initial_ms = 100, .max_ms = 1000, .factor_milli = 2000 },
-		.steps = b->plan_steps, .edges = b->edges };
+	b->retry = (struct retry){ .initial_ms = 100, .max_ms = 1000, .factor_milli = 2000 };
+	*plan = (struct plan){ .max_parallel = TXN_STEPS_MAX, .check_retry = b->retry,
+			       .check_poll_ms = 300, .steps = b->plan_steps, .edges = b->edges };
 	if (!words_next(&text, word))
 		words_fail("no mode", text);
 	plan->mode = word[0] == 's' ? MODE_SAGA : word[0] == 'm' ? MODE_MESSAGE : MODE_TCC;
 	plan->open = word[0] == 'o' || word[0] == 'm';
 	while (words_next(&text, word)) {
-		struct plan_step *ps = &b->plan_steps[plan->step_count++];
-		const char       *p = word + 1;
-
-		if (words_step(word[0]) != plan->step_count - 1)
-			words_fail("steps are named a, b, c, …", word);
-		*ps = words_plan_step(plan);
-		ps->after_at = edges;
-		if (*p == ':')
-			while (*++p != '\0' && *p != '<')
-				words_plan_flag(ps, *p);
-		for (; *p != '\0'; p += 2) /* "<a,b" */
-			b->edges[edges++] = words_step(p[1]);
-		ps->after_n = (uint16_t)(edges - ps->after_at);
+		if (strchr(word, '=') != NULL)
+			words_plan_option(b, word);
+		else
+			words_plan_step_of(b, word, &edges);
 	}
 }
 
@@ -166,6 +199,8 @@ static inline void words_set(struct bench *b, const char *word)
 			s->first_at = value;
 		else if (strncmp(word + 2, "next", 4) == 0)
 			s->next_at = value;
+		else if (strncmp(word + 2, "stuck", 5) == 0)
+			s->stuck = (enum stuck)value;
 		else if (strcmp(word + 2, "ongoing") == 0)
 			s->flags |= STEP_IS_ONGOING;
 		else if (strcmp(word + 2, "doubt") == 0)
@@ -281,7 +316,7 @@ static inline void words_join(struct bench *b, struct event *ev, const char *how
 	struct plan_step *ps = &b->plan_steps[b->plan.step_count];
 
 	b->grown = b->plan;
-	*ps = words_plan_step(&b->plan);
+	*ps = words_plan_step(b);
 	if (how[0] == 'u')
 		ps->has &= ~(unsigned)HAS_TRY;
 	b->grown.step_count++;
