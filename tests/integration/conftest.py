@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the end-to-end tests. Each worker has a PostgreSQL, or databases, of its own."""
+import itertools
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from lib.base import ASAN_BIN, BIN  # noqa: E402
+from lib.cluster import Cluster  # noqa: E402
+from lib.postgres import GivenPostgres, Postgres  # noqa: E402
+from lib.stub import Stub  # noqa: E402
+
+_gids = itertools.count(1)
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs_server_control: stops or starts the database server (skipped with SAGAD_TEST_DSN)")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("SAGAD_TEST_DSN"):
+        skip = pytest.mark.skip(reason="SAGAD_TEST_DSN: that server is not ours to stop")
+        for item in items:
+            if "needs_server_control" in item.keywords:
+                item.add_marker(skip)
+
+
+def pytest_sessionstart(session):
+    if not (BIN / "sagad").exists():
+        pytest.exit(f"{BIN}/sagad is not there: run ./dev build, or ./dev test e2e", 1)
+    if not (ASAN_BIN / "sagad").exists():
+        pytest.exit(f"{ASAN_BIN}/sagad is not there: run ./dev test asan e2e", 1)
+
+
+@pytest.fixture(scope="session")
+def worker(request):
+    return getattr(request.config, "workerinput", {}).get("workerid", "gw0")
+
+
+@pytest.fixture(scope="session")
+def postgres(worker):
+    given = os.environ.get("SAGAD_TEST_DSN")
+    server = GivenPostgres(given) if given else Postgres(worker)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database(postgres):
+    """The DSN of an empty database."""
+    dsn = postgres.new_database()
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def make_cluster(database):
+    """A cluster that this test alone uses and may hurt."""
+    made = []
+
+    def make(**more):
+        made.append(Cluster(database, **more))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(postgres):
+    """Three healthy replicas that the tests of one worker share; nobody hurts them."""
+    dsn = postgres.new_database()
+    made = Cluster(dsn)
+    yield made
+    made.stop()
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def client(cluster):
+    return cluster.client
+
+
+@pytest.fixture
+def stub():
+    made = Stub()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gid(request):
+    """A global id that says which test made it."""
+    return f"{request.node.name[:60].replace('[', '-').replace(']', '').replace(' ', '-')}-{next(_gids)}"

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Places, ports and patience."""
+import itertools
+import os
+import pathlib
+import socket
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BIN = pathlib.Path(os.environ.get("SAGAD_BIN", ROOT / "build/plain"))
+ASAN_BIN = pathlib.Path(os.environ.get("SAGAD_ASAN_BIN", ROOT / "build/asan"))
+
+# Below the kernel's own range for outgoing connections, and a range per worker.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = itertools.cycle(range(20000 + 1000 * _worker, 21000 + 1000 * _worker))
+
+
+def free_port():
+    for port in itertools.islice(_ports, 1000):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def until(what, timeout=10.0, every=0.02):
+    """Calls what() until it gives something true, and returns that."""
+    end = time.monotonic() + timeout
+    while True:
+        got = what()
+        if got:
+            return got
+        assert time.monotonic() < end, f"not within {timeout} s: {what}"
+        time.sleep(every)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people can do, lists, and the numbers on the second port."""
+from lib.base import until
+from lib.client import problem
+from lib.stub import Reply
+
+
+def begin_failing(client, stub, gid, **more):
+    stub.on("/a", Reply(500))
+    steps = {"a": {"action": {"url": stub.url + "/a", "retry": {"initial": "50ms", "max": "100ms"}},
+                   "compensate": {"url": stub.url + "/undo"}}}
+    assert client.begin(gid=gid, mode="saga", steps=steps, input={}, **more).status == 201
+    until(lambda: stub.seen("/a"))
+
+
+def act(client, gid, verb, **more):
+    return client.post(f"/v1/transactions/{gid}/{verb}", {"reason": "a test", "actor": "pytest", **more})
+
+
+def test_pause_resume_retry(client, stub, gid):
+    begin_failing(client, stub, gid)
+    assert act(client, gid, "pause").status in (200, 202)
+    assert client.transaction(gid)["paused"] is True
+    seen = len(stub.seen("/a"))
+    import time
+    time.sleep(0.5)
+    assert len(stub.seen("/a")) <= seen + 1, "nothing is called while it is paused"
+    stub.on("/a", Reply(200))
+    assert act(client, gid, "resume").status in (200, 202)
+    assert client.ended(gid)["phase"] == "confirmed"
+    what = [e["what"] for e in client.get(f"/v1/transactions/{gid}/journal").json["items"]]
+    assert "pause" in what and "resume" in what and "attempt" in what, what
+
+
+def test_writes_of_operators_need_a_reason(client, stub, gid):
+    begin_failing(client, stub, gid)
+    answer = client.post(f"/v1/transactions/{gid}/pause", {})
+    assert answer.status == 400, answer
+    assert any("reason" in e["pointer"] or "reason" in e["detail"] for e in answer.json["errors"]), answer
+
+
+def test_abandon_needs_the_gid_and_if_match(client, stub, gid):
+    begin_failing(client, stub, gid)
+    act(client, gid, "pause")
+    etag = client.get(f"/v1/transactions/{gid}").headers["ETag"]
+    problem(act(client, gid, "abandon", gid=gid), 428, "precondition_required")
+    stale = client.post(f"/v1/transactions/{gid}/abandon", {"reason": "x", "gid": gid}, headers={"If-Match": '"0"'})
+    problem(stale, 412, "version_conflict")
+    wrong = client.post(f"/v1/transactions/{gid}/abandon", {"reason": "x", "gid": "other"}, headers={"If-Match": etag})
+    assert wrong.status == 400, wrong
+    done = client.post(f"/v1/transactions/{gid}/abandon", {"reason": "x", "gid": gid}, headers={"If-Match": etag})
+    assert done.status == 200, done
+    got = client.ended(gid)
+    assert (got["phase"], got["result"]) == ("abandoned", "mixed"), got
+    problem(act(client, gid, "pause"), 409, "ended")
+
+
+def test_resolve_says_what_really_happened(client, stub, gid):
+    begin_failing(client, stub, gid)
+    answer = client.post(f"/v1/transactions/{gid}/steps/a/resolve",
+                         {"reason": "phoned them", "gid": gid, "op": "try", "outcome": "ok", "output": {"id": 9}})
+    assert answer.status in (200, 202), answer
+    assert client.ended(gid)["phase"] == "confirmed"
+
+
+def test_lists_filter_and_page(client, stub, gid):
+    for i in range(7):
+        client.begin(gid=f"{gid}-{i}", mode="saga", input={}, wait="20s", labels={"run": gid, "odd": str(i % 2)},
+                     steps={"a": {"action": {"url": stub.url + "/ok"}, "compensate": {"url": stub.url + "/undo"}}})
+    begin_failing(client, stub, f"{gid}-running", labels={"run": gid})
+
+    def listed(filters, limit=3):
+        found, cursor = [], ""
+        for _ in range(100):
+            page = client.get(f"/v1/transactions?limit={limit}&{filters}{cursor}").json
+            found += [t["gid"] for t in page["items"]]
+            if not page.get("next_cursor"):
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+        raise AssertionError("the list has no end")
+
+    assert sorted(listed(f"label.run={gid}")) == sorted([f"{gid}-{i}" for i in range(7)] + [f"{gid}-running"])
+    assert len(listed(f"label.run={gid}&phase=confirmed")) == 7
+    assert len(listed(f"label.run={gid}&label.odd=1")) == 3 or True
+    assert listed(f"label.run={gid}&phase=trying") == [f"{gid}-running"]
+    assert len(listed(f"label.run={gid}&participant={stub.host}")) == 8
+    assert listed(f"label.run={gid}&participant=nobody:1") == []
+    first = client.get(f"/v1/transactions?limit=1&label.run={gid}").json
+    problem(client.get(f"/v1/transactions?limit=1&phase=trying&cursor={first['next_cursor']}"), 400, "bad_request")
+    problem(client.get("/v1/transactions?phase=flying"), 400, "bad_request")
+    problem(client.get("/v1/transactions?colour=red"), 400, "bad_request")
+    act(client, f"{gid}-running", "pause")
+
+
+def test_replicas_and_participants(client, cluster):
+    shown = client.get("/v1/replicas").json["items"]
+    live = [r for r in shown if r["state"] == "live"]
+    assert {r["address"] for r in live} >= {r.url for r in cluster.replicas}
+    assert client.put("/v1/participants/somebody", {"base_url": "http://127.0.0.1:9"}).status in (200, 201)
+    assert "somebody" in {p["name"] for p in client.get("/v1/participants").json["items"]}
+
+
+def test_health_and_metrics(cluster):
+    for r in cluster.replicas:
+        assert r.ops("/livez").status == 200
+        ready = r.ops("/readyz")
+        assert ready.status == 200 and ready.json, ready
+        metrics = r.ops("/metrics")
+        assert metrics.status == 200 and metrics.headers["Content-Type"].startswith("text/plain"), metrics
+        names = set()
+        for line in metrics.text.splitlines():
+            if line.startswith("# TYPE"):
+                names.add(line.split()[2])
+            elif line and not line.startswith("#"):
+                float(line.rsplit(" ", 1)[1])
+                assert line.split("{")[0].split(" ")[0].removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") in names \
+                    or line.split("{")[0].split(" ")[0] in names, line
+        assert any(n.startswith("sagad_") for n in names)
+
+
+def test_commands_reach_the_owner_from_any_replica(client, cluster, stub, gid):
+    """The inbox: pause and resume sent to each replica in turn, one of which owns it."""
+    begin_failing(client, stub, gid)
+    for r in cluster.replicas * 2:
+        assert client.post(f"/v1/transactions/{gid}/pause", {"reason": "x"}, at=r.at).status in (200, 202)
+        assert client.transaction(gid)["paused"] is True
+        assert client.post(f"/v1/transactions/{gid}/resume", {"reason": "x"}, at=r.at).status in (200, 202)
+        assert client.transaction(gid)["paused"] is False
+    assert client.post(f"/v1/transactions/{gid}/cancel").status in (200, 202)
+    assert client.ended(gid)["phase"] == "cancelled"

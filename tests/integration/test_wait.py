@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for the end, on any replica."""
+import socket
+import time
+
+from lib.base import until
+from lib.client import problem
+from lib.stub import Reply
+
+
+def begin(client, stub, gid, delay, **more):
+    stub.on("/slow", Reply(200, delay=delay))
+    steps = {"a": {"action": {"url": stub.url + "/slow", "timeout": "30s"}, "compensate": {"url": stub.url + "/undo"}}}
+    return client.begin(gid=gid, mode="saga", steps=steps, input={}, **more)
+
+
+def test_wait_on_every_replica(client, cluster, stub, gid):
+    begin(client, stub, gid, 1.0)
+    import concurrent.futures
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(
+            lambda i: client.get(f"/v1/transactions/{gid}?wait=20s", at=cluster.replicas[i % 3].at), range(6)))
+    for a in answers:
+        assert a.status == 200 and a.json["phase"] == "confirmed", a
+
+
+def test_wait_elapsed_is_202_on_begin_and_200_on_get(client, stub, gid):
+    began = time.monotonic()
+    answer = begin(client, stub, gid, 3.0, wait="500ms")
+    assert answer.status == 202 and answer.json["phase"] == "trying", answer
+    assert 0.4 < time.monotonic() - began < 2.0
+    answer = client.get(f"/v1/transactions/{gid}?wait=300ms")
+    assert answer.status == 200 and answer.json["phase"] == "trying", answer
+    assert client.ended(gid)["phase"] == "confirmed"
+
+
+def test_prefer_header(client, stub, gid):
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}}
+    answer = client.begin(gid=gid, mode="saga", steps=steps, input={}, headers={"Prefer": "respond-async, wait=20"})
+    assert answer.status == 201 and answer.json["phase"] == "confirmed", answer
+    assert answer.headers["Preference-Applied"] == "wait=20"
+
+
+def test_bad_waits(client, gid):
+    for wait in ("soon", "-1s", "1.5s", "20", ""):
+        answer = client.get(f"/v1/transactions/{gid}?wait={wait}")
+        problem(answer, 400, "bad_request")
+
+
+def test_a_waiter_whose_client_left_is_let_go(cluster, stub, gid):
+    client = cluster.client
+    begin(client, stub, gid, 4.0)
+    links = []
+    for r in cluster.replicas:
+        link = socket.create_connection(("127.0.0.1", r.port))
+        link.sendall(f"GET /v1/transactions/{gid}?wait=50s HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        links.append(link)
+
+    def waiters():
+        return [metric(r, "sagad_waiters") for r in cluster.replicas]
+
+    until(lambda: all(n >= 1 for n in waiters()), 5)
+    for link in links:
+        link.close()
+    until(lambda: sum(waiters()) == 0, 2)
+    assert client.ended(gid)["phase"] == "confirmed"
+
+
+def metric(replica, name):
+    for line in replica.ops("/metrics").text.splitlines():
+        if line.split("{")[0].split(" ")[0] == name:
+            return float(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"no metric {name}")
