@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/lib/fake_lease.h"
+
+#include "coordinator/base/mem.h"
+
+#include <stdlib.h>
+
+enum { CONNECT_TIMEOUT_MS = 1000 };
+
+struct session {
+	struct list        link;
+	struct fake_locks *locks;
+	struct fake_lease *lease; /* NULL: its process is gone */
+	int64_t            key, heard_at;
+	uint32_t           ttl_ms;
+};
+
+struct fake_locks {
+	struct fake_loop *loop;
+	struct list       sessions, leases;
+	bool              down;
+};
+
+enum ask { ASK_OPEN, ASK_BEAT, ASK_PROBE, ASK_WATCH };
+
+struct wish {
+	struct list        link; /* of the lease, until answered */
+	struct fake_lease *lease;
+	enum ask           ask;
+	int64_t            key, sent_at;
+	uint32_t           ttl_ms;
+	enum lease_result  result;
+	bool               is_free, waiting, dropped;
+	unsigned           events;
+	lease_done        *lease_done;
+	probe_done        *probe_done;
+	void              *arg;
+};
+
+struct fake_lease {
+	struct list              link;
+	struct fake_lease_config config;
+	struct list              wishes;
+	struct session          *session;
+	bool                     cut;
+	int64_t                  proven_at;
+};
+
+/* ---- the server: sessions and their locks -------------------------------------- */
+
+static struct session *holder(const struct fake_locks *locks, int64_t key)
+{
+	list_each(it, after, &locks->sessions) {
+		struct session *s = list_entry(it, struct session, link);
+
+		if (s->key == key)
+			return s;
+	}
+	return NULL;
+}
+
+bool fake_locks_is_held(const struct fake_locks *locks, int64_t key)
+{
+	return holder(locks, key) != NULL;
+}
+
+static void answer(struct wish *wish, int64_t delay_ms);
+
+static void hear_lost(void *arg)
+{
+	struct fake_lease *lease = arg;
+
+	lease->config.lost(lease->config.ctx);
+}
+
+static void end_session(struct session *s, bool silent)
+{
+	struct fake_locks *locks = s->locks;
+	struct fake_lease *lease = s->lease;
+	int64_t            key = s->key;
+
+	list_remove(&s->link);
+	s->locks = NULL; /* its timer frees it */
+	s->lease = NULL;
+	if (lease != NULL) {
+		lease->session = NULL;
+		if (!silent && !lease->cut)
+			fake_loop_post(locks->loop, lease->config.end, 1, hear_lost, NULL, lease);
+	}
+	list_each(it, after, &locks->leases)
+		list_each(it2, after2, &list_entry(it, struct fake_lease, link)->wishes) {
+			struct wish *wish = list_entry(it2, struct wish, link);
+
+			if (wish->ask == ASK_WATCH && wish->waiting && wish->key == key) {
+				wish->waiting = false;
+				wish->is_free = true;
+				answer(wish, 2);
+			}
+		}
+}
+
+static void forget_session(void *arg)
+{
+	struct session *s = arg;
+
+	if (s->locks != NULL)
+		list_remove(&s->link);
+	free(s);
+}
+
+static void check_idle(void *arg)
+{
+	struct session *s = arg;
+
+	if (s->locks == NULL) {
+		free(s);
+		return;
+	}
+	struct fake_loop *loop = s->locks->loop;
+	int64_t           left = s->heard_at + s->ttl_ms - loop->now;
+	if (left > 0) {
+		fake_loop_post(loop, NULL, left, check_idle, forget_session, s);
+		return;
+	}
+	end_session(s, false);
+	free(s);
+}
+
+static enum lease_result serve_open(struct wish *wish)
+{
+	struct fake_lease *lease = wish->lease;
+	struct fake_locks *locks = lease->config.locks;
+	struct session    *s = holder(locks, wish->key);
+
+	if (s != NULL && s->lease == lease)
+		end_session(s, true);
+	if (s != NULL)
+		return LEASE_TAKEN;
+	if (lease->session != NULL)
+		end_session(lease->session, true);
+	s = mem_alloc(sizeof *s);
+	*s = (struct session){ .locks = locks, .lease = lease, .key = wish->key,
+		               .heard_at = locks->loop->now, .ttl_ms = wish->ttl_ms };
+	list_push(&locks->sessions, &s->link);
+	lease->session = s;
+	fake_loop_post(locks->loop, NULL, wish->ttl_ms, check_idle, forget_session, s);
+	return LEASE_HELD;
+}
+
+/* ---- messages ----------------------------------------------------------------------- */
+
+static void release(struct wish *wish)
+{
+	if (wish->events == 0 && wish->dropped)
+		free(wish);
+}
+
+static void drop_wish(struct wish *wish)
+{
+	list_remove(&wish->link);
+	wish->dropped = true;
+	wish->waiting = false;
+}
+
+static void nobody_there(void *arg)
+{
+	struct wish *wish = arg;
+
+	wish->events--;
+	if (!wish->dropped)
+		drop_wish(wish);
+	release(wish);
+}
+
+static void deliver(void *arg)
+{
+	struct wish *wish = arg;
+
+	wish->events--;
+	if (!wish->dropped) {
+		drop_wish(wish);
+		if (wish->ask == ASK_OPEN || wish->ask == ASK_BEAT) {
+			if (wish->result == LEASE_HELD && wish->sent_at > wish->lease->proven_at)
+				wish->lease->proven_at = wish->sent_at;
+			wish->lease_done(wish->arg, wish->result, NULL);
+		} else {
+			bool done = wish->result == LEASE_HELD;
+
+			wish->probe_done(wish->arg, done ? LOG_DONE : LOG_AWAY, done && wish->is_free);
+		}
+	}
+	release(wish);
+}
+
+static void answer(struct wish *wish, int64_t delay_ms)
+{
+	struct fake_lease *lease = wish->lease;
+
+	if (wish->dropped)
+		return;
+	if (lease->cut && wish->result != LEASE_LOST) {
+		wish->result = LEASE_LOST;
+		delay_ms = CONNECT_TIMEOUT_MS;
+	}
+	wish->events++;
+	fake_loop_post(lease->config.locks->loop, lease->config.end, delay_ms, deliver, nobody_there, wish);
+}
+
+static void arrive(void *arg)
+{
+	struct wish *wish = arg;
+
+	wish->events--;
+	if (wish->dropped) {
+		release(wish);
+		return;
+	}
+	struct fake_lease *lease = wish->lease;
+	struct fake_locks *locks = lease->config.locks;
+	wish->result = LEASE_LOST;
+	if (!locks->down && !lease->cut) {
+		switch (wish->ask) {
+		case ASK_OPEN: wish->result = serve_open(wish); break;
+		case ASK_BEAT:
+			if (lease->session == NULL)
+				break;
+			lease->session->heard_at = locks->loop->now;
+			wish->result = LEASE_HELD;
+			break;
+		case ASK_PROBE:
+		case ASK_WATCH:
+			wish->result = LEASE_HELD;
+			wish->is_free = !fake_locks_is_held(locks, wish->key);
+			wish->waiting = wish->ask == ASK_WATCH && !wish->is_free;
+			break;
+		}
+	}
+	if (!wish->waiting)
+		answer(wish, lease->cut ? CONNECT_TIMEOUT_MS : lease->config.delay(lease->config.ctx));
+}
+
+static void vanish(void *arg)
+{
+	nobody_there(arg);
+}
+
+static struct wish *ask(struct fake_lease *lease, enum ask what, int64_t key)
+{
+	struct wish *wish = mem_alloc(sizeof *wish);
+
+	wish->lease = lease;
+	wish->ask = what;
+	wish->key = key;
+	wish->sent_at = lease->config.locks->loop->now;
+	list_push(&lease->wishes, &wish->link);
+	wish->events++;
+	fake_loop_post(lease->config.locks->loop, NULL, lease->config.delay(lease->config.ctx), arrive,
+	               vanish, wish);
+	return wish;
+}
+
+static void port_open(void *ctx, int64_t key, uint32_t ttl_ms, lease_done *done, void *arg)
+{
+	struct wish *wish = ask(ctx, ASK_OPEN, key);
+
+	wish->ttl_ms = ttl_ms;
+	wish->lease_done = done;
+	wish->arg = arg;
+}
+
+static void port_beat(void *ctx, lease_done *done, void *arg)
+{
+	struct wish *wish = ask(ctx, ASK_BEAT, 0);
+
+	wish->lease_done = done;
+	wish->arg = arg;
+}
+
+static void drop_wishes(struct fake_lease *lease, unsigned kinds)
+{
+	list_each(it, after, &lease->wishes) {
+		struct wish *wish = list_entry(it, struct wish, link);
+
+		if ((kinds & 1u << wish->ask) == 0)
+			continue;
+		drop_wish(wish);
+		release(wish);
+	}
+}
+
+static void port_close(void *ctx)
+{
+	struct fake_lease *lease = ctx;
+
+	drop_wishes(lease, 1u << ASK_OPEN | 1u << ASK_BEAT);
+	lease->proven_at = -1;
+	if (lease->session != NULL)
+		end_session(lease->session, true);
+}
+
+static void port_probe(void *ctx, int64_t key, probe_done *done, void *arg)
+{
+	struct wish *wish = ask(ctx, ASK_PROBE, key);
+
+	wish->probe_done = done;
+	wish->arg = arg;
+}
+
+static void port_watch(void *ctx, int64_t key, probe_done *done, void *arg)
+{
+	struct wish *wish;
+
+	drop_wishes(ctx, 1u << ASK_WATCH);
+	wish = ask(ctx, ASK_WATCH, key);
+	wish->probe_done = done;
+	wish->arg = arg;
+}
+
+static void port_unwatch(void *ctx)
+{
+	drop_wishes(ctx, 1u << ASK_WATCH);
+}
+
+/* ---- handles ------------------------------------------------------------------------- */
+
+struct fake_locks *fake_locks_open(struct fake_loop *loop)
+{
+	struct fake_locks *locks = mem_alloc(sizeof *locks);
+
+	locks->loop = loop;
+	list_init(&locks->sessions);
+	list_init(&locks->leases);
+	return locks;
+}
+
+void fake_locks_close(struct fake_locks *locks)
+{
+	free(locks);
+}
+
+void fake_locks_stop(struct fake_locks *locks)
+{
+	locks->down = true;
+	while (!list_is_empty(&locks->sessions))
+		end_session(list_entry(locks->sessions.next, struct session, link), false);
+	list_each(it, after, &locks->leases)
+		fake_lease_break_watch(list_entry(it, struct fake_lease, link));
+}
+
+void fake_locks_start(struct fake_locks *locks)
+{
+	locks->down = false;
+}
+
+struct fake_lease *fake_lease_open(const struct fake_lease_config *config, struct lease_port *port)
+{
+	struct fake_lease *lease = mem_alloc(sizeof *lease);
+
+	lease->config = *config;
+	lease->proven_at = -1;
+	list_init(&lease->wishes);
+	list_push(&config->locks->leases, &lease->link);
+	*port = (struct lease_port){ .ctx = lease, .open = port_open, .beat = port_beat,
+		                     .close = port_close, .probe = port_probe,
+		                     .watch = port_watch, .unwatch = port_unwatch };
+	return lease;
+}
+
+void fake_lease_close(struct fake_lease *lease)
+{
+	drop_wishes(lease, ~0u);
+	list_remove(&lease->link);
+	if (lease->session != NULL)
+		end_session(lease->session, true);
+	free(lease);
+}
+
+void fake_lease_drop(struct fake_lease *lease, bool silent)
+{
+	if (lease->session != NULL)
+		end_session(lease->session, silent);
+}
+
+void fake_lease_cut(struct fake_lease *lease, bool cut)
+{
+	lease->cut = cut;
+}
+
+void fake_lease_break_watch(struct fake_lease *lease)
+{
+	list_each(it, after, &lease->wishes) {
+		struct wish *wish = list_entry(it, struct wish, link);
+
+		if (wish->ask != ASK_WATCH || !wish->waiting)
+			continue;
+		wish->waiting = false;
+		wish->result = LEASE_LOST;
+		answer(wish, 1);
+	}
+}
+
+int64_t fake_lease_proven_at(const struct fake_lease *lease)
+{
+	return lease->proven_at;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * fake_lease.h - advisory locks held by sessions that the server ends when they fall silent, behind lease_port.
+ */
+#ifndef TESTS_LIB_FAKE_LEASE_H
+#define TESTS_LIB_FAKE_LEASE_H
+
+#include "coordinator/engine/port.h"
+#include "tests/lib/fake_loop.h"
+
+struct fake_locks; /* the server's side */
+struct fake_lease; /* one replica's connections to it */
+
+struct fake_locks *fake_locks_open(struct fake_loop *loop);
+void               fake_locks_close(struct fake_locks *locks); /* after its leases and the loop's events */
+bool               fake_locks_is_held(const struct fake_locks *locks, int64_t key);
+/* Down: every session and watch dies, new ones are refused. */
+void               fake_locks_stop(struct fake_locks *locks);
+void               fake_locks_start(struct fake_locks *locks);
+
+struct fake_lease_config {
+	struct fake_locks *locks;
+	struct fake_end   *end;
+	void              *ctx;
+	int64_t          (*delay)(void *ctx); /* of one message, either way */
+	void             (*lost)(void *ctx);  /* the shell hears that the session broke */
+};
+
+struct fake_lease *fake_lease_open(const struct fake_lease_config *config, struct lease_port *port);
+/* The process is gone; its sessions end at once. */
+void               fake_lease_close(struct fake_lease *lease);
+/* The server ends the session now. Silent: the replica learns of it by its next beat only. */
+void               fake_lease_drop(struct fake_lease *lease, bool silent);
+/* While cut nothing gets through either way; the server waits out its time. */
+void               fake_lease_cut(struct fake_lease *lease, bool cut);
+void               fake_lease_break_watch(struct fake_lease *lease);
+/* When the last request that was answered had been sent, on the loop's clock; -1: none, or closed since. */
+int64_t            fake_lease_proven_at(const struct fake_lease *lease);
+
+#endif
