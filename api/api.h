@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * api.h - the HTTP API of one replica: two listeners over an engine and a store.
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include "coordinator/base/pollable.h"
+#include "coordinator/engine/engine.h"
+
+struct api;
+
+struct api_target { /* numbers about one participant, as whoever calls it counts them; borrowed */
+	struct str name;           /* host:port or participant:NAME */
+	uint32_t   in_flight, limit;
+	uint64_t   queued;
+	uint64_t   calls, failures, rejected, latency_us; /* since start; latency: sum over calls */
+};
+typedef void api_each_target(void *arg, const struct api_target *target);
+
+struct api_config {
+	int        listen_fd;      /* the API; taken, also if opening fails */
+	int        ops_fd;         /* health and metrics; taken; -1: none */
+	size_t     body_max;
+	unsigned   connections_max;
+	unsigned   waiters_max;    /* requests that wait for an end */
+	struct str callback_key;   /* of callback URLs; lives as long as the api */
+	/* About participants, for /v1/participants and /metrics; may be NULL. */
+	void     (*targets)(void *ctx, api_each_target *each, void *arg);
+	/* How late the loop is, for /metrics; may be NULL. */
+	uint64_t (*loop_lag_us)(void *ctx);
+	void      *ctx;            /* of these two */
+};
+
+/* The ports must outlive the api; of `log` only members() is used. */
+struct api *api_open(const struct api_config *config, struct engine *engine, const struct ports *ports,
+                     const struct store_port *store, struct err *err);
+struct pollable api_pollable(struct api *a);
+struct pollable api_ops_pollable(struct api *a); /* fds of -1 without ops_fd */
+/* SIGTERM: no new connections, readyz says so, connections end after their answer. */
+void api_drain(struct api *a);
+unsigned api_connections(const struct api *a);   /* open on the first listener */
+/* After this neither engine nor store may answer what this api asked of them: close
+ * it behind them, or see to it that no loop turn follows. */
+void api_close(struct api *a);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * httpd.h - inbound HTTP/1.1: one listener, run by the owner's loop. libmicrohttpd is behind it and nowhere else.
+ */
+#ifndef API_HTTPD_H
+#define API_HTTPD_H
+
+#include "coordinator/base/arena.h"
+#include "coordinator/base/err.h"
+#include "coordinator/base/pollable.h"
+
+struct httpd;
+struct exchange; /* one request and its answer */
+
+struct httpd_config {
+	int      listen_fd;       /* listening; taken, also if opening fails */
+	size_t   body_max;        /* a longer body is read, thrown away, and marked */
+	unsigned connections_max; /* further clients wait in the kernel's queue */
+	unsigned receive_ms;      /* from the first byte wanted to the last of a request's body */
+	unsigned idle_ms;         /* between two requests */
+	unsigned send_ms;         /* for the client to take an answer */
+	/* Once for every request: answers it before it returns, or later. A request
+	 * with body_too_big must be answered before it returns. */
+	void   (*handle)(void *ctx, struct exchange *x);
+	/* The exchange is over and x->user is not used any more. */
+	void   (*done)(void *ctx, struct exchange *x);
+	void   (*log)(void *ctx, const char *line);
+	void    *ctx;
+	/* What a client that sends too slowly is told, as a whole HTTP response; may be empty. */
+	struct str slow_response;
+};
+
+struct httpd *httpd_open(const struct httpd_config *config, struct err *err);
+struct pollable httpd_pollable(struct httpd *h);
+void     httpd_quiesce(struct httpd *h);            /* accepts no more; connections end after their answer */
+unsigned httpd_connections(const struct httpd *h);
+/* Unanswered requests are cut off: nobody may answer them afterwards. */
+void     httpd_close(struct httpd *h);
+
+/* ---- the exchange: slices live until it is answered ----------------------------- */
+
+enum { EXCHANGE_HEADERS_MAX = 12 };
+
+struct exchange_line {
+	const char *name;  /* lives for ever */
+	const char *value; /* in the arena, or for ever */
+};
+
+struct exchange {
+	/* for everyone to read */
+	struct str   method, path; /* path as sent: percent-encoded, without the query */
+	struct buf   body;
+	bool         body_too_big;
+	struct arena arena;        /* freed when the exchange is over */
+	void        *user;         /* the handler's */
+	int64_t      since_us;     /* CLOCK_MONOTONIC when the request was complete */
+
+	/* httpd's own */
+	struct httpd_own *own;
+	unsigned             status; /* 0: not answered */
+	const char          *content_type;
+	struct buf           reply;
+	struct exchange_line headers[EXCHANGE_HEADERS_MAX];
+	size_t               header_count;
+};
+
+/* The first header of that name, or the empty slice. */
+struct str exchange_header(const struct exchange *x, const char *name);
+/* Each name=value of the query, percent-encoded as sent; value.p == NULL: no equals sign. */
+void exchange_each_query(struct exchange *x, bool (*each)(void *arg, struct str name, struct str value), void *arg);
+
+/* name lives for ever, value is copied; characters that no header may have become '?'. */
+void exchange_set_header(struct exchange *x, const char *name, struct str value);
+/* Takes the body's memory; content_type lives for ever. Once. It is sent in the next run. */
+void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct buf *body);
+bool exchange_is_answered(const struct exchange *x);
+/* Calls gone when the client leaves before the answer. gone answers, or leaves that to who owes it. */
+void exchange_watch(struct exchange *x, void (*gone)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * request.h - one request on its way through a handler, and the ways to answer it.
+ *
+ * A handler is called once and sees to it that exactly one answer follows, now
+ * or when engine or store answer. Everything lives in the exchange's arena.
+ */
+#ifndef API_REQUEST_H
+#define API_REQUEST_H
+
+#include "api/api.h"
+#include "api/httpd.h"
+#include "api/metrics.h"
+#include "api/problem.h"
+#include "api/query.h"
+#include "api/router.h"
+#include "coordinator/base/json.h"
+
+struct api {
+	struct api_config  config;
+	struct engine     *engine;
+	struct ports       ports;
+	struct store_port  store;
+	struct httpd      *httpd, *ops; /* ops NULL: none */
+	struct counters    counters;
+	unsigned           waiters;
+	bool               draining;
+	struct str         slow_response;
+	uint64_t           request_seed, request_n; /* of request ids that we make */
+};
+
+struct request {
+	struct api        *api;
+	struct exchange   *x;
+	enum listener      listener;
+	bool               routed;      /* match is set */
+	struct route_match match;
+	struct str         request_id;
+	struct query       query;
+	struct prefer      prefer;      /* with ?wait= in it */
+	struct etag        if_match;
+	struct json       *body;        /* after request_json() */
+	struct str         gid;         /* shown in problems once known */
+	struct buf         errors;      /* for the problem */
+	uint64_t           wait_handle; /* 0: does not wait */
+	view_done         *wait_done;
+	bool               replayed;    /* an earlier request began it */
+	void              *own;         /* the handler's */
+};
+
+#define X(name, ...) void handle_##name(struct request *r);
+ROUTES(X) OPS_ROUTES(X)
+#undef X
+
+/* Reads headers and query and calls the handler. */
+void request_serve(struct api *api, enum listener listener, struct exchange *x);
+void request_over(struct exchange *x); /* frees what is not the arena's */
+
+struct arena *request_arena(struct request *r);
+int64_t       request_now(const struct request *r);
+struct str    request_param(const struct request *r, unsigned i);
+
+/* ---- reading: false means that a problem has been answered ----------------------- */
+
+/* The body must be a JSON object; empty counts as {} where optional. */
+bool request_json(struct request *r, bool optional);
+/* A gid from the path; remembered for problems. */
+bool request_gid(struct request *r);
+/* Only these query parameters (NULL-terminated). */
+bool request_only(struct request *r, const char *const *known);
+bool request_limit(struct request *r, unsigned *limit);
+/* Members of a body: absent leaves *out as it is; a wrong type is noted among the errors. */
+void request_text(struct request *r, const char *name, struct str *out);
+/* Notes an error for every member that is not among `known` (NULL-terminated). */
+void request_members(struct request *r, const char *const *known);
+/* Answers invalid_request if errors were noted. */
+bool request_is_clean(struct request *r);
+
+/* ---- answering ------------------------------------------------------------------------ */
+
+void request_error(struct request *r, const char *pointer, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* fmt NULL: the table's sentence. */
+void request_problem(struct request *r, enum problem p, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Takes the buffer's memory. */
+void request_answer(struct request *r, unsigned status, struct buf *body);
+void request_answer_as(struct request *r, unsigned status, const char *content_type, struct buf *body);
+void request_header(struct request *r, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Log results other than LOG_DONE. */
+void request_away(struct request *r, enum log_result result);
+
+/* ---- waiting ---------------------------------------------------------------------------- */
+
+/* May this request wait, if it wants to? */
+bool request_may_wait(struct request *r);
+/* done as engine_wait; the client's hang-up ends it without done. */
+void request_wait(struct request *r, view_done *done);
+
+#endif

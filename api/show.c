@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/show.h"
+
+#include "coordinator/base/mem.h"
+#include "participants/definition.h"
+
+#include <stdlib.h>
+
+void show_time(struct buf *out, const char *name, int64_t at)
+{
+	char text[32];
+
+	buf_cstr(out, ",\"");
+	buf_cstr(out, name);
+	if (at <= 0 || at == AT_NEVER) {
+		buf_cstr(out, "\":null");
+		return;
+	}
+	buf_cstr(out, "\":\"");
+	buf_cstr(out, text_of_time(at, text));
+	buf_char(out, '"');
+}
+
+void show_text(struct buf *out, const char *name, struct str value)
+{
+	buf_cstr(out, ",\"");
+	buf_cstr(out, name);
+	buf_cstr(out, "\":");
+	buf_json(out, value);
+}
+
+static void show_flag(struct buf *out, const char *name, bool value)
+{
+	buf_cstr(out, ",\"");
+	buf_cstr(out, name);
+	buf_cstr(out, value ? "\":true" : "\":false");
+}
+
+static void show_number(struct buf *out, const char *name, uint64_t value)
+{
+	buf_cstr(out, ",\"");
+	buf_cstr(out, name);
+	buf_cstr(out, "\":");
+	buf_u64(out, value);
+}
+
+/* Stored JSON was checked when it came; an empty one is null. */
+static void show_raw(struct buf *out, const char *name, struct str json)
+{
+	buf_cstr(out, ",\"");
+	buf_cstr(out, name);
+	buf_cstr(out, "\":");
+	buf_str(out, json.n ? json : STR("null"));
+}
+
+static struct str step_name(const struct view *v, uint16_t step)
+{
+	return v->row.def ? definition_step_name(v->row.def, step) : STR("");
+}
+
+/* ---- what it came to ---------------------------------------------------------- */
+
+/* A person's word that goes against the decision makes the result mixed. */
+static bool is_resolved_against(const struct txn *t)
+{
+	for (uint16_t i = 0; i < t->step_count; i++) {
+		const struct step *s = &t->steps[i];
+
+		if (!(s->flags & STEP_IS_RESOLVED))
+			continue;
+		if (t->phase == PHASE_CONFIRMED && (s->state == STEP_CANCELLED || s->state == STEP_REFUSED))
+			return true;
+		if (t->phase == PHASE_CANCELLED && (s->state == STEP_CONFIRMED || s->state == STEP_TRIED))
+			return true;
+	}
+	return false;
+}
+
+const char *show_result(const struct view *v)
+{
+	if (!phase_is_ended(v->row.phase))
+		return NULL;
+	if (v->row.phase == PHASE_ABANDONED || (v->txn && is_resolved_against(v->txn)))
+		return "mixed";
+	return v->row.phase == PHASE_CONFIRMED ? "succeeded" : "cancelled";
+}
+
+static void show_output(struct buf *out, const struct view *v)
+{
+	uint16_t     n = v->txn->step_count;
+	struct str  *outputs = mem_array(n ? n : 1, sizeof *outputs);
+	struct scope scope = { v->row.def, v->row.gid, v->row.created_at, v->row.input, outputs };
+	struct buf   text = { 0 };
+	struct err   err;
+
+	for (uint16_t i = 0; i < n; i++)
+		outputs[i] = v->notes[i].output;
+	/* A template that reads an output nobody gave: there is nothing to show. */
+	if (!definition_output(v->row.def, &scope, &text, &err))
+		buf_clear(&text);
+	show_raw(out, "output", buf_view(&text));
+	buf_fini(&text);
+	free(outputs);
+}
+
+/* ---- what it waits for -------------------------------------------------------------- */
+
+struct waiting {
+	const char *reason; /* NULL: for nothing one could name */
+	int         step;   /* -1: none in particular */
+	int64_t     until;  /* 0: open */
+};
+
+static bool needs_person(const struct step *s)
+{
+	return s->stuck == STUCK_ATTEMPTS || s->stuck == STUCK_MISCONFIGURED || s->stuck == STUCK_GONE;
+}
+
+/* Of the steps that wait: a call under way tells more than the next attempt, and
+ * the next attempt more than a person who has to come. */
+static struct waiting wait_of_steps(const struct txn *t)
+{
+	struct waiting retry = { NULL, -1, 0 }, person = { NULL, -1, 0 };
+
+	for (uint16_t i = 0; i < t->step_count; i++) {
+		const struct step *s = &t->steps[i];
+
+		if (txn_wanted(t, i) < 0)
+			continue;
+		if (needs_person(s)) {
+			person = (struct waiting){ "operator", i, 0 };
+			continue;
+		}
+		if (s->open_op || s->next_at == 0)
+			return (struct waiting){ "answer", i, 0 };
+		if (retry.reason && retry.until <= s->next_at)
+			continue;
+		retry = (struct waiting){ s->flags & STEP_IS_ONGOING ? "participant" : "retry", i, s->next_at };
+	}
+	return retry.reason ? retry : person;
+}
+
+static struct waiting wait_of(const struct view *v)
+{
+	const struct txn *t = v->txn;
+
+	if (v->row.paused)
+		return (struct waiting){ "resume", -1, 0 };
+	if (v->row.stuck == STUCK_POISON || v->row.stuck == STUCK_BAD_ROW || !t)
+		return (struct waiting){ "operator", -1, 0 };
+	if (t->start_at)
+		return (struct waiting){ "start", -1, t->start_at };
+	struct waiting w = wait_of_steps(t);
+	if (!w.reason && t->phase == PHASE_PREPARED)
+		return (struct waiting){ "decision", -1, t->deadline_at };
+	return w;
+}
+
+static void show_waiting(struct buf *out, const struct view *v)
+{
+	struct waiting w = { NULL, -1, 0 };
+
+	if (!phase_is_ended(v->row.phase))
+		w = wait_of(v);
+	if (!w.reason) {
+		buf_cstr(out, ",\"waiting\":null");
+		return;
+	}
+	buf_fmt(out, ",\"waiting\":{\"for\":\"%s\"", w.reason);
+	show_time(out, "until", w.until);
+	if (w.step >= 0)
+		show_text(out, "step", step_name(v, (uint16_t)w.step));
+	buf_char(out, '}');
+}
+
+/* ---- its parts ------------------------------------------------------------------------ */
+
+static void show_stuck(struct buf *out, enum stuck stuck, int64_t since)
+{
+	if (stuck == STUCK_NONE) {
+		buf_cstr(out, ",\"stuck\":null");
+		return;
+	}
+	buf_fmt(out, ",\"stuck\":{\"reason\":\"%s\"", stuck_name(stuck));
+	show_time(out, "since", since);
+	show_text(out, "detail", str_of(stuck_text(stuck)));
+	buf_char(out, '}');
+}
+
+static void show_last_error(struct buf *out, const struct note *n)
+{
+	if (n->at == 0) {
+		buf_cstr(out, ",\"last_error\":null");
+		return;
+	}
+	buf_fmt(out, ",\"last_error\":{\"status\":%d", n->status);
+	show_text(out, "detail", n->error);
+	show_time(out, "at", n->at);
+	buf_char(out, '}');
+}
+
+static void show_cause(struct buf *out, const struct view *v)
+{
+	const struct txn *t = v->txn;
+
+	if (t->cause == CAUSE_NONE) {
+		buf_cstr(out, ",\"cause\":null");
+		return;
+	}
+	buf_fmt(out, ",\"cause\":{\"kind\":\"%s\"", cause_name(t->cause));
+	if ((t->cause == CAUSE_REFUSED || t->cause == CAUSE_ATTEMPTS) && t->cause_step < t->step_count) {
+		show_text(out, "step", step_name(v, t->cause_step));
+		show_last_error(out, &v->notes[t->cause_step]);
+	}
+	buf_char(out, '}');
+}
+
+static void show_op(struct buf *out, const struct txn *t, uint16_t step)
+{
+	int op = txn_wanted(t, step);
+
+	if (op < 0)
+		buf_cstr(out, ",\"op\":null");
+	else
+		show_text(out, "op", str_of(op_name((enum op)op)));
+}
+
+static void show_step(struct buf *out, const struct view *v, uint16_t i)
+{
+	const struct step *s = &v->txn->steps[i];
+
+	buf_json(out, step_name(v, i));
+	buf_fmt(out, ":{\"kind\":\"%s\",\"state\":\"%s\"", step_kind_name(v->txn->plan->steps[i].kind),
+	        step_state_name(s->state));
+	show_op(out, v->txn, i);
+	show_number(out, "attempts", s->attempts);
+	if (s->first_at)
+		show_time(out, "failing_since", s->first_at);
+	if (s->next_at)
+		show_time(out, "next_at", s->next_at);
+	if (s->stuck != STUCK_NONE)
+		show_text(out, "stuck", str_of(stuck_name(s->stuck)));
+	if (s->flags & STEP_IS_ONGOING)
+		show_flag(out, "ongoing", true);
+	if (s->flags & STEP_IS_RESOLVED)
+		show_flag(out, "resolved", true);
+	show_last_error(out, &v->notes[i]);
+	show_raw(out, "output", v->notes[i].output);
+	buf_char(out, '}');
+}
+
+static void show_check(struct buf *out, const struct view *v)
+{
+	const struct step *s = &v->txn->check;
+
+	if (v->txn->plan->mode != MODE_MESSAGE)
+		return;
+	buf_fmt(out, ",\"check\":{\"attempts\":%u", s->attempts);
+	show_time(out, "next_at", s->next_at);
+	show_last_error(out, v->check);
+	buf_char(out, '}');
+}
+
+static void show_steps(struct buf *out, const struct view *v)
+{
+	buf_cstr(out, ",\"steps\":{");
+	for (uint16_t i = 0; i < v->txn->step_count; i++) {
+		if (i > 0)
+			buf_char(out, ',');
+		show_step(out, v, i);
+	}
+	buf_char(out, '}');
+	show_check(out, v);
+}
+
+static void show_row(struct buf *out, const struct row *row, const char *result)
+{
+	char owner[UUID_TEXT + 1];
+
+	if (row->definition.n) {
+		show_text(out, "definition", row->definition);
+		show_number(out, "definition_version", row->definition_version);
+	} else {
+		buf_cstr(out, ",\"definition\":null");
+	}
+	buf_fmt(out, ",\"result\":%s%s%s", result ? "\"" : "", result ? result : "null", result ? "\"" : "");
+	show_flag(out, "paused", row->paused);
+	show_raw(out, "labels", row->labels);
+	show_time(out, "created_at", row->created_at);
+	show_time(out, "deadline_at", row->deadline_at);
+	show_time(out, "ended_at", row->ended_at);
+	if (uuid_is_nil(row->owner))
+		buf_cstr(out, ",\"owner\":null");
+	else
+		show_text(out, "owner", str_of(uuid_text(row->owner, owner)));
+	show_number(out, "epoch", row->epoch);
+	show_number(out, "adoptions", row->adoptions);
+}
+
+void show_transaction(struct buf *out, const struct view *v, enum show how)
+{
+	const struct txn *t = v->txn;
+
+	buf_cstr(out, "{\"gid\":");
+	buf_json(out, v->row.gid);
+	buf_fmt(out, ",\"phase\":\"%s\",\"version\":%llu", phase_name(v->row.phase),
+	        (unsigned long long)v->row.version);
+	if (how == SHOW_MINIMAL) {
+		buf_char(out, '}');
+		return;
+	}
+	show_row(out, &v->row, show_result(v));
+	show_stuck(out, v->row.stuck, t ? t->stuck_at : 0);
+	if (how == SHOW_ROW) {
+		buf_char(out, '}');
+		return;
+	}
+	show_waiting(out, v);
+	if (t) {
+		show_text(out, "mode", str_of(mode_name(t->plan->mode)));
+		if (t->start_at)
+			show_time(out, "start_at", t->start_at);
+		show_cause(out, v);
+		show_steps(out, v);
+	}
+	if (t && v->row.def && v->row.phase == PHASE_CONFIRMED)
+		show_output(out, v);
+	else
+		buf_cstr(out, ",\"output\":null");
+	if (how == SHOW_ALL) {
+		show_raw(out, "input", v->row.input);
+		if (v->row.document.n)
+			show_raw(out, "document", v->row.document);
+	}
+	buf_char(out, '}');
+}
+
+void show_entry(struct buf *out, const struct entry_row *row)
+{
+	const struct entry *e = &row->entry;
+	char                replica[UUID_TEXT + 1];
+
+	buf_fmt(out, "{\"number\":%llu", (unsigned long long)row->number);
+	show_time(out, "at", e->at);
+	show_text(out, "what", e->what);
+	if (e->step.n)
+		show_text(out, "step", e->step);
+	if (e->op.n)
+		show_text(out, "op", e->op);
+	if (e->outcome.n)
+		show_text(out, "outcome", e->outcome);
+	if (e->attempt)
+		show_number(out, "attempt", e->attempt);
+	if (e->status)
+		show_number(out, "status", (uint64_t)e->status);
+	if (e->detail.n)
+		show_text(out, "detail", e->detail);
+	if (e->actor.n)
+		show_text(out, "actor", e->actor);
+	if (!uuid_is_nil(e->replica))
+		show_text(out, "replica", str_of(uuid_text(e->replica, replica)));
+	buf_char(out, '}');
+}
