@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Who may include whom: ARCHITECTURE.md's table as a test.
+cd "${srcdir:-.}" || exit 99
+n=0 bad=0
+
+# rule SENTENCE REGEX FILE…: no such include in those files, and there are such files
+rule() {
+	what=$1 regex=$2
+	shift 2
+	n=$((n + 1))
+	if [ ! -e "$1" ]; then
+		echo "not ok $n - $what # no file $1"
+		bad=1
+	elif out=$(grep -nE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]($regex)" "$@" /dev/null); then
+		echo "not ok $n - $what"
+		echo "$out" | sed 's/^/# /'
+		bad=1
+	else
+		echo "ok $n - $what"
+	fi
+}
+
+# others NAME…: all C files of the project outside the given paths
+others() {
+	find api coordinator participants -name '*.[ch]' | sort >"$list"
+	for but in "$@"; do
+		grep -v "^$but" "$list" >"$list.x"
+		mv "$list.x" "$list"
+	done
+	cat "$list"
+}
+list=$(mktemp)
+trap 'rm -f "$list" "$list.x"' EXIT
+
+core=$(grep -nE '^[[:space:]]*#[[:space:]]*include' coordinator/core/*.[ch] |
+	grep -vE '<(assert|limits|stdbool|stddef|stdint|string)\.h>|"coordinator/core/')
+n=$((n + 1))
+if [ -e coordinator/core/txn.c ] && [ -z "$core" ]; then
+	echo "ok $n - the core includes nothing but itself and plain C"
+else
+	echo "not ok $n - the core includes nothing but itself and plain C"
+	echo "$core" | sed 's/^/# /'
+	bad=1
+fi
+rule 'base knows nothing of sagas' '(api|participants|sql)/|coordinator/(core|engine|io)/' coordinator/base/*.[ch]
+rule 'the engine talks only to ports' \
+	'(api|participants|sql)/|coordinator/io/|(uv|libpq-fe|microhttpd|curl/.*|jansson|time|sys/time|pthread)\.h' coordinator/engine/*.[ch]
+rule 'participants know base and the words of the core' \
+	'(api|sql)/|coordinator/(engine|io)/|(uv|libpq-fe|microhttpd|curl/.*)\.h' participants/*.[ch]
+rule 'adapters know the ports, not the engine behind them nor the API' \
+	'coordinator/engine/(engine|engine_internal|progress)\.h|coordinator/core/txn_internal\.h' coordinator/io/*.[ch]
+rule 'adapters know nothing of the API but its HTTP server, which they watch' \
+	'api/(router|request|problem|query|show|metrics|api)\.h' coordinator/io/*.[ch]
+rule 'the API talks to the engine and participants, not to adapters' \
+	'(sql|coordinator/io)/|(uv|libpq-fe|curl/.*|jansson)\.h' api/*.[ch]
+# shellcheck disable=SC2046
+rule 'libuv only in the adapters and the wiring' 'uv\.h' $(others coordinator/io/ coordinator/main.c)
+# shellcheck disable=SC2046
+rule 'libpq only in the adapters' 'libpq' $(others coordinator/io/)
+# shellcheck disable=SC2046
+rule 'libmicrohttpd in one file of the API' 'microhttpd\.h' $(others api/httpd.c)
+# shellcheck disable=SC2046
+rule 'libcurl only in the adapters' 'curl/' $(others coordinator/io/)
+# shellcheck disable=SC2046
+rule 'no jansson in the daemon: it cannot carry numbers verbatim' 'jansson\.h' $(others)
+echo "1..$n"
+exit $bad
