@@ -27,8 +27,10 @@ struct findings { /* memory comes from the arena the caller gives */
 struct definition;
 
 enum definition_use {
-	DEFINITION_NAMED,  /* a document to register: `name` may stand in it and must match */
-	DEFINITION_INLINE  /* steps given with a transaction; also tcc without steps */
+	DEFINITION_NAMED,  /* a document to register: `name` may stand in it and must match; with an empty
+	                    * name the document's counts */
+	DEFINITION_INLINE  /* steps given with a transaction; also tcc without steps, where "joined" holds
+	                    * what definition_join() added: refuse that member from outside */
 };
 
 /* NULL when findings has errors. document is copied. count is 1. */

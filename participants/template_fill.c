@@ -249,22 +249,20 @@ static bool end_segment(struct segments *s, struct str url, struct err *err)
 
 static bool put_literal(struct segments *s, struct str text, struct buf *out, struct err *err)
 {
-	for (size_t i = 0; s->watch && i < text.n; i++) {
-		struct str done = { out->p, out->n + i };
+	size_t done = 0;
 
+	for (size_t i = 0; s->watch && i < text.n; i++) {
 		if (text.p[i] != '/' && text.p[i] != '?')
 			continue;
-		if (s->touched) {
-			buf_reserve(out, text.n);
-			memcpy(out->p + out->n, text.p, i);
-			done.p = out->p;
-			if (!end_segment(s, done, err))
-				return false;
-		}
-		s->start = out->n + i + 1;
+		buf_add(out, text.p + done, i - done);
+		if (!end_segment(s, buf_view(out), err))
+			return false;
+		buf_char(out, text.p[i]);
+		done = i + 1;
+		s->start = out->n;
 		s->watch = text.p[i] != '?';
 	}
-	buf_str(out, text);
+	buf_add(out, text.p + done, text.n - done);
 	return true;
 }
 

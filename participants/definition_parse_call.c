@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "participants/definition_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define CALL_FIELDS "url", "participant", "path", "method", "headers", "body", "timeout", "outcomes"
+
+const char *const call_fields[] = { CALL_FIELDS, NULL };
+const char *const check_fields[] = { CALL_FIELDS, "retry", "poll", NULL };
+
+/* ---- templates' errors and reads ---------------------------------------------------- */
+
+static int template_step(void *ctx, struct str name)
+{
+	struct compiler *c = ctx;
+
+	return definition_step_find(c->d, name);
+}
+
+static void template_report(void *ctx, const struct json *node, const char *sentence)
+{
+	finding_add(ctx, node, "%s", sentence);
+}
+
+static void template_reads(void *ctx, const struct json *node, int step, bool defaulted)
+{
+	struct compiler *c = ctx;
+
+	if (c->read_n == c->read_cap) {
+		struct output_read *old = c->reads;
+
+		c->read_cap = c->read_cap ? 2 * c->read_cap : 16;
+		c->reads = arena_array(&c->scratch, c->read_cap, sizeof *c->reads);
+		if (old != NULL)
+			memcpy(c->reads, old, c->read_n * sizeof *old);
+	}
+	c->reads[c->read_n++] = (struct output_read){
+		.node = node, .reader = c->step, .op = c->op, .step = (uint16_t)step, .defaulted = defaulted
+	};
+}
+
+struct template_compiler template_compiler_of(struct compiler *c, struct template_paths *paths)
+{
+	return (struct template_compiler){ .arena = &c->d->arena, .paths = paths, .step = template_step,
+		                           .report = template_report, .reads = template_reads, .ctx = c };
+}
+
+/* ---- where a call goes --------------------------------------------------------------- */
+
+static bool is_host(struct str host)
+{
+	if (host.n == 0 || host.n > 253)
+		return false;
+	for (size_t i = 0; i < host.n; i++) {
+		char c = host.p[i];
+
+		if ((c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' &&
+		    c != '-' && c != '_')
+			return false;
+	}
+	return true;
+}
+
+static bool is_ipv6(struct str host)
+{
+	if (host.n < 4 || host.n > 41 || host.p[0] != '[' || host.p[host.n - 1] != ']')
+		return false;
+	for (size_t i = 1; i < host.n - 1; i++)
+		if (strchr("0123456789abcdefABCDEF:.", host.p[i]) == NULL)
+			return false;
+	return true;
+}
+
+/* host[:port] into "host:port" in lower case; NULL, or what is wrong. */
+static const char *read_authority(struct str text, const char *default_port, struct buf *target)
+{
+	size_t     host_n = text.n;
+	struct str port = str_of(default_port);
+	uint64_t   number;
+
+	if (memchr(text.p, '@', text.n) != NULL)
+		return "a URL must not name a user: put credentials into a header";
+	for (size_t i = text.n; i > 0 && text.p[i - 1] != ']'; i--)
+		if (text.p[i - 1] == ':')
+			host_n = i - 1;
+	if (host_n < text.n)
+		port = (struct str){ text.p + host_n + 1, text.n - host_n - 1 };
+	if (!text_to_u64(port, &number) || number < 1 || number > 65535)
+		return "the port of a URL is a number between 1 and 65535";
+	text.n = host_n;
+	if (!is_host(text) && !is_ipv6(text))
+		return "a URL needs a host name or address";
+	for (size_t i = 0; i < text.n; i++) {
+		bool upper = text.p[i] >= 'A' && text.p[i] <= 'Z';
+
+		buf_char(target, upper ? (char)(text.p[i] + 32) : text.p[i]);
+	}
+	buf_fmt(target, ":%u", (unsigned)number);
+	return NULL;
+}
+
+static size_t authority_end(struct str text, size_t from)
+{
+	while (from < text.n && strchr("/?#", text.p[from]) == NULL)
+		from++;
+	return from;
+}
+
+static const char *split_url(struct compiler *c, struct str text, struct call_plan *call, struct str *path)
+{
+	bool        tls = str_starts(text, STR("https://"));
+	size_t      start = tls ? 8 : 7, end;
+	struct str  authority;
+	struct buf  target = { 0 };
+	const char *wrong;
+
+	if (!tls && !str_starts(text, STR("http://")))
+		return "a URL begins with http:// or https://";
+	end = authority_end(text, start);
+	authority = (struct str){ text.p + start, end - start };
+	if (memchr(authority.p, '$', authority.n) != NULL)
+		return "scheme, host and port of a URL are fixed: ${...} may stand only behind them";
+	wrong = read_authority(authority, tls ? "443" : "80", &target);
+	if (wrong == NULL) {
+		call->target = arena_str(&c->d->arena, buf_view(&target));
+		call->origin = (struct str){ text.p, end };
+		*path = (struct str){ text.p + end, text.n - end };
+	}
+	buf_fini(&target);
+	return wrong;
+}
+
+static void add_path(struct compiler *c, const struct json *node, struct call_plan *call, struct str path)
+{
+	struct template_compiler tc = template_compiler_of(c, &call->paths);
+	struct buf               b = { 0 };
+
+	if (path.n == 0 || path.p[0] != '/') {
+		buf_char(&b, '/');
+		buf_str(&b, path);
+		path = arena_str(&c->d->arena, buf_view(&b));
+	}
+	if (path.n > TEMPLATE_LINE_MAX)
+		finding_add(c, node, "a URL has at most %d bytes", TEMPLATE_LINE_MAX);
+	call->path = template_of_text(&tc, node, path, TEMPLATE_PATH);
+	if (template_is_constant(call->path)) {
+		buf_clear(&b);
+		buf_str(&b, call->origin);
+		template_fill(call->path, NULL, &c->scratch, &b, NULL);
+		call->url = arena_str(&c->d->arena, buf_view(&b));
+	}
+	buf_fini(&b);
+}
+
+static void read_url(struct compiler *c, const struct json *node, struct call_plan *call)
+{
+	struct str  path;
+	const char *wrong;
+
+	if (!field_is(c, node, JSON_STRING))
+		return;
+	wrong = split_url(c, json_text(node, &c->d->arena), call, &path);
+	if (wrong != NULL)
+		finding_add(c, node, "%s", wrong);
+	else
+		add_path(c, node, call, path);
+}
+
+static void read_participant(struct compiler *c, const struct json *node, struct call_plan *call)
+{
+	struct buf target = { 0 };
+	struct str name;
+
+	if (!field_is(c, node, JSON_STRING))
+		return;
+	name = json_text(node, &c->d->arena);
+	if (!name_is_valid(name, NAME_MAX_LEN, true)) {
+		finding_add(c, node, "a participant's name is a letter, then letters, digits, - _ or . "
+		                     "(at most %d)", NAME_MAX_LEN);
+		return;
+	}
+	call->participant = name;
+	buf_fmt(&target, "participant:%.*s", (int)name.n, name.p);
+	call->target = arena_str(&c->d->arena, buf_view(&target));
+	buf_fini(&target);
+}
+
+static void read_where(struct compiler *c, const struct json *node, struct call_plan *call)
+{
+	const struct json *url = json_get(node, "url"), *path = json_get(node, "path");
+	const struct json *participant = json_get(node, "participant");
+
+	if (url != NULL && (participant != NULL || path != NULL))
+		finding_add(c, node, "give url, or participant and path, not both");
+	else if (url == NULL && (participant == NULL || path == NULL))
+		finding_add(c, node, "a call needs url, or participant and path");
+	if (url != NULL)
+		read_url(c, url, call);
+	if (participant != NULL)
+		read_participant(c, participant, call);
+	if (url != NULL || path == NULL || !field_is(c, path, JSON_STRING))
+		return;
+	struct str text = json_text(path, &c->d->arena);
+	if (text.n == 0 || text.p[0] != '/')
+		finding_add(c, path, "a path begins with a slash");
+	else
+		add_path(c, path, call, text);
+}
+
+/* ---- what it carries ------------------------------------------------------------------ */
+
+static const char *method_name(int i)
+{
+	static const char *const names[] = { "POST", "PUT", "PATCH", "DELETE", "GET" };
+
+	return names[i];
+}
+
+static void read_method(struct compiler *c, const struct json *node, struct call_plan *call)
+{
+	const struct json *body = json_get(node, "body");
+	int                method = 0;
+
+	field_word(c, json_get(node, "method"), method_name, 5, &method);
+	call->method = str_of(method_name(method));
+	call->no_body = method >= 3 && body == NULL;
+	if (method == 4 && body != NULL)
+		finding_add(c, body, "a GET has no body");
+	if (body != NULL) {
+		struct template_compiler tc = template_compiler_of(c, &call->paths);
+
+		call->body = template_of_json(&tc, body);
+	}
+}
+
+static bool is_token(struct str name)
+{
+	if (name.n == 0 || name.n > 100)
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		char c = name.p[i];
+
+		if ((c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') &&
+		    (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
+			return false;
+	}
+	return true;
+}
+
+/* What the coordinator and HTTP itself say; a document cannot say it otherwise. */
+static bool is_ours(struct str name)
+{
+	static const char *const taken[] = { "idempotency-key", "content-length", "host",
+		"transfer-encoding", "connection", "keep-alive", "traceparent", "expect", "upgrade", "te",
+		"trailer" };
+
+	if ((name.n >= 5 && strncasecmp(name.p, "saga-", 5) == 0) ||
+	    (name.n >= 8 && strncasecmp(name.p, "webhook-", 8) == 0))
+		return true;
+	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+		if (name.n == strlen(taken[i]) && strncasecmp(name.p, taken[i], name.n) == 0)
+			return true;
+	return false;
+}
+
+static bool is_header_before(const struct call_plan *call, struct str name)
+{
+	for (size_t i = 0; i < call->header_n; i++)
+		if (call->headers[i].name.n == name.n && strncasecmp(call->headers[i].name.p, name.p, name.n) == 0)
+			return true;
+	return false;
+}
+
+static void read_headers(struct compiler *c, const struct json *node, struct call_plan *call)
+{
+	struct template_compiler tc = template_compiler_of(c, &call->paths);
+
+	if (node == NULL || !field_is(c, node, JSON_OBJECT))
+		return;
+	if (node->n > HEADERS_MAX) {
+		finding_add(c, node, "a call has at most %d headers", HEADERS_MAX);
+		return;
+	}
+	call->headers = arena_array(&c->d->arena, node->n, sizeof *call->headers);
+	for (const struct json *h = node->first; h != NULL; h = h->next) {
+		if (!is_token(h->key))
+			finding_add(c, h, "this is no header name");
+		else if (is_ours(h->key))
+			finding_add(c, h, "this header is set by the coordinator and cannot be given");
+		else if (is_header_before(call, h->key))
+			finding_add(c, h, "this header is given twice");
+		if (!field_is(c, h, JSON_STRING))
+			continue;
+		call->headers[call->header_n++] = (struct header_template){
+			.name = arena_str(&c->d->arena, h->key),
+			.value = template_of_text(&tc, h, json_text(h, &c->d->arena), TEMPLATE_HEADER)
+		};
+	}
+}
+
+/* ---- what its answers mean ---------------------------------------------------------------- */
+
+static const char *outcome_word(int i)
+{
+	return outcome_name((enum outcome)i);
+}
+
+static int status_cmp(const void *a, const void *b)
+{
+	return ((const struct status_outcome *)a)->status - ((const struct status_outcome *)b)->status;
+}
+
+static void read_outcomes(struct compiler *c, const struct json *node, enum op op, struct call_plan *call)
+{
+	uint64_t status;
+
+	if (node == NULL || !field_is(c, node, JSON_OBJECT))
+		return;
+	call->outcomes = arena_array(&c->d->arena, node->n, sizeof *call->outcomes);
+	for (const struct json *o = node->first; o != NULL; o = o->next) {
+		int outcome = -1;
+
+		if (o->key.n != 3 || !text_to_u64(o->key, &status) || status < 100 || status > 599) {
+			finding_add(c, o, "must be named by a status code between 100 and 599");
+			continue;
+		}
+		field_word(c, o, outcome_word, OUTCOME_COUNT, &outcome);
+		if (outcome == OUTCOME_REFUSED && (op == OP_CONFIRM || op == OP_CANCEL))
+			finding_add(c, o, "a %s cannot be refused: it is repeated until it is ok",
+			            op == OP_CONFIRM ? "confirm" : "cancel or compensate");
+		if (outcome >= 0)
+			call->outcomes[call->outcome_n++] =
+				(struct status_outcome){ (uint16_t)status, (uint8_t)outcome };
+	}
+	if (call->outcome_n > 0)
+		qsort(call->outcomes, call->outcome_n, sizeof *call->outcomes, status_cmp);
+}
+
+struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16_t step, enum op op,
+                             const char *const *fields)
+{
+	struct call_plan *call;
+
+	if (node == NULL)
+		return NULL;
+	call = arena_alloc(&c->d->arena, sizeof *call);
+	call->timeout_ms = c->defaults.timeout_ms;
+	if (!fields_known(c, node, fields))
+		return call;
+	c->step = step;
+	c->op = op;
+	read_where(c, node, call);
+	read_method(c, node, call);
+	read_headers(c, json_get(node, "headers"), call);
+	read_outcomes(c, json_get(node, "outcomes"), op, call);
+	field_duration32(c, json_get(node, "timeout"), 10, 600000, &call->timeout_ms);
+	if (op == OP_CANCEL && json_get(json_get(node, "outcomes"), "404") == NULL)
+		finding_warn(c, node, "a cancel without anything to undo is often answered with 404: "
+		                      "map it, as in \"outcomes\": {\"404\": \"ok\"}");
+	return call;
+}
