@@ -195,7 +195,6 @@ static void set_lasting(struct transfer *t)
 	 * costs more than HTTP/1.1 on both sides. */
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(e, CURLOPT_USERAGENT, "sagad");
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
 	/* Else a time-out or an abort waits for the resolver's thread, and every other call with it. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
