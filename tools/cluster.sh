@@ -62,7 +62,7 @@ start_replica() { # start_replica INDEX [flags…]
 	local i=$1
 	shift
 	launch "replica$((i + 1))" "$bin/sagad" --dsn="$dsn" --listen="${api[$i]}" --ops-listen="${ops[$i]}" \
-		--advertise="http://${api[$i]}" --log.format=json "$@"
+		--advertise="http://${api[$i]}" --callback-key-file="$state/callback.key" --log.format=json "$@"
 }
 
 # wait_for LABEL URL: until it answers 2xx; fails at once if the process is gone
@@ -82,6 +82,7 @@ cluster_start() {
 	check_ports
 	rm -rf "$state"
 	mkdir -p "$state"
+	(umask 077 && head -c 32 /dev/urandom | base64 >"$state/callback.key")
 	database_start
 	database_make
 	say "migrating its database $name"
