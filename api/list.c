@@ -63,8 +63,6 @@ static const char *read_filter(struct request *r, struct str name, struct str va
 	else if (str_is(name, "participant"))
 		f->participant = value;
 	else if (str_starts(name, STR("label."))) {
-		if (f->label_name.n)
-			return "one label can be asked for at a time";
 		f->label_name = (struct str){ name.p + 6, name.n - 6 };
 		f->label_value = value;
 		return f->label_name.n ? NULL : "the name of the label is missing behind label.";
@@ -94,6 +92,27 @@ static bool read_filters(struct request *r, struct page *p)
 }
 
 /* ---- GET /v1/transactions -------------------------------------------------------------- */
+
+/* The store filters by one label; further ones are looked at here. */
+static bool has_labels(struct request *r, const struct row *row)
+{
+	struct json_error err;
+	struct json      *labels = NULL, *have;
+
+	for (size_t i = 0; i < r->query.n; i++) {
+		struct str name = r->query.name[i];
+
+		if (!str_starts(name, STR("label.")))
+			continue;
+		if (!labels)
+			labels = json_parse(arena_str(request_arena(r), row->labels), request_arena(r), &err);
+		have = labels ? json_find(labels, (struct str){ name.p + 6, name.n - 6 }) : NULL;
+		if (!have || have->type != JSON_STRING ||
+		    !str_eq(json_text(have, request_arena(r)), r->query.value[i]))
+			return false;
+	}
+	return true;
+}
 
 static void show_item(void *arg, const struct view *view)
 {
@@ -126,7 +145,8 @@ static void on_list(void *arg, enum log_result result, const struct row *rows, s
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		engine_view(r->api->engine, &rows[i], show_item, r->own);
+		if (has_labels(r, &rows[i]))
+			engine_view(r->api->engine, &rows[i], show_item, r->own);
 	finish_page(r, r->own, next);
 }
 

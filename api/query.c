@@ -103,11 +103,7 @@ const struct str *query_unknown(const struct query *q, const char *const *known)
 
 bool wait_read(struct str text, int64_t *ms)
 {
-	uint64_t seconds;
-
-	if (text_to_u64(text, &seconds))
-		*ms = seconds > WAIT_MAX_MS / 1000 ? WAIT_MAX_MS : (int64_t)seconds * 1000;
-	else if (!text_to_ms(text, ms))
+	if (!text_to_ms(text, ms))
 		return false;
 	if (*ms > WAIT_MAX_MS)
 		*ms = WAIT_MAX_MS;
@@ -126,10 +122,12 @@ void prefer_read(struct str header, struct prefer *out)
 		struct str value = unquote(trim(preference));
 
 		/* The first of a name counts (RFC 7240, 2). */
-		if (same_word(name, "wait") && !out->wait && text_to_u64(value, &seconds))
-			out->wait = wait_read(value, &out->wait_ms);
-		else if (same_word(name, "return") && same_word(value, "minimal"))
+		if (same_word(name, "wait") && !out->wait && text_to_u64(value, &seconds)) {
+			out->wait = true;
+			out->wait_ms = seconds > WAIT_MAX_MS / 1000 ? WAIT_MAX_MS : (int64_t)seconds * 1000;
+		} else if (same_word(name, "return") && same_word(value, "minimal")) {
 			out->minimal = true;
+		}
 	}
 }
 

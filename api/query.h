@@ -34,7 +34,7 @@ struct prefer { /* RFC 7240; what we do not know is ignored, as it says */
 	int64_t wait_ms;       /* 0 .. WAIT_MAX_MS */
 };
 void prefer_read(struct str header, struct prefer *out);
-/* "20s", "1m", "250ms" or whole seconds; longer than WAIT_MAX_MS is cut. */
+/* "20s", "1m", "250ms"; longer than WAIT_MAX_MS is cut. */
 bool wait_read(struct str text, int64_t *ms);
 
 /* One entity tag, quoted or bare, or `*` (any). */

@@ -229,8 +229,9 @@ static void show_step(struct buf *out, const struct view *v, uint16_t i)
 {
 	const struct step *s = &v->txn->steps[i];
 
+	buf_cstr(out, "{\"name\":");
 	buf_json(out, step_name(v, i));
-	buf_fmt(out, ":{\"kind\":\"%s\",\"state\":\"%s\"", step_kind_name(v->txn->plan->steps[i].kind),
+	buf_fmt(out, ",\"kind\":\"%s\",\"state\":\"%s\"", step_kind_name(v->txn->plan->steps[i].kind),
 	        step_state_name(s->state));
 	show_op(out, v->txn, i);
 	show_number(out, "attempts", s->attempts);
@@ -263,13 +264,13 @@ static void show_check(struct buf *out, const struct view *v)
 
 static void show_steps(struct buf *out, const struct view *v)
 {
-	buf_cstr(out, ",\"steps\":{");
+	buf_cstr(out, ",\"steps\":[");
 	for (uint16_t i = 0; i < v->txn->step_count; i++) {
 		if (i > 0)
 			buf_char(out, ',');
 		show_step(out, v, i);
 	}
-	buf_char(out, '}');
+	buf_char(out, ']');
 	show_check(out, v);
 }
 

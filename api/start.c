@@ -163,6 +163,8 @@ static void make_document(struct reading *r, struct start *out)
 
 static void refuse_document(struct reading *r)
 {
+	if (json_get(r->body, "steps") || json_get(r->body, "mode"))
+		wrong(r, json_get(r->body, "definition"), "give the name of a definition, or steps of your own, not both");
 	for (struct json *m = r->body->first; m; m = m->next)
 		if (!is_envelope(m->key) && !str_is(m->key, "deadline") && r->errors->n < 8192)
 			wrong(r, m, "this member is not known beside `definition`");

@@ -66,8 +66,10 @@ void transaction_answer_or_wait(struct request *r, const struct view *view, unsi
 {
 	struct wait_answer *how;
 
-	if (phase_is_ended(view->row.phase) || !r->prefer.wait) {
-		transaction_answer(r, ended, view, SHOW_STATE);
+	bool has_ended = phase_is_ended(view->row.phase);
+
+	if (has_ended || !r->prefer.wait) {
+		transaction_answer(r, has_ended ? ended : running, view, SHOW_STATE);
 		return;
 	}
 	how = arena_alloc(request_arena(r), sizeof *how);
@@ -158,7 +160,7 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	switch (result) {
 	case BEGIN_DONE:
 		show_location(r);
-		transaction_answer_or_wait(r, view, 201, 202);
+		transaction_answer_or_wait(r, view, 201, r->prefer.wait ? 202 : 201);
 		return;
 	case BEGIN_EXISTS:
 		answer_replay(r, view);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/request.h"
+#include "api/show.h"
+
+static const char *const NOTHING[] = { NULL };
+
+enum { IN_FLIGHT_MAX = 100000 };
+
+static void show_participant(struct buf *out, const struct participant_row *p)
+{
+	buf_cstr(out, "{\"name\":");
+	buf_json(out, p->name);
+	show_text(out, "base_url", p->base_url);
+	if (p->max_in_flight)
+		buf_fmt(out, ",\"max_in_flight\":%u", p->max_in_flight);
+	if (p->secret.n)
+		show_text(out, "secret", p->secret);
+	buf_char(out, '}');
+}
+
+static void on_put(void *arg, enum log_result result)
+{
+	struct request *r = arg;
+	struct buf      body = { 0 };
+
+	if (result != LOG_DONE) {
+		request_away(r, result);
+		return;
+	}
+	show_participant(&body, r->own);
+	buf_char(&body, '\n');
+	request_answer(r, 200, &body);
+}
+
+static void read_participant(struct request *r, struct participant_row *p)
+{
+	static const char *const MEMBERS[] = { "base_url", "max_in_flight", "secret", NULL };
+	struct json             *limit = json_get(r->body, "max_in_flight");
+	uint64_t                 n;
+
+	request_members(r, MEMBERS);
+	request_text(r, "base_url", &p->base_url);
+	if (!base_url_is_valid(p->base_url))
+		request_error(r, "/base_url", "http(s)://host[:port][/path] without user, query and fragment is wanted");
+	request_text(r, "secret", &p->secret);
+	if (p->secret.n && !name_is_valid(p->secret))
+		request_error(r, "/secret", "the name of a secret file is wanted: letters, digits, - and _");
+	if (!limit)
+		return;
+	if (json_u64(limit, &n) && n >= 1 && n <= IN_FLIGHT_MAX)
+		p->max_in_flight = (uint32_t)n;
+	else
+		request_error(r, "/max_in_flight", "a whole number from 1 to %d is wanted", IN_FLIGHT_MAX);
+}
+
+void handle_participant_put(struct request *r)
+{
+	struct store_port      *store = &r->api->store;
+	struct participant_row *p = arena_alloc(request_arena(r), sizeof *p);
+
+	r->own = p;
+	p->name = request_param(r, 0);
+	if (!name_is_valid(p->name)) {
+		request_problem(r, PROBLEM_BAD_REQUEST,
+		                "A participant's name has letters, digits, - and _, starts with a letter, "
+		                "and is at most 64 long.");
+		return;
+	}
+	if (!request_only(r, NOTHING) || !request_json(r, false))
+		return;
+	read_participant(r, p);
+	if (request_is_clean(r))
+		store->participant_put(store->ctx, p, on_put, r);
+}
+
+static void show_target(void *arg, const struct api_target *t)
+{
+	struct buf *out = arg;
+
+	if (out->p[out->n - 1] != '[')
+		buf_cstr(out, ",\n");
+	buf_cstr(out, "{\"name\":");
+	buf_json(out, t->name);
+	buf_fmt(out, ",\"in_flight\":%u,\"limit\":%u,\"queued\":%llu,\"calls\":%llu,\"failures\":%llu,"
+	             "\"rejected\":%llu,\"mean_latency_ms\":%.3f}",
+	        t->in_flight, t->limit, (unsigned long long)t->queued, (unsigned long long)t->calls,
+	        (unsigned long long)t->failures, (unsigned long long)t->rejected,
+	        t->calls ? (double)t->latency_us / 1000.0 / (double)t->calls : 0.0);
+}
+
+static void on_list(void *arg, enum log_result result, const struct participant_row *rows, size_t n)
+{
+	struct request          *r = arg;
+	const struct api_config *c = &r->api->config;
+	struct buf               body = { 0 };
+
+	if (result != LOG_DONE) {
+		request_away(r, result);
+		return;
+	}
+	buf_cstr(&body, "{\"items\":[");
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0)
+			buf_cstr(&body, ",\n");
+		show_participant(&body, &rows[i]);
+	}
+	/* What this replica calls, by name or by host and port. */
+	buf_cstr(&body, "],\n\"targets\":[");
+	if (c->targets)
+		c->targets(c->ctx, show_target, &body);
+	buf_cstr(&body, "],\"next_cursor\":null}\n");
+	request_answer(r, 200, &body);
+}
+
+void handle_participant_list(struct request *r)
+{
+	struct store_port *store = &r->api->store;
+
+	if (request_only(r, NOTHING))
+		store->participant_list(store->ctx, on_list, r);
+}

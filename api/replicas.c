@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/request.h"
+#include "api/show.h"
+
+static const char *const NOTHING[] = { NULL };
+
+static const char *member_state_name(enum member_state s)
+{
+	switch (s) {
+	case MEMBER_LIVE: return "live";
+	case MEMBER_DRAINED: return "drained";
+	case MEMBER_FENCED: return "fenced";
+	}
+	return "unknown";
+}
+
+/* The part of a dead replica's transactions that each live one would take. */
+static double share_of(const struct member *m, double all)
+{
+	return m->state == MEMBER_LIVE && all > 0 ? m->weight * m->speed / all : 0;
+}
+
+static void show_member(struct buf *out, const struct member *m, double all, const struct engine_stats *me)
+{
+	char text[UUID_TEXT + 1];
+
+	buf_fmt(out, "{\"id\":\"%s\",\"state\":\"%s\"", uuid_text(m->id, text), member_state_name(m->state));
+	show_text(out, "address", m->address);
+	buf_fmt(out, ",\"weight\":%u,\"speed\":%.1f,\"load\":%.3f,\"share\":%.3f,\"owns\":%s", m->weight, m->speed,
+	        m->load, share_of(m, all), m->owns ? "true" : "false");
+	show_time(out, "started_at", m->started_at);
+	show_time(out, "seen_at", m->seen_at);
+	if (!uuid_is_nil(m->fenced_by))
+		show_text(out, "fenced_by", str_of(uuid_text(m->fenced_by, text)));
+	/* What only the replica itself knows. */
+	if (uuid_eq(m->id, me->me))
+		buf_fmt(out, ",\"answering\":true,\"lease_age_ms\":%lld,\"owned\":%llu,\"adopted\":%llu",
+		        (long long)me->lease_age_ms, (unsigned long long)me->owned,
+		        (unsigned long long)me->adopted);
+	buf_char(out, '}');
+}
+
+static void on_members(void *arg, enum log_result result, const struct member *members, size_t n)
+{
+	struct request     *r = arg;
+	struct buf          body = { 0 };
+	struct engine_stats me;
+	double              all = 0;
+
+	if (result != LOG_DONE) {
+		request_away(r, result);
+		return;
+	}
+	engine_stats(r->api->engine, &me);
+	for (size_t i = 0; i < n; i++)
+		if (members[i].state == MEMBER_LIVE)
+			all += members[i].weight * members[i].speed;
+	buf_cstr(&body, "{\"items\":[");
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0)
+			buf_cstr(&body, ",\n");
+		show_member(&body, &members[i], all, &me);
+	}
+	buf_cstr(&body, "],\"next_cursor\":null}\n");
+	request_answer(r, 200, &body);
+}
+
+void handle_replica_list(struct request *r)
+{
+	struct log_port *log = &r->api->ports.log;
+
+	if (request_only(r, NOTHING))
+		log->members(log->ctx, on_members, r);
+}
