@@ -81,7 +81,6 @@ def test_lists_filter_and_page(client, stub, gid):
 
     assert sorted(listed(f"label.run={gid}")) == sorted([f"{gid}-{i}" for i in range(7)] + [f"{gid}-running"])
     assert len(listed(f"label.run={gid}&phase=confirmed")) == 7
-    assert len(listed(f"label.run={gid}&label.odd=1")) == 3 or True
     assert listed(f"label.run={gid}&phase=trying") == [f"{gid}-running"]
     assert len(listed(f"label.run={gid}&participant={stub.host}")) == 8
     assert listed(f"label.run={gid}&participant=nobody:1") == []

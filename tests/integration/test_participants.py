@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Participants by name: base URL, limit of calls under way, signed calls; and the rest of the headers."""
+import base64
+import datetime
+import hashlib
+import hmac
+import time
+
+from lib.base import until
+from lib.client import problem
+from lib.stub import Reply
+
+SECRET = b"a secret of 24 bytes or so"
+
+
+def named(name, path="/a"):
+    return {"a": {"action": {"participant": name, "path": path},
+                  "compensate": {"participant": name, "path": "/undo"}}}
+
+
+def test_calls_by_name(client, stub, gid):
+    name = f"p-{gid}"[:60].replace("_", "-")
+    put = client.put(f"/v1/participants/{name}", {"base_url": stub.url + "/base"})
+    assert put.status in (200, 201), put
+    got = client.begin(gid=gid, mode="saga", steps=named(name, "/x/${gid}"), input={}, wait="20s").json
+    assert got["phase"] == "confirmed", got
+    assert [c.path for c in stub.calls] == [f"/base/x/{gid}"]
+
+
+def test_an_unknown_participant_waits_for_its_registration(client, stub, gid):
+    """A missing name is a setting to put right, no reason to move money back."""
+    name = f"late-{gid}"[:60].replace("_", "-")
+    client.begin(gid=gid, mode="saga", steps=named(name), input={})
+    time.sleep(0.5)
+    assert client.transaction(gid)["phase"] == "trying"
+    client.put(f"/v1/participants/{name}", {"base_url": stub.url})
+    until(lambda: client.post(f"/v1/transactions/{gid}/retry", {"reason": "it is registered now"}).status == 200)
+    assert client.ended(gid)["phase"] == "confirmed"
+
+
+def test_bad_participants(client):
+    for body in ({}, {"base_url": "ftp://x"}, {"base_url": "http://u:p@x"}, {"base_url": 5},
+                 {"base_url": "http://x", "colour": "red"}, {"base_url": "http://x", "secret": "../../etc/passwd"}):
+        answer = client.put("/v1/participants/bad", body)
+        assert answer.status in (400, 422), answer
+        problem(answer, answer.status, answer.json["code"])
+
+
+def test_at_most_max_in_flight_calls_at_once(make_cluster, stub):
+    cluster = make_cluster(count=1)
+    client = cluster.client
+    stub.on("/a", Reply(200, delay=0.3))
+    client.put("/v1/participants/narrow", {"base_url": stub.url, "max_in_flight": 3})
+    client.define("narrow", mode="saga", steps=named("narrow"))
+    for i in range(12):
+        client.begin(gid=f"n{i}", definition="narrow", input={})
+    for i in range(12):
+        assert client.ended(f"n{i}")["phase"] == "confirmed"
+    began = sorted(c.at for c in stub.seen("/a"))
+    for first, fourth in zip(began, began[3:]):
+        assert fourth - first > 0.25, "a fourth call only when one of three has ended"
+
+
+def test_signed_calls(make_cluster, stub, tmp_path):
+    (tmp_path / "bank-secret").write_bytes(SECRET + b"\n")
+    cluster = make_cluster(count=1, flags=[f"--secrets-dir={tmp_path}"])
+    client = cluster.client
+    client.put("/v1/participants/bank", {"base_url": stub.url, "secret": "bank-secret"})
+    got = client.begin(mode="saga", steps=named("bank"), input={"n": 1}, wait="20s").json
+    assert got["phase"] == "confirmed", got
+    call = stub.calls[0]
+    stamp = call.headers["webhook-timestamp"]
+    assert abs(int(stamp) - time.time()) < 30
+    signed = b".".join([call.headers["webhook-id"].encode(), stamp.encode(), call.body])
+    wanted = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
+    assert call.headers["webhook-signature"] == f"v1,{wanted}"
+
+
+def test_what_a_call_carries(client, stub, gid):
+    client.begin(gid=gid, mode="saga", deadline="5m", input={},
+                 steps={"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}}, wait="20s")
+    headers = stub.calls[0].headers
+    assert (headers["Saga-Id"], headers["Saga-Step"], headers["Saga-Op"]) == (gid, "a", "try")
+    left = datetime.datetime.fromisoformat(headers["Saga-Deadline"].replace("Z", "+00:00")) - datetime.datetime.now(datetime.timezone.utc)
+    assert datetime.timedelta(minutes=4) < left < datetime.timedelta(minutes=6)
+    assert headers["traceparent"].startswith("00-") and len(headers["traceparent"]) == 55
+    assert headers["Saga-Callback"].startswith("http://127.0.0.1:")
+    assert "webhook-signature" not in headers and "Expect" not in headers
+
+
+def test_redirects_are_not_followed(client, stub, gid):
+    stub.on("/a", Reply(307, Location=stub.url + "/elsewhere"))
+    client.begin(gid=gid, mode="saga", deadline="1500ms", input={}, wait="20s",
+                 steps={"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}})
+    assert stub.seen("/a") and not stub.seen("/elsewhere")
+    assert client.ended(gid)["phase"] == "cancelled"
+
+
+def test_denied_networks_are_never_called(client, gid):
+    client.begin(gid=gid, mode="saga", deadline="1500ms", input={},
+                 steps={"a": {"action": {"url": "http://169.254.169.254/latest/meta-data"}, "compensate": {"url": "http://169.254.169.254/x", "outcomes": {"404": "ok"}}}})
+    got = until(lambda: (lambda t: t if t["steps"]["a"]["last_error"] else None)(client.transaction(gid)))
+    assert got["steps"]["a"]["last_error"]["status"] == 0, got
+    assert client.post(f"/v1/transactions/{gid}/pause", {"reason": "tested"}).status in (200, 409)
