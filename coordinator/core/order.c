@@ -5,12 +5,6 @@
 
 #include <assert.h>
 
-#ifdef BUG_FORWARD_CANCEL_ORDER
-enum { CANCEL_IN_REVERSE = 0 };
-#else
-enum { CANCEL_IN_REVERSE = 1 };
-#endif
-
 static bool after_all(const struct txn *t, uint16_t i,
                       bool (*done)(const struct txn *t, uint16_t i))
 {
@@ -189,9 +183,7 @@ static bool may_go_on(const struct txn *t, uint16_t i)
 		return order_may_be_tried(t, i);
 	case PHASE_CONFIRMING:
 		return !order_is_confirmed(t, i) && after_all(t, i, order_is_confirmed);
-	case PHASE_CANCELLING: /* only under BUG_FORWARD_CANCEL_ORDER; else the sweep knows */
-		return !order_is_cancelled(t, i) && after_all(t, i, order_is_cancelled) &&
-		       (!joined_before(t->plan, i) || order_is_cancelled(t, (uint16_t)(i - 1)));
+	case PHASE_CANCELLING: /* the sweep knows */
 	case PHASE_CONFIRMED:
 	case PHASE_CANCELLED:
 	case PHASE_ABANDONED:
@@ -206,8 +198,14 @@ uint16_t order_ready(const struct txn *t, uint16_t *ready)
 
 	if (t->start_at != 0)
 		return 0;
-	if (t->phase == PHASE_CANCELLING && CANCEL_IN_REVERSE)
+	if (t->phase == PHASE_CANCELLING) {
+#ifdef BUG_FORWARD_CANCEL_ORDER
+		for (uint16_t i = 0; i < t->step_count; i++)
+			if (!order_is_cancelled(t, i))
+				return (void)(ready[0] = i), 1;
+#endif
 		return ready_to_cancel(t, ready);
+	}
 	for (uint16_t i = 0; i < t->step_count; i++)
 		if (may_go_on(t, i))
 			ready[n++] = i;

@@ -39,8 +39,6 @@ static const char *check_joined(const struct plan *plan, uint16_t i)
 {
 	const struct plan_step *ps = &plan->steps[i];
 
-	if (!ps->joined && i > 0 && plan->steps[i - 1].joined)
-		return "steps that joined stand behind the others";
 	if (!ps->joined)
 		return NULL;
 	if (!plan->open || plan->mode != MODE_TCC)

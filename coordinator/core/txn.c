@@ -60,7 +60,7 @@ static enum verdict on_cancel(struct work *w)
 			return VERDICT_ENDED;
 		return w->t->cause == CAUSE_NONE ? VERDICT_DECIDED : VERDICT_ALREADY;
 	}
-	if (decide_is_in_doubt(w))
+	if (txn_in_doubt(w->t))
 		return VERDICT_IN_DOUBT;
 	decide_cancel(w, w->ev->u.cancel.cause, 0);
 	return VERDICT_ACCEPTED;
@@ -274,7 +274,7 @@ static void set_timer(struct work *w)
 	if (decide_is_held(t) || phase_is_ended(t->phase))
 		return;
 	want_tick(w, t->start_at);
-	if (!phase_is_decided(t->phase) && !txn_in_doubt(t))
+	if (decide_deadline_can_cancel(t) || order_expects(t, TXN_CHECK, OP_CHECK))
 		want_tick(w, t->deadline_at);
 	for (uint16_t i = 0; i < t->step_count; i++)
 		want_step_tick(w, &t->steps[i]);

@@ -188,8 +188,8 @@ struct plan_step {
 
 /* Invariants (plan_check): acyclic; at most one pivot; no compensatable step
  * behind a pivot or a retriable one, no pivot behind a retriable one; retriable steps
- * have HAS_TRY alone, others have it unless they joined; joined steps are compensatable,
- * have no after and stand behind the others, in an open tcc, which has no others;
+ * have HAS_TRY alone, others have it unless they joined; joined steps are compensatable
+ * and have no after; an open tcc has no others, and nothing else has any;
  * a message has only retriable steps; only an open plan may have none. */
 struct plan {
 	enum mode               mode;

@@ -53,8 +53,7 @@ bool attempt_differs(const struct step *a, const struct step *b);
 
 /* Nothing goes on by itself: a person, or the engine, stopped it. */
 bool decide_is_held(const struct txn *t);
-/* Asked of the old state; but the answer in hand may have ended the doubt. */
-bool decide_is_in_doubt(const struct work *w);
+bool decide_deadline_can_cancel(const struct txn *t);
 void decide_confirm(struct txn *t);
 void decide_cancel(struct work *w, enum cause cause, uint16_t step);
 void decide_end(struct txn *t, enum phase phase);
