@@ -409,7 +409,11 @@ static void httpd_run(void *ctx)
 		own->suspended = false;
 		MHD_resume_connection(own->mhd);
 	}
+	bool was_full = h->connections >= h->config.connections_max;
 	MHD_run(h->daemon);
+	/* At the limit it stops listening, and begins again only in the run after a place is free. */
+	if (was_full && h->connections < h->config.connections_max)
+		MHD_run(h->daemon);
 	expire(h);
 }
 

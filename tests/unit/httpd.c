@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * httpd.c - the listener on a real loop with real sockets: late answers, people who leave, slow and endless senders.
+ */
+#include "api/httpd.h"
+#include "coordinator/io/httpd_loop.h"
+#include "tests/lib/tap.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BODY_MAX = 1000, CONNECTIONS_MAX = 8, RECEIVE_MS = 600, IDLE_MS = 1500 };
+
+static struct server {
+	uv_loop_t          loop;
+	struct httpd      *httpd;
+	struct httpd_loop *glue;
+	uint16_t           port;
+	struct exchange   *held[64];  /* of GET /hold and /watch, until let go */
+	size_t             held_n;
+	unsigned           handled, over, gone;
+	bool               closed;
+} server;
+
+/* ---- the server's side ------------------------------------------------------------ */
+
+static void answer(struct exchange *x, unsigned status)
+{
+	struct buf body = { 0 };
+
+	buf_fmt(&body, "%.*s %zu%s", (int)x->path.n, x->path.p, x->body.n, x->body_too_big ? " too big" : "");
+	exchange_set_header(x, "X-Line", STR("one\r\ntwo: three"));
+	exchange_answer(x, status, "text/plain", &body);
+}
+
+static void forget(struct exchange *x)
+{
+	for (size_t i = 0; i < server.held_n; i++)
+		if (server.held[i] == x)
+			server.held[i] = server.held[--server.held_n];
+}
+
+static void on_gone(void *arg)
+{
+	struct exchange *x = arg;
+
+	server.gone++;
+	forget(x);
+	answer(x, 499);
+}
+
+static void handle(void *ctx, struct exchange *x)
+{
+	(void)ctx;
+	server.handled++;
+	if (x->body_too_big) {
+		answer(x, 413);
+		return;
+	}
+	if (!str_starts(x->path, STR("/hold")) && !str_starts(x->path, STR("/watch"))) {
+		answer(x, 200);
+		return;
+	}
+	server.held[server.held_n++] = x;
+	if (str_starts(x->path, STR("/watch")))
+		exchange_watch(x, on_gone, x);
+}
+
+static void let_go(void)
+{
+	while (server.held_n > 0)
+		answer(server.held[--server.held_n], 200);
+}
+
+static void over(void *ctx, struct exchange *x)
+{
+	(void)ctx;
+	server.over++;
+	forget(x);
+}
+
+static void log_line(void *ctx, const char *line)
+{
+	(void)ctx;
+	printf("# listener: %s\n", line);
+}
+
+static int listening_socket(uint16_t *port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t          n = sizeof at;
+	int                fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, n) != 0 || listen(fd, 128) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &n) != 0)
+		abort();
+	*port = ntohs(at.sin_port);
+	return fd;
+}
+
+static void open_server(void)
+{
+	struct httpd_config c = {
+		.listen_fd = listening_socket(&server.port),
+		.body_max = BODY_MAX,
+		.connections_max = CONNECTIONS_MAX,
+		.receive_ms = RECEIVE_MS,
+		.idle_ms = IDLE_MS,
+		.send_ms = 1000,
+		.handle = handle,
+		.done = over,
+		.log = log_line,
+		.slow_response = STR("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"),
+	};
+	struct err      err;
+	struct pollable p;
+
+	uv_loop_init(&server.loop);
+	server.httpd = httpd_open(&c, &err);
+	if (!server.httpd)
+		abort();
+	p = httpd_pollable(server.httpd);
+	server.glue = httpd_loop_open(&server.loop, &p);
+}
+
+static void on_closed(void *arg)
+{
+	(void)arg;
+	server.closed = true;
+}
+
+static void close_server(void)
+{
+	httpd_loop_close(server.glue, on_closed, NULL);
+	while (!server.closed)
+		uv_run(&server.loop, UV_RUN_ONCE);
+	httpd_close(server.httpd);
+	uv_loop_close(&server.loop);
+}
+
+/* One turn, as the daemon does it; sleeps at most until the next time-out. */
+static void turn(void)
+{
+	httpd_loop_flush(server.glue);
+	uv_run(&server.loop, UV_RUN_NOWAIT);
+}
+
+static void turns(unsigned ms)
+{
+	uint64_t end = uv_hrtime() + (uint64_t)ms * 1000000;
+
+	while (uv_hrtime() < end) {
+		turn();
+		usleep(500);
+	}
+}
+
+/* ---- the client's side ----------------------------------------------------------------- */
+
+static int dial(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(server.port),
+		                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, (struct sockaddr *)&at, sizeof at) != 0)
+		abort();
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
+static void push(int fd, const char *text, size_t n)
+{
+	while (n > 0) {
+		ssize_t sent = send(fd, text, n, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno != EAGAIN)
+			return;
+		text += sent > 0 ? sent : 0;
+		n -= sent > 0 ? (size_t)sent : 0;
+		turn();
+	}
+}
+
+static void say(int fd, const char *text)
+{
+	push(fd, text, strlen(text));
+}
+
+/* What came within ms, or until `want` came or the server closed. */
+static const char *hear(int fd, const char *want, unsigned ms)
+{
+	static char got[65536];
+	size_t      n = 0;
+	uint64_t    end = uv_hrtime() + (uint64_t)ms * 1000000;
+
+	got[0] = '\0';
+	while (uv_hrtime() < end && !(want && strstr(got, want))) {
+		turn();
+		ssize_t r = recv(fd, got + n, sizeof got - 1 - n, 0);
+		if (r == 0) {
+			strcpy(got + n, "<closed>");
+			break;
+		}
+		if (r > 0)
+			got[n += (size_t)r] = '\0';
+		else
+			usleep(200);
+	}
+	return got;
+}
+
+/* ---- tests ------------------------------------------------------------------------------ */
+
+static void test_plain(void)
+{
+	int         fd = dial();
+	const char *got;
+
+	say(fd, "GET /a%2Fb?c=d HTTP/1.1\r\nHost: x\r\n\r\n");
+	got = hear(fd, "/a%2Fb 0", 2000);
+	ok(strstr(got, "200 OK") && strstr(got, "\r\n\r\n/a%2Fb 0"), "a request is answered, its path as it was sent");
+	ok(strstr(got, "X-Line: one??two: three\r\n"), "line breaks cannot get into a header");
+	say(fd, "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+	ok(strstr(hear(fd, "/b 5", 2000), "/b 5"), "so is the next on the same connection, with a body");
+	say(fd, "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
+	ok(strstr(hear(fd, "/c 7", 2000), "/c 7"), "so is one in chunks");
+	say(fd, "GET /d HTTP/1.1\r\nHost: x\r\n\r\nGET /e HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(fd, "/e 0", 2000), "/e 0"), "so are two sent at once");
+	say(fd, "HEAD /f HTTP/1.1\r\nHost: x\r\n\r\n");
+	got = hear(fd, "\r\n\r\n", 2000);
+	ok(strstr(got, "Content-Length: 4\r\n") && !strstr(got, "\r\n\r\n/f"), "HEAD gets no body");
+	close(fd);
+	turns(20);
+	ok(server.handled == 6 && server.over == 6, "every exchange is over: %u", server.over);
+	ok(httpd_connections(server.httpd) == 0, "and the connection is forgotten");
+}
+
+static void test_late_answers(void)
+{
+	int fds[3] = { dial(), dial(), dial() };
+
+	for (size_t i = 0; i < 3; i++)
+		say(fds[i], "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	ok(server.held_n == 3, "three requests are held");
+	ok(!strstr(hear(fds[0], "HTTP", 100), "HTTP"), "and not answered");
+	let_go();
+	for (size_t i = 0; i < 3; i++)
+		ok(strstr(hear(fds[i], "/hold 0", 1000), "/hold 0"), "answer %zu comes when it is given", i);
+	say(fds[0], "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(fds[0], "/a 0", 1000), "/a 0"), "the connection goes on after a late answer");
+	for (size_t i = 0; i < 3; i++)
+		close(fds[i]);
+	turns(20);
+}
+
+static void test_who_leaves(void)
+{
+	int fd = dial(), other = dial();
+
+	say(fd, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+	say(other, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	ok(server.held_n == 2 && server.gone == 0, "two wait");
+	close(fd);
+	turns(50);
+	ok(server.gone == 1 && server.held_n == 1, "that one left is noticed at once");
+	let_go();
+	ok(strstr(hear(other, "/watch 0", 1000), "/watch 0"), "the other gets its answer");
+	close(other);
+	fd = dial();
+	say(fd, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	close(fd);
+	turns(20);
+	let_go();
+	turns(20);
+	ok(server.over == server.handled, "an answer to somebody who left is dropped");
+	ok(httpd_connections(server.httpd) == 0, "and nobody is left");
+}
+
+static void test_big_bodies(void)
+{
+	static char data[1 << 20];
+	char        head[128];
+	int         fd = dial();
+
+	memset(data, 'x', sizeof data);
+	snprintf(head, sizeof head, "POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 5 << 20);
+	say(fd, head);
+	for (int i = 0; i < 5; i++)
+		push(fd, data, sizeof data);
+	ok(strstr(hear(fd, "too big", 2000), " 413 "), "5 MB are read to the end and answered");
+	say(fd, "GET /after HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(fd, "/after 0", 1000), "/after 0"), "the connection goes on");
+	say(fd, "POST /chunks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+	for (int i = 0; i < 3; i++) {
+		say(fd, "1000\r\n");
+		push(fd, data, 0x1000);
+		say(fd, "\r\n");
+	}
+	say(fd, "0\r\n\r\n");
+	ok(strstr(hear(fd, "too big", 1000), " 413 "), "the same without a length");
+	close(fd);
+	fd = dial();
+	snprintf(head, sizeof head, "POST /big HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n",
+	         BODY_MAX + 1);
+	say(fd, head);
+	const char *got = hear(fd, "too big", 1000);
+	ok(strstr(got, " 413 ") && !strstr(got, "100 Continue"), "who asks first is told at once");
+	close(fd);
+	fd = dial();
+	say(fd, "POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n");
+	ok(strstr(hear(fd, "too big", 1000), " 413 "), "so is who means to send for ever");
+	close(fd);
+	fd = dial();
+	snprintf(head, sizeof head, "POST /fits HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", BODY_MAX);
+	say(fd, head);
+	push(fd, data, BODY_MAX);
+	ok(strstr(hear(fd, "/fits 1000", 1000), "/fits 1000"), "the longest body is taken");
+	close(fd);
+	turns(20);
+}
+
+static void test_slow_senders(void)
+{
+	int body = dial(), head = dial(), idle = dial();
+
+	say(body, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+	say(head, "GET /slow HT");
+	say(idle, "GET /idle HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(idle, "/idle 0", 1000), "/idle 0"), "others are served meanwhile");
+	const char *got = hear(body, "<closed>", 3000);
+	ok(strstr(got, " 408 ") && strstr(got, "<closed>"), "half a body: 408, and the door");
+	got = hear(head, "<closed>", 3000);
+	ok(strstr(got, " 408 ") && strstr(got, "<closed>"), "half a head: the same");
+	got = hear(idle, "<closed>", 4000);
+	ok(!strstr(got, " 408 ") && strstr(got, "<closed>"), "who is idle for long is let go without a word");
+	close(body);
+	close(head);
+	close(idle);
+	turns(20);
+	ok(httpd_connections(server.httpd) == 0 && server.over >= server.handled, "nothing is left of them");
+}
+
+static void test_idle_ones_make_room(void)
+{
+	int fds[CONNECTIONS_MAX + 2];
+
+	for (size_t i = 0; i < CONNECTIONS_MAX + 2; i++) {
+		fds[i] = dial();
+		say(fds[i], "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+		ok(strstr(hear(fds[i], "/a 0", 500), "/a 0"), "client %zu is served", i);
+	}
+	for (size_t i = 0; i < CONNECTIONS_MAX + 2; i++)
+		close(fds[i]);
+	turns(20);
+}
+
+static void test_the_end(void)
+{
+	int fd = dial(), idle = dial();
+
+	say(idle, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	hear(idle, "/a 0", 1000);
+	say(fd, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	httpd_quiesce(server.httpd);
+	ok(strstr(hear(idle, "<closed>", 500), "<closed>"), "leaving: who is idle is let go");
+	let_go();
+	const char *got = hear(fd, "<closed>", 1000);
+	ok(strstr(got, "/hold 0") && strstr(got, "onnection: close") && strstr(got, "<closed>"),
+	   "who waits gets its answer, then the door");
+	close(fd);
+	close(idle);
+}
+
+static void test_closing_with_open_requests(void)
+{
+	int fd;
+
+	close_server();
+	server = (struct server){ 0 };
+	open_server();
+	fd = dial();
+	say(fd, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	close_server();
+	ok(server.held_n == 0 && server.over == 1, "closing frees what was never answered");
+	close(fd);
+}
+
+int main(void)
+{
+	open_server();
+	test_plain();
+	test_late_answers();
+	test_who_leaves();
+	test_big_bodies();
+	test_slow_senders();
+	test_idle_ones_make_room();
+	test_the_end();
+	test_closing_with_open_requests();
+	return tap_done();
+}
