@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * main.c - the commands of sagad.
+ */
+#include "coordinator/io/pg.h"
+#include "coordinator/listen.h"
+#include "coordinator/replica.h"
+#include "coordinator/workers.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { DATABASE_WAIT_S = 30 };
+
+struct sagad {
+	struct options options;
+	int            api_fd;
+	int            ops_fds[WORKERS_MAX];
+	char           advertise[600];
+	char           ops_host[300];
+};
+
+static int fail(const struct err *err)
+{
+	fprintf(stderr, "sagad: %s\n", err->text);
+	return EXIT_SETTINGS;
+}
+
+static int print(void (*write)(struct buf *out))
+{
+	struct buf out = { 0 };
+
+	write(&out);
+	fputs(out.p, stdout);
+	buf_fini(&out);
+	return EXIT_SUCCESS;
+}
+
+/* ---- sockets: bound before any worker starts, so that a port in use is one clear error ------- */
+
+/* Every address is no place to call: callers on this machine find us on loopback. */
+static const char *reachable_host(const struct listen_address *a, char out[300])
+{
+	const char *host = a->host;
+
+	if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0)
+		host = "127.0.0.1";
+	else if (strcmp(host, "::") == 0)
+		host = "::1";
+	snprintf(out, 300, strchr(host, ':') ? "[%s]" : "%s", host);
+	return out;
+}
+
+static bool open_api_socket(struct sagad *s, struct err *err)
+{
+	const char           *wanted = s->options.advertise;
+	struct listen_address a;
+	char                  host[300];
+
+	if (!listen_parse(str_of(s->options.listen), &a, err) || !listen_open(&a, &s->api_fd, err))
+		return false;
+	size_t n = strlen(wanted);
+	while (n > 0 && wanted[n - 1] == '/')
+		n--;
+	if (n >= sizeof s->advertise)
+		return err_set(err, ERR_INVALID, "--advertise is too long: a base URL has at most %zu characters",
+		               sizeof s->advertise - 1);
+	if (n > 0)
+		snprintf(s->advertise, sizeof s->advertise, "%.*s", (int)n, wanted);
+	else
+		snprintf(s->advertise, sizeof s->advertise, "http://%s:%u", reachable_host(&a, host),
+		         listen_port(s->api_fd));
+	return true;
+}
+
+static bool open_ops_sockets(struct sagad *s, struct err *err)
+{
+	struct listen_address a;
+
+	if (!listen_parse(str_of(s->options.ops_listen), &a, err))
+		return false;
+	reachable_host(&a, s->ops_host);
+	for (unsigned i = 0; i < s->options.workers; i++) {
+		if (!listen_open(&a, &s->ops_fds[i], err))
+			return false;
+		if (a.port != 0 && ++a.port == 0 && i + 1 < s->options.workers)
+			return err_set(err, ERR_INVALID, "--ops-listen leaves no ports for %u workers: "
+			               "worker i takes port + i", s->options.workers);
+	}
+	return true;
+}
+
+/* ---- commands ---------------------------------------------------------------------------------- */
+
+/* Workers share the API port, so only the port of their own tells one from another. */
+static int run_worker(void *ctx, unsigned index)
+{
+	struct sagad *s = ctx;
+	char          address[320];
+
+	snprintf(address, sizeof address, "http://%s:%u", s->ops_host, listen_port(s->ops_fds[index]));
+	for (unsigned i = 0; i < s->options.workers; i++)
+		if (i != index)
+			close(s->ops_fds[i]);
+	const struct replica_config config = {
+		.options = &s->options,
+		.api_fd = s->api_fd,
+		.ops_fd = s->ops_fds[index],
+		.advertise = s->advertise,
+		.address = s->options.workers > 1 ? address : s->advertise,
+	};
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	int status = replica_run(&config);
+	curl_global_cleanup();
+	return status;
+}
+
+static bool need_dsn(const struct sagad *s, struct err *err)
+{
+	if (s->options.dsn[0] != '\0')
+		return true;
+	return err_set(err, ERR_INVALID, "no database is named: give --dsn, for instance "
+	               "--dsn='host=/run/postgresql dbname=sagad', or SAGAD_DSN, or --dsn-file");
+}
+
+/* Rolling start: a database that is away for a while must not end the process, or a whole
+ * cluster restarted during a failover would stay down. What a person must change does end it. */
+static bool prepare_database(const struct sagad *s, struct err *err)
+{
+	for (unsigned waited_s = 0; !pg_migrate(s->options.dsn, err) || !pg_check(s->options.dsn, err);
+	     waited_s++) {
+		if (err->kind != ERR_UNAVAILABLE || waited_s >= DATABASE_WAIT_S)
+			return false;
+		if (waited_s == 0)
+			fprintf(stderr, "sagad: %s; trying again for %d s\n", err->text, DATABASE_WAIT_S);
+		sleep(1);
+	}
+	return true;
+}
+
+static int run(struct sagad *s)
+{
+	struct err err = { 0 };
+
+	if (!need_dsn(s, &err) || !open_api_socket(s, &err) || !open_ops_sockets(s, &err) ||
+	    !prepare_database(s, &err))
+		return fail(&err);
+	if (s->options.workers == 1)
+		return run_worker(s, 0);
+	return workers_run(s->options.workers, run_worker, s);
+}
+
+static int migrate(struct sagad *s)
+{
+	struct err err = { 0 };
+
+	if (!need_dsn(s, &err) || !pg_migrate(s->options.dsn, &err))
+		return fail(&err);
+	puts("the schema is up to date");
+	return EXIT_SUCCESS;
+}
+
+static int check(struct sagad *s)
+{
+	struct err err = { 0 };
+
+	if (!need_dsn(s, &err) || !pg_check(s->options.dsn, &err))
+		return fail(&err);
+	puts("settings and database are fit to run a replica");
+	return EXIT_SUCCESS;
+}
+
+static void write_version(struct buf *out)
+{
+	buf_cstr(out, PACKAGE_STRING "\n");
+}
+
+static int dispatch(struct sagad *s)
+{
+	switch (s->options.command) {
+	case OPTIONS_RUN:     return run(s);
+	case OPTIONS_MIGRATE: return migrate(s);
+	case OPTIONS_CHECK:   return check(s);
+	case OPTIONS_HELP:    return print(options_help);
+	case OPTIONS_VERSION: return print(write_version);
+	}
+	return EXIT_SETTINGS;
+}
+
+int main(int argc, char **argv)
+{
+	static struct sagad s;
+	struct err          err = { 0 };
+
+	if (!options_read(&s.options, argc, argv, environ, &err))
+		return fail(&err);
+	int status = dispatch(&s);
+	options_fini(&s.options);
+	return status;
+}

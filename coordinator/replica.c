@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/replica.h"
+
+#include "api/api.h"
+#include "coordinator/base/digest.h"
+#include "coordinator/base/line.h"
+#include "coordinator/engine/engine.h"
+#include "coordinator/io/caller.h"
+#include "coordinator/io/clock.h"
+#include "coordinator/io/definitions.h"
+#include "coordinator/io/httpd_loop.h"
+#include "coordinator/io/loop.h"
+#include "coordinator/io/pg.h"
+#include "coordinator/io/poke.h"
+#include "coordinator/workers.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	BATCH_ROWS = 300,          /* beyond it a bigger commit gains nothing */
+	BATCH_BYTES = 256 << 10,
+	FENCE_DELAY_MS = 250,
+	CONNECTIONS_MAX = 16384,
+	CALLBACK_KEY_MAX = 4096,
+	STOP_MS = 2000,            /* for answers that are still being sent when all else is done */
+	SETTLE_MS = 5000,
+	ANSWERS_MS = 10
+};
+
+struct replica {
+	const struct replica_config *config;
+	struct arena        arena;
+	struct line         line;
+	char                incarnation[UUID_TEXT + 1];
+	struct loop        *loop;
+	struct clock        clock;
+	struct pg          *pg;
+	struct http        *http;
+	struct participants *participants;
+	struct caller      *caller;
+	struct poke        *poke;
+	struct engine      *engine;
+	struct api         *api;
+	struct httpd_loop  *api_loop, *ops_loop;
+	struct ports        ports;
+	struct store_port   store;
+	uint64_t            random_pool[64];
+	size_t              random_left;
+	int64_t             quit_at;  /* drained: leave when the connections are gone, at the latest then; 0: running */
+	unsigned            signals;
+};
+
+/* ---- ports that need nothing else ---------------------------------------------- */
+
+static void trace_line(void *ctx, enum trace_level level, const char *event, struct str gid, const char *detail)
+{
+	static const enum line_level levels[] = {
+		[TRACE_DEBUG] = LINE_DEBUG, [TRACE_INFO] = LINE_INFO,
+		[TRACE_WARN] = LINE_WARN,   [TRACE_ERROR] = LINE_ERROR,
+	};
+	struct replica *r = ctx;
+
+	line_write(&r->line, levels[level], event, gid, detail);
+}
+
+static int64_t now_ms(void *ctx)
+{
+	return clock_now_ms(&((struct replica *)ctx)->clock);
+}
+
+static int64_t boot_ms(void *ctx)
+{
+	(void)ctx;
+	return loop_boot_ms();
+}
+
+/* The kernel's generator by the handful: one system call per id would show in profiles. */
+static uint64_t random64(void *ctx)
+{
+	struct replica *r = ctx;
+
+	if (r->random_left == 0) {
+		r->random_left = sizeof r->random_pool / sizeof r->random_pool[0];
+		digest_random(r->random_pool, sizeof r->random_pool);
+	}
+	return r->random_pool[--r->random_left];
+}
+
+/* ---- news ------------------------------------------------------------------------- */
+
+static void on_log_back(void *ctx)
+{
+	struct replica *r = ctx;
+
+	if (r->engine != NULL)
+		engine_on_log_back(r->engine);
+}
+
+static void on_lease_lost(void *ctx)
+{
+	struct replica *r = ctx;
+
+	if (r->engine != NULL)
+		engine_on_lease_lost(r->engine);
+}
+
+static void pass_target(void *arg, const struct caller_target *t)
+{
+	const struct {
+		api_each_target *each;
+		void            *arg;
+	} *to = arg;
+
+	to->each(to->arg, &(struct api_target){ t->name, t->in_flight, t->limit, t->queued, t->calls,
+	                                        t->failures, t->rejected, t->latency_us });
+}
+
+static void each_target(void *ctx, api_each_target *each, void *arg)
+{
+	struct replica *r = ctx;
+	struct {
+		api_each_target *each;
+		void            *arg;
+	} to = { each, arg };
+
+	caller_each_target(r->caller, pass_target, &to);
+}
+
+static uint64_t lag_us(void *ctx)
+{
+	return loop_lag_us(((struct replica *)ctx)->loop);
+}
+
+/* ---- opening, in the order in which they lean on each other ------------------------- */
+
+static bool open_log(struct replica *r, struct err *err)
+{
+	const struct pg_config config = {
+		.dsn = r->config->options->dsn,
+		.clock = &r->clock,
+		.trace = r->ports.trace,
+		.on_back = on_log_back,
+		.on_lease_lost = on_lease_lost,
+		.ctx = r,
+	};
+
+	r->pg = pg_open(loop_uv(r->loop), &config, err);
+	if (r->pg == NULL)
+		return false;
+	pg_ports(r->pg, &r->ports.log, &r->ports.lease, &r->store);
+	return true;
+}
+
+static bool open_calls(struct replica *r, struct str callback_key, struct err *err)
+{
+	const struct options     *o = r->config->options;
+	const struct http_config  http = { .response_max = o->calls_response_max, .deny = str_of(o->calls_deny) };
+
+	r->http = http_open(loop_uv(r->loop), &http, err);
+	if (r->http == NULL)
+		return false;
+	r->participants = participants_open(loop_uv(r->loop), &r->store, o->secrets_dir);
+	const struct caller_config config = {
+		.http = r->http,
+		.participants = r->participants,
+		.clock = r->ports.clock,
+		.rules = { .callback_base = str_of(r->config->advertise), .callback_key = callback_key },
+		.per_participant = o->calls_per_participant,
+		.queue_max = o->calls_queue,
+	};
+	r->caller = caller_open(loop_uv(r->loop), &config);
+	caller_ports(r->caller, &r->ports.caller);
+	r->poke = poke_open(r->http);
+	poke_ports(r->poke, &r->ports.poke);
+	return true;
+}
+
+/* The margin covers what the boot clocks of two machines and one answer's way may differ by. */
+static void open_engine(struct replica *r)
+{
+	const struct options      *o = r->config->options;
+	const uint32_t             ttl_ms = (uint32_t)o->lease_ttl;
+	const struct engine_config config = {
+		.ttl_ms = ttl_ms,
+		.beat_ms = ttl_ms / 5,
+		.margin_ms = ttl_ms / 10,
+		.fence_delay_ms = FENCE_DELAY_MS,
+		.park_after_ms = (uint32_t)o->park_after,
+		.transactions_max = o->max_transactions,
+		.batch_rows = BATCH_ROWS,
+		.batch_bytes = BATCH_BYTES,
+		.weight = o->weight,
+		.address = str_of(r->config->address),
+	};
+
+	r->engine = engine_open(&config, &r->ports);
+}
+
+static bool open_api(struct replica *r, struct str callback_key, struct err *err)
+{
+	const struct api_config config = {
+		.listen_fd = r->config->api_fd,
+		.ops_fd = r->config->ops_fd,
+		.body_max = r->config->options->max_body,
+		.connections_max = CONNECTIONS_MAX,
+		.waiters_max = r->config->options->max_waiters,
+		.callback_key = callback_key,
+		.targets = each_target,
+		.loop_lag_us = lag_us,
+		.ctx = r,
+	};
+	struct pollable source;
+
+	r->api = api_open(&config, r->engine, &r->ports, &r->store, err);
+	if (r->api == NULL)
+		return false;
+	source = api_pollable(r->api);
+	r->api_loop = httpd_loop_open(loop_uv(r->loop), &source);
+	source = api_ops_pollable(r->api);
+	r->ops_loop = httpd_loop_open(loop_uv(r->loop), &source);
+	return true;
+}
+
+static bool open_all(struct replica *r, struct err *err)
+{
+	const struct options *o = r->config->options;
+	struct str            key = { 0 };
+
+	if (o->callback_key_file[0] != '\0' &&
+	    !options_file(o->callback_key_file, CALLBACK_KEY_MAX, &r->arena, &key, err))
+		return false;
+	r->ports.trace = (struct trace_port){ r, trace_line };
+	r->ports.clock = (struct clock_port){ r, now_ms, boot_ms, random64 };
+	r->ports.definition = definition_port_of();
+	if (!open_log(r, err) || !open_calls(r, key, err))
+		return false;
+	open_engine(r);
+	return open_api(r, key, err);
+}
+
+/* ---- running -------------------------------------------------------------------------- */
+
+static void flush(void *ctx)
+{
+	struct replica *r = ctx;
+
+	httpd_loop_flush(r->ops_loop);
+	httpd_loop_flush(r->api_loop);
+	if (r->quit_at == 0)
+		engine_flush(r->engine);
+	else if (api_connections(r->api) == 0)
+		loop_stop(r->loop);
+}
+
+static int64_t next_at(void *ctx)
+{
+	struct replica *r = ctx;
+
+	if (r->quit_at == 0)
+		return engine_next_at(r->engine);
+	int64_t soon = loop_boot_ms() + ANSWERS_MS; /* connections leave without a word */
+	return soon < r->quit_at ? soon : r->quit_at;
+}
+
+/* The replica's id in log lines follows the incarnation, which may change while it runs. */
+static void name_lines(struct replica *r)
+{
+	struct engine_stats stats;
+
+	engine_stats(r->engine, &stats);
+	uuid_text(stats.me, r->incarnation);
+	r->line.replica = str_of(r->incarnation);
+}
+
+static void tick(void *ctx)
+{
+	struct replica *r = ctx;
+
+	line_tick(&r->line);
+	if (r->quit_at == 0) {
+		engine_tick(r->engine);
+		name_lines(r);
+	} else if (loop_boot_ms() >= r->quit_at) {
+		loop_stop(r->loop);
+	}
+}
+
+/* Nothing is owned any more. What is left are answers on their way to clients. */
+static void on_drained(void *arg)
+{
+	struct replica *r = arg;
+
+	line_write(&r->line, LINE_INFO, "drained", (struct str){ 0 }, "");
+	r->quit_at = loop_boot_ms() + STOP_MS;
+}
+
+static void on_stop(void *ctx, int number)
+{
+	struct replica *r = ctx;
+
+	if (r->signals++ > 0) { /* whoever asks twice does not want to wait */
+		loop_stop(r->loop);
+		return;
+	}
+	line_fmt(&r->line, LINE_INFO, "draining", (struct str){ 0 }, "signal=%d grace_ms=%lld", number,
+	         (long long)r->config->options->drain_grace);
+	api_drain(r->api);
+	engine_drain(r->engine, (uint32_t)r->config->options->drain_grace, on_drained, r);
+}
+
+/* ---- closing: those that ask before those that answer ----------------------------------- */
+
+static void close_all(struct replica *r)
+{
+	if (r->api_loop != NULL) {
+		httpd_loop_close(r->api_loop, NULL, NULL);
+		httpd_loop_close(r->ops_loop, NULL, NULL);
+	}
+	if (r->caller != NULL)
+		caller_close(r->caller, NULL, NULL);
+	if (r->poke != NULL)
+		poke_close(r->poke);
+	if (r->participants != NULL)
+		participants_close(r->participants, NULL, NULL);
+	if (r->http != NULL)
+		http_close(r->http, NULL, NULL);
+	if (r->pg != NULL)
+		pg_close(r->pg, NULL, NULL);
+	/* Nobody can call back any more: what was asked may go. */
+	if (r->api != NULL)
+		api_close(r->api);
+	if (r->engine != NULL)
+		engine_close(r->engine);
+	loop_settle(r->loop, SETTLE_MS);
+	loop_close(r->loop);
+}
+
+int replica_run(const struct replica_config *config)
+{
+	struct replica r = { .config = config };
+	struct err     err = { 0 };
+	enum line_level level = LINE_INFO;
+	int             status = EXIT_SUCCESS;
+
+	line_level_parse(str_of(config->options->log_level), &level);
+	line_init(&r.line, STDERR_FILENO, level,
+	          strcmp(config->options->log_format, "json") == 0 ? LINE_JSON : LINE_TEXT);
+	clock_init(&r.clock);
+	r.loop = loop_open();
+	if (open_all(&r, &err)) {
+		const struct loop_hooks hooks = { &r, flush, next_at, tick, on_stop };
+
+		engine_start(r.engine);
+		name_lines(&r);
+		line_fmt(&r.line, LINE_INFO, "started", (struct str){ 0 }, "version=%s api=%s address=%s lease_ttl_ms=%lld",
+		         PACKAGE_VERSION, config->advertise, config->address,
+		         (long long)config->options->lease_ttl);
+		loop_run(r.loop, &hooks);
+		line_write(&r.line, LINE_INFO, "stopped", (struct str){ 0 }, "");
+	} else {
+		line_fmt(&r.line, LINE_ERROR, "start_failed", (struct str){ 0 }, "error=\"%s\"", err.text);
+		status = EXIT_SETTINGS;
+	}
+	close_all(&r);
+	line_fini(&r.line);
+	arena_fini(&r.arena);
+	return status;
+}
