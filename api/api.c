@@ -20,6 +20,12 @@ static void serve_ops(void *ctx, struct exchange *x)
 	request_serve(ctx, LISTENER_OPS, x);
 }
 
+static void cut_off(void *ctx, struct exchange *x)
+{
+	(void)ctx;
+	request_cut_off(x->user);
+}
+
 static void exchange_done(void *ctx, struct exchange *x)
 {
 	(void)ctx;
@@ -59,6 +65,7 @@ static bool open_listeners(struct api *a, struct err *err)
 		.idle_ms = IDLE_MS,
 		.send_ms = SEND_MS,
 		.handle = serve_main,
+		.cut_off = cut_off,
 		.done = exchange_done,
 		.log = log_httpd,
 		.ctx = a,

@@ -102,10 +102,10 @@ void handle_definition_put(struct request *r)
 
 	p->name = request_param(r, 0);
 	r->own = p;
-	if (!name_is_valid(p->name)) {
+	if (!given_name_is_valid(p->name)) {
 		request_problem(r, PROBLEM_BAD_REQUEST,
-		                "A definition's name has letters, digits, - and _, starts with a letter, "
-		                "and is at most 64 long.");
+		                "A definition's name is a letter, then letters, digits, - _ or ., at most %d in all.",
+		                NAME_MAX_BYTES);
 		return;
 	}
 	if (!request_only(r, NOTHING) || !request_json(r, false))
@@ -218,7 +218,7 @@ static void read_one(struct request *r, uint32_t version)
 	struct store_port *store = &r->api->store;
 	struct str         name = request_param(r, 0);
 
-	if (name_is_valid(name))
+	if (given_name_is_valid(name))
 		store->definition_rows(store->ctx, name, version, on_one, r);
 	else
 		request_problem(r, PROBLEM_DEFINITION_UNKNOWN, NULL);

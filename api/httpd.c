@@ -541,7 +541,7 @@ void httpd_close(struct httpd *h)
 	while ((node = list_pop(&h->open)) != NULL) {
 		struct httpd_own *own = list_entry(node, struct httpd_own, node);
 
-		exchange_answer(&list_entry(own, struct whole, own)->x, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, NULL);
+		h->config.cut_off(h->config.ctx, &list_entry(own, struct whole, own)->x);
 	}
 	h->quiet = true;
 	httpd_run(h);

@@ -21,6 +21,8 @@ struct httpd_config {
 	/* Once for every request: answers it before it returns, or later. A request
 	 * with body_too_big must be answered before it returns. */
 	void   (*handle)(void *ctx, struct exchange *x);
+	/* Closing, and the answer is still owed: answers it at once. */
+	void   (*cut_off)(void *ctx, struct exchange *x);
 	/* The exchange is over and x->user is not used any more. */
 	void   (*done)(void *ctx, struct exchange *x);
 	void   (*log)(void *ctx, const char *line);
@@ -33,7 +35,7 @@ struct httpd *httpd_open(const struct httpd_config *config, struct err *err);
 struct pollable httpd_pollable(struct httpd *h);
 void     httpd_quiesce(struct httpd *h);            /* accepts no more; connections end after their answer */
 unsigned httpd_connections(const struct httpd *h);
-/* Unanswered requests are cut off: nobody may answer them afterwards. */
+/* Unanswered requests are cut off; nobody may answer them afterwards. */
 void     httpd_close(struct httpd *h);
 
 /* ---- the exchange: slices live until it is answered ----------------------------- */

@@ -43,7 +43,7 @@ static void read_participant(struct request *r, struct participant_row *p)
 	if (!base_url_is_valid(p->base_url))
 		request_error(r, "/base_url", "http(s)://host[:port][/path] without user, query and fragment is wanted");
 	request_text(r, "secret", &p->secret);
-	if (p->secret.n && !name_is_valid(p->secret))
+	if (p->secret.n && !given_name_is_valid(p->secret))
 		request_error(r, "/secret", "the name of a secret file is wanted: letters, digits, - and _");
 	if (!limit)
 		return;
@@ -60,10 +60,10 @@ void handle_participant_put(struct request *r)
 
 	r->own = p;
 	p->name = request_param(r, 0);
-	if (!name_is_valid(p->name)) {
+	if (!given_name_is_valid(p->name)) {
 		request_problem(r, PROBLEM_BAD_REQUEST,
-		                "A participant's name has letters, digits, - and _, starts with a letter, "
-		                "and is at most 64 long.");
+		                "A participant's name is a letter, then letters, digits, - _ or ., at most %d in all.",
+		                NAME_MAX_BYTES);
 		return;
 	}
 	if (!request_only(r, NOTHING) || !request_json(r, false))

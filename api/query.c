@@ -210,12 +210,12 @@ bool gid_is_valid(struct str gid)
 	return gid.n >= 1 && gid.n <= GID_MAX;
 }
 
-bool name_is_valid(struct str name)
+bool given_name_is_valid(struct str name)
 {
 	if (name.n < 1 || name.n > NAME_MAX_BYTES || !is_alpha(name.p[0]))
 		return false;
 	for (size_t i = 1; i < name.n; i++)
-		if (!is_alpha(name.p[i]) && !is_digit(name.p[i]) && name.p[i] != '_' && name.p[i] != '-')
+		if (!is_alpha(name.p[i]) && !is_digit(name.p[i]) && !strchr("_-.", name.p[i]))
 			return false;
 	return true;
 }

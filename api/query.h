@@ -10,7 +10,7 @@ enum {
 	QUERY_MAX = 16,
 	WAIT_MAX_MS = 60000,
 	GID_MAX = 128,
-	NAME_MAX_BYTES = 64,
+	NAME_MAX_BYTES = 128,
 	IDEMPOTENCY_KEY_MAX = 255,
 	PAGE_MAX = 200,
 	PAGE_DEFAULT = 50
@@ -50,7 +50,7 @@ bool idempotency_key_read(struct str header, struct arena *arena, struct str *ke
 /* W3C trace context, version 00. */
 bool traceparent_is_valid(struct str header);
 bool gid_is_valid(struct str gid);   /* 1 .. 128 printable ASCII without space, quotes, backslash */
-bool name_is_valid(struct str name); /* [A-Za-z][A-Za-z0-9_-]{0,63} */
+bool given_name_is_valid(struct str name); /* of definitions, participants: [A-Za-z][A-Za-z0-9._-]{0,127} */
 /* Base URL of a participant or replica: http(s)://host[:port][/path], nothing else. */
 bool base_url_is_valid(struct str url);
 /* application/json, with or without parameters, or +json. */

@@ -273,15 +273,22 @@ bool request_may_wait(struct request *r)
 	return false;
 }
 
+static void stop_waiting(struct request *r)
+{
+	if (r->wait_handle == 0)
+		return;
+	engine_unwait(r->api->engine, r->wait_handle);
+	r->wait_handle = 0;
+	r->api->waiters--;
+}
+
 static void on_gone(void *arg)
 {
 	struct request *r = arg;
 
 	if (r->wait_handle == 0)
 		return;
-	engine_unwait(r->api->engine, r->wait_handle);
-	r->wait_handle = 0;
-	r->api->waiters--;
+	stop_waiting(r);
 	/* 499, as others count it; nobody reads it. */
 	request_answer_as(r, 499, NULL, NULL);
 }
@@ -420,15 +427,17 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 		call_handler(r);
 }
 
+void request_cut_off(struct request *r)
+{
+	stop_waiting(r);
+	request_problem(r, PROBLEM_NOT_LIVE, "This replica leaves; it is not known here what became of the request. "
+	                                     "Asking another replica the same again is safe.");
+}
+
 void request_over(struct exchange *x)
 {
 	struct request *r = x->user;
 
-	if (!r)
-		return;
-	if (r->wait_handle) {
-		engine_unwait(r->api->engine, r->wait_handle);
-		r->api->waiters--;
-	}
-	buf_fini(&r->errors);
+	if (r)
+		buf_fini(&r->errors);
 }

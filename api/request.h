@@ -53,6 +53,7 @@ ROUTES(X) OPS_ROUTES(X)
 
 /* Reads headers and query and calls the handler. */
 void request_serve(struct api *api, enum listener listener, struct exchange *x);
+void request_cut_off(struct request *r);     /* the api closes before the answer came */
 void request_over(struct exchange *x); /* frees what is not the arena's */
 
 struct arena *request_arena(struct request *r);

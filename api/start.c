@@ -59,9 +59,9 @@ static void read_definition(struct reading *r, struct start *out)
 
 	if (name) {
 		out->definition = json_text(name, r->arena);
-		if (!name_is_valid(out->definition))
-			wrong(r, name, "a definition's name has letters, digits, - and _, starts with a letter, "
-			               "and is at most 64 long");
+		if (!given_name_is_valid(out->definition))
+			wrong(r, name, "a definition's name is a letter, then letters, digits, - _ or ., at most %d "
+			               "in all", NAME_MAX_BYTES);
 	}
 	if (!version)
 		return;

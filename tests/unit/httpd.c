@@ -77,6 +77,13 @@ static void let_go(void)
 		answer(server.held[--server.held_n], 200);
 }
 
+static void cut_off(void *ctx, struct exchange *x)
+{
+	(void)ctx;
+	forget(x);
+	answer(x, 503);
+}
+
 static void over(void *ctx, struct exchange *x)
 {
 	(void)ctx;
@@ -113,6 +120,7 @@ static void open_server(void)
 		.idle_ms = IDLE_MS,
 		.send_ms = 1000,
 		.handle = handle,
+		.cut_off = cut_off,
 		.done = over,
 		.log = log_line,
 		.slow_response = STR("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"),
@@ -393,6 +401,8 @@ static void test_closing_with_open_requests(void)
 	turns(20);
 	close_server();
 	ok(server.held_n == 0 && server.over == 1, "closing frees what was never answered");
+	char got[4096] = "";
+	ok(recv(fd, got, sizeof got - 1, 0) > 0 && strstr(got, " 503 "), "and says so to its client");
 	close(fd);
 }
 
