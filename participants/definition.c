@@ -35,10 +35,10 @@ static void parse_name(struct compiler *c, const struct json *node)
 {
 	struct str name;
 
-	if (c->use == DEFINITION_NAMED && c->d->name.n == 0 && node != NULL && node->type == JSON_STRING)
+	if (c->d->name.n == 0 && node != NULL && node->type == JSON_STRING)
 		c->d->name = json_text(node, &c->d->arena);
 	name = c->d->name;
-	if (c->use == DEFINITION_NAMED && !name_is_valid(name, NAME_MAX_LEN, true))
+	if (!name_is_valid(name, NAME_MAX_LEN, true))
 		finding_add(c, node != NULL ? node : c->nodes[0],
 		            "a definition's name is a letter, then letters, digits, - _ or . (at most %d)",
 		            NAME_MAX_LEN);
@@ -67,7 +67,8 @@ static void parse_head(struct compiler *c, const struct json *root)
 
 	d->retention_ms = 7 * DAY_MS;
 	d->plan.stuck_after_ms = 15 * 60 * SECOND_MS;
-	parse_name(c, json_get(root, "name"));
+	if (c->use == DEFINITION_NAMED)
+		parse_name(c, json_get(root, "name"));
 	field_text(c, json_get(root, "description"));
 	field_word(c, json_get(root, "mode"), mode_word, MODE_COUNT, &mode);
 	field_bool(c, json_get(root, "strict"), &c->strict);

@@ -76,30 +76,46 @@ static const struct json *edge_node(const struct compiler *c, unsigned step, uns
 	return it;
 }
 
-/* Whoever goes back from a step that could not be placed ends on a cycle. One finding each. */
+/* Whoever goes back from a step that could not be placed ends on a cycle: its first
+ * step in the order of the document. */
+static unsigned find_cycle(const struct compiler *c, const struct graph *g, unsigned step)
+{
+	unsigned edge, at = step, first;
+
+	for (unsigned k = 0; k < c->d->plan.step_count; k++)
+		at = unplaced_before(c, g, at, &edge);
+	first = at;
+	for (unsigned it = unplaced_before(c, g, at, &edge); it != at; it = unplaced_before(c, g, it, &edge))
+		first = it < first ? it : first;
+	return first;
+}
+
+static void report_cycle(struct compiler *c, const struct graph *g, unsigned first)
+{
+	struct buf names = { 0 };
+	unsigned   at = first, edge;
+
+	do {
+		buf_fmt(&names, "%.*s stands after ", (int)c->d->steps[at].name.n, c->d->steps[at].name.p);
+		at = unplaced_before(c, g, at, &edge);
+	} while (at != first && names.n < 200);
+	unplaced_before(c, g, first, &edge);
+	finding_add(c, edge_node(c, first, edge), "a cycle: %s%.*s", names.p, (int)c->d->steps[at].name.n,
+	            c->d->steps[at].name.p);
+	buf_fini(&names);
+}
+
 static void report_cycles(struct compiler *c, struct graph *g)
 {
-	unsigned n = c->d->plan.step_count, edge = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		unsigned   at = i, last;
-		struct buf names = { 0 };
+	for (unsigned i = 0; i < c->d->plan.step_count; i++) {
+		unsigned first;
 
 		if (g->placed[i])
 			continue;
-		for (unsigned k = 0; k < n; k++)
-			at = unplaced_before(c, g, at, &edge);
-		last = at;
-		do {
-			buf_fmt(&names, "%.*s stands after ", (int)c->d->steps[at].name.n, c->d->steps[at].name.p);
-			at = unplaced_before(c, g, at, &edge);
-		} while (at != last && names.n < 200);
-		unplaced_before(c, g, last, &edge);
-		finding_add(c, edge_node(c, last, edge), "a cycle: %s%.*s", names.p,
-		            (int)c->d->steps[at].name.n, c->d->steps[at].name.p);
-		buf_fini(&names);
-		/* Done with this cycle: what leads to it and what stands behind it says nothing new. */
-		g->placed[last] = true;
+		first = find_cycle(c, g, i);
+		report_cycle(c, g, first);
+		/* Done with this cycle; what leads to it and stands behind it says nothing new. */
+		g->placed[first] = true;
 		build(c, g);
 	}
 }

@@ -93,7 +93,8 @@ static void check_kind(struct compiler *c, const struct json *node, enum step_ki
 		finding_add(c, node, "a message has only retriable steps: once it is confirmed there is no way back");
 	if (kind == KIND_RETRIABLE && (k->compensate != NULL || k->try != NULL || k->confirm != NULL || k->cancel != NULL))
 		finding_add(c, node, "a retriable step has an action and nothing else: it must succeed");
-	if (kind != KIND_COMPENSATABLE || k->action == NULL || k->compensate != NULL)
+	if (kind != KIND_COMPENSATABLE || k->action == NULL || k->compensate != NULL || k->try != NULL ||
+	    k->cancel != NULL)
 		return;
 	if (c->strict)
 		finding_add(c, node, "the step has no compensate: add one, or make it pivot or retriable");

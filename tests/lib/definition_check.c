@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * definition_check.c - compiles a document from standard input, prints its findings as JSON:
- * {"valid": true, "errors": [{"pointer", "detail"}], "warnings": […]}. Argument: named, inline or joined.
+ * {"valid": true, "errors": [{"pointer", "detail"}], "warnings": […]}. Arguments: named, inline or joined; the name it is registered under.
  */
 #include "participants/definition.h"
 
@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 		d = join(buf_view(&in), &f);
 	else
 		d = definition_compile(buf_view(&in), strcmp(use, "inline") ? DEFINITION_NAMED : DEFINITION_INLINE,
-		                       (struct str){ 0 }, &f);
+		                       str_of(argc > 2 ? argv[2] : NULL), &f);
 	buf_fmt(&out, "{\"valid\": %s, \"errors\": [", d != NULL ? "true" : "false");
 	put_findings(&f, false, &out);
 	buf_cstr(&out, "], \"warnings\": [");
