@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/io/pg.h"
+
+#include "coordinator/base/mem.h"
+#include "coordinator/io/pg_internal.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void pg_trace(struct pg *pg, enum trace_level level, const char *event, const char *fmt, ...)
+{
+	char    detail[512];
+	va_list ap;
+
+	if (pg->config.trace.line == NULL)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(detail, sizeof detail, fmt, ap);
+	va_end(ap);
+	pg->config.trace.line(pg->config.trace.ctx, level, event, (struct str){ 0 }, detail);
+}
+
+/* ---- dones that are due -------------------------------------------------------- */
+
+void pg_later(struct pg *pg, struct pg_job *job)
+{
+	list_push(&pg->later, &job->node);
+	if (!pg_timer_is_on(pg->later_timer))
+		pg_timer_start(pg->later_timer, 0);
+}
+
+void pg_run_later(struct pg *pg)
+{
+	struct list due, *node;
+
+	/* What these callbacks add waits for the next turn. */
+	list_init(&due);
+	while ((node = list_pop(&pg->later)) != NULL)
+		list_push(&due, node);
+	pg_timer_stop(pg->later_timer);
+	while ((node = list_pop(&due)) != NULL) {
+		struct pg_job *job = list_entry(node, struct pg_job, node);
+
+		if (pg->closing)
+			pg_job_free(job);
+		else
+			job->done(job);
+	}
+}
+
+static void on_later(void *arg)
+{
+	pg_run_later(arg);
+}
+
+/* ---- the connections -------------------------------------------------------------- */
+
+void pg_conn_changed(struct pg *pg)
+{
+	bool is_up = pg->log.state == CONN_READY && pg->work.state == CONN_READY;
+	bool came = is_up && !pg->was_up;
+
+	pg->was_up = is_up;
+	if (!came || pg->closing)
+		return;
+	pg_trace(pg, TRACE_INFO, "log_connected", "connects=%llu", (unsigned long long)pg->connects);
+	if (pg->unsafe_standby)
+		pg_trace(pg, TRACE_WARN, "unsafe_standby",
+		         "advice=\"a failover can lose decisions: set synchronous_standby_names\"");
+	if (pg->config.on_back != NULL)
+		pg->config.on_back(pg->config.ctx);
+}
+
+static void on_all_closed(void *arg)
+{
+	struct pg *pg = arg;
+	void     (*closed)(void *) = pg->closed;
+	void      *ctx = pg->closed_ctx;
+
+	pg_dsn_fini(&pg->dsn);
+	free(pg);
+	if (closed != NULL)
+		closed(ctx);
+}
+
+struct pg *pg_open(struct uv_loop_s *loop, const struct pg_config *config, struct err *err)
+{
+	struct pg_dsn dsn;
+
+	if (!pg_dsn_parse(&dsn, config->dsn, err))
+		return NULL;
+	struct pg *pg = mem_alloc(sizeof *pg);
+	pg->config = *config;
+	pg->config.dsn = NULL; /* the caller's */
+	if (pg->config.statement_timeout_ms == 0)
+		pg->config.statement_timeout_ms = 10000;
+	if (pg->config.keep_inbox_ms == 0)
+		pg->config.keep_inbox_ms = 60000;
+	if (pg->config.keep_replica_ms == 0)
+		pg->config.keep_replica_ms = 60000;
+	pg->dsn = dsn;
+	pg->handles = (struct pg_handles){ .loop = loop, .closed = on_all_closed, .arg = pg };
+	list_init(&pg->later);
+	pg->later_timer = pg_timer_open(&pg->handles, on_later, pg);
+	list_init(&pg->definitions.age);
+	pg_conn_open(&pg->log, pg, "sagad log", ON_LOG);
+	pg_conn_open(&pg->work, pg, "sagad work", ON_WORK);
+	pg_conn_open(&pg->store, pg, "sagad store", ON_STORE);
+	pg_lease_init(pg);
+	pg_watch_init(pg);
+	return pg;
+}
+
+void pg_ports(struct pg *pg, struct log_port *log, struct lease_port *lease, struct store_port *store)
+{
+	pg_log_port(pg, log);
+	pg_lease_port(pg, lease);
+	pg_store_port(pg, store);
+}
+
+void pg_close(struct pg *pg, void (*closed)(void *ctx), void *ctx)
+{
+	struct list *node;
+
+	assert(!pg->closing);
+	pg->closing = true;
+	pg->closed = closed;
+	pg->closed_ctx = ctx;
+	pg_watch_fini(pg);
+	pg_lease_fini(pg);
+	pg_conn_close(&pg->store);
+	pg_conn_close(&pg->work);
+	pg_conn_close(&pg->log);
+	while ((node = list_pop(&pg->later)) != NULL)
+		pg_job_free(list_entry(node, struct pg_job, node));
+	definitions_fini(&pg->definitions);
+	pg_timer_close(pg->later_timer);
+	pg->handles.closing = true;
+}
+
+void pg_stats(const struct pg *pg, struct pg_stats *out)
+{
+	*out = (struct pg_stats){
+		.log_up = pg->log.state == CONN_READY,
+		.work_up = pg->work.state == CONN_READY,
+		.store_up = pg->store.state == CONN_READY,
+		.lease_held = pg->lease.state == LEASE_OPEN,
+		.unsafe_standby = pg->unsafe_standby,
+		.connects = pg->connects,
+		.breaks = pg->breaks,
+		.statements = pg->statements,
+		.last_error = pg->last_error,
+	};
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pg.h - PostgreSQL behind the ports of the log, the lease and the store.
+ *
+ * Five sessions a replica: commits, other work of the engine, lists and definitions, the lease, and a
+ * watch on another replica's lease. Each reconnects by itself; while it is away its verbs answer AWAY.
+ * Nothing blocks the loop but the resolver: getaddrinfo() of a host name in the DSN may.
+ */
+#ifndef COORDINATOR_IO_PG_H
+#define COORDINATOR_IO_PG_H
+
+#include "coordinator/engine/port.h"
+#include "coordinator/io/clock.h"
+
+struct uv_loop_s;
+struct pg;
+
+struct pg_config {
+	const char       *dsn;      /* conninfo or URI; several hosts are tried in turn; copied */
+	uint32_t          statement_timeout_ms; /* 0: 10000 */
+	uint32_t          keep_inbox_ms;   /* settled commands; 0: 60000 */
+	uint32_t          keep_replica_ms; /* rows of dead replicas; 0: 60000; longer than statement_timeout_ms */
+	struct clock     *clock;    /* kept right by every beat and connect; outlives pg */
+	struct trace_port trace;
+	/* News, each in a turn of its own: commits and reads work (again); the lease's session broke. */
+	void            (*on_back)(void *ctx);
+	void            (*on_lease_lost)(void *ctx);
+	void             *ctx;
+};
+
+/* NULL: the DSN cannot be read; err says where. Connecting goes on behind. */
+struct pg *pg_open(struct uv_loop_s *loop, const struct pg_config *config, struct err *err);
+void       pg_ports(struct pg *pg, struct log_port *log, struct lease_port *lease, struct store_port *store);
+/* Pending dones are dropped. `closed` (may be NULL) comes from the loop when the last handle is closed
+ * and pg is freed. */
+void       pg_close(struct pg *pg, void (*closed)(void *ctx), void *ctx);
+
+struct pg_stats {
+	bool        log_up, work_up, store_up, lease_held;
+	bool        unsafe_standby; /* there are standbys and none of them is synchronous */
+	uint64_t    connects, breaks, statements;
+	const char *last_error;     /* of the newest failed connection; empty: none */
+};
+void pg_stats(const struct pg *pg, struct pg_stats *out);
+
+/* Brings the schema up to this program's version; any number of replicas may try at once. Blocks: use
+ * it before the loop runs. ERR_UNAVAILABLE: no server; ERR_REFUSED: err says what a person must change. */
+bool pg_migrate(const char *dsn, struct err *err) __attribute__((warn_unused_result));
+/* Could a replica run here? Schema, server version, encoding, a lease that works. Changes nothing. Blocks. */
+bool pg_check(const char *dsn, struct err *err) __attribute__((warn_unused_result));
+
+#endif

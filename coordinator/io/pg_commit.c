@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/mem.h"
+#include "coordinator/io/pg_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct commit_job {
+	struct pg_job       job;
+	const struct batch *batch;
+	batch_done         *done;
+	void               *arg;
+	int                 stand, insert, change, commit; /* which statement of the job; -1: none */
+};
+
+/* ---- is it fit to be sent? ------------------------------------------------------ */
+
+static bool are_storable(const struct str *const texts[], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!is_storable(*texts[i]))
+			return false;
+	return true;
+}
+
+static bool begin_is_storable(const struct row *r)
+{
+	const struct str *texts[] = { &r->gid, &r->definition, &r->document, &r->input, &r->labels,
+		                      &r->traceparent, &r->progress };
+
+	return are_storable(texts, sizeof texts / sizeof texts[0]);
+}
+
+static bool entry_is_storable(const struct entry *e)
+{
+	const struct str *texts[] = { &e->gid, &e->what, &e->step, &e->op, &e->outcome, &e->detail, &e->actor };
+
+	return are_storable(texts, sizeof texts / sizeof texts[0]);
+}
+
+static bool batch_is_storable(const struct batch *b)
+{
+	for (size_t i = 0; i < b->begin_count; i++)
+		if (!begin_is_storable(&b->begins[i]))
+			return false;
+	for (size_t i = 0; i < b->change_count; i++) {
+		const struct change *c = &b->changes[i];
+		if (!is_storable(c->gid) || !is_storable(c->progress) || !is_storable(c->document))
+			return false;
+	}
+	for (size_t i = 0; i < b->entry_count; i++)
+		if (!entry_is_storable(&b->entries[i]))
+			return false;
+	return true;
+}
+
+/* ---- parameters --------------------------------------------------------------------- */
+
+/* One array parameter out of one expression over the items `it` of a batch. */
+#define ARRAY(p, type, item, it, items, n, value) \
+	do { \
+		params_array(p, type, n); \
+		for (size_t index_ = 0; index_ < (n); index_++) { \
+			it = &(items)[index_]; \
+			item(p, value); \
+		} \
+	} while (0)
+
+static void put_begins(struct pg_params *p, const struct batch *b)
+{
+	const struct row *r;
+	size_t            n = b->begin_count;
+
+	params_uuid(p, b->me);
+	ARRAY(p, PG_TEXT, item_text, r, b->begins, n, r->gid);
+	ARRAY(p, PG_TEXT, item_text, r, b->begins, n, str_of(phase_name(r->phase)));
+	ARRAY(p, PG_TIMESTAMPTZ, item_time, r, b->begins, n, r->created_at);
+	ARRAY(p, PG_TIMESTAMPTZ, item_time, r, b->begins, n, r->deadline_at);
+	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->definition);
+	params_array(p, PG_INT4, n);
+	for (size_t i = 0; i < n; i++) {
+		if (b->begins[i].definition.n > 0)
+			item_i32(p, (int32_t)b->begins[i].definition_version);
+		else
+			item_null(p);
+	}
+	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->document);
+	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->input);
+	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->labels);
+	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->traceparent);
+	params_array(p, PG_BYTEA, n);
+	for (size_t i = 0; i < n; i++)
+		item_bytes(p, b->begins[i].hash, sizeof b->begins[i].hash);
+	ARRAY(p, PG_INT8, item_i64, r, b->begins, n, r->retention_ms);
+	ARRAY(p, PG_INT2, item_i16, r, b->begins, n, (int16_t)r->format);
+	ARRAY(p, PG_TEXT, item_text, r, b->begins, n, r->progress);
+}
+
+/* A release always names a time, since a null one means "keeps its owner". */
+static int64_t release_at(const struct change *c)
+{
+	if (!c->release || c->ended)
+		return 0;
+	return c->due_at != 0 ? c->due_at : 1;
+}
+
+static void put_documents(struct pg_params *p, const struct batch *b)
+{
+	size_t i = 0;
+
+	while (i < b->change_count && b->changes[i].document.p == NULL)
+		i++;
+	if (i == b->change_count) { /* unnest() fills up a missing array with nulls */
+		params_null(p);
+		return;
+	}
+	params_array(p, PG_TEXT, b->change_count);
+	for (i = 0; i < b->change_count; i++) {
+		if (b->changes[i].document.p == NULL)
+			item_null(p);
+		else
+			item_text(p, b->changes[i].document);
+	}
+}
+
+static void put_changes(struct pg_params *p, const struct batch *b)
+{
+	const struct change *c;
+	size_t               n = b->change_count;
+
+	params_uuid(p, b->me);
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->gid);
+	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->epoch);
+	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->version);
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, str_of(phase_name(c->phase)));
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, str_of(stuck_name(c->stuck)));
+	ARRAY(p, PG_BOOL, item_bool, c, b->changes, n, c->paused);
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->progress);
+	put_documents(p, b);
+	ARRAY(p, PG_BOOL, item_bool, c, b->changes, n, c->ended);
+	ARRAY(p, PG_TIMESTAMPTZ, item_time, c, b->changes, n, release_at(c));
+}
+
+static void put_entries(struct pg_params *p, const struct batch *b)
+{
+	const struct entry *e;
+	size_t              n = b->entry_count;
+
+	ARRAY(p, PG_TEXT, item_text, e, b->entries, n, e->gid);
+	ARRAY(p, PG_TIMESTAMPTZ, item_time, e, b->entries, n, e->at != 0 ? e->at : 1);
+	ARRAY(p, PG_TEXT, item_text, e, b->entries, n, e->what);
+	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->step);
+	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->op);
+	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->outcome);
+	ARRAY(p, PG_INT4, item_i32, e, b->entries, n, (int32_t)e->attempt);
+	ARRAY(p, PG_INT4, item_i32, e, b->entries, n, e->status);
+	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->detail);
+	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->actor);
+	ARRAY(p, PG_UUID, item_uuid, e, b->entries, n, e->replica);
+}
+
+static void put_settled(struct pg_params *p, const struct batch *b)
+{
+	const struct settled *s;
+	const struct change  *c;
+
+	params_uuid(p, b->me);
+	ARRAY(p, PG_UUID, item_uuid, s, b->settled, b->settled_count, s->id);
+	ARRAY(p, PG_TEXT, item_text, s, b->settled, b->settled_count, str_of(verdict_name(s->verdict)));
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, b->change_count, c->gid);
+	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->epoch);
+	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->version);
+}
+
+/* ---- the answer ------------------------------------------------------------------------- */
+
+static bool *mark(bool *marks, size_t n, const PGresult *r, struct str (*gid_of)(const struct batch *, size_t),
+                  const struct batch *b)
+{
+	size_t at = 0;
+
+	/* Rows come back in the order they were sent, some missing; the wrap makes no use of that. */
+	for (int i = 0; r != NULL && i < PQntuples(r); i++) {
+		struct str gid = cell_text(r, i, 0);
+		size_t     tried = 0;
+
+		while (tried < n && !str_eq(gid_of(b, at), gid)) {
+			at = at + 1 < n ? at + 1 : 0;
+			tried++;
+		}
+		if (tried < n)
+			marks[at] = true;
+	}
+	return marks;
+}
+
+static struct str begin_gid(const struct batch *b, size_t i)
+{
+	return b->begins[i].gid;
+}
+
+static struct str change_gid(const struct batch *b, size_t i)
+{
+	return b->changes[i].gid;
+}
+
+static enum log_result commit_result(const struct commit_job *j)
+{
+	const struct pg_job *job = &j->job;
+
+	/* STAND fails with a bad cast when our replica row is not live. */
+	if (job->failed_at >= 0 && job->failed_at == j->stand && strcmp(job->state, "22P02") == 0)
+		return LOG_FENCED;
+	/* A COMMIT of a failed transaction is answered ROLLBACK, without an error. */
+	if (job->result == LOG_DONE &&
+	    (job->results[j->commit] == NULL || strcmp(PQcmdStatus(job->results[j->commit]), "COMMIT") != 0))
+		return LOG_AGAIN;
+	return job->result;
+}
+
+static void on_committed(struct pg_job *job)
+{
+	struct commit_job  *j = (struct commit_job *)job;
+	const struct batch *b = j->batch;
+	enum log_result     result = commit_result(j);
+	bool               *marks = mem_array(b->begin_count + b->change_count, sizeof *marks);
+	struct batch_result r = { marks, marks + b->begin_count };
+
+	if (result == LOG_DONE && j->insert >= 0)
+		mark(marks, b->begin_count, job->results[j->insert], begin_gid, b);
+	if (result == LOG_DONE && j->change >= 0)
+		mark(marks + b->begin_count, b->change_count, job->results[j->change], change_gid, b);
+	/* Committed here, perhaps not on the standby: what was in doubt is read again after a reconnect. */
+	if (job->doubt && job->conn->state == CONN_READY)
+		pg_link_break(&job->conn->link, "a synchronous standby did not confirm a commit");
+	j->done(j->arg, result, &r);
+	free(marks);
+	pg_job_free(job);
+}
+
+/* ---- the batch ------------------------------------------------------------------------------ */
+
+static int add(struct pg_job *job, enum statement statement)
+{
+	int place = (int)job->sent;
+
+	pg_job_add(job, statement);
+	return place;
+}
+
+void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
+{
+	struct pg         *pg = ctx;
+	struct commit_job *j = mem_alloc(sizeof *j);
+	struct pg_job     *job = &j->job;
+
+	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .insert = -1, .change = -1 };
+	pg_job_begin(job, &pg->log);
+	if (!batch_is_storable(b)) {
+		pg_job_refuse(job, LOG_BAD_DATA, on_committed);
+		return;
+	}
+	pg_job_params(job);
+	add(job, SQL_BEGIN);
+	if (b->begin_count > 0) {
+		params_uuid(pg_job_params(job), b->me);
+		j->stand = add(job, SQL_STAND);
+		put_begins(pg_job_params(job), b);
+		j->insert = add(job, SQL_INSERT);
+	}
+	if (b->change_count > 0) {
+		put_changes(pg_job_params(job), b);
+		j->change = add(job, SQL_CHANGE);
+	}
+	if (b->entry_count > 0) {
+		put_entries(pg_job_params(job), b);
+		add(job, SQL_JOURNAL);
+	}
+	if (b->settled_count > 0) {
+		put_settled(pg_job_params(job), b);
+		add(job, SQL_SETTLE);
+	}
+	pg_job_params(job);
+	j->commit = add(job, SQL_COMMIT);
+	pg_job_send(job, on_committed);
+}

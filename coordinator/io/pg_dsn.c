@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/mem.h"
+#include "coordinator/base/text.h"
+#include "coordinator/io/pg_link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a DSN leaves out. A peer that vanished is given up after some 20 s at most; a standby, which
+ * would grant the advisory lock too, is not a server for us. */
+static const struct {
+	const char *name, *value;
+} defaults[] = {
+	{ "target_session_attrs", "read-write" },
+	{ "tcp_user_timeout", "10000" },
+	{ "keepalives", "1" },
+	{ "keepalives_idle", "5" },
+	{ "keepalives_interval", "2" },
+	{ "keepalives_count", "3" },
+	{ "connect_timeout", "5" }, /* of blocking connects; others have a timer */
+};
+
+enum { DSN_OPTIONS_MAX = 80 };
+
+bool pg_dsn_parse(struct pg_dsn *dsn, const char *text, struct err *err)
+{
+	char *why = NULL;
+
+	dsn->options = PQconninfoParse(text, &why);
+	if (dsn->options != NULL)
+		return true;
+	/* libpq's sentence quotes the part it stumbled over; never the password, which has a name of its own. */
+	err_set(err, ERR_INVALID, "the DSN cannot be read: %.*s", why ? (int)strcspn(why, "\n") : 0, why ? why : "");
+	PQfreemem(why);
+	return false;
+}
+
+void pg_dsn_fini(struct pg_dsn *dsn)
+{
+	PQconninfoFree(dsn->options);
+	dsn->options = NULL;
+}
+
+static const char *default_of(const char *name)
+{
+	for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+		if (strcmp(defaults[i].name, name) == 0)
+			return defaults[i].value;
+	return NULL;
+}
+
+/* "a,b,c" begun with the turn-th: "b,c,a". A list of one stands for all hosts. The caller frees. */
+static char *rotate(const char *list, unsigned turn)
+{
+	unsigned n = 1;
+	size_t   cut = 0;
+
+	for (const char *p = list; *p != '\0'; p++)
+		n += *p == ',';
+	for (unsigned skip = turn % n; skip > 0; cut++)
+		skip -= list[cut] == ',';
+	struct buf out = { 0 };
+	buf_cstr(&out, list + cut);
+	if (cut > 0) {
+		buf_char(&out, ',');
+		buf_add(&out, list, cut - 1);
+	}
+	return out.p ? buf_take(&out) : mem_copy("", 0);
+}
+
+static bool is_host_list(const char *name)
+{
+	return strcmp(name, "host") == 0 || strcmp(name, "hostaddr") == 0 || strcmp(name, "port") == 0;
+}
+
+PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, bool block)
+{
+	const char *names[DSN_OPTIONS_MAX + 1], *values[DSN_OPTIONS_MAX + 1];
+	char       *rotated[3];
+	int         n = 0, rotated_n = 0;
+
+	for (PQconninfoOption *o = dsn->options; o->keyword != NULL && n < DSN_OPTIONS_MAX; o++) {
+		const char *value = o->val ? o->val : default_of(o->keyword);
+
+		if (strcmp(o->keyword, "application_name") == 0)
+			value = name;
+		if (strcmp(o->keyword, "client_encoding") == 0)
+			value = "UTF8";
+		if (value == NULL)
+			continue;
+		if (is_host_list(o->keyword))
+			value = rotated[rotated_n++] = rotate(value, turn);
+		names[n] = o->keyword;
+		values[n++] = value;
+	}
+	names[n] = values[n] = NULL;
+	PGconn *db = block ? PQconnectdbParams(names, values, 0) : PQconnectStartParams(names, values, 0);
+	while (rotated_n > 0)
+		free(rotated[--rotated_n]);
+	if (db == NULL) /* out of memory, and nothing else */
+		abort();
+	return db;
+}

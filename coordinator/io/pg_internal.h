@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pg_internal.h - what the files of the PostgreSQL adapter share.
+ */
+#ifndef COORDINATOR_IO_PG_INTERNAL_H
+#define COORDINATOR_IO_PG_INTERNAL_H
+
+#include "coordinator/base/table.h"
+#include "coordinator/io/pg.h"
+#include "coordinator/io/pg_conn.h"
+
+enum {
+	SERVER_VERSION_MIN = 140000, /* idle_session_timeout */
+	DEFINITIONS_MAX = 4096,      /* compiled ones in memory */
+	NEWEST_LIVES_MS = 1000,      /* how long "the newest version" is believed */
+	LIST_EXAMINES = 1000,        /* rows a page of a list looks at */
+	COUNTS_MAX = 50000,          /* rows of each index that counts look at */
+	SWEEP_ROWS = 2000,
+	PARTICIPANTS_MAX = 10000,
+	BEATS_MAX = 8
+};
+
+struct pg_lease {
+	struct pg_link   link;
+	struct pg_timer *timer;
+	enum { LEASE_CLOSED, LEASE_OPENING, LEASE_OPEN } state;
+	unsigned         step;         /* of opening */
+	int64_t          key;
+	uint32_t         ttl_ms;
+	int              backend;
+	char             name[40];     /* application_name: carries the key */
+	lease_done      *done;         /* of open */
+	void            *arg;
+	struct {
+		lease_done *done;
+		void       *arg;
+	} beats[BEATS_MAX];
+	unsigned         beat_n;
+	bool             beat_sent;
+	int64_t          beat_at;      /* boot */
+	bool             told_lost;
+};
+
+struct pg_watch {
+	struct pg_link   link;
+	struct pg_timer *timer;
+	int64_t          key;
+	bool             is_on, asked, granted;
+	probe_done      *done;
+	void            *arg;
+};
+
+struct pg_definitions {
+	struct table names;   /* newest version of each name: struct newest */
+	struct table compiled; /* by "name version": struct compiled */
+	struct list  age;     /* of compiled ones, oldest first */
+	size_t       n;
+};
+
+struct pg {
+	struct pg_handles     handles;
+	struct pg_config      config;
+	struct pg_dsn         dsn;
+	struct pg_conn        log, work, store;
+	struct pg_lease       lease;
+	struct pg_watch       watch;
+	struct pg_definitions definitions;
+	struct list           later;      /* jobs that are over and whose done has not been called */
+	struct pg_timer      *later_timer;
+	bool                  closing, was_up;
+	bool                  unsafe_standby;
+	uint64_t              connects, breaks, statements;
+	char                  last_error[256];
+	void                (*closed)(void *ctx);
+	void                 *closed_ctx;
+};
+
+/* ---- pg.c ------------------------------------------------------------------------- */
+void pg_later(struct pg *pg, struct pg_job *job); /* its done in a later turn */
+void pg_run_later(struct pg *pg);                 /* only from a callback of the loop */
+void pg_trace(struct pg *pg, enum trace_level level, const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void pg_conn_changed(struct pg *pg);              /* a connection became ready or broke */
+
+/* ---- pg_row.c ------------------------------------------------------------------------ */
+/* Verbs that give rows. */
+struct rows_job {
+	struct pg_job job;
+	rows_done    *done;
+	void         *arg;
+};
+void rows_finish(struct pg_job *job); /* a job_done: fetches definitions, then delivers */
+/* Decodes row i of r; false: it is not what this program writes. def is borrowed or NULL. */
+bool row_decode(struct pg *pg, const PGresult *r, int i, struct row *row);
+/* Gives back what row_decode compiled for this row alone. */
+void row_release(struct row *row);
+/* If definitions that rows of r name are not in memory: sends for them, then calls next(job), and returns true. */
+bool rows_fetch_definitions(struct pg *pg, struct pg_job *job, const PGresult *r, struct pg_conn *c, job_done *next);
+
+bool        cell_is_null(const PGresult *r, int i, int column);
+struct str  cell_text(const PGresult *r, int i, int column); /* null: empty */
+int64_t     cell_i64(const PGresult *r, int i, int column);
+int32_t     cell_i32(const PGresult *r, int i, int column);
+int64_t     cell_time(const PGresult *r, int i, int column); /* null: 0 */
+bool        cell_bool(const PGresult *r, int i, int column);
+double      cell_f64(const PGresult *r, int i, int column);
+struct uuid cell_uuid(const PGresult *r, int i, int column); /* null: nil */
+bool        is_storable(struct str text); /* UTF-8 without NUL */
+
+/* ---- pg_definition.c -------------------------------------------------------------------- */
+struct definition *definitions_get(struct pg_definitions *d, struct str name, uint32_t version);
+/* Compiles and keeps it; NULL: it does not compile. */
+struct definition *definitions_put(struct pg *pg, struct str name, uint32_t version, struct str document);
+/* 0: not known, or known for longer than NEWEST_LIVES_MS. */
+uint32_t           definitions_newest(const struct pg_definitions *d, struct str name);
+void               definitions_note_newest(struct pg_definitions *d, struct str name, uint32_t version);
+struct definition *definitions_compile_inline(struct str document);
+void               definitions_fini(struct pg_definitions *d);
+
+/* ---- the ports ----------------------------------------------------------------------------- */
+void pg_log_port(struct pg *pg, struct log_port *port);       /* pg_log.c */
+void pg_commit(void *ctx, const struct batch *batch, batch_done *done, void *arg); /* pg_commit.c */
+void pg_member_verbs(struct log_port *port);                  /* pg_member.c */
+void pg_inbox_verbs(struct log_port *port);                   /* pg_inbox.c */
+void pg_lease_port(struct pg *pg, struct lease_port *port);   /* pg_lease.c */
+void pg_lease_init(struct pg *pg);
+void pg_lease_fini(struct pg *pg);
+void pg_watch_verbs(struct lease_port *port);                 /* pg_watch.c */
+void pg_watch_init(struct pg *pg);
+void pg_watch_fini(struct pg *pg);
+void pg_store_port(struct pg *pg, struct store_port *port);   /* pg_store.c */
+void pg_store_definition_verbs(struct store_port *port);      /* pg_store_definition.c */
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pg_link.h - one non-blocking session on the loop: connects, tells of input, tells of its end.
+ */
+#ifndef COORDINATOR_IO_PG_LINK_H
+#define COORDINATOR_IO_PG_LINK_H
+
+#include "coordinator/base/err.h"
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum { LINK_CONNECT_MS = 5000 };
+
+/* ---- what the server is told at the start ------------------------------------ */
+
+/* The DSN taken apart, with our defaults for what it leaves out. */
+struct pg_dsn {
+	PQconninfoOption *options;
+};
+
+bool pg_dsn_parse(struct pg_dsn *dsn, const char *text, struct err *err);
+void pg_dsn_fini(struct pg_dsn *dsn);
+/* Starts connecting under that name; hosts are tried from the `turn`-th on. Never NULL. */
+PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, bool block);
+
+/* ---- handles that outlive their owner by a turn ---------------------------------- */
+
+/* Counts the loop handles of one pg, so that it is freed after the last is closed. */
+struct pg_handles {
+	uv_loop_t *loop;
+	unsigned   open;
+	bool       closing;
+	void     (*closed)(void *arg);
+	void      *arg;
+};
+
+struct pg_timer;
+struct pg_timer *pg_timer_open(struct pg_handles *handles, void (*fire)(void *arg), void *arg);
+void             pg_timer_start(struct pg_timer *t, uint64_t ms); /* at least a turn later */
+void             pg_timer_stop(struct pg_timer *t);
+bool             pg_timer_is_on(const struct pg_timer *t);
+void             pg_timer_close(struct pg_timer *t); /* NULL is harmless */
+
+/* ---- the session -------------------------------------------------------------------- */
+
+struct pg_poll;
+
+struct pg_link {
+	struct pg_handles   *handles;
+	const struct pg_dsn *dsn;
+	PGconn              *db;      /* NULL: closed */
+	struct pg_poll      *poll;
+	struct pg_timer     *timer;   /* of connecting */
+	bool                 up;
+	unsigned             turn;
+	uint64_t             life;    /* counts sessions: has it changed while a callback ran? */
+	/* All from the loop. After on_down the link is closed and may be opened again. */
+	void               (*on_up)(void *arg);
+	void               (*on_input)(void *arg); /* something was read */
+	void               (*on_down)(void *arg, const char *why);
+	void                *arg;
+};
+
+void pg_link_init(struct pg_link *l, struct pg_handles *handles, const struct pg_dsn *dsn);
+void pg_link_open(struct pg_link *l, const char *name);
+void pg_link_flush(struct pg_link *l);  /* after anything was sent */
+void pg_link_close(struct pg_link *l);  /* the end of the session; no callback follows */
+void pg_link_break(struct pg_link *l, const char *why); /* close, then on_down before it returns */
+void pg_link_fini(struct pg_link *l);
+
+#endif

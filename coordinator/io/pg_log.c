@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/mem.h"
+#include "coordinator/io/pg_internal.h"
+
+#include <stdlib.h>
+
+/* ---- verbs that give whole rows ------------------------------------------------- */
+
+/* The job to fill; rows_send() sends it. */
+static struct rows_job *rows_open(struct pg *pg, bool only_reads, rows_done *done, void *arg)
+{
+	struct rows_job *j = mem_alloc(sizeof *j);
+
+	j->done = done;
+	j->arg = arg;
+	pg_job_begin(&j->job, &pg->work);
+	j->job.only_reads = only_reads;
+	return j;
+}
+
+static void rows_send(struct rows_job *j, enum statement statement)
+{
+	pg_job_add(&j->job, statement);
+	pg_job_send(&j->job, rows_finish);
+}
+
+static void log_reload(void *ctx, struct uuid me, const struct str *gids, size_t n, rows_done *done, void *arg)
+{
+	struct rows_job  *j = rows_open(ctx, false, done, arg);
+	struct pg_params *p = pg_job_params(&j->job);
+
+	params_uuid(p, me);
+	params_texts(p, gids, n);
+	rows_send(j, SQL_RELOAD);
+}
+
+static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit, bool solo,
+                      rows_done *done, void *arg)
+{
+	struct rows_job  *j = rows_open(ctx, false, done, arg);
+	struct pg_params *p = pg_job_params(&j->job);
+
+	params_uuid(p, me);
+	params_uuid(p, dead);
+	params_text(p, after);
+	params_i32(p, solo ? 1 : (int32_t)limit);
+	params_bool(p, solo);
+	rows_send(j, SQL_ADOPT);
+}
+
+static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
+{
+	struct rows_job  *j = rows_open(ctx, false, done, arg);
+	struct pg_params *p = pg_job_params(&j->job);
+
+	params_uuid(p, me);
+	params_i32(p, (int32_t)limit);
+	rows_send(j, SQL_TAKE_DUE);
+}
+
+static void log_claim(void *ctx, struct uuid me, struct str gid, rows_done *done, void *arg)
+{
+	struct rows_job  *j = rows_open(ctx, false, done, arg);
+	struct pg_params *p = pg_job_params(&j->job);
+
+	params_uuid(p, me);
+	params_text(p, gid);
+	rows_send(j, SQL_CLAIM);
+}
+
+/* Nobody can have stored a gid that cannot be stored, but whoever asks may name one. */
+static void read_gids(struct pg *pg, enum statement statement, const struct str *gids, size_t n, rows_done *done,
+                      void *arg)
+{
+	struct rows_job  *j = rows_open(pg, true, done, arg);
+	struct pg_params *p = pg_job_params(&j->job);
+	size_t            fit = 0;
+
+	for (size_t i = 0; i < n; i++)
+		fit += is_storable(gids[i]);
+	params_array(p, PG_TEXT, fit);
+	for (size_t i = 0; i < n; i++)
+		if (is_storable(gids[i]))
+			item_text(p, gids[i]);
+	rows_send(j, statement);
+}
+
+static void log_read(void *ctx, const struct str *gids, size_t n, rows_done *done, void *arg)
+{
+	read_gids(ctx, SQL_READ, gids, n, done, arg);
+}
+
+static void log_ended(void *ctx, const struct str *gids, size_t n, rows_done *done, void *arg)
+{
+	read_gids(ctx, SQL_READ_ENDED, gids, n, done, arg);
+}
+
+/* ---- gids alone --------------------------------------------------------------------- */
+
+static void on_mine(struct pg_job *job)
+{
+	struct rows_job *j = (struct rows_job *)job;
+	PGresult        *r = job->results[0];
+	size_t           n = job->result == LOG_DONE && r != NULL ? (size_t)PQntuples(r) : 0;
+	struct row      *rows = mem_array(n, sizeof *rows);
+
+	for (size_t i = 0; i < n; i++) {
+		rows[i].gid = cell_text(r, (int)i, 0);
+		rows[i].epoch = (uint64_t)cell_i64(r, (int)i, 1);
+		rows[i].version = (uint64_t)cell_i64(r, (int)i, 2);
+	}
+	j->done(j->arg, job->result, rows, n);
+	free(rows);
+	pg_job_free(job);
+}
+
+static void log_mine(void *ctx, struct uuid me, struct str after, unsigned limit, rows_done *done, void *arg)
+{
+	struct rows_job  *j = rows_open(ctx, true, done, arg);
+	struct pg_params *p = pg_job_params(&j->job);
+
+	params_uuid(p, me);
+	params_text(p, after);
+	params_i32(p, (int32_t)limit);
+	pg_job_add(&j->job, SQL_MINE);
+	pg_job_send(&j->job, on_mine);
+}
+
+void pg_log_port(struct pg *pg, struct log_port *port)
+{
+	*port = (struct log_port){
+		.ctx = pg,
+		.commit = pg_commit,
+		.reload = log_reload,
+		.mine = log_mine,
+		.adopt = log_adopt,
+		.take_due = log_take_due,
+		.claim = log_claim,
+		.read = log_read,
+		.ended = log_ended,
+	};
+	pg_inbox_verbs(port);
+	pg_member_verbs(port);
+}

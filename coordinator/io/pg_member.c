@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/mem.h"
+#include "coordinator/io/pg_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct member_job {
+	struct pg_job job;
+	log_done     *done;
+	members_done *members_done;
+	void         *arg;
+};
+
+static struct member_job *open_job(struct pg *pg, bool only_reads, log_done *done, void *arg)
+{
+	struct member_job *j = mem_alloc(sizeof *j);
+
+	j->done = done;
+	j->arg = arg;
+	pg_job_begin(&j->job, &pg->work);
+	j->job.only_reads = only_reads;
+	return j;
+}
+
+static void on_plain(struct pg_job *job)
+{
+	struct member_job *j = (struct member_job *)job;
+
+	j->done(j->arg, job->result);
+	pg_job_free(job);
+}
+
+/* ---- our own row ------------------------------------------------------------------ */
+
+static void on_enrolled(struct pg_job *job)
+{
+	struct member_job *j = (struct member_job *)job;
+	enum log_result    result = job->result;
+
+	/* The id is there and not live: nothing was written, nothing came back. */
+	if (result == LOG_DONE && PQntuples(job->results[0]) == 0)
+		result = LOG_FENCED;
+	j->done(j->arg, result);
+	pg_job_free(job);
+}
+
+static void add_report(struct pg_job *job, struct uuid me, double speed, double load)
+{
+	struct pg_params *p = pg_job_params(job);
+
+	params_uuid(p, me);
+	params_f64(p, speed);
+	params_f64(p, load);
+	pg_job_add(job, SQL_REPORT);
+}
+
+static void log_enroll(void *ctx, const struct member *me, log_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, false, done, arg);
+	struct pg_params  *p = pg_job_params(&j->job);
+
+	params_uuid(p, me->id);
+	params_i64(p, me->lock_key);
+	params_i32(p, (int32_t)me->weight);
+	params_text(p, me->address);
+	pg_job_add(&j->job, SQL_ENROLL);
+	add_report(&j->job, me->id, me->speed, me->load);
+	pg_job_send(&j->job, on_enrolled);
+}
+
+static void log_report(void *ctx, struct uuid me, double speed, double load, log_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, false, done, arg);
+
+	add_report(&j->job, me, speed, load);
+	pg_job_send(&j->job, on_plain);
+}
+
+static void log_retire(void *ctx, struct uuid me, log_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, false, done, arg);
+
+	params_uuid(pg_job_params(&j->job), me);
+	pg_job_add(&j->job, SQL_RETIRE);
+	pg_job_send(&j->job, on_plain);
+}
+
+/* ---- the others ---------------------------------------------------------------------- */
+
+static bool state_of(struct str text, enum member_state *out)
+{
+	static const struct {
+		const char       *text;
+		enum member_state state;
+	} states[] = { { "live", MEMBER_LIVE }, { "drained", MEMBER_DRAINED }, { "fenced", MEMBER_FENCED } };
+
+	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+		if (str_is(text, states[i].text)) {
+			*out = states[i].state;
+			return true;
+		}
+	return false;
+}
+
+static void on_members(struct pg_job *job)
+{
+	struct member_job *j = (struct member_job *)job;
+	PGresult          *r = job->results[0];
+	int                total = job->result == LOG_DONE && r != NULL ? PQntuples(r) : 0;
+	struct member     *members = mem_array((size_t)total, sizeof *members);
+	size_t             n = 0;
+
+	for (int i = 0; i < total; i++) {
+		struct member *m = &members[n];
+
+		*m = (struct member){
+			.id = cell_uuid(r, i, 0),
+			.lock_key = cell_i64(r, i, 1),
+			.address = cell_text(r, i, 3),
+			.weight = (uint32_t)cell_i32(r, i, 4),
+			.speed = cell_f64(r, i, 5),
+			.load = cell_f64(r, i, 6),
+			.started_at = cell_time(r, i, 7),
+			.seen_at = cell_time(r, i, 8),
+			.fenced_by = cell_uuid(r, i, 9),
+			.owns = cell_bool(r, i, 10),
+		};
+		if (state_of(cell_text(r, i, 2), &m->state))
+			n++;
+	}
+	j->members_done(j->arg, job->result, members, n);
+	free(members);
+	pg_job_free(job);
+}
+
+static void log_members(void *ctx, members_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, true, NULL, arg);
+
+	j->members_done = done;
+	pg_job_params(&j->job);
+	pg_job_add(&j->job, SQL_MEMBERS);
+	pg_job_send(&j->job, on_members);
+}
+
+static void on_fenced(struct pg_job *job)
+{
+	struct member_job *j = (struct member_job *)job;
+	enum log_result    result = job->result;
+
+	/* FENCE_LOCK fails with a bad cast while its lock is held. */
+	if (job->failed_at == 0 && strcmp(job->state, "22P02") == 0)
+		result = LOG_AGAIN;
+	j->done(j->arg, result);
+	pg_job_free(job);
+}
+
+/* Two statements, since a row read in the statement that takes a lock is the row from before it. */
+static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, log_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, false, done, arg);
+	struct pg_params  *p = pg_job_params(&j->job);
+
+	params_i64(p, lock_key);
+	pg_job_add(&j->job, SQL_FENCE_LOCK);
+	p = pg_job_params(&j->job);
+	params_uuid(p, me);
+	params_uuid(p, dead);
+	pg_job_add(&j->job, SQL_FENCE);
+	pg_job_send(&j->job, on_fenced);
+}
+
+static void log_sweep(void *ctx, log_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, false, done, arg);
+	struct pg         *pg = ctx;
+	struct pg_params  *p = pg_job_params(&j->job);
+
+	params_i32(p, SWEEP_ROWS);
+	pg_job_add(&j->job, SQL_SWEEP);
+	p = pg_job_params(&j->job);
+	params_i32(p, SWEEP_ROWS);
+	params_i64(p, pg->config.keep_inbox_ms);
+	pg_job_add(&j->job, SQL_SWEEP_INBOX);
+	params_i64(pg_job_params(&j->job), pg->config.keep_replica_ms);
+	pg_job_add(&j->job, SQL_SWEEP_REPLICA);
+	pg_job_send(&j->job, on_plain);
+}
+
+void pg_member_verbs(struct log_port *port)
+{
+	port->enroll = log_enroll;
+	port->report = log_report;
+	port->members = log_members;
+	port->fence = log_fence;
+	port->retire = log_retire;
+	port->sweep = log_sweep;
+}

@@ -1,0 +1,130 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The log: one row per transaction carries everything needed to drive it on.
+--
+-- No triggers, sequences or volatile defaults; payloads as text, not jsonb (4.8 us and 160 bytes of
+-- WAL each); gids in collation "C", so that pages follow bytes.
+
+CREATE TABLE sagad.transaction (
+	epoch              bigint      NOT NULL,
+	version            bigint      NOT NULL,
+	created_at         timestamptz NOT NULL,
+	ended_at           timestamptz,
+	due_at             timestamptz,
+	deadline_at        timestamptz,
+	retention_ms       bigint      NOT NULL,
+	adoptions          integer     NOT NULL,
+	definition_version integer,
+	format             smallint    NOT NULL,
+	paused             boolean     NOT NULL,
+	owner              uuid,
+	gid                text COLLATE "C" NOT NULL,
+	phase              text        NOT NULL,
+	stuck              text        NOT NULL,
+	hash               bytea       NOT NULL,
+	definition         text COLLATE "C",
+	traceparent        text,
+	labels             text,
+	progress           text        NOT NULL,
+	input              text,
+	document           text,
+	CONSTRAINT transaction_pkey PRIMARY KEY (gid),
+	CONSTRAINT transaction_gid CHECK (octet_length(gid) BETWEEN 1 AND 128),
+	CONSTRAINT transaction_phase CHECK (phase IN
+		('prepared', 'trying', 'confirming', 'confirmed', 'cancelling', 'cancelled', 'abandoned')),
+	CONSTRAINT transaction_stuck CHECK (stuck IN
+		('none', 'overdue', 'attempts', 'misconfigured', 'gone', 'poison', 'bad_row')),
+	-- Owned, parked or ended: exactly one of them.
+	CONSTRAINT transaction_place CHECK (num_nonnulls(owner, due_at, ended_at) = 1),
+	CONSTRAINT transaction_ended CHECK
+		((ended_at IS NOT NULL) = (phase IN ('confirmed', 'cancelled', 'abandoned')))
+) WITH (fillfactor = 50);
+
+-- Neither names a column that changes with a step: a commit of a step must stay a HOT update.
+-- A column in a partial index's WHERE counts as indexed.
+CREATE INDEX transaction_owner ON sagad.transaction (owner, gid) WHERE owner IS NOT NULL;
+CREATE INDEX transaction_due ON sagad.transaction (due_at) WHERE due_at IS NOT NULL;
+
+-- Attempts that did not succeed and what people did. Append-only; deleted with its transaction.
+CREATE TABLE sagad.journal (
+	number  bigint      NOT NULL,
+	at      timestamptz NOT NULL,
+	replica uuid        NOT NULL,
+	attempt integer     NOT NULL,
+	status  integer     NOT NULL,
+	gid     text COLLATE "C" NOT NULL,
+	what    text        NOT NULL,
+	step    text,
+	op      text,
+	outcome text,
+	detail  text,
+	actor   text,
+	CONSTRAINT journal_pkey PRIMARY KEY (gid, number)
+);
+
+-- Commands for transactions that another replica owns.
+CREATE TABLE sagad.inbox (
+	id         uuid        NOT NULL,
+	created_at timestamptz NOT NULL,
+	settled_at timestamptz,
+	gid        text COLLATE "C" NOT NULL,
+	command    text        NOT NULL,
+	verdict    text,
+	body       text,
+	CONSTRAINT inbox_pkey PRIMARY KEY (id),
+	CONSTRAINT inbox_verdict CHECK (verdict IN
+		('accepted', 'already', 'decided', 'in_doubt', 'not_ready', 'not_open', 'ended', 'limit', 'no_step')),
+	CONSTRAINT inbox_settled CHECK ((verdict IS NULL) = (settled_at IS NULL))
+);
+CREATE INDEX inbox_open ON sagad.inbox (created_at, id) WHERE verdict IS NULL;
+
+-- One row per incarnation. What changes with every beat has a table of its own, since begins hold
+-- this row FOR SHARE.
+CREATE TABLE sagad.replica (
+	id         uuid        NOT NULL,
+	lock_key   bigint      NOT NULL,
+	weight     integer     NOT NULL,
+	state      text        NOT NULL,
+	address    text        NOT NULL,
+	started_at timestamptz NOT NULL,
+	left_at    timestamptz,
+	fenced_by  uuid,
+	CONSTRAINT replica_pkey PRIMARY KEY (id),
+	CONSTRAINT replica_state CHECK (state IN ('live', 'drained', 'fenced')),
+	CONSTRAINT replica_left CHECK ((left_at IS NULL) = (state = 'live')),
+	CONSTRAINT replica_fenced CHECK ((fenced_by IS NOT NULL) = (state = 'fenced'))
+);
+
+CREATE TABLE sagad.replica_beat (
+	id      uuid             NOT NULL,
+	speed   double precision NOT NULL,
+	load    double precision NOT NULL,
+	seen_at timestamptz      NOT NULL,
+	CONSTRAINT replica_beat_pkey PRIMARY KEY (id)
+) WITH (fillfactor = 50);
+
+-- Immutable: a changed document is a new version.
+CREATE TABLE sagad.definition (
+	version    integer     NOT NULL,
+	created_at timestamptz NOT NULL,
+	name       text COLLATE "C" NOT NULL,
+	hash       bytea       NOT NULL,
+	document   text        NOT NULL,
+	CONSTRAINT definition_pkey PRIMARY KEY (name, version)
+);
+
+CREATE TABLE sagad.participant (
+	version       bigint  NOT NULL,
+	max_in_flight integer NOT NULL,
+	name          text COLLATE "C" NOT NULL,
+	base_url      text    NOT NULL,
+	secret        text,
+	CONSTRAINT participant_pkey PRIMARY KEY (name)
+);
+
+-- How far the sweep of finished transactions has come; its row lock keeps sweeps apart.
+CREATE TABLE sagad.sweep (
+	name     text NOT NULL,
+	position text COLLATE "C" NOT NULL,
+	CONSTRAINT sweep_pkey PRIMARY KEY (name)
+);
+INSERT INTO sagad.sweep (name, position) VALUES ('transaction', '');

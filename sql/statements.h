@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * statements.h - every statement the coordinator prepares, once: name, connections that prepare it, text.
+ *
+ * Rules: parameters are cast, so that binary arguments need no type; an index, not a guess of the
+ * planner, finds the rows (tests/integration/plans); whoever may have waited for a lock compares again.
+ */
+#ifndef SQL_STATEMENTS_H
+#define SQL_STATEMENTS_H
+
+enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
+
+/* In the order of pg_row.c. */
+#define ROW_COLUMNS                                                                            \
+	"t.gid, t.owner, t.epoch, t.version, t.phase, t.stuck, t.paused, t.adoptions, "        \
+	"t.created_at, t.ended_at, t.due_at, t.deadline_at, t.definition, t.definition_version, " \
+	"t.document, t.input, t.labels, t.traceparent, t.hash, t.retention_ms, t.format, t.progress"
+
+/* Taking a row: whoever held it before is refused by the epoch from now on. */
+#define TAKE "UPDATE sagad.transaction t SET owner = $1::uuid, due_at = NULL, " \
+	"epoch = t.epoch + 1, version = t.version + 1"
+/* A fenced replica takes nothing more. What slips in between is found by the sweep of its rows. */
+#define I_LIVE "EXISTS (SELECT 1 FROM sagad.replica r WHERE r.id = $1::uuid AND r.state = 'live')"
+
+#define TRANSACTION_STATEMENTS(X)                                                              \
+X(BEGIN, ON_LOG, "BEGIN")                                                                      \
+X(COMMIT, ON_LOG, "COMMIT")                                                                    \
+X(ROLLBACK, ON_LOG, "ROLLBACK")                                                                \
+/* Fails on purpose when our row is not live; held until the commit, so that a fence waits. */ \
+X(STAND, ON_LOG,                                                                               \
+	"SELECT (CASE count(*) WHEN 1 THEN '1' ELSE 'this replica is not live' END)::int "     \
+	"FROM (SELECT 1 FROM sagad.replica WHERE id = $1::uuid AND state = 'live' FOR SHARE) held") \
+X(INSERT, ON_LOG,                                                                              \
+	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, " \
+	"gid, phase, created_at, deadline_at, definition, definition_version, document, input, " \
+	"labels, traceparent, hash, retention_ms, format, progress) "                          \
+	"SELECT $1::uuid, 1, 1, 'none', false, 0, n.* FROM unnest($2::text[], $3::text[], "    \
+	"$4::timestamptz[], $5::timestamptz[], $6::text[], $7::int[], $8::text[], $9::text[], " \
+	"$10::text[], $11::text[], $12::bytea[], $13::bigint[], $14::smallint[], $15::text[]) AS n " \
+	"ON CONFLICT (gid) DO NOTHING RETURNING t.gid")                                        \
+/* IS NOT DISTINCT FROM: with = an unanalysed table was scanned by owner. */                   \
+X(CHANGE, ON_LOG,                                                                              \
+	"UPDATE sagad.transaction t SET version = t.version + 1, adoptions = 0, "              \
+	"phase = n.phase, stuck = n.stuck, paused = n.paused, progress = n.progress, "         \
+	"document = COALESCE(n.document, t.document), "                                        \
+	"owner = CASE WHEN n.ended OR n.due_at IS NOT NULL THEN NULL ELSE t.owner END, "       \
+	"due_at = CASE WHEN NOT n.ended THEN n.due_at END, "                                   \
+	"ended_at = CASE WHEN n.ended THEN now() END "                                         \
+	"FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], "         \
+	"$7::boolean[], $8::text[], $9::text[], $10::boolean[], $11::timestamptz[]) "          \
+	"AS n(gid, epoch, version, phase, stuck, paused, progress, document, ended, due_at) "  \
+	"WHERE t.gid = n.gid AND t.owner IS NOT DISTINCT FROM $1::uuid "                       \
+	"AND t.epoch = n.epoch AND t.version = n.version RETURNING t.gid")                     \
+/* Numbers grow by transaction, need no sequence, and stay exact in a double until 2037. */    \
+X(JOURNAL, ON_LOG,                                                                             \
+	"INSERT INTO sagad.journal (number, gid, at, what, step, op, outcome, attempt, status, " \
+	"detail, actor, replica) "                                                             \
+	"SELECT ((extract(epoch FROM now()) - 1577836800) * 1000000)::bigint * 16 + n.place, " \
+	"n.gid, n.at, n.what, n.step, n.op, n.outcome, n.attempt, n.status, n.detail, n.actor, n.replica " \
+	"FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], " \
+	"$7::int[], $8::int[], $9::text[], $10::text[], $11::uuid[]) WITH ORDINALITY "         \
+	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, place)") \
+/* A verdict stands only with what it speaks of: the change of this commit, or a row that is ours or \
+ * nobody's. $4..$6 are the changes as sent; only the one that applied has this epoch and version + 1. */ \
+X(SETTLE, ON_LOG,                                                                              \
+	"UPDATE sagad.inbox i SET verdict = s.verdict, settled_at = now() "                    \
+	"FROM unnest($2::uuid[], $3::text[]) AS s(id, verdict) "                               \
+	"WHERE i.id = s.id AND i.verdict IS NULL AND CASE WHEN i.gid = ANY ($4::text[]) "      \
+	"THEN EXISTS (SELECT 1 FROM sagad.transaction t, "                                     \
+	"unnest($4::text[], $5::bigint[], $6::bigint[]) AS c(gid, epoch, version) "            \
+	"WHERE t.gid = i.gid AND c.gid = t.gid AND t.epoch = c.epoch AND t.version = c.version + 1) " \
+	"ELSE (SELECT t.owner IS NULL OR t.owner = $1::uuid FROM sagad.transaction t "         \
+	"WHERE t.gid = i.gid) IS DISTINCT FROM false END")                                     \
+X(RELOAD, ON_WORK,                                                                             \
+	"UPDATE sagad.transaction t SET epoch = t.epoch + 1, version = t.version + 1 "         \
+	"WHERE t.gid = ANY ($2::text[]) AND t.owner IS NOT DISTINCT FROM $1::uuid "            \
+	"RETURNING " ROW_COLUMNS)                                                              \
+X(MINE, ON_WORK,                                                                               \
+	"SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                           \
+	"WHERE t.owner = $1::uuid AND t.gid > $2::text ORDER BY t.gid LIMIT $3::int")          \
+/* Only solo adoptions from a fenced incarnation count towards giving a row up as poison. */   \
+X(ADOPT, ON_WORK,                                                                              \
+	"WITH dead AS MATERIALIZED (SELECT r.state FROM sagad.replica r "                      \
+	"WHERE r.id = $2::uuid AND r.state <> 'live'), "                                       \
+	"c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                            \
+	"WHERE EXISTS (SELECT 1 FROM dead) AND " I_LIVE " AND t.owner = $2::uuid AND t.gid > $3::text " \
+	"AND (t.adoptions >= 2) = $5::boolean ORDER BY t.gid LIMIT $4::int FOR UPDATE OF t SKIP LOCKED) " \
+	TAKE ", adoptions = t.adoptions + "                                                    \
+	"CASE WHEN $5::boolean AND (SELECT state FROM dead) = 'drained' THEN 0 ELSE 1 END "    \
+	"FROM c WHERE t.gid = c.gid AND t.owner IS NOT DISTINCT FROM $2::uuid RETURNING " ROW_COLUMNS) \
+X(TAKE_DUE, ON_WORK,                                                                           \
+	"WITH c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                       \
+	"WHERE t.due_at <= now() AND " I_LIVE " ORDER BY t.due_at LIMIT $2::int "              \
+	"FOR UPDATE OF t SKIP LOCKED) "                                                        \
+	TAKE " FROM c WHERE t.gid = c.gid AND t.owner IS NULL RETURNING " ROW_COLUMNS)         \
+X(CLAIM, ON_WORK,                                                                              \
+	TAKE " WHERE t.gid = $2::text AND t.owner IS NULL AND t.ended_at IS NULL AND " I_LIVE  \
+	" RETURNING " ROW_COLUMNS)                                                             \
+X(READ, ON_WORK, "SELECT " ROW_COLUMNS " FROM sagad.transaction t WHERE t.gid = ANY ($1::text[])") \
+X(READ_ENDED, ON_WORK, "SELECT " ROW_COLUMNS " FROM sagad.transaction t "                      \
+	"WHERE t.gid = ANY ($1::text[]) AND t.ended_at IS NOT NULL")
+
+#define INBOX_STATEMENTS(X)                                                                    \
+X(INBOX_PUT, ON_WORK,                                                                          \
+	"INSERT INTO sagad.inbox (id, created_at, gid, command, body) VALUES "                 \
+	"($1::uuid, clock_timestamp(), $2::text, $3::text, $4::text) ON CONFLICT (id) DO NOTHING") \
+X(INBOX_READ, ON_WORK,                                                                         \
+	"SELECT i.id, i.gid, i.command, i.body FROM sagad.inbox i "                            \
+	"LEFT JOIN sagad.transaction t ON t.gid = i.gid "                                      \
+	"WHERE i.verdict IS NULL AND (t.owner IS NULL OR t.owner = $1::uuid) "                 \
+	"ORDER BY i.created_at, i.id LIMIT $2::int")                                           \
+X(INBOX_VERDICTS, ON_WORK,                                                                     \
+	"SELECT i.id, i.verdict FROM sagad.inbox i WHERE i.id = ANY ($1::uuid[]) AND i.verdict IS NOT NULL") \
+X(INBOX_FORGET, ON_WORK, "DELETE FROM sagad.inbox WHERE id = ANY ($1::uuid[])")
+
+#define REPLICA_STATEMENTS(X)                                                                  \
+X(ENROLL, ON_WORK,                                                                             \
+	"INSERT INTO sagad.replica AS r (id, lock_key, weight, state, address, started_at) "   \
+	"VALUES ($1::uuid, $2::bigint, $3::int, 'live', $4::text, now()) "                     \
+	"ON CONFLICT (id) DO UPDATE SET lock_key = excluded.lock_key, weight = excluded.weight, " \
+	"address = excluded.address WHERE r.state = 'live' RETURNING 1")                       \
+X(REPORT, ON_WORK,                                                                             \
+	"INSERT INTO sagad.replica_beat AS b (id, speed, load, seen_at) "                      \
+	"VALUES ($1::uuid, $2::float8, $3::float8, now()) "                                    \
+	"ON CONFLICT (id) DO UPDATE SET speed = excluded.speed, load = excluded.load, "        \
+	"seen_at = excluded.seen_at")                                                          \
+/* LIMIT keeps the planner from reading every owned row into a hash. */                        \
+X(MEMBERS, ON_WORK,                                                                            \
+	"SELECT r.id, r.lock_key, r.state, r.address, r.weight, b.speed, b.load, r.started_at, " \
+	"b.seen_at, r.fenced_by, (SELECT true FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) " \
+	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id ORDER BY r.id")    \
+/* Shared is enough to shut its owner out, and two who look at once do not see each other. */  \
+X(PROBE, ON_WORK, "SELECT pg_try_advisory_xact_lock_shared($1::bigint)")                       \
+/* Fails on purpose while the lock is held: the next statement then does not run. */           \
+X(FENCE_LOCK, ON_WORK,                                                                         \
+	"SELECT (CASE WHEN pg_try_advisory_xact_lock_shared($1::bigint) THEN '1' "             \
+	"ELSE 'that replica lives' END)::int")                                                 \
+X(FENCE, ON_WORK,                                                                              \
+	"UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = $1::uuid "    \
+	"WHERE id = $2::uuid AND state = 'live'")                                              \
+X(RETIRE, ON_WORK,                                                                             \
+	"UPDATE sagad.replica SET state = 'drained', left_at = now() WHERE id = $1::uuid AND state = 'live'") \
+/* Whoever holds the position sweeps; the others find nothing to do. */                        \
+X(SWEEP, ON_WORK,                                                                              \
+	"WITH place AS MATERIALIZED (SELECT s.position FROM sagad.sweep s "                    \
+	"WHERE s.name = 'transaction' FOR UPDATE SKIP LOCKED), "                               \
+	"page AS MATERIALIZED (SELECT t.gid, t.ended_at + t.retention_ms * interval '1 ms' <= now() AS over " \
+	"FROM sagad.transaction t WHERE t.gid > (SELECT position FROM place) ORDER BY t.gid LIMIT $1::int), " \
+	"gone AS (DELETE FROM sagad.transaction t USING page p WHERE p.over AND t.gid = p.gid " \
+	"AND t.ended_at IS NOT NULL RETURNING t.gid), "                                        \
+	"lines AS (DELETE FROM sagad.journal j USING gone WHERE j.gid = gone.gid), "           \
+	"following AS MATERIALIZED (SELECT CASE WHEN count(*) < $1::int THEN '' ELSE max(gid) END AS gid FROM page) " \
+	"UPDATE sagad.sweep s SET position = f.gid FROM following f "                          \
+	"WHERE s.name = 'transaction' AND EXISTS (SELECT 1 FROM place) AND s.position <> f.gid") \
+X(SWEEP_INBOX, ON_WORK,                                                                        \
+	"WITH old AS MATERIALIZED (SELECT i.id FROM sagad.inbox i "                            \
+	"WHERE i.settled_at < now() - $2::bigint * interval '1 ms' ORDER BY i.id LIMIT $1::int " \
+	"FOR UPDATE SKIP LOCKED) "                                                             \
+	"DELETE FROM sagad.inbox i USING old WHERE i.id = old.id")                             \
+/* Not at once: a statement of a fenced replica may still be giving it rows. */                \
+X(SWEEP_REPLICA, ON_WORK,                                                                      \
+	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' "                   \
+	"AND r.left_at < now() - $1::bigint * interval '1 ms' "                                \
+	"AND (SELECT 1 FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) IS NULL RETURNING r.id) " \
+	"DELETE FROM sagad.replica_beat b USING gone WHERE b.id = gone.id")
+
+#define STORE_STATEMENTS(X)                                                                    \
+/* Identical to the newest: nothing new. No row at all: another replica was faster, ask again. */ \
+X(DEFINITION_PUT, ON_STORE,                                                                    \
+	"WITH newest AS MATERIALIZED (SELECT d.version, d.hash FROM sagad.definition d "       \
+	"WHERE d.name = $1::text ORDER BY d.version DESC LIMIT 1), "                           \
+	"made AS (INSERT INTO sagad.definition AS d (version, created_at, name, hash, document) " \
+	"SELECT COALESCE((SELECT version FROM newest), 0) + 1, now(), $1::text, $2::bytea, $3::text " \
+	"WHERE NOT EXISTS (SELECT 1 FROM newest WHERE hash = $2::bytea) "                      \
+	"ON CONFLICT (name, version) DO NOTHING RETURNING d.version) "                         \
+	"SELECT true, version FROM made UNION ALL "                                            \
+	"SELECT false, version FROM newest WHERE hash = $2::bytea")                            \
+X(DEFINITION_ROW, ON_WORK | ON_STORE,                                                          \
+	"SELECT d.name, d.version, d.hash, d.document, d.created_at FROM sagad.definition d "  \
+	"WHERE d.name = $1::text AND ($2::int = 0 OR d.version = $2::int) "                    \
+	"ORDER BY d.version DESC LIMIT 1")                                                     \
+X(DEFINITIONS_NAMED, ON_WORK | ON_STORE,                                                       \
+	"SELECT d.name, d.version, d.document FROM unnest($1::text[], $2::int[]) AS n(name, version) " \
+	"JOIN sagad.definition d ON d.name = n.name AND d.version = n.version")                \
+/* Jumps from name to name along the key instead of reading every version. */                  \
+X(DEFINITION_LIST, ON_STORE,                                                                   \
+	"WITH RECURSIVE names(name, place) AS ("                                               \
+	"(SELECT d.name, 1 FROM sagad.definition d WHERE d.name > $1::text ORDER BY d.name LIMIT 1) " \
+	"UNION ALL SELECT (SELECT d.name FROM sagad.definition d WHERE d.name > n.name "       \
+	"ORDER BY d.name LIMIT 1), n.place + 1 FROM names n WHERE n.name IS NOT NULL AND n.place < $2::int) " \
+	"SELECT d.name, d.version, d.hash, d.document, d.created_at FROM names n "             \
+	"CROSS JOIN LATERAL (SELECT * FROM sagad.definition d WHERE d.name = n.name "          \
+	"ORDER BY d.version DESC LIMIT 1) d ORDER BY d.name")                                  \
+X(PARTICIPANT_PUT, ON_STORE,                                                                   \
+	"INSERT INTO sagad.participant AS p (version, name, base_url, max_in_flight, secret) " \
+	"VALUES (1, $1::text, $2::text, $3::int, $4::text) ON CONFLICT (name) DO UPDATE "      \
+	"SET version = p.version + 1, base_url = excluded.base_url, "                          \
+	"max_in_flight = excluded.max_in_flight, secret = excluded.secret")                    \
+X(PARTICIPANT_LIST, ON_STORE,                                                                  \
+	"SELECT p.name, p.base_url, p.max_in_flight, p.secret, p.version FROM sagad.participant p " \
+	"ORDER BY p.name LIMIT $1::int")                                                       \
+/* Examines a bounded page of the key and says how far it came, even if nothing matched. */    \
+X(LIST, ON_STORE,                                                                              \
+	"WITH page AS MATERIALIZED (SELECT t.gid, t.phase, t.stuck, t.definition, t.created_at, t.labels " \
+	"FROM sagad.transaction t WHERE t.gid > $1::text ORDER BY t.gid LIMIT $2::int), "      \
+	"bound AS MATERIALIZED (SELECT max(p.gid) AS last, count(*) AS n FROM page p), "       \
+	"hit AS MATERIALIZED (SELECT p.gid FROM page p WHERE ($4::text IS NULL OR p.phase = $4::text) " \
+	"AND ($5::boolean IS NULL OR (p.stuck <> 'none') = $5::boolean) "                      \
+	"AND ($6::text IS NULL OR p.definition = $6::text) "                                   \
+	"AND ($7::timestamptz IS NULL OR p.created_at < $7::timestamptz) "                     \
+	"AND ($8::text IS NULL OR (CASE WHEN p.labels LIKE '{%' THEN p.labels END)::jsonb ->> $8::text = $9::text) " \
+	"ORDER BY p.gid LIMIT $3::int) "                                                       \
+	"SELECT " ROW_COLUMNS ", b.last, b.n FROM bound b LEFT JOIN "                          \
+	"(hit h JOIN sagad.transaction t ON t.gid = h.gid) ON true ORDER BY t.gid")            \
+X(JOURNAL_READ, ON_STORE,                                                                      \
+	"SELECT j.number, j.gid, j.at, j.what, j.step, j.op, j.outcome, j.attempt, j.status, " \
+	"j.detail, j.actor, j.replica FROM sagad.journal j "                                   \
+	"WHERE j.gid = $1::text AND j.number > $2::bigint ORDER BY j.number LIMIT $3::int")    \
+/* Unfinished rows only, by the two small indexes, and no more than $1 of each. */             \
+X(COUNTS, ON_STORE,                                                                            \
+	"SELECT u.phase, u.stuck <> 'none', u.parked, count(*) FROM ("                         \
+	"(SELECT t.phase, t.stuck, false AS parked FROM sagad.transaction t "                  \
+	"WHERE t.owner IS NOT NULL ORDER BY t.owner, t.gid LIMIT $1::int) UNION ALL "          \
+	"(SELECT t.phase, t.stuck, true FROM sagad.transaction t "                             \
+	"WHERE t.due_at IS NOT NULL ORDER BY t.due_at LIMIT $1::int)) u GROUP BY 1, 2, 3")
+
+#define STATEMENTS(X) \
+	TRANSACTION_STATEMENTS(X) INBOX_STATEMENTS(X) REPLICA_STATEMENTS(X) STORE_STATEMENTS(X)
+
+#define X(name, ...) SQL_##name,
+enum statement { STATEMENTS(X) };
+#undef X
+#define X(...) + 1
+enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
+#undef X
+
+/* ---- texts that are sent as they are ------------------------------------------------- */
+
+/* The session of a prepared connection: $1 statement time-out in ms. With the planner free, an
+ * unanalysed table is read whole and hashed (408 ms a batch against 1.1). */
+#define SQL_SESSION                                                                            \
+	"SELECT set_config('statement_timeout', $1::text, false), "                            \
+	"set_config('idle_in_transaction_session_timeout', $1::text, false), "                 \
+	"set_config('lock_timeout', '0', false), "                                             \
+	"set_config('TimeZone', 'UTC', false), "                                               \
+	"set_config('default_transaction_isolation', 'read committed', false), "               \
+	"set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false), " \
+	"set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false), " \
+	"set_config('plan_cache_mode', 'force_generic_plan', false), "                         \
+	"set_config('jit', 'off', false), "                                                    \
+	"set_config('synchronous_commit', CASE current_setting('synchronous_commit') "         \
+	"WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
+#define SQL_SERVER                                                                             \
+	"SELECT pg_is_in_recovery(), current_setting('server_encoding'), "                     \
+	"current_setting('server_version_num')::int, "                                         \
+	"(extract(epoch FROM clock_timestamp()) * 1000)::bigint, "                             \
+	"current_setting('synchronous_standby_names') = '' "                                   \
+	"AND EXISTS (SELECT 1 FROM pg_stat_replication), "                                     \
+	"current_setting('transaction_read_only')::boolean"
+
+/* The lease's own session: simple protocol, one statement at a time, small answers. */
+#define SQL_LEASE_SESSION \
+	"SELECT set_config('statement_timeout', '%u', false), " \
+	"set_config('idle_session_timeout', '%u', false), set_config('TimeZone', 'UTC', false), " \
+	"pg_backend_pid()"
+#define SQL_LEASE_TAKE \
+	"SELECT pg_backend_pid(), (SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'), " \
+	"pg_is_in_recovery(), pg_try_advisory_lock(%lld)"
+#define SQL_LEASE_PROOF \
+	"SELECT pg_backend_pid(), EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' " \
+	"AND l.pid = pg_backend_pid() AND l.mode = 'ExclusiveLock' AND l.granted AND l.objsubid = 1 " \
+	"AND l.classid = ((%lld >> 32) & 4294967295)::oid AND l.objid = (%lld & 4294967295)::oid " \
+	"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())), " \
+	"(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+/* Only a session that carries this key in its name is a stale one of our own. */
+#define SQL_LEASE_CLEAR \
+	"SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a " \
+	"WHERE a.application_name = '%s' AND a.pid <> pg_backend_pid() AND a.datname = current_database()"
+#define SQL_LEASE_BEAT "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+/* A transaction's lock goes as soon as it has come: a frozen watcher blocks nobody. */
+#define SQL_WATCH_SESSION \
+	"SET statement_timeout = 0; SET lock_timeout = 0; SET client_connection_check_interval = '1s'"
+#define SQL_WATCH "SELECT pg_advisory_xact_lock_shared(%lld)"
+
+/* Migrations. The key is "sagad" in ASCII. */
+#define SQL_MIGRATE_LOCK "SET LOCAL lock_timeout = '30s'; SELECT pg_advisory_xact_lock(495555404132)"
+#define SQL_MIGRATE_HOME \
+	"CREATE SCHEMA IF NOT EXISTS sagad; " \
+	"CREATE TABLE IF NOT EXISTS sagad.schema_version (version integer PRIMARY KEY, name text NOT NULL, " \
+	"checksum text NOT NULL, applied_at timestamptz NOT NULL)"
+#define SQL_MIGRATE_HAS_HOME "SELECT to_regclass('sagad.schema_version') IS NOT NULL"
+#define SQL_MIGRATE_READ "SELECT version, checksum FROM sagad.schema_version ORDER BY version"
+#define SQL_MIGRATE_RECORD \
+	"INSERT INTO sagad.schema_version (version, name, checksum, applied_at) VALUES ($1::int, $2, $3, now())"
+
+#endif

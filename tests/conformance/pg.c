@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pg.c - the log on PostgreSQL keeps the contract of log_port; what only a real server can show.
+ */
+#include "coordinator/base/digest.h"
+#include "coordinator/io/pg_internal.h"
+#include "tests/conformance/log_suite.h"
+#include "tests/conformance/pg_harness.h"
+#include "tests/lib/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const char plain[] =
+	"{\"mode\":\"saga\",\"steps\":{\"a\":{\"action\":{\"url\":\"http://h/a\"},"
+	"\"compensate\":{\"url\":\"http://h/c\"}}}}";
+static const char grown[] =
+	"{\"mode\":\"saga\",\"steps\":{\"a\":{\"action\":{\"url\":\"http://h/a\"},"
+	"\"compensate\":{\"url\":\"http://h/c\"}},\"b\":{\"action\":{\"url\":\"http://h/b\"},"
+	"\"compensate\":{\"url\":\"http://h/d\"}}}}";
+
+/* ---- the suite ------------------------------------------------------------------ */
+
+static bool suite_pump(void *ctx, const bool *done)
+{
+	return harness_wait(ctx, done);
+}
+
+static void suite_sleep(void *ctx, int64_t ms)
+{
+	harness_sleep(ctx, ms);
+}
+
+static int64_t suite_now(void *ctx)
+{
+	return clock_now_ms(&((struct harness *)ctx)->a.clock);
+}
+
+static uint64_t suite_random(void *ctx)
+{
+	uint64_t v;
+
+	(void)ctx;
+	digest_random(&v, sizeof v);
+	return v;
+}
+
+static void suite_lock(void *ctx, int64_t key, bool held)
+{
+	pg_database_run(&((struct harness *)ctx)->database, "SELECT pg_advisory_%s(%lld)", held ? "lock" : "unlock",
+	                (long long)key);
+}
+
+static void suite_report(void *ctx, bool pass, const char *what)
+{
+	(void)ctx;
+	ok(pass, "%s", what);
+}
+
+static void run_suite(struct harness *h)
+{
+	struct answer    put = { 0 };
+	uint8_t          hash[32] = { 1 };
+	struct log_suite suite = { .a = &h->a.log, .b = &h->b.log, .ctx = h, .pump = suite_pump, .sleep = suite_sleep,
+		                   .now_ms = suite_now, .random = suite_random, .lock = suite_lock,
+		                   .ok = suite_report, .prefix = STR("suite"), .document = str_of(plain),
+		                   .grown = str_of(grown), .broken = STR("{\"steps\":7}"), .name = STR("known"),
+		                   .version = 1 };
+
+	h->a.store.definition_put(h->a.store.ctx, STR("known"), str_of(plain), hash, on_definition_put, &put);
+	harness_wait(h, &put.done);
+	ok(put.result == LOG_DONE && put.flag && put.version == 1, "a definition is registered");
+	log_suite_run(&suite);
+}
+
+/* ---- connections that break ---------------------------------------------------------- */
+
+static int terminate(struct harness *h, const char *name)
+{
+	return atoi(pg_database_ask(&h->database,
+	                            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+	                            "WHERE application_name = '%s' AND datname = current_database()", name));
+}
+
+static void test_reconnects(struct harness *h)
+{
+	unsigned      backs = h->a.backs;
+	struct answer a = { 0 };
+	struct str    gid = STR("nobody");
+
+	ok(backs == 1, "the first connection is news, once");
+	terminate(h, "sagad log");
+	terminate(h, "sagad work");
+	harness_sleep(h, 20);
+	h->a.log.read(h->a.log.ctx, &gid, 1, on_rows, &a);
+	ok(!a.done, "no answer comes before the verb returns");
+	harness_sleep(h, 5);
+	ok(a.done && a.result == LOG_AWAY, "while it is away, it says so at once");
+	harness_until(h, h->a.backs == backs + 1, 5000);
+	ok(h->a.backs == backs + 1, "it comes back by itself and says so once");
+	a = (struct answer){ 0 };
+	h->a.log.read(h->a.log.ctx, &gid, 1, on_rows, &a);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE && a.n == 0, "and works");
+	harness_until(h, h->b.backs == 2, 5000);
+}
+
+/* The row is locked by somebody else, so that the commit hangs where we want it. */
+static void test_ended_in_a_commit(struct harness *h, struct uuid me)
+{
+	struct row    r = make_row(me, STR("hangs"));
+	struct change c = { .gid = r.gid, .epoch = 1, .version = 1, .phase = PHASE_TRYING, .progress = STR("{}") };
+	struct batch  b = { .me = me, .changes = &c, .change_count = 1 };
+	struct answer a = { 0 };
+	unsigned      backs = h->a.backs;
+
+	begin_row(h, &h->a, &r);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.transaction WHERE gid = 'hangs' FOR UPDATE");
+	h->a.log.commit(h->a.log.ctx, &b, on_batch, &a);
+	harness_sleep(h, 50);
+	ok(!a.done, "a commit waits for a row lock");
+	terminate(h, "sagad log");
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_AWAY, "a session that the server ended before COMMIT has not done it, and says so");
+	harness_until(h, h->a.backs > backs, 5000);
+
+	a = (struct answer){ 0 };
+	backs = h->a.backs;
+	h->a.log.commit(h->a.log.ctx, &b, on_batch, &a);
+	harness_sleep(h, 50);
+	shutdown(PQsocket(h->a.pg->log.link.db), SHUT_RDWR);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_LOST && a.times == 1, "a commit whose connection broke is lost");
+	pg_database_run(&h->database, "COMMIT");
+	harness_until(h, h->a.backs > backs, 5000);
+	ok(h->a.backs > backs, "and the log comes back");
+
+	struct answer loaded = { 0 };
+	h->a.log.reload(h->a.log.ctx, me, &r.gid, 1, on_rows, &loaded);
+	harness_wait(h, &loaded.done);
+	ok(loaded.n == 1 && loaded.row.epoch == 2, "it is read again");
+	ok(commit_batch(h, &h->a, &b, &a) == LOG_DONE && !a.changed, "and what was lost cannot land any more");
+}
+
+static void test_reload_waits(struct harness *h, struct uuid me)
+{
+	struct row    r = make_row(me, STR("late"));
+	struct answer a = { 0 };
+
+	begin_row(h, &h->a, &r);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET version = 2, progress = '{\"p\":2}' WHERE gid = 'late'");
+	h->a.log.reload(h->a.log.ctx, me, &r.gid, 1, on_rows, &a);
+	harness_sleep(h, 100);
+	ok(!a.done, "a reload waits for a commit that is still landing");
+	pg_database_run(&h->database, "COMMIT");
+	harness_wait(h, &a.done);
+	ok(a.n == 1 && a.row.version == 3 && a.row.epoch == 2, "and sees what it did");
+}
+
+/* A begin that a fence overtakes: it waits for the fence and then reads what the fence wrote. */
+static void test_begin_against_fence(struct harness *h)
+{
+	struct uuid   me = make_id();
+	struct row    r = make_row(me, STR("zombie"));
+	struct answer a = { 0 };
+	char          id[UUID_TEXT + 1];
+
+	enroll(h, &h->a, me, 4711);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = id "
+	                              "WHERE id = '%s'", uuid_text(me, id));
+	h->a.log.commit(h->a.log.ctx, &(struct batch){ .me = me, .begins = &r, .begin_count = 1 }, on_batch, &a);
+	harness_sleep(h, 100);
+	ok(!a.done, "a begin waits for a fence under way");
+	pg_database_run(&h->database, "COMMIT");
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_FENCED, "and is then refused");
+	ok(pg_database_ask(&h->database, "SELECT gid FROM sagad.transaction WHERE gid = 'zombie'")[0] == '\0',
+	   "it has inserted nothing");
+
+	/* The other order: the fence waits for the begin. */
+	struct uuid you = make_id();
+	enroll(h, &h->a, you, 4712);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.replica WHERE id = '%s' FOR SHARE", uuid_text(you, id));
+	a = (struct answer){ 0 };
+	h->b.log.fence(h->b.log.ctx, me, you, 4712, on_done, &a);
+	harness_sleep(h, 100);
+	ok(!a.done, "a fence waits for a begin under way");
+	pg_database_run(&h->database, "COMMIT");
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE, "and is then done");
+}
+
+/* Two who adopt at once: neither waits for the other's rows, and no row is taken twice. */
+static void test_adoption_at_once(struct harness *h)
+{
+	struct uuid   dead = make_id(), me = make_id(), you = make_id();
+	struct answer mine = { 0 }, yours = { 0 }, fenced = { 0 };
+	char          gid[16];
+
+	enroll(h, &h->a, dead, 1);
+	enroll(h, &h->a, me, 2);
+	enroll(h, &h->b, you, 3);
+	for (int i = 0; i < 20; i++) {
+		snprintf(gid, sizeof gid, "adopt-%02d", i);
+		struct row r = make_row(dead, str_of(gid));
+		begin_row(h, &h->a, &r);
+	}
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, &mine);
+	harness_wait(h, &mine.done);
+	ok(mine.result == LOG_DONE && mine.n == 0, "nobody takes the rows of a live replica");
+	h->a.log.fence(h->a.log.ctx, me, dead, 1, on_done, &fenced);
+	harness_wait(h, &fenced.done);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.transaction WHERE gid < 'adopt-05' AND gid >= 'adopt' FOR UPDATE");
+	mine = (struct answer){ 0 };
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, &mine);
+	h->b.log.adopt(h->b.log.ctx, you, dead, (struct str){ 0 }, 10, false, on_rows, &yours);
+	harness_wait(h, &mine.done);
+	harness_wait(h, &yours.done);
+	pg_database_run(&h->database, "COMMIT");
+	ok(mine.n + yours.n == 15, "what somebody else has locked is passed over: %zu and %zu", mine.n, yours.n);
+	ok(strcmp(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.transaction WHERE gid LIKE 'adopt-%%' "
+	                                        "AND epoch = 2 AND adoptions = 1"), "15") == 0,
+	   "every other row is taken once");
+
+	/* A replica that is fenced itself adopts nothing. */
+	fenced.done = false;
+	h->b.log.fence(h->b.log.ctx, you, me, 2, on_done, &fenced);
+	harness_wait(h, &fenced.done);
+	mine = (struct answer){ 0 };
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, &mine);
+	harness_wait(h, &mine.done);
+	ok(mine.result == LOG_DONE && mine.n == 0, "a fenced replica adopts nothing");
+}
+
+/* Only adoptions from a fenced incarnation count once a row is adopted alone. */
+static void test_drained_is_no_poison(struct harness *h)
+{
+	struct uuid   dead = make_id(), me = make_id();
+	struct row    r = make_row(dead, STR("not-poison"));
+	struct answer a = { 0 };
+
+	enroll(h, &h->a, dead, 11);
+	enroll(h, &h->a, me, 12);
+	begin_row(h, &h->a, &r);
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET adoptions = 2 WHERE gid = 'not-poison'");
+	h->a.log.retire(h->a.log.ctx, dead, on_done, &a);
+	harness_wait(h, &a.done);
+	a = (struct answer){ 0 };
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, true, on_rows, &a);
+	harness_wait(h, &a.done);
+	ok(a.n == 1 && a.row.adoptions == 2, "taken over from one that left in good order: not counted");
+}
+
+/* ---- refusals of the server ----------------------------------------------------------------- */
+
+static void test_refusals(struct harness *h, struct uuid me)
+{
+	struct row    r = make_row(me, STR("refused"));
+	struct answer a;
+
+	ok(commit_batch(h, &h->a, &(struct batch){ .me = me }, &a) == LOG_DONE, "an empty batch is done");
+	r.gid = (struct str){ "", 0 };
+	ok(begin_row(h, &h->a, &r) == LOG_BAD_DATA, "an empty gid is bad data");
+	r.gid = STR("refused");
+	r.phase = PHASE_CONFIRMED;
+	ok(begin_row(h, &h->a, &r) == LOG_BAD_DATA, "a begin that has ended is bad data");
+	r.phase = PHASE_TRYING;
+	pg_database_run(&h->database, "ALTER DATABASE %s SET default_transaction_read_only = on", h->database.name);
+	pg_database_run(&h->database, "REVOKE ALL ON sagad.transaction FROM PUBLIC");
+	pg_database_run(&h->database, "ALTER TABLE sagad.transaction RENAME TO away");
+	ok(begin_row(h, &h->a, &r) == LOG_AWAY, "a table that is away is a log that is away");
+	pg_database_run(&h->database, "ALTER TABLE sagad.away RENAME TO transaction");
+	pg_database_run(&h->database, "ALTER DATABASE %s RESET default_transaction_read_only", h->database.name);
+	ok(begin_row(h, &h->a, &r) == LOG_DONE, "and goes on when it is back");
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "LOCK TABLE sagad.journal IN ACCESS EXCLUSIVE MODE");
+	pg_database_run(&h->database, "ROLLBACK");
+}
+
+static void test_session(struct harness *h)
+{
+	struct answer a = { 0 };
+
+	/* Whatever the server's default is, what was promised is on disk. */
+	pg_database_run(&h->database, "ALTER DATABASE %s SET synchronous_commit = off", h->database.name);
+	pg_database_run(&h->database, "ALTER DATABASE %s SET enable_hashjoin = on", h->database.name);
+	unsigned backs = h->a.backs;
+	terminate(h, "sagad log");
+	harness_until(h, h->a.backs > backs, 5000);
+	struct uuid me = make_id();
+	struct row  r = make_row(me, STR("session"));
+	enroll(h, &h->a, me, 21);
+	/* A trigger sees the settings of the session that commits. */
+	pg_database_run(&h->database,
+	                "CREATE TABLE seen (settings text); "
+	                "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO seen VALUES "
+	                "(concat_ws(' ', current_setting('synchronous_commit'), current_setting('enable_hashjoin'), "
+	                "current_setting('enable_seqscan'), current_setting('plan_cache_mode'), "
+	                "current_setting('TimeZone'), current_setting('statement_timeout'), "
+	                "current_setting('idle_in_transaction_session_timeout'))); RETURN NULL; END$$; "
+	                "CREATE TRIGGER look AFTER INSERT ON sagad.transaction EXECUTE FUNCTION look()");
+	begin_row(h, &h->a, &r);
+	ok(strcmp(pg_database_ask(&h->database, "SELECT settings FROM seen"),
+	          "on off off force_generic_plan UTC 10s 10s") == 0, "the session that commits is set as it must be: %s",
+	   pg_database_ask(&h->database, "SELECT settings FROM seen"));
+	pg_database_run(&h->database, "DROP TRIGGER look ON sagad.transaction; DROP TABLE seen");
+	pg_database_run(&h->database, "ALTER DATABASE %s RESET synchronous_commit", h->database.name);
+	(void)a;
+}
+
+/* Steps must not touch an index: HOT updates only. */
+static void test_hot_updates(struct harness *h, struct uuid me)
+{
+	enum { N = 100 };
+	struct row    rows[N];
+	struct change changes[N];
+	char          gids[N][16];
+	struct answer a;
+
+	for (int i = 0; i < N; i++) {
+		snprintf(gids[i], sizeof gids[i], "hot-%03d", i);
+		rows[i] = make_row(me, str_of(gids[i]));
+		changes[i] = (struct change){ .gid = rows[i].gid, .epoch = 1, .version = 1, .phase = PHASE_TRYING,
+			                      .progress = STR("{\"p\":1}") };
+	}
+	const char *count = "SELECT pg_stat_force_next_flush(), n_tup_upd - n_tup_hot_upd AS cold "
+		"FROM pg_stat_user_tables WHERE relname = 'transaction'";
+	commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = rows, .begin_count = N }, &a);
+	for (int step = 0; step < 2; step++) {
+		for (int i = 0; i < N; i++)
+			changes[i].version = 1 + (uint64_t)step;
+		commit_batch(h, &h->a, &(struct batch){ .me = me, .changes = changes, .change_count = N }, &a);
+	}
+	(void)count;
+	const char *hot = pg_database_ask(&h->database,
+		"SELECT count(*) FROM sagad.transaction WHERE gid LIKE 'hot-%%' AND ctid IS NOT NULL AND version = 3");
+	ok(strcmp(hot, "100") == 0, "two steps of a hundred rows");
+	/* The tuple's own flag (HEAP_ONLY_TUPLE) would need an extension; statistics come late but surely. */
+	const char *cold = "x";
+	for (int i = 0; i < 300 && strcmp(cold, "t") != 0; i++) {
+		cold = pg_database_ask(&h->database,
+			"SELECT n_tup_hot_upd >= 200 FROM pg_stat_user_tables WHERE relname = 'transaction'");
+		harness_sleep(h, 20);
+	}
+	ok(strcmp(cold, "t") == 0, "were HOT updates");
+}
+
+int main(void)
+{
+	struct harness h;
+	const char    *why;
+
+	if (!harness_open(&h, "sagad_pg", &why)) {
+		printf("1..0 # SKIP %s\n", why);
+		return getenv("SAGAD_TEST_DSN") != NULL;
+	}
+	struct uuid me = make_id();
+	test_reconnects(&h);
+	run_suite(&h);
+	enroll(&h, &h.a, me, 99);
+	test_ended_in_a_commit(&h, me);
+	test_reload_waits(&h, me);
+	test_begin_against_fence(&h);
+	test_adoption_at_once(&h);
+	test_drained_is_no_poison(&h);
+	test_refusals(&h, me);
+	test_session(&h);
+	test_hot_updates(&h, me);
+	harness_close(&h);
+	return tap_done();
+}
