@@ -119,7 +119,7 @@ static void sweep_release(struct sweep *w, uint16_t i)
 
 static bool joined_before(const struct plan *plan, uint16_t i)
 {
-	return i > 0 && plan->steps[i].joined && plan->steps[i - 1].joined;
+	return i > 0 && plan->steps[i].joined; /* then all of them joined */
 }
 
 /* The pivot stands behind every compensatable step, said or not; a step that joined

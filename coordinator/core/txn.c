@@ -343,8 +343,8 @@ static void copy(const struct txn *t, struct update *up)
 		memcpy(steps, t->steps, t->step_count * sizeof *steps);
 }
 
-/* An outcome that decides goes before a deadline that has passed as well: the pivot
- * that was just done cannot be undone. */
+/* An outcome that decides confirm goes before a deadline that has passed as well:
+ * what everybody has just done need not be undone. */
 static void go_on(struct work *w)
 {
 	decide_settle(w->t);

@@ -69,7 +69,8 @@ enum { TXN_STEPS_MAX = 256, TXN_EDGES_MAX = 4096 };
 #define TXN_STUCKS(X)                                              \
 	X(NONE,          "none",          "not stuck")             \
 	X(OVERDUE,       "overdue",       "no success within stuck_after; slow retries go on") \
-	X(ATTEMPTS,      "attempts",      "the attempts are used up and the step cannot be cancelled") \
+	X(ATTEMPTS,      "attempts",                               \
+	  "the attempts are used up and the step cannot be cancelled") \
 	X(MISCONFIGURED, "misconfigured", "the participant's answers do not follow the contract") \
 	X(GONE,          "gone",          "the participant no longer has what must be confirmed") \
 	X(POISON,        "poison",        "replicas died again and again while driving it") \
@@ -90,9 +91,11 @@ enum { TXN_STEPS_MAX = 256, TXN_EDGES_MAX = 4096 };
 	X(ACCEPTED,  "accepted",  "the transaction changed")                 \
 	X(ALREADY,   "already",   "it was so before; nothing changed")       \
 	X(DECIDED,   "decided",   "the other decision is already logged")    \
-	X(IN_DOUBT,  "in_doubt",  "a pivot without cancel may have been done; its outcome decides") \
+	X(IN_DOUBT,  "in_doubt",                                             \
+	  "a pivot without cancel may have been done; its outcome decides")  \
 	X(NOT_READY, "not_ready", "a step called by the coordinator is not ok yet") \
-	X(NOT_OPEN,  "not_open",  "the transaction was not opened for its caller to decide or to add steps") \
+	X(NOT_OPEN,  "not_open",                                             \
+	  "the transaction was not opened for its caller to decide or to add steps") \
 	X(ENDED,     "ended",     "the transaction has ended")               \
 	X(LIMIT,     "limit",     "a limit on steps is reached")             \
 	X(NO_STEP,   "no_step",   "no such step, or it does not wait for this op")
@@ -149,7 +152,8 @@ enum {
 	X(PREPARED,   CANCELLED,  "cancel was decided and nothing may have been tried") \
 	X(TRYING,     CONFIRMING, "every compensatable step and the pivot are ok")      \
 	X(TRYING,     CONFIRMED,  "every step is ok and none has a second phase")       \
-	X(TRYING,     CANCELLING, "a step was refused, the deadline passed, or somebody cancelled") \
+	X(TRYING,     CANCELLING,                                                       \
+	  "a step was refused, the deadline passed, or somebody cancelled")             \
 	X(TRYING,     CANCELLED,  "cancel was decided and there is nothing to undo")    \
 	X(CONFIRMING, CONFIRMED,  "the last confirm or retriable step is done")         \
 	X(CANCELLING, CANCELLED,  "the last cancel is done")                            \
@@ -183,7 +187,7 @@ struct plan_step {
 	struct retry   retry;
 	uint32_t       poll_ms;    /* ask again after `ongoing` */
 	uint16_t       after_at;   /* plan.edges[after_at .. after_at + after_n) */
-	uint16_t       after_n;    /* steps that must be ok before this one; each index < step_count */
+	uint16_t       after_n;    /* steps that must be ok before this one; each < step_count */
 };
 
 /* Invariants (plan_check): acyclic; at most one pivot; no compensatable step
@@ -193,7 +197,8 @@ struct plan_step {
  * a message has only retriable steps; only an open plan may have none. */
 struct plan {
 	enum mode               mode;
-	bool                    open;         /* born prepared: its caller decides (tcc without steps, message) */
+	bool                    open;         /* born prepared, its caller decides: a tcc that
+	                                       * steps join, or a message */
 	uint16_t                step_count;
 	uint16_t                max_parallel; /* 1 .. TXN_STEPS_MAX */
 	uint32_t                stuck_after_ms; /* 0: never overdue */
@@ -212,18 +217,18 @@ const char *plan_check(const struct plan *plan, uint16_t *step);
 enum { /* step.flags */
 	STEP_IS_ONGOING = 1 << 0,  /* durable: the participant said 202 to the current op */
 	STEP_IS_RESOLVED = 1 << 1, /* durable: a person, not an answer, settled an op */
-	STEP_IN_DOUBT = 1 << 2     /* volatile: an earlier attempt of the current op may still land */
+	STEP_IN_DOUBT = 1 << 2     /* volatile: an earlier attempt of this op may still land */
 };
 
 struct step {
 	enum step_state state;
-	enum stuck      stuck;         /* durable: ATTEMPTS, MISCONFIGURED, GONE stop automatic attempts */
+	enum stuck      stuck;         /* ATTEMPTS, MISCONFIGURED, GONE: no automatic attempts */
 	uint8_t         flags;
 	uint8_t         open_op;       /* volatile: 1 + op of our call under way; 0 none */
 	uint16_t        misconfigured; /* answers of that kind to the current op, in a row */
 	uint32_t        attempts;      /* attempts of the current op that taught us nothing */
 	int64_t         first_at;      /* first failure of the current op; for stuck_after */
-	int64_t         next_at;       /* not called before this; no commit of its own while ONGOING */
+	int64_t         next_at;       /* not called before; while ONGOING not worth a commit */
 };
 
 /* Durable except where marked. */
@@ -273,7 +278,8 @@ struct event {
 	uint32_t        random;        /* for jitter */
 	union {
 		struct {               /* EV_RESUME */
-			bool adopted;  /* calls of an earlier owner, or of ours before a lost commit, may still land */
+			bool adopted;  /* calls of an earlier owner, or of ours before a lost
+			                * commit, may still land */
 		} resume;
 		struct {               /* EV_ANSWER */
 			uint16_t     step;
@@ -299,7 +305,7 @@ struct event {
 /* ---- the update ------------------------------------------------------------- */
 
 enum { /* update.flags: what the engine must do, in this order */
-	DO_COMMIT = 1u << 0, /* write next; the old state stays in force until that is known to be done */
+	DO_COMMIT = 1u << 0, /* write next; the old state stays in force until that is known */
 	DO_CALLS = 1u << 1,  /* start the calls; next already counts them as open */
 	DO_FINISH = 1u << 2  /* ended: answer who waits, let go */
 };
@@ -314,8 +320,8 @@ struct call {
  * old state only in volatile parts and takes its place at once. */
 struct update {
 	unsigned     flags;
-	enum verdict verdict;    /* of CONFIRM, CANCEL, JOIN, PAUSE, UNPAUSE, RETRY, ABANDON, and of an
-	                          * ANSWER that is not FROM_CALL */
+	enum verdict verdict;    /* of CONFIRM, CANCEL, JOIN, PAUSE, UNPAUSE, RETRY, ABANDON,
+	                          * and of an ANSWER that is not FROM_CALL */
 	struct txn   next;
 	uint16_t     call_count;
 	struct call *calls;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * txn_check.c - plans and rows that are refused, words, back-off, limits.
  */
+#include "coordinator/core/txn_internal.h"
 #include "tests/unit/txn_words.h"
 
 /* ---- plans ------------------------------------------------------------------ */
@@ -17,12 +18,14 @@ static const struct {
 	{ "open", NULL, 0 },
 	{ "open a b:u", NULL, 0 },
 	{ "message a b<a", NULL, 0 },
+	{ "saga initial=3600000 max=86400000 factor=100000 parallel=256 a", NULL, 0 },
 	{ "saga", "the plan has no steps", -1 },
 	{ "tcc", "the plan has no steps", -1 },
 	{ "saga a b<c", "after names a step that does not exist", 1 },
 	{ "saga a b<b", "the step stands behind itself", 1 },
 	{ "saga a<d b<a c<a d<b e<d f", "the step stands behind itself", 0 },
 	{ "saga a b<c c<b,a d<c", "the step stands behind itself", 1 },
+	{ "saga a b<a c<b,e d<c e<d", "the step stands behind itself", 2 },
 	{ "saga a:p b:p", "the plan has more than one pivot", 1 },
 	{ "saga a:p b<a", "a compensatable step stands behind a pivot or a retriable one", 1 },
 	{ "saga a:r b<a", "a compensatable step stands behind a pivot or a retriable one", 1 },
@@ -284,7 +287,8 @@ static const struct delay delays[] = {
 	{ "the second is its double", "saga a", "a.attempts=1", "try a unknown", 0, 200 },
 	{ "the fourth", "saga a", "a.attempts=3", "try a unknown", 0, 800 },
 	{ "the fifth is capped", "saga a", "a.attempts=4", "try a unknown", 0, 1000 },
-	{ "the last that can be counted", "saga a", "a.attempts=4294967295", "try a unknown", 0, 1000 },
+	{ "the last that can be counted", "saga a", "a.attempts=4294967295", "try a unknown", 0,
+	  1000 },
 	{ "a factor of one never grows", "saga factor=1000 a", "a.attempts=4000000000",
 	  "try a unknown", 0, 100 },
 	{ "a small factor grows slowly", "saga factor=1001 initial=1 max=1000 a",
@@ -293,13 +297,15 @@ static const struct delay delays[] = {
 	  "a.attempts=4000000000", "try a unknown", 0, 86400000 },
 	{ "full jitter may be next to nothing", "saga jitter=1 a", "", "try a unknown", 0, 1 },
 	{ "full jitter may be half of it", "saga jitter=1 a", "", "try a unknown", 1u << 31, 51 },
-	{ "full jitter may be all of it", "saga jitter=1 a", "", "try a unknown", UINT32_MAX, 100 },
+	{ "full jitter may be all", "saga jitter=1 a", "", "try a unknown", UINT32_MAX, 100 },
 	{ "Retry-After is honoured", "saga a", "", "try a unknown after=700", 0, 700 },
-	{ "a shorter Retry-After does not hurry us", "saga a", "", "try a unknown after=7", 0, 100 },
-	{ "a Retry-After of a day is an hour", "saga a", "", "try a unknown after=86400000", 0, 3600000 },
+	{ "a shorter one does not hurry us", "saga a", "", "try a unknown after=7", 0, 100 },
+	{ "a Retry-After of a day is an hour", "saga a", "", "try a unknown after=86400000", 0,
+	  3600000 },
 	{ "a Retry-After before now is none", "saga a", "", "try a unknown after=-9", 0, 100 },
 	{ "ongoing asks again after its interval", "saga a", "", "try a ongoing", 0, 300 },
 	{ "ongoing honours Retry-After", "saga a", "", "try a ongoing after=900", 0, 900 },
+	{ "ongoing never asks again at once", "saga poll=0 a", "", "try a ongoing", 0, 1 },
 	{ "misconfigured counts for itself", "saga a", "a.attempts=3 a.misconfigured=1",
 	  "try a misconfigured", 0, 200 },
 	{ "misconfigured can be counted to the end", "saga a", "a.misconfigured=65535",
@@ -356,12 +362,98 @@ static void check_fields(void)
 	words_play(&b, "retry");
 	ok(b.next_steps[0].attempts == 0 && b.next_steps[0].flags == STEP_IN_DOUBT,
 	   "a retry forgets the count, not the doubt");
+	words_state(&b, "trying .T");
+	words_play(&b, "retry");
+	ok(b.next_steps[0].flags == 0, "a retry makes no doubt");
+	words_state(&b, "trying .T a.ongoing a.misconfigured=2");
+	words_play(&b, "cancel");
+	ok(b.next_steps[0].flags == 0 && b.next_steps[0].misconfigured == 0,
+	   "the cancel was not said to be ongoing, nor misconfigured");
 	words_state(&b, "trying . ");
 	words_play(&b, "stuck poison");
 	ok(b.up.next.stuck_at == WORDS_NOW, "since when it is stuck");
 	words_apply(&b);
+	words_play(&b, "abandon");
+	ok(b.up.next.stuck_at == 0 && b.up.next.stuck == STUCK_NONE, "not after the end");
 	words_play(&b, "@2000 retry");
 	ok(b.up.next.stuck_at == 0 && b.up.next.stuck == STUCK_NONE, "and that it is no more");
+}
+
+static void check_causes(void)
+{
+	struct bench b;
+
+	words_plan(&b, "saga attempts=1 a b");
+	words_state(&b, "trying t.T");
+	words_play(&b, "try b refused");
+	ok(b.up.next.cause == CAUSE_REFUSED && b.up.next.cause_step == 1, "who refused");
+	words_play(&b, "try b unknown");
+	ok(b.up.next.cause == CAUSE_ATTEMPTS && b.up.next.cause_step == 1, "who never answered");
+	words_play(&b, "cancel");
+	ok(b.up.next.cause == CAUSE_CLIENT && b.up.next.cause_step == 0, "the client, no step");
+	words_plan(&b, "message a");
+	words_state(&b, "prepared . ?");
+	words_play(&b, "check check refused");
+	ok(b.up.next.cause == CAUSE_CHECK && b.up.next.cause_step == 0, "the sender, no step");
+	words_plan(&b, "open a:u");
+	words_state(&b, "prepared t deadline=1000");
+	words_play(&b, "tick");
+	ok(b.up.next.cause == CAUSE_DEADLINE && b.up.next.cause_step == 0, "the deadline, no step");
+}
+
+/* Nobody may send these, but a row of an inbox may hold them. */
+static void check_nonsense(void)
+{
+	struct bench b;
+
+	words_plan(&b, "saga a");
+	words_state(&b, "trying .T");
+	words_event(&b, "try a ok");
+	b.ev.u.answer.outcome = (enum outcome)OUTCOME_COUNT;
+	txn_step(&b.t, &b.ev, &b.up);
+	ok(b.next_steps[0].attempts == 1 && b.next_steps[0].state == STEP_PENDING,
+	   "an outcome of its own teaches nothing");
+	words_event(&b, "callback try a ok");
+	b.ev.u.answer.op = (enum op)OP_COUNT;
+	txn_step(&b.t, &b.ev, &b.up);
+	ok(b.up.verdict == VERDICT_NO_STEP && b.up.flags == 0, "an op of its own is no op");
+	words_event(&b, "callback check ? ok");
+	b.ev.u.answer.step = 0;
+	txn_step(&b.t, &b.ev, &b.up);
+	ok(b.up.verdict == VERDICT_NO_STEP && b.up.flags == 0, "a step has no check");
+	words_plan(&b, "message a");
+	words_state(&b, "prepared . ?");
+	words_event(&b, "callback try ? ok");
+	txn_step(&b.t, &b.ev, &b.up);
+	ok(b.up.verdict == VERDICT_NO_STEP && b.up.flags == 0, "a check has no try");
+}
+
+/* What the log must not lose. */
+static void check_differs(void)
+{
+	const struct step old = { .flags = STEP_IS_ONGOING };
+	struct step       s = old;
+
+	s.flags |= STEP_IN_DOUBT;
+	s.open_op = 1;
+	s.next_at = 5;
+	ok(!attempt_differs(&old, &s), "doubt, open calls and the next poll are not logged");
+	s = (struct step){ .flags = STEP_IS_ONGOING, .state = STEP_TRIED };
+	ok(attempt_differs(&old, &s), "the state is");
+	s = (struct step){ .flags = STEP_IS_ONGOING, .stuck = STUCK_OVERDUE };
+	ok(attempt_differs(&old, &s), "what it is stuck for is");
+	s = (struct step){ .flags = 0 };
+	ok(attempt_differs(&old, &s), "that it is ongoing is");
+	s = (struct step){ .flags = STEP_IS_ONGOING | STEP_IS_RESOLVED };
+	ok(attempt_differs(&old, &s), "that a person settled it is");
+	s = (struct step){ .flags = STEP_IS_ONGOING, .misconfigured = 1 };
+	ok(attempt_differs(&old, &s), "its misconfigured answers are");
+	s = (struct step){ .flags = STEP_IS_ONGOING, .attempts = 1 };
+	ok(attempt_differs(&old, &s), "its attempts are");
+	s = (struct step){ .flags = STEP_IS_ONGOING, .first_at = 1 };
+	ok(attempt_differs(&old, &s), "its first failure is");
+	s = (struct step){ .next_at = 1 };
+	ok(attempt_differs(&(struct step){ .next_at = 0 }, &s), "a back-off is");
 }
 
 static void check_wanted(void)
@@ -375,7 +467,8 @@ static void check_wanted(void)
 	words_state(&b, "trying .. start=5000");
 	ok(txn_wanted(&b.t, 0) == -1, "nothing is waited for before the start");
 	words_state(&b, "confirming ct paused b.next=9000");
-	ok(txn_wanted(&b.t, 0) == -1 && txn_wanted(&b.t, 1) == OP_CONFIRM, "a confirm, paused or not");
+	ok(txn_wanted(&b.t, 0) == -1 && txn_wanted(&b.t, 1) == OP_CONFIRM,
+	   "a confirm, paused or not");
 	words_state(&b, "cancelling ttT");
 	ok(txn_wanted(&b.t, 0) == -1 && txn_wanted(&b.t, 1) == OP_TRY, "an open try comes first");
 	words_state(&b, "cancelled xx");
@@ -458,6 +551,9 @@ int main(void)
 	check_moves();
 	check_delays();
 	check_fields();
+	check_causes();
+	check_nonsense();
+	check_differs();
 	check_wanted();
 	check_largest();
 	return tap_done();

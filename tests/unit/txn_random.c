@@ -11,14 +11,14 @@ enum { EVENTS = 60, FINISH_MAX = 2000 };
 struct world {
 	struct bench b;
 	uint64_t     seed, random;
-	uint8_t      open[WORDS_STEPS + 1];  /* 1 + op of the call under way; the last is the check */
+	uint8_t      open[WORDS_STEPS + 1]; /* 1 + op of the call under way; last the check */
 	bool         called[WORDS_STEPS][OP_COUNT]; /* ever */
 	const char  *wrong;
 };
 
 /* A walk that never comes to these places proves nothing about them. */
-#define SEEN(X)                                                                               \
-	X(confirmed) X(cancelled) X(abandoned) X(in_doubt) X(stuck) X(joined) X(reloaded)     \
+#define SEEN(X)                                                                   \
+	X(confirmed) X(cancelled) X(abandoned) X(in_doubt) X(stuck) X(joined) X(reloaded) \
 	X(lost_commit) X(late_ok) X(parallel) X(check) X(paused) X(delayed) X(not_ready)
 static struct {
 #define X(name) unsigned long name;
@@ -254,7 +254,8 @@ static void check_row(struct world *w)
 	for (uint16_t i = 0; i < t->step_count; i++) {
 		rows[i] = t->steps[i];
 		rows[i].open_op = 0;
-		must(w, !w->called[i][OP_TRY] || rows[i].state != STEP_UNTRIED, "untried, but called");
+		must(w, !w->called[i][OP_TRY] || rows[i].state != STEP_UNTRIED,
+		     "untried, but called");
 	}
 	row.steps = rows;
 	row.check.open_op = 0;

@@ -3,7 +3,7 @@
  *
  *   plan    "saga a b<a p:pn<a,b r:r<p"  modes saga, tcc, open (tcc whose steps joined), message;
  *           after ':' p pivot, r retriable, n no cancel, k confirm too, u its caller tries it;
- *           parallel=N, overdue=N, attempts=N, jitter=1, initial=N, max=N, factor=N before the steps
+ *           before the steps parallel=N, overdue=N, attempts=N, jitter=1, initial=N, poll=N, …
  *   state   "trying tt.Tr"  a state letter per step (. pending, t tried, r refused, u untried,
  *           c confirmed, x cancelled), with T, C or X behind it a try, confirm or cancel is open;
  *           then words: ? (an open check), paused, poison, deadline=N, start=N, b.attempts=N, …
@@ -29,6 +29,7 @@ struct bench {
 	struct txn       t;
 	struct step      steps[WORDS_STEPS + 1];
 	struct retry     retry; /* of the steps, and of the check */
+	uint32_t         poll_ms;
 	struct event     ev;
 	struct update    up;
 	struct step      next_steps[WORDS_STEPS + 1];
@@ -72,7 +73,8 @@ static inline uint16_t words_step(char name)
 static inline struct plan_step words_plan_step(const struct bench *b)
 {
 	const struct plan *plan = &b->plan;
-	struct plan_step   ps = { .has = HAS_TRY | HAS_CANCEL, .poll_ms = 300, .retry = b->retry };
+	struct plan_step   ps = { .has = HAS_TRY | HAS_CANCEL, .poll_ms = b->poll_ms,
+				   .retry = b->retry };
 
 	if (plan->mode == MODE_TCC)
 		ps.has |= HAS_CONFIRM;
@@ -118,6 +120,8 @@ static inline void words_plan_option(struct bench *b, const char *word)
 		b->retry.max_ms = value;
 	else if (strncmp(word, "factor=", 7) == 0)
 		b->retry.factor_milli = value;
+	else if (strncmp(word, "poll=", 5) == 0)
+		b->poll_ms = value;
 	else if (strncmp(word, "jitter=", 7) == 0)
 		b->retry.jitter = value != 0;
 	else
@@ -152,6 +156,7 @@ static inline void words_plan(struct bench *b, const char *text)
 	b->now = WORDS_NOW;
 	b->up.next.steps = b->next_steps;
 	b->up.calls = b->calls;
+	b->poll_ms = 300;
 	b->retry = (struct retry){ .initial_ms = 100, .max_ms = 1000, .factor_milli = 2000 };
 	*plan = (struct plan){ .max_parallel = TXN_STEPS_MAX, .check_retry = b->retry,
 			       .check_poll_ms = 300, .steps = b->plan_steps, .edges = b->edges };
