@@ -49,7 +49,8 @@ void    engine_start(struct engine *e);
 void    engine_tick(struct engine *e);
 int64_t engine_next_at(const struct engine *e); /* on boot_ms; INT64_MAX: nothing to wait for */
 void    engine_flush(struct engine *e);         /* sends the batch if none is under way */
-/* Stops accepting, lets open calls end for grace_ms, releases the rest, gives the lease back. */
+/* Stops accepting, lets open calls end for grace_ms, releases the rest, gives the lease back. done is the
+ * last callback; it must not close the engine. */
 typedef void drained_done(void *arg);
 void    engine_drain(struct engine *e, uint32_t grace_ms, drained_done *done, void *arg);
 

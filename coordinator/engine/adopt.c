@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * adopt.c - taking over: rows of dead incarnations, and parked rows whose time has come.
+ *
+ * A standing sweep, not an event: a zombie may have inserted rows after its death.
+ */
+#include "coordinator/engine/engine_internal.h"
+
+#include <stdlib.h>
+
+enum {
+	DUE_MS = 100, DUE_IDLE_MS = 250, BUSY_FOR_MS = 60000,
+	REPORT_MS = 2000, SWEEP_MS = 1000, SOLO_MS = 5000
+};
+
+static bool has_room(const struct engine *e)
+{
+	return e->acting && !e->draining && e->owned_n < e->config.transactions_max;
+}
+
+/* ---- rows of the dead --------------------------------------------------------------- */
+
+/* Survivors take pages side by side, each as large as its share of their power:
+ * so they finish together, and who is faster than it said takes more. */
+static unsigned my_page(const struct engine *e)
+{
+	double all = 0, mine = 0;
+
+	for (size_t i = 0; i < e->peers_n; i++) {
+		if (e->peers[i].state != MEMBER_LIVE)
+			continue;
+		all += e->peers[i].power;
+		if (uuid_eq(e->peers[i].id, e->me))
+			mine = e->peers[i].power;
+	}
+	if (all <= 0 || mine <= 0)
+		return ADOPT_PAGE / 2;
+	return 1 + (unsigned)(ADOPT_PAGE * mine / all);
+}
+
+static void on_adopt(void *arg, enum log_result result, const struct row *rows, size_t n);
+
+static void ask_page(struct engine *e)
+{
+	e->adopt_busy = true;
+	e->adopt_life = e->life;
+	e->adopt_limit = e->adopt_solo ? 1 : my_page(e);
+	e->ports.log.adopt(e->ports.log.ctx, e->me, e->adopt_from, str_of(e->adopt_after),
+	                   e->adopt_limit, e->adopt_solo, on_adopt, e);
+}
+
+/* The next dead one with rows, in the order of ids, from the one in hand on. */
+static const struct peer *next_dead(const struct engine *e, const struct uuid *behind)
+{
+	const struct peer *in_hand = NULL;
+
+	for (size_t i = 0; i < e->peers_n; i++) {
+		const struct peer *p = &e->peers[i];
+
+		if (behind != NULL && uuid_eq(p->id, *behind)) {
+			in_hand = p;
+			continue;
+		}
+		if (behind != NULL && in_hand == NULL)
+			continue;
+		if (p->state != MEMBER_LIVE && p->owns && !uuid_eq(p->id, e->me))
+			return p;
+	}
+	return NULL;
+}
+
+static void start_pass(struct engine *e, const struct uuid *behind)
+{
+	const struct peer *p = next_dead(e, behind);
+
+	if (p == NULL)
+		return;
+	e->adopt_from = p->id;
+	e->adopt_solo = false;
+	e->adopt_after[0] = '\0';
+	ask_page(e);
+}
+
+/* A page was not the last, or the ordinary rows are done and the dangerous ones follow, one at a
+ * time; else the next dead one. The members are looked at every second: what is missed now comes then. */
+static void go_on(struct engine *e, const struct row *rows, size_t n)
+{
+	if (!has_room(e))
+		return;
+	if (!e->adopt_solo && n > 0 && n >= e->adopt_limit && rows[n - 1].gid.n <= GID_MAX) {
+		str_cstr(rows[n - 1].gid, e->adopt_after, sizeof e->adopt_after);
+		ask_page(e);
+	} else if (!e->adopt_solo && e->solo_n == 0) {
+		e->adopt_solo = true;
+		e->adopt_after[0] = '\0';
+		ask_page(e);
+	} else {
+		start_pass(e, &e->adopt_from);
+	}
+}
+
+static void mark_solo(struct engine *e, struct str gid)
+{
+	struct owned *o = owned_get(e, gid);
+
+	if (o == NULL || o->solo)
+		return;
+	o->solo = true;
+	e->solo_n++;
+	e->solo_until = boot_ms(e) + SOLO_MS;
+}
+
+static void on_adopt(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct engine *e = arg;
+	char           from[UUID_TEXT + 1];
+
+	turn_begin(e);
+	e->adopt_busy = false;
+	if (e->adopt_life != e->life || e->gone) {
+		turn_end(e);
+		return;
+	}
+	if (result == LOG_LOST)
+		chore_soon(e, CHORE_MINE, 0);
+	if (result == LOG_DONE) {
+		for (size_t i = 0; i < n; i++) {
+			take_row(e, &rows[i], true);
+			if (e->adopt_solo)
+				mark_solo(e, rows[i].gid);
+		}
+		e->stats.adopted += n;
+		if (n > 0)
+			say(e, TRACE_INFO, "adopted", (struct str){ 0 }, "from=%s rows=%zu solo=%d",
+			    uuid_text(e->adopt_from, from), n, e->adopt_solo);
+		go_on(e, rows, n);
+	}
+	turn_end(e);
+}
+
+/* One dangerous row at a time; but one that has done no harm for a while is not in the way. */
+static void forgive_solo(struct engine *e)
+{
+	if (e->solo_n == 0 || boot_ms(e) < e->solo_until)
+		return;
+	list_each(l, after, &e->owned)
+		list_entry(l, struct owned, link)->solo = false;
+	e->solo_n = 0;
+}
+
+void adopt_more(struct engine *e)
+{
+	forgive_solo(e);
+	if (!e->adopt_busy && has_room(e))
+		start_pass(e, NULL);
+}
+
+/* ---- parked rows --------------------------------------------------------------------------- */
+
+static void on_due(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct engine *e = arg;
+	bool           busy;
+
+	turn_begin(e);
+	e->due_busy = false;
+	if (result == LOG_DONE && e->due_life == e->life && !e->gone) {
+		for (size_t i = 0; i < n; i++)
+			take_row(e, &rows[i], false);
+		e->stats.taken_due += n;
+	} else {
+		n = 0;
+	}
+	if (result == LOG_LOST)
+		chore_soon(e, CHORE_MINE, 0);
+	if (n > 0)
+		e->busy_until = boot_ms(e) + BUSY_FOR_MS;
+	busy = boot_ms(e) < e->busy_until;
+	chore_soon(e, CHORE_DUE, n == DUE_PAGE ? 0 : busy ? DUE_MS : DUE_IDLE_MS);
+	turn_end(e);
+}
+
+void adopt_due(struct engine *e)
+{
+	if (e->due_busy)
+		return;
+	if (!has_room(e)) {
+		chore_soon(e, CHORE_DUE, DUE_IDLE_MS);
+		return;
+	}
+	e->due_busy = true;
+	e->due_life = e->life;
+	e->ports.log.take_due(e->ports.log.ctx, e->me, DUE_PAGE, on_due, e);
+}
+
+/* ---- what the others should know, and what nobody needs any more ------------------------------ */
+
+static void on_report(void *arg, enum log_result result)
+{
+	struct engine *e = arg;
+
+	(void)result;
+	e->report_busy = false;
+}
+
+/* Speed is what it has shown it can do, forgotten slowly; load is what it does now, as a part of
+ * that. Honest enough for shares: those who did more before get more. */
+static void measure(struct engine *e)
+{
+	int64_t now = boot_ms(e), ms = now - e->reported_at;
+
+	if (ms <= 0)
+		return;
+	double rate = (double)(e->steps_done - e->steps_reported) * 1000 / (double)ms;
+
+	e->rate = e->rate * 0.5 + rate * 0.5;
+	e->stats.speed = e->rate > e->stats.speed * 0.999 ? e->rate : e->stats.speed * 0.999;
+	if (e->stats.speed < 1)
+		e->stats.speed = 1;
+	e->stats.load = e->rate / e->stats.speed;
+	e->steps_reported = e->steps_done;
+	e->reported_at = now;
+}
+
+void report_speed(struct engine *e)
+{
+	chore_in(e, CHORE_REPORT, REPORT_MS);
+	measure(e);
+	if (e->report_busy || !e->acting)
+		return;
+	e->report_busy = true;
+	e->ports.log.report(e->ports.log.ctx, e->me, e->stats.speed, e->stats.load, on_report, e);
+}
+
+static void on_sweep(void *arg, enum log_result result)
+{
+	struct engine *e = arg;
+
+	(void)result;
+	e->sweep_busy = false;
+}
+
+void sweep_old(struct engine *e)
+{
+	chore_in(e, CHORE_SWEEP, about(e, SWEEP_MS));
+	if (e->sweep_busy || !e->acting)
+		return;
+	e->sweep_busy = true;
+	e->ports.log.sweep(e->ports.log.ctx, on_sweep, e);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * calls.c - the calls of a transaction to its participants: started only while we may act.
+ */
+#include "coordinator/base/mem.h"
+#include "coordinator/engine/engine_internal.h"
+
+#include <stdlib.h>
+
+static void count_answer(struct engine *e, enum outcome outcome)
+{
+	switch (outcome) {
+	case OUTCOME_OK:
+		e->stats.calls_ok++;
+		return;
+	case OUTCOME_REFUSED:
+		e->stats.calls_refused++;
+		return;
+	case OUTCOME_ONGOING:
+		e->stats.calls_ongoing++;
+		return;
+	case OUTCOME_UNKNOWN:
+		e->stats.calls_unknown++;
+		return;
+	case OUTCOME_MISCONFIGURED:
+		e->stats.calls_misconfigured++;
+		return;
+	}
+}
+
+static struct str own_str(struct str s)
+{
+	return s.n > 0 ? str_dup(s) : (struct str){ 0 };
+}
+
+/*
+ * 412 says that somebody with a newer epoch called: no outcome, and perhaps no longer ours. It
+ * counts as an answer that taught nothing: its commit compares owner and epoch, and if the row has
+ * changed hands that commit misses and the row is read again.
+ */
+static void fill_answer(struct open_call *c, const struct call_answer *a)
+{
+	struct queued *q = &c->answer;
+	enum outcome   outcome = a->stale_epoch ? OUTCOME_UNKNOWN : a->outcome;
+	int64_t        now = now_ms(c->o->e);
+
+	q->ev.kind = EV_ANSWER;
+	q->ev.u.answer.step = c->step;
+	q->ev.u.answer.op = c->op;
+	q->ev.u.answer.from = FROM_CALL;
+	q->ev.u.answer.outcome = outcome;
+	q->ev.u.answer.bare_conflict = a->bare_conflict;
+	q->ev.u.answer.gone = a->gone;
+	q->ev.u.answer.retry_after_ms = a->retry_after_ms;
+	if (outcome == OUTCOME_OK) {
+		q->note.output = own_str(a->output);
+		return;
+	}
+	q->note.status = a->status;
+	q->note.at = now;
+	q->note.error = own_str(a->error);
+}
+
+static void on_answer(void *arg, const struct call_answer *a)
+{
+	struct open_call *c = arg;
+	struct owned     *o = c->o;
+	struct engine    *e = o->e;
+
+	turn_begin(e);
+	c->handle = 0;
+	o->open_calls--;
+	count_answer(e, a->stale_epoch ? OUTCOME_UNKNOWN : a->outcome);
+	if (a->outcome == OUTCOME_OK)
+		e->steps_done++;
+	fill_answer(c, a);
+	drive_queue(e, o, &c->answer);
+	turn_end(e);
+}
+
+void calls_give_up(struct engine *e, struct open_call *c)
+{
+	static const struct call_answer none = { .outcome = OUTCOME_UNKNOWN,
+						 .error = { "the coordinator left", 20 } };
+
+	if (c->handle == 0)
+		return;
+	e->ports.caller.abort(e->ports.caller.ctx, c->handle);
+	e->stats.calls_unknown++;
+	c->handle = 0;
+	c->o->open_calls--;
+	fill_answer(c, &none);
+	drive_queue(e, c->o, &c->answer);
+}
+
+static struct open_call **slot_of(struct owned *o, uint16_t step)
+{
+	return step == TXN_CHECK ? &o->check_call : &o->calls[step];
+}
+
+/* From here the answer belongs to whoever decides on it. */
+void calls_close(struct engine *e, struct owned *o, struct open_call *c)
+{
+	(void)e;
+	*slot_of(o, c->step) = NULL;
+}
+
+static void start(struct engine *e, struct owned *o, const struct txn *t, uint16_t step)
+{
+	const struct step  *s = txn_step_at(t, step);
+	struct open_call   *c = mem_alloc(sizeof *c);
+	struct call_request r = { .def = o->row.def, .gid = o->row.gid, .step = step,
+				  .op = (enum op)(s->open_op - 1),
+				  .attempt = s->attempts + s->misconfigured + 1u,
+				  .epoch = o->row.epoch, .created_at = o->row.created_at,
+				  .deadline_at = t->deadline_at, .input = o->row.input,
+				  .outputs = e->outputs, .traceparent = o->row.traceparent };
+
+	for (uint16_t i = 0; i < o->txn.step_count; i++)
+		e->outputs[i] = o->notes[i].output;
+	c->o = o;
+	c->step = step;
+	c->op = r.op;
+	c->answer.call = c;
+	c->answer.attempt = r.attempt;
+	list_init(&c->answer.link);
+	*slot_of(o, step) = c;
+	o->open_calls++;
+	e->stats.calls++;
+	c->handle = e->ports.caller.start(e->ports.caller.ctx, &r, on_answer, c);
+}
+
+/*
+ * What the state counts as open and nobody has called yet. Derived, not listed: after a time in
+ * which we could not act the same look starts what was held back.
+ */
+void calls_start(struct engine *e, struct owned *o, const struct txn *t)
+{
+	if (e->draining)
+		return;
+	for (uint16_t i = 0; i < t->step_count; i++)
+		if (t->steps[i].open_op != 0 && o->calls[i] == NULL) {
+			if (!lease_may_act(e))
+				return;
+			start(e, o, t, i);
+		}
+	if (t->check.open_op != 0 && o->check_call == NULL && lease_may_act(e))
+		start(e, o, t, TXN_CHECK);
+}

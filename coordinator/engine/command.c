@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * command.c - what people and programs ask of a running transaction, wherever it is driven.
+ *
+ * In memory here: queued. Ended: answered from its last state. Parked: taken, then queued.
+ * Another replica's: put into the inbox; its owner applies it, and we ask for the verdict.
+ */
+#include "coordinator/base/json.h"
+#include "coordinator/base/mem.h"
+#include "coordinator/engine/engine_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { AGAIN_MS = 10, RETRY_MS = 50, ASK_FIRST_MS = 5 };
+
+/* ---- an order's life --------------------------------------------------------------- */
+
+struct order *order_new(struct engine *e, const struct command *c)
+{
+	const struct str texts[] = { c->gid, c->step, c->body, c->actor, c->reason };
+	struct str      *copies[5];
+	size_t           size = 0;
+	struct order    *order;
+	char            *at;
+
+	for (size_t i = 0; i < 5; i++)
+		size += texts[i].n;
+	order = mem_alloc(sizeof *order + size);
+	order->e = e;
+	order->c = *c;
+	copies[0] = &order->c.gid;
+	copies[1] = &order->c.step;
+	copies[2] = &order->c.body;
+	copies[3] = &order->c.actor;
+	copies[4] = &order->c.reason;
+	at = order->text;
+	for (size_t i = 0; i < 5; i++) {
+		if (texts[i].n > 0)
+			memcpy(at, texts[i].p, texts[i].n);
+		*copies[i] = (struct str){ at, texts[i].n };
+		at += texts[i].n;
+	}
+	order->until = boot_ms(e) + ORDER_MS;
+	list_push(&e->orders, &order->link);
+	e->orders_n++;
+	return order;
+}
+
+void order_free(struct engine *e, struct order *order)
+{
+	heap_remove(&e->order_timers, &order->timer);
+	list_remove(&order->link);
+	e->orders_n--;
+	free(order->address);
+	free(order);
+}
+
+static void arm(struct engine *e, struct order *order, int64_t at)
+{
+	order->ask_at = at;
+	if (order->done != NULL && order->until < at)
+		at = order->until;
+	heap_put(&e->order_timers, &order->timer, at);
+}
+
+static void answer(struct engine *e, struct order *order, enum command_result result,
+                   enum verdict verdict, struct owned *o, const struct err *err)
+{
+	struct reply *r;
+
+	if (order->done == NULL)
+		return;
+	r = reply_new(e, order->arg, (int)result, o);
+	r->command = order->done;
+	r->verdict = verdict;
+	if (err != NULL)
+		r->err = mem_copy(err, sizeof *err);
+	order->done = NULL;
+}
+
+void order_applied(struct engine *e, struct order *order, enum verdict verdict, struct owned *o)
+{
+	if (order->from_inbox)
+		e->stats.inbox_commands++;
+	answer(e, order, COMMAND_APPLIED, verdict, o, NULL);
+	order_free(e, order);
+}
+
+void order_fail(struct engine *e, struct order *order, enum command_result result,
+                const struct err *err)
+{
+	struct err other;
+
+	if (result == COMMAND_INVALID && err == NULL) {
+		err_set(&other, ERR_INVALID, "this transaction cannot take it: its row cannot be read or stored");
+		err = &other;
+	}
+	answer(e, order, result, VERDICT_NO_STEP, NULL, err);
+	order_free(e, order);
+}
+
+/* Its verdict, when nothing is to be committed. */
+static void conclude(struct engine *e, struct order *order, enum verdict verdict, struct owned *o)
+{
+	if (order->from_inbox)
+		commit_settle(e, order->id, verdict);
+	order_applied(e, order, verdict, o);
+}
+
+/* Its inbox row cannot be carried out; the sender looks for himself why. */
+static bool refuse(struct engine *e, struct order *order, enum command_result result,
+                   const struct err *err)
+{
+	if (order->from_inbox)
+		commit_settle(e, order->id, VERDICT_NO_STEP);
+	order_fail(e, order, result, err);
+	return false;
+}
+
+/* ---- an order as an event ----------------------------------------------------------- */
+
+static bool join_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
+{
+	const struct definition_port *d = &e->ports.definition;
+	struct err                    err = { .kind = ERR_NONE };
+
+	switch (d->join(d->ctx, o->row.def, order->c.body, &o->grown, &o->grown_text, &err)) {
+	case JOIN_NEW:
+		q->ev.kind = EV_JOIN;
+		q->ev.u.join.plan = d->plan(d->ctx, o->grown);
+		owned_room(o, q->ev.u.join.plan->step_count);
+		return true;
+	case JOIN_SAME:
+		o->grown = NULL;
+		conclude(e, order, VERDICT_ALREADY, o);
+		return false;
+	case JOIN_DIFFERS:
+		o->grown = NULL;
+		return refuse(e, order, COMMAND_DIFFERS, NULL);
+	case JOIN_INVALID:
+		o->grown = NULL;
+		return refuse(e, order, COMMAND_INVALID, &err);
+	}
+	return false;
+}
+
+static enum outcome outcome_of(const struct command *c)
+{
+	if (c->kind == COMMAND_RESOLVE)
+		return c->outcome;
+	return c->kind == COMMAND_COMPLETE ? OUTCOME_OK : OUTCOME_REFUSED;
+}
+
+static bool answer_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
+{
+	const struct definition_port *d = &e->ports.definition;
+	const struct command         *c = &order->c;
+	struct err                    err;
+	int                           step;
+
+	step = c->op == OP_CHECK && o->txn.plan->mode == MODE_MESSAGE
+	               ? TXN_CHECK
+	               : d->step_find(d->ctx, o->row.def, c->step);
+	if (step < 0) {
+		conclude(e, order, VERDICT_NO_STEP, o);
+		return false;
+	}
+	if (c->kind != COMMAND_FAIL && c->body.n > 0 && !json_is_valid(c->body)) {
+		err_set(&err, ERR_INVALID, "the output is not JSON");
+		return refuse(e, order, COMMAND_INVALID, &err);
+	}
+	q->ev.kind = EV_ANSWER;
+	q->ev.u.answer.step = (uint16_t)step;
+	q->ev.u.answer.op = c->op;
+	q->ev.u.answer.from = c->kind == COMMAND_RESOLVE ? FROM_PERSON : FROM_CALLBACK;
+	q->ev.u.answer.outcome = outcome_of(c);
+	note_free(&q->note);
+	q->note = (struct note){ 0 };
+	if (c->kind == COMMAND_FAIL) {
+		q->note.error = c->body.n > 0 ? str_dup(c->body) : (struct str){ 0 };
+		q->note.at = now_ms(e);
+	} else if (c->body.n > 0 && outcome_of(c) == OUTCOME_OK) {
+		q->note.output = str_dup(c->body);
+	}
+	return true;
+}
+
+bool order_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
+{
+	switch (order->c.kind) {
+	case COMMAND_CONFIRM:
+		q->ev.kind = EV_CONFIRM;
+		return true;
+	case COMMAND_CANCEL:
+		q->ev.kind = EV_CANCEL;
+		q->ev.u.cancel.cause = order->c.actor.n > 0 ? CAUSE_OPERATOR : CAUSE_CLIENT;
+		return true;
+	case COMMAND_JOIN:
+		return join_event(e, order, o, q);
+	case COMMAND_COMPLETE:
+	case COMMAND_FAIL:
+	case COMMAND_RESOLVE:
+		return answer_event(e, order, o, q);
+	case COMMAND_PAUSE:
+		q->ev.kind = EV_PAUSE;
+		return true;
+	case COMMAND_UNPAUSE:
+		q->ev.kind = EV_UNPAUSE;
+		return true;
+	case COMMAND_RETRY:
+		q->ev.kind = EV_RETRY;
+		return true;
+	case COMMAND_ABANDON:
+		q->ev.kind = EV_ABANDON;
+		return true;
+	}
+	return refuse(e, order, COMMAND_INVALID, NULL);
+}
+
+/* ---- where is its transaction? -------------------------------------------------------- */
+
+void order_queue(struct engine *e, struct order *order, struct owned *o)
+{
+	struct queued *q;
+
+	if (o->queue_n >= QUEUE_MAX) {
+		order_fail(e, order, COMMAND_AWAY, NULL);
+		return;
+	}
+	q = mem_alloc(sizeof *q);
+	q->order = order;
+	list_init(&q->link);
+	order->state = ORDER_QUEUED;
+	order->o = o;
+	if (order->done != NULL)
+		arm(e, order, order->until);
+	drive_queue(e, o, q);
+}
+
+/* It has ended: what would the core say? Nothing is left to commit. */
+static void judge_ended(struct engine *e, struct order *order, const struct row *row)
+{
+	struct owned *o = owned_load(e, row);
+	struct queued q = { .order = order };
+
+	o->gone = true;
+	if (!o->readable) {
+		refuse(e, order, COMMAND_INVALID, NULL);
+	} else if (order_event(e, order, o, &q)) {
+		struct step  *other = o->steps[1];
+		struct update up = { .next = { .steps = other }, .calls = e->call_scratch };
+
+		q.ev.now = now_ms(e);
+		txn_step(&o->txn, &q.ev, &up);
+		conclude(e, order, up.verdict, o);
+	}
+	note_free(&q.note);
+	owned_rest(e, o);
+}
+
+static void on_claim(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct order  *order = arg;
+	struct engine *e = order->e;
+
+	turn_begin(e);
+	order->state = ORDER_ROUTE;
+	if (result == LOG_DONE && n > 0) {
+		take_row(e, &rows[0], false);
+		struct owned *o = owned_get(e, rows[0].gid);
+		if (o != NULL && !o->readable) {
+			refuse(e, order, COMMAND_INVALID, NULL);
+		} else {
+			/* One of the inbox is read again: it may have been applied before we got the row. */
+			chore_soon(e, CHORE_INBOX, 0);
+			order_route(e, order);
+		}
+	} else if (result == LOG_AWAY) {
+		order_fail(e, order, COMMAND_AWAY, NULL);
+	} else {
+		if (result == LOG_LOST)
+			chore_soon(e, CHORE_MINE, 0);
+		arm(e, order, boot_ms(e) + AGAIN_MS);
+	}
+	turn_end(e);
+}
+
+static void on_put(void *arg, enum log_result result);
+
+static void put(struct engine *e, struct order *order)
+{
+	struct buf       body = { 0 };
+	struct inbox_row row = { .id = order->id, .gid = order->c.gid,
+				 .command = str_of(command_name(order->c.kind)) };
+
+	inbox_write(&order->c, &body);
+	row.body = buf_view(&body);
+	order->state = ORDER_PUTTING;
+	heap_remove(&e->order_timers, &order->timer);
+	e->ports.log.inbox_put(e->ports.log.ctx, &row, on_put, order);
+	buf_fini(&body);
+}
+
+static void on_put(void *arg, enum log_result result)
+{
+	struct order  *order = arg;
+	struct engine *e = order->e;
+
+	turn_begin(e);
+	if (result == LOG_DONE) {
+		order->state = ORDER_ASKING;
+		order->ask_ms = ASK_FIRST_MS;
+		arm(e, order, boot_ms(e) + ASK_FIRST_MS);
+		if (order->address[0] != '\0')
+			e->ports.poke.poke(e->ports.poke.ctx, str_of(order->address), order->c.gid);
+	} else if (result == LOG_AWAY && !order->maybe_put) {
+		order_fail(e, order, COMMAND_AWAY, NULL);
+	} else if (result == LOG_BAD_DATA) {
+		order_fail(e, order, COMMAND_INVALID, NULL);
+	} else { /* the same id again is the same command */
+		order->maybe_put = order->maybe_put || result == LOG_LOST;
+		arm(e, order, boot_ms(e) + RETRY_MS);
+	}
+	turn_end(e);
+}
+
+/* The owner has one word for all that he cannot carry out: told apart here, where the caller is. */
+bool order_is_fit(struct engine *e, struct order *order, const struct row *row)
+{
+	const struct definition_port *d = &e->ports.definition;
+	struct definition            *grown = NULL;
+	struct str                    text;
+	struct err                    err = { .kind = ERR_NONE };
+
+	if (order->c.kind != COMMAND_JOIN || row->def == NULL)
+		return true;
+	switch (d->join(d->ctx, row->def, order->c.body, &grown, &text, &err)) {
+	case JOIN_NEW:
+		d->drop(d->ctx, grown);
+		return true;
+	case JOIN_SAME:
+		return true;
+	case JOIN_DIFFERS:
+		order_fail(e, order, COMMAND_DIFFERS, NULL);
+		return false;
+	case JOIN_INVALID:
+		order_fail(e, order, COMMAND_INVALID, &err);
+		return false;
+	}
+	return true;
+}
+
+static void send_to_owner(struct engine *e, struct order *order, const struct row *row)
+{
+	if (order->from_inbox) { /* its owner finds it there */
+		order_free(e, order);
+		return;
+	}
+	if (!order_is_fit(e, order, row))
+		return;
+	order->id = uuid_v7(now_ms(e), random_u64(e), random_u64(e));
+	order->address = (char *)(uintptr_t)str_dup(members_address(e, row->owner)).p;
+	put(e, order);
+}
+
+static void on_row(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct order  *order = arg;
+	struct engine *e = order->e;
+
+	turn_begin(e);
+	order->state = ORDER_ROUTE;
+	if (order->done == NULL && !order->from_inbox) {
+		order_free(e, order); /* too late for its caller, and nothing was done */
+	} else if (result == LOG_AWAY) {
+		order_fail(e, order, COMMAND_AWAY, NULL);
+	} else if (result != LOG_DONE) {
+		arm(e, order, boot_ms(e) + RETRY_MS);
+	} else if (n == 0) {
+		refuse(e, order, COMMAND_UNKNOWN, NULL);
+	} else if (phase_is_ended(rows[0].phase)) {
+		judge_ended(e, order, &rows[0]);
+	} else if (uuid_is_nil(rows[0].owner) && e->acting && !e->draining) {
+		order->state = ORDER_CLAIMING;
+		e->ports.log.claim(e->ports.log.ctx, e->me, rows[0].gid, on_claim, order);
+	} else if (uuid_is_nil(rows[0].owner) || uuid_eq(rows[0].owner, e->me)) {
+		chore_soon(e, CHORE_MINE, RETRY_MS);
+		arm(e, order, boot_ms(e) + RETRY_MS);
+	} else {
+		send_to_owner(e, order, &rows[0]);
+	}
+	turn_end(e);
+}
+
+void order_look(struct engine *e, struct order *order)
+{
+	struct owned *o = owned_get(e, order->c.gid);
+
+	if (o != NULL && o->readable) {
+		order_queue(e, order, o);
+		return;
+	}
+	order->state = ORDER_READING;
+	heap_remove(&e->order_timers, &order->timer);
+	if (order->done != NULL)
+		arm(e, order, order->until);
+	e->ports.log.read(e->ports.log.ctx, &order->c.gid, 1, on_row, order);
+}
+
+void order_route(struct engine *e, struct order *order)
+{
+	if (order->from_inbox || order->done == NULL) {
+		order_free(e, order); /* still in the inbox; or too late for its caller */
+		return;
+	}
+	order->state = ORDER_ROUTE;
+	order->o = NULL;
+	arm(e, order, boot_ms(e));
+}
+
+/* ---- time --------------------------------------------------------------------------------- */
+
+static void take_back(struct order *order)
+{
+	list_each(l, after, &order->o->queue) {
+		struct queued *q = list_entry(l, struct queued, link);
+
+		if (q->order != order)
+			continue;
+		list_remove(l);
+		order->o->queue_n--;
+		queued_free(q);
+		return;
+	}
+}
+
+void order_ask_in(struct engine *e, struct order *order, int64_t ms)
+{
+	arm(e, order, boot_ms(e) + ms);
+}
+
+/* Too late for its caller. What an answer is still to come for stays until that. */
+static void give_up(struct engine *e, struct order *order)
+{
+	switch (order->state) {
+	case ORDER_ROUTE:
+		order_fail(e, order, COMMAND_AWAY, NULL);
+		return;
+	case ORDER_ASKING:
+		answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
+		if (!order->asked)
+			order_free(e, order);
+		return;
+	case ORDER_READING:
+	case ORDER_CLAIMING:
+		answer(e, order, COMMAND_AWAY, VERDICT_NO_STEP, NULL, NULL);
+		return;
+	case ORDER_PUTTING: /* between two tries */
+	case ORDER_SHOWING:
+		order_fail(e, order, COMMAND_LATE, NULL);
+		return;
+	case ORDER_QUEUED:
+		/* Not decided on yet: taken back. In a commit: it may well be done. */
+		if (order->o->deciding != NULL && order->o->deciding->order == order) {
+			answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
+			return;
+		}
+		take_back(order);
+		order_fail(e, order, COMMAND_AWAY, NULL);
+		return;
+	}
+}
+
+static void wake(struct engine *e, struct order *order)
+{
+	int64_t now = boot_ms(e);
+
+	if (order->done != NULL && now >= order->until) {
+		give_up(e, order);
+		return;
+	}
+	switch (order->state) {
+	case ORDER_ROUTE:
+		order_look(e, order);
+		return;
+	case ORDER_PUTTING:
+		put(e, order);
+		return;
+	case ORDER_ASKING:
+		chore_soon(e, CHORE_VERDICTS, 0);
+		return;
+	case ORDER_SHOWING:
+		order_show(e, order);
+		return;
+	case ORDER_READING:
+	case ORDER_CLAIMING:
+	case ORDER_QUEUED:
+		return; /* the answer of a port, or its turn, moves it on */
+	}
+}
+
+void order_timers(struct engine *e)
+{
+	int64_t now = boot_ms(e);
+
+	for (struct heap_node *n; (n = heap_first(&e->order_timers)) != NULL && n->at <= now;) {
+		heap_remove(&e->order_timers, n);
+		wake(e, list_entry(n, struct order, timer));
+	}
+}
+
+/* On leaving. Who still waits for a port stays until its answer. */
+void orders_away(struct engine *e)
+{
+	list_each(l, after, &e->orders)
+		give_up(e, list_entry(l, struct order, link));
+}
+
+/* ---- from outside ---------------------------------------------------------------------------- */
+
+void engine_command(struct engine *e, const struct command *c, command_done *done, void *arg)
+{
+	struct order *order;
+
+	e->stats.commands++;
+	if (!lease_may_act(e) || e->draining || e->log_away || e->orders_n >= ORDERS_MAX ||
+	    c->gid.n > GID_MAX) {
+		struct reply *r = reply_new(e, arg, COMMAND_AWAY, NULL);
+
+		r->command = done;
+		r->verdict = VERDICT_NO_STEP;
+		return;
+	}
+	order = order_new(e, c);
+	order->done = done;
+	order->arg = arg;
+	order_look(e, order);
+}

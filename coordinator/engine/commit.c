@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * commit.c - the batch under way and the next one: sent whole, then each member learns its fate.
+ */
+#include "coordinator/base/mem.h"
+#include "coordinator/engine/engine_internal.h"
+#include "coordinator/engine/progress.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { PAUSE_FIRST_MS = 20, PAUSE_MAX_MS = 1000, AGAIN_MS = 10 };
+
+void commit_want(struct engine *e, struct owned *o, enum commit_kind kind)
+{
+	assert(o->commit == COMMIT_NONE && !o->gone);
+	o->commit = kind;
+	list_push(&e->collecting, &o->commit_link);
+	e->collecting_n++;
+	if (e->wanted_at == 0)
+		e->wanted_at = boot_ms(e);
+}
+
+void commit_settle(struct engine *e, struct uuid id, enum verdict verdict)
+{
+	struct settle *s = mem_alloc(sizeof *s);
+
+	s->s = (struct settled){ .id = id, .verdict = verdict };
+	list_push(&e->settles, &s->link);
+}
+
+static bool has_settle(const struct list *list, struct uuid id)
+{
+	for (const struct list *l = list->next; l != list; l = l->next)
+		if (uuid_eq(list_entry(l, struct settle, link)->s.id, id))
+			return true;
+	return false;
+}
+
+bool commit_settles(const struct engine *e, struct uuid id)
+{
+	return has_settle(&e->settles, id) || has_settle(&e->batch.settles, id) ||
+	       has_settle(&e->settled_lately, id);
+}
+
+static void free_settles(struct list *list)
+{
+	for (struct list *l; (l = list_pop(list)) != NULL;)
+		free(list_entry(l, struct settle, link));
+}
+
+void commit_forget_settled(struct engine *e)
+{
+	free_settles(&e->settled_lately);
+}
+
+/* An inbox read under way may still show them. */
+static void keep_settled(struct engine *e)
+{
+	for (struct list *l; (l = list_pop(&e->batch.settles)) != NULL;)
+		list_push(&e->settled_lately, l);
+	if (!e->inbox_busy)
+		commit_forget_settled(e);
+}
+
+/* ---- the batch is made ------------------------------------------------------------- */
+
+static void make_room(struct engine *e)
+{
+	struct batch_work *b = &e->batch;
+
+	if (b->room >= e->config.batch_rows)
+		return;
+	b->room = e->config.batch_rows;
+	b->begins = mem_array(b->room, sizeof *b->begins);
+	b->changes = mem_array(b->room, sizeof *b->changes);
+	b->entries = mem_array(b->room, sizeof *b->entries);
+	b->settled = mem_array(2 * b->room, sizeof *b->settled);
+	b->text_at = mem_array(b->room, sizeof *b->text_at);
+}
+
+static const struct note no_note;
+
+/* The notes as they will be: what the answer brought stands in its place while they are written. */
+static void write_next(struct engine *e, struct owned *o)
+{
+	struct queued *q = o->deciding;
+	bool           answer = q != NULL && q->ev.kind == EV_ANSWER;
+	struct note   *slot = NULL, kept;
+
+	if (answer) {
+		uint16_t step = q->ev.u.answer.step;
+
+		slot = step == TXN_CHECK ? &o->check : &o->notes[step];
+		kept = *slot;
+		if (q->note.output.n > 0 && q->ev.u.answer.op == OP_TRY)
+			slot->output = q->note.output;
+		if (q->note.at != 0) {
+			slot->error = q->note.error;
+			slot->status = q->note.status;
+			slot->at = q->note.at;
+		}
+	}
+	progress_write(&e->batch.text, &o->next, o->notes, &o->check);
+	if (answer)
+		*slot = kept;
+}
+
+/* The second refusal of a row by the log: nothing from outside goes into it any more. */
+static void write_bare(struct engine *e, struct owned *o)
+{
+	struct note *bare = mem_array((size_t)o->next.step_count + 1, sizeof *bare);
+
+	progress_write(&e->batch.text, &o->next, bare, &no_note);
+	free(bare);
+}
+
+static struct entry entry_of(const struct engine *e, const struct owned *o, const struct queued *q)
+{
+	const struct definition_port *d = &e->ports.definition;
+	struct entry entry = { .gid = o->row.gid, .at = q->ev.now, .replica = e->me };
+
+	if (q->order != NULL) {
+		entry.what = str_of(command_name(q->order->c.kind));
+		entry.actor = q->order->c.actor;
+		entry.detail = q->order->c.kind == COMMAND_FAIL ? q->note.error : q->order->c.reason;
+	} else {
+		entry.what = STR("attempt");
+		entry.attempt = q->attempt;
+		entry.status = q->note.status;
+		entry.detail = q->note.error;
+	}
+	if (q->ev.kind == EV_ANSWER) {
+		entry.step = d->step_name(d->ctx, o->row.def, q->ev.u.answer.step);
+		entry.op = str_of(op_name(q->ev.u.answer.op));
+		entry.outcome = str_of(outcome_name(q->ev.u.answer.outcome));
+	}
+	return entry;
+}
+
+/* What people did, and every answer that was no success. */
+static bool wants_entry(const struct queued *q)
+{
+	if (q == NULL)
+		return false;
+	if (q->order != NULL)
+		return q->order->c.actor.n > 0 || q->order->c.kind == COMMAND_FAIL;
+	return q->ev.u.answer.outcome != OUTCOME_OK;
+}
+
+static void add_begin(struct engine *e, struct owned *o, size_t i)
+{
+	struct batch_work *b = &e->batch;
+
+	b->text_at[i] = b->text.n;
+	progress_write(&b->text, &o->txn, o->notes, &o->check);
+	b->begins[b->wire.begin_count] = o->row;
+	b->begins[b->wire.begin_count++].progress.n = b->text.n - b->text_at[i];
+}
+
+static void add_next(struct engine *e, struct owned *o, struct change *c)
+{
+	struct batch_work *b = &e->batch;
+	struct queued     *q = o->deciding;
+
+	c->phase = o->next.phase;
+	c->stuck = o->next.stuck;
+	c->paused = o->next.paused;
+	c->ended = phase_is_ended(o->next.phase);
+	if (o->grown != NULL)
+		c->document = o->grown_text;
+	if (o->refused > 1)
+		write_bare(e, o);
+	else
+		write_next(e, o);
+	if (wants_entry(q))
+		b->entries[b->wire.entry_count++] = entry_of(e, o, q);
+#ifndef BUG_INBOX_TWICE
+	if (q != NULL && q->order != NULL && q->order->from_inbox)
+		b->settled[b->wire.settled_count++] =
+			(struct settled){ .id = q->order->id, .verdict = q->order->verdict };
+#endif
+}
+
+static void add_change(struct engine *e, struct owned *o, size_t i)
+{
+	struct batch_work *b = &e->batch;
+	struct change     *c = &b->changes[b->wire.change_count++];
+
+	*c = (struct change){ .gid = o->row.gid, .epoch = o->row.epoch, .version = o->row.version,
+		              .phase = o->row.phase, .stuck = o->row.stuck, .paused = o->row.paused };
+	b->text_at[i] = b->text.n;
+	switch (o->commit) {
+	case COMMIT_CHANGE:
+		add_next(e, o, c);
+		break;
+	case COMMIT_RELEASE:
+		progress_write(&b->text, &o->txn, o->notes, &o->check);
+		c->release = true;
+		c->due_at = o->release_at;
+		break;
+	case COMMIT_BAD_ROW:
+		buf_str(&b->text, o->row.progress);
+		c->stuck = STUCK_BAD_ROW;
+		c->release = true;
+		c->due_at = AT_NEVER;
+		break;
+	case COMMIT_NONE:
+	case COMMIT_BEGIN:
+		assert(0 && "this is no change");
+	}
+	c->progress.n = b->text.n - b->text_at[i];
+}
+
+/* The buffer may have moved while it grew: slices are set when it is whole. */
+static void set_slices(struct batch_work *b)
+{
+	size_t i = 0, begins = 0, changes = 0;
+
+	for (struct list *l = b->members.next; l != &b->members; l = l->next, i++) {
+		const char *p = b->text.p + b->text_at[i];
+
+		if (list_entry(l, struct owned, commit_link)->commit == COMMIT_BEGIN)
+			b->begins[begins++].progress.p = p;
+		else
+			b->changes[changes++].progress.p = p;
+	}
+}
+
+static void fill_batch(struct engine *e)
+{
+	struct batch_work *b = &e->batch;
+	size_t             n = 0;
+
+	make_room(e);
+	buf_clear(&b->text);
+	b->wire = (struct batch){ .me = e->me };
+	while (n < e->row_limit && (n == 0 || b->text.n < e->config.batch_bytes)) {
+		struct list *l = list_pop(&e->collecting);
+
+		if (l == NULL)
+			break;
+		struct owned *o = list_entry(l, struct owned, commit_link);
+		if (o->commit == COMMIT_BEGIN)
+			add_begin(e, o, n);
+		else
+			add_change(e, o, n);
+		o->sent = true;
+		list_push(&b->members, l);
+		e->collecting_n--;
+		n++;
+	}
+	set_slices(b);
+	for (n = 0; n < b->room; n++) {
+		struct list *l = list_pop(&e->settles);
+
+		if (l == NULL)
+			break;
+		b->settled[b->wire.settled_count++] = list_entry(l, struct settle, link)->s;
+		list_push(&b->settles, l);
+	}
+	b->wire.begins = b->begins;
+	b->wire.changes = b->changes;
+	b->wire.entries = b->entries;
+	b->wire.settled = b->settled;
+}
+
+/* ---- the answer ---------------------------------------------------------------------- */
+
+static struct owned *pop_member(struct engine *e)
+{
+	struct list *l = list_pop(&e->batch.members);
+
+	if (l == NULL)
+		return NULL;
+	struct owned *o = list_entry(l, struct owned, commit_link);
+	o->sent = false;
+	return o;
+}
+
+/* Its transaction is not ours any more: the command looks for it elsewhere. */
+static void settle_gone_order(struct engine *e, struct owned *o)
+{
+	struct order *order = o->deciding != NULL ? o->deciding->order : NULL;
+
+	if (order == NULL)
+		return;
+	o->deciding->order = NULL;
+	order_route(e, order);
+}
+
+/* Back to the front of the next batch, in order. */
+static void put_back(struct engine *e)
+{
+	struct batch_work *b = &e->batch;
+	struct list       *first = e->collecting.next;
+
+	for (struct owned *o; (o = pop_member(e)) != NULL;) {
+		if (o->gone) {
+			owned_answer_begins(e, o, BEGIN_AWAY, BEGIN_AWAY);
+			settle_gone_order(e, o);
+			owned_rest(e, o);
+			continue;
+		}
+		list_push(first, &o->commit_link);
+		e->collecting_n++;
+	}
+	for (struct list *l; (l = list_pop(&b->settles)) != NULL;)
+		list_push(&e->settles, l);
+}
+
+static void pause_commits(struct engine *e, uint32_t ms)
+{
+	e->commit_at = boot_ms(e) + about(e, ms);
+	chore_in(e, CHORE_COMMIT, e->commit_at - boot_ms(e));
+}
+
+/* Not inserted: whoever waits is told at once and may ask another replica. */
+static void begins_away(struct engine *e)
+{
+	list_each(l, after, &e->collecting) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (o->commit == COMMIT_BEGIN)
+			owned_drop(e, o, BEGIN_AWAY);
+	}
+}
+
+static void log_away(struct engine *e)
+{
+	put_back(e);
+	e->stats.commit_failures++;
+	e->log_away = true;
+	begins_away(e);
+	e->commit_pause_ms = e->commit_pause_ms == 0 ? PAUSE_FIRST_MS : 2 * e->commit_pause_ms;
+	if (e->commit_pause_ms > PAUSE_MAX_MS)
+		e->commit_pause_ms = PAUSE_MAX_MS;
+	pause_commits(e, e->commit_pause_ms);
+}
+
+/*
+ * The log refuses one row, and says so again when it stands alone: then what the deciding event
+ * brought is thrown away, and the transaction is stuck until a person looks at it. The second time,
+ * its outputs and errors go too; the third time it is left alone until it is read again.
+ */
+static void bad_row(struct engine *e, struct owned *o)
+{
+	struct queued *q = o->deciding;
+
+	say(e, TRACE_ERROR, "bad_row", o->row.gid, "refused=%u", o->refused + 1);
+	if (o->commit == COMMIT_BEGIN) {
+		o->commit = COMMIT_NONE;
+		owned_drop(e, o, BEGIN_REFUSED);
+		return;
+	}
+	bool driven = o->commit == COMMIT_CHANGE;
+	o->commit = COMMIT_NONE;
+	o->deciding = NULL;
+	o->refused++;
+	if (o->grown != NULL)
+		e->ports.definition.drop(e->ports.definition.ctx, o->grown);
+	o->grown = NULL;
+	if (q != NULL && q->order != NULL) {
+		if (q->order->from_inbox)
+			commit_settle(e, q->order->id, VERDICT_NO_STEP);
+		order_fail(e, q->order, COMMAND_INVALID, NULL);
+	}
+	if (q != NULL)
+		queued_free(q);
+	if (o->refused > 2 || !driven) {
+		owned_drop(e, o, BEGIN_LOST);
+		return;
+	}
+	/* The call it ended is over, whatever the row says. */
+	for (uint16_t i = 0; i < o->txn.step_count; i++)
+		if (o->calls[i] == NULL)
+			o->txn.steps[i].open_op = 0;
+	if (o->check_call == NULL)
+		o->txn.check.open_op = 0;
+	o->resume_due = true;
+	o->adopted = true;
+	drive_stuck(e, o, STUCK_BAD_ROW);
+}
+
+static void log_bad_data(struct engine *e)
+{
+	size_t n = e->batch.wire.begin_count + e->batch.wire.change_count;
+
+	e->stats.commit_failures++;
+	if (n > 1) {
+		e->row_limit = (uint32_t)(n / 2);
+		put_back(e);
+		return;
+	}
+	struct owned *o = pop_member(e);
+	if (o == NULL) { /* verdicts alone: they are asked for again through the inbox */
+		free_settles(&e->batch.settles);
+		return;
+	}
+	put_back(e); /* the verdicts in it are innocent */
+	if (!o->gone) {
+		bad_row(e, o);
+		return;
+	}
+	owned_answer_begins(e, o, BEGIN_REFUSED, BEGIN_LOST);
+	settle_gone_order(e, o);
+	owned_rest(e, o);
+}
+
+static void lost(struct engine *e)
+{
+	e->stats.commit_failures++;
+	say(e, TRACE_WARN, "commit_lost", (struct str){ 0 }, "rows=%zu",
+	    e->batch.wire.begin_count + e->batch.wire.change_count);
+	for (struct owned *o; (o = pop_member(e)) != NULL;) {
+		if (!o->gone) {
+			doubt_add(e, o);
+			continue;
+		}
+		owned_answer_begins(e, o, BEGIN_LOST, BEGIN_LOST);
+		settle_gone_order(e, o);
+		owned_rest(e, o);
+	}
+	keep_settled(e); /* still in the inbox, or settled */
+	pause_commits(e, PAUSE_FIRST_MS);
+}
+
+/* Dropped while it was under way: only its callers are left. */
+static void done_gone(struct engine *e, struct owned *o, bool did)
+{
+	struct queued *q = o->deciding;
+
+	owned_answer_begins(e, o, did ? BEGIN_DONE : BEGIN_LOST, BEGIN_LOST);
+	if (did && q != NULL && q->order != NULL) {
+		o->row.phase = o->next.phase;
+		o->txn = o->next;
+		order_applied(e, q->order, q->order->verdict, o);
+		q->order = NULL;
+	}
+	settle_gone_order(e, o);
+	owned_rest(e, o);
+}
+
+static void born(struct engine *e, struct owned *o)
+{
+	o->commit = COMMIT_NONE;
+	o->unborn = false;
+	e->stats.begun++;
+	owned_answer_begins(e, o, BEGIN_DONE, BEGIN_EXISTS);
+	drive_resume(e, o, false);
+}
+
+static void learn(struct engine *e, struct owned *o, bool did)
+{
+#ifdef BUG_IGNORE_EPOCH
+	did = did || o->commit == COMMIT_CHANGE;
+#endif
+	if (o->gone) {
+		done_gone(e, o, did);
+	} else if (!did && o->commit == COMMIT_BEGIN) {
+		begin_taken(e, o);
+	} else if (!did) {
+		e->stats.missed_rows++;
+		doubt_add(e, o);
+	} else if (o->commit == COMMIT_BEGIN) {
+		born(e, o);
+	} else {
+		drive_applied(e, o);
+	}
+}
+
+static void log_done_well(struct engine *e, const struct batch_result *r)
+{
+	size_t begins = 0, changes = 0;
+
+	e->stats.commits++;
+	e->stats.committed_rows += e->batch.wire.begin_count + e->batch.wire.change_count;
+	e->log_away = false;
+	e->commit_pause_ms = 0;
+	e->commit_at = 0;
+	e->row_limit = 2 * e->row_limit > e->config.batch_rows ? e->config.batch_rows
+	                                                       : 2 * e->row_limit;
+	e->wanted_at = list_is_empty(&e->collecting) ? 0 : boot_ms(e);
+	lease_heard(e);
+	keep_settled(e);
+	for (struct owned *o; (o = pop_member(e)) != NULL;)
+		learn(e, o, o->commit == COMMIT_BEGIN ? r->begun[begins++] : r->changed[changes++]);
+}
+
+static void on_commit(void *arg, enum log_result result, const struct batch_result *r)
+{
+	struct engine *e = arg;
+
+	turn_begin(e);
+	e->batch.busy = false;
+#ifdef BUG_LOST_IS_FAILED
+	if (result == LOG_LOST)
+		result = LOG_AWAY;
+#endif
+	switch (result) {
+	case LOG_DONE:
+		log_done_well(e, r);
+		break;
+	case LOG_FENCED:
+		put_back(e);
+		if (e->batch.life == e->life)
+			lease_over(e, "the log refused its begins");
+		break;
+	case LOG_AGAIN:
+		e->stats.commit_failures++;
+		put_back(e);
+		pause_commits(e, AGAIN_MS);
+		break;
+	case LOG_BAD_DATA:
+		log_bad_data(e);
+		break;
+	case LOG_AWAY:
+		log_away(e);
+		break;
+	case LOG_LOST:
+		lost(e);
+		break;
+	}
+	turn_end(e);
+}
+
+void engine_flush(struct engine *e)
+{
+	struct batch_work *b = &e->batch;
+
+	if (b->busy || (list_is_empty(&e->collecting) && list_is_empty(&e->settles)))
+		return;
+	if (e->commit_at != 0 && boot_ms(e) < e->commit_at)
+		return;
+	if (!lease_may_act(e))
+		return;
+	e->commit_at = 0;
+	fill_batch(e);
+	b->busy = true;
+	b->life = e->life;
+	e->ports.log.commit(e->ports.log.ctx, &b->wire, on_commit, e);
+}
+
+void commit_retry(struct engine *e)
+{
+	/* Nothing to send: the next begin may find out whether the log is back. */
+	if (list_is_empty(&e->collecting))
+		e->log_away = false;
+	engine_flush(e);
+}
+
+void commit_fini(struct engine *e)
+{
+	struct batch_work *b = &e->batch;
+
+	for (struct owned *o; (o = pop_member(e)) != NULL;)
+		if (o->gone)
+			owned_free(o);
+	free_settles(&b->settles);
+	free_settles(&e->settles);
+	free_settles(&e->settled_lately);
+	free(b->begins);
+	free(b->changes);
+	free(b->entries);
+	free(b->settled);
+	free(b->text_at);
+	buf_fini(&b->text);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * doubt.c - what the log holds is not known: read it again, with the epoch moved on so that
+ * nothing sent before can still apply. And rows that are ours without our knowing.
+ */
+#include "coordinator/base/mem.h"
+#include "coordinator/engine/engine_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MINE_EVERY_MS = 30000, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000 };
+
+/* ---- into doubt -------------------------------------------------------------------- */
+
+static void requeue_order(struct owned *o)
+{
+	struct queued *q = o->deciding;
+
+	o->deciding = NULL;
+	if (q == NULL)
+		return;
+	if (q->order == NULL) {
+		queued_free(q); /* its call will be made again */
+		return;
+	}
+	if (q->order->from_inbox) { /* if it is not done, it is still there */
+		order_free(o->e, q->order);
+		queued_free(q);
+		return;
+	}
+	note_free(&q->note);
+	q->note = (struct note){ 0 };
+	list_push(o->queue.next, &q->link); /* first */
+	o->queue_n++;
+}
+
+void doubt_add(struct engine *e, struct owned *o)
+{
+	assert(!o->gone && !o->sent);
+	o->commit = COMMIT_NONE;
+	o->doubt = true;
+	if (o->grown != NULL)
+		e->ports.definition.drop(e->ports.definition.ctx, o->grown);
+	o->grown = NULL;
+	o->tick_due = o->resume_due = false;
+	o->stuck_due = STUCK_NONE;
+	owned_abort_calls(e, o);
+	requeue_order(o);
+	heap_remove(&e->timers, &o->timer);
+#ifdef BUG_STRANDED
+	owned_drop(e, o, BEGIN_LOST);
+	return;
+#endif
+	list_push(&e->doubts, &o->commit_link);
+	chore_soon(e, CHORE_RELOAD, 0);
+}
+
+/* ---- a begin whose gid is taken ------------------------------------------------------ */
+
+struct taken {
+	struct engine *e;
+	struct list    begins;
+};
+
+static void on_taken(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct taken  *t = arg;
+	struct engine *e = t->e;
+	struct owned  *o = NULL;
+
+	turn_begin(e);
+	if (result == LOG_DONE && n > 0) {
+		o = owned_load(e, &rows[0]);
+		o->gone = true;
+	}
+	for (struct list *l; (l = list_pop(&t->begins)) != NULL;) {
+		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
+		enum begin_result    r = o != NULL ? BEGIN_EXISTS
+		                       : result == LOG_AWAY ? BEGIN_AWAY : BEGIN_LOST;
+
+		reply_new(e, b->arg, (int)r, o)->begin = b->done;
+		free(b);
+	}
+	if (o != NULL)
+		owned_rest(e, o);
+	free(t);
+	turn_end(e);
+}
+
+void begin_taken(struct engine *e, struct owned *o)
+{
+	struct taken *t = mem_alloc(sizeof *t);
+
+	t->e = e;
+	list_init(&t->begins);
+	for (struct list *l; (l = list_pop(&o->begins)) != NULL;)
+		list_push(&t->begins, l);
+	o->commit = COMMIT_NONE;
+	e->ports.log.read(e->ports.log.ctx, &o->row.gid, 1, on_taken, t);
+	owned_drop(e, o, BEGIN_LOST);
+}
+
+/* ---- reading again --------------------------------------------------------------------- */
+
+/* The row as it is now replaces what was thought; who waits stays. */
+static struct owned *replace(struct engine *e, struct owned *old, const struct row *row)
+{
+	struct owned *o = owned_load(e, row);
+
+	for (struct list *l; (l = list_pop(&old->queue)) != NULL;) {
+		struct queued *q = list_entry(l, struct queued, link);
+
+		if (q->order == NULL)
+			continue;
+		q->order->o = o;
+		list_push(&o->queue, l);
+		o->queue_n++;
+	}
+	old->queue_n = 0;
+	for (struct list *l; (l = list_pop(&old->waiters)) != NULL;) {
+		list_entry(l, struct waiter, link)->o = o;
+		list_push(&o->waiters, l);
+	}
+	for (struct list *l; (l = list_pop(&old->begins)) != NULL;)
+		list_push(&o->begins, l);
+	owned_drop(e, old, BEGIN_LOST);
+	return o;
+}
+
+static void take(struct engine *e, struct owned *o, bool adopted)
+{
+	o->inbox_seen = e->inbox_reads;
+	owned_put(e, o);
+	if (o->row.adoptions >= ADOPTIONS_POISON && o->readable && o->row.stuck == STUCK_NONE) {
+		o->resume_due = true;
+		o->adopted = adopted;
+		drive_stuck(e, o, STUCK_POISON);
+		return;
+	}
+	drive_resume(e, o, adopted);
+}
+
+void take_row(struct engine *e, const struct row *row, bool adopted)
+{
+	struct owned *old = owned_get(e, row->gid);
+	struct owned *o;
+
+	if (!uuid_eq(row->owner, e->me))
+		return;
+	if (old == NULL) {
+		take(e, owned_load(e, row), adopted);
+		return;
+	}
+	if (row->epoch <= old->row.epoch && !old->doubt)
+		return; /* an answer that comes late */
+	if (old->commit != COMMIT_NONE)
+		return; /* that commit misses, and then it is read again */
+	bool unborn = old->unborn, doubt = old->doubt;
+	bool same = row->created_at == old->row.created_at &&
+	            memcmp(row->hash, old->row.hash, sizeof row->hash) == 0;
+	o = replace(e, old, row);
+	if (unborn) { /* nobody has called anything for it yet */
+		e->stats.begun++;
+		owned_answer_begins(e, o, same ? BEGIN_DONE : BEGIN_EXISTS, BEGIN_EXISTS);
+		adopted = false;
+	}
+	e->stats.reloaded += doubt;
+	take(e, o, adopted);
+}
+
+static void retry_later(struct engine *e)
+{
+	e->reload_pause_ms = e->reload_pause_ms == 0 ? RETRY_FIRST_MS : 2 * e->reload_pause_ms;
+	if (e->reload_pause_ms > RETRY_MAX_MS)
+		e->reload_pause_ms = RETRY_MAX_MS;
+	chore_in(e, CHORE_RELOAD, about(e, e->reload_pause_ms));
+}
+
+static void not_mine(struct engine *e, struct owned *o)
+{
+	if (o->unborn)
+		begin_taken(e, o);
+	else
+		owned_drop(e, o, BEGIN_LOST);
+}
+
+static void on_reload(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct engine *e = arg;
+	bool           current = e->reload_life == e->life;
+
+	turn_begin(e);
+	e->reload_busy = false;
+	if (result == LOG_DONE && current) {
+		e->reload_pause_ms = 0;
+		for (size_t i = 0; i < n; i++)
+			take_row(e, &rows[i], true);
+	}
+	for (struct list *l; (l = list_pop(&e->reloading)) != NULL;) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (result == LOG_DONE && current)
+			not_mine(e, o);
+		else
+			list_push(&e->doubts, l);
+	}
+	if (result != LOG_DONE)
+		retry_later(e);
+	else if (!list_is_empty(&e->doubts) || !list_is_empty(&e->strangers))
+		chore_soon(e, CHORE_RELOAD, 0);
+	turn_end(e);
+}
+
+void doubt_reload(struct engine *e)
+{
+	struct str gids[RELOAD_PAGE];
+	struct stranger *asked[RELOAD_PAGE];
+	size_t n = 0, strangers = 0;
+
+	if (e->reload_busy)
+		return;
+	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->doubts)) != NULL; n++) {
+		gids[n] = list_entry(l, struct owned, commit_link)->row.gid;
+		list_push(&e->reloading, l);
+	}
+	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->strangers)) != NULL;) {
+		struct stranger *s = list_entry(l, struct stranger, link);
+
+		e->strangers_n--;
+		asked[strangers++] = s;
+		if (owned_get(e, str_of(s->gid)) == NULL)
+			gids[n++] = str_of(s->gid);
+	}
+	if (n > 0) {
+		e->reload_busy = true;
+		e->reload_life = e->life;
+		e->ports.log.reload(e->ports.log.ctx, e->me, gids, n, on_reload, e);
+	}
+	while (strangers > 0)
+		free(asked[--strangers]);
+}
+
+/* ---- ours, and not in memory --------------------------------------------------------------- */
+
+/* On a lost answer strangers are found again by the next page. */
+static void add_stranger(struct engine *e, struct str gid)
+{
+	struct stranger *s;
+
+	if (gid.n > GID_MAX || owned_get(e, gid) != NULL)
+		return;
+	s = mem_alloc(sizeof *s);
+	str_cstr(gid, s->gid, sizeof s->gid);
+	list_push(&e->strangers, &s->link);
+	e->strangers_n++;
+}
+
+void doubt_forget(struct engine *e)
+{
+	for (struct list *l; (l = list_pop(&e->strangers)) != NULL;)
+		free(list_entry(l, struct stranger, link));
+	e->strangers_n = 0;
+	e->mine_after[0] = '\0';
+}
+
+static void on_mine(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct engine *e = arg;
+
+	turn_begin(e);
+	e->mine_busy = false;
+	if (e->mine_life == e->life && result == LOG_DONE) {
+		for (size_t i = 0; i < n; i++)
+			add_stranger(e, rows[i].gid);
+		if (!list_is_empty(&e->strangers))
+			chore_soon(e, CHORE_RELOAD, 0);
+		if (n == MINE_PAGE && rows[n - 1].gid.n <= GID_MAX) {
+			str_cstr(rows[n - 1].gid, e->mine_after, sizeof e->mine_after);
+			chore_soon(e, CHORE_MINE, 0);
+		} else {
+			e->mine_after[0] = '\0';
+			chore_soon(e, CHORE_MINE, about(e, MINE_EVERY_MS));
+		}
+	} else {
+		chore_soon(e, CHORE_MINE, about(e, RETRY_MAX_MS));
+	}
+	turn_end(e);
+}
+
+void doubt_mine(struct engine *e)
+{
+#ifdef BUG_STRANDED
+	return;
+#endif
+	if (e->mine_busy)
+		return;
+	if (e->strangers_n > 0) { /* one page at a time in memory */
+		chore_in(e, CHORE_MINE, RETRY_FIRST_MS);
+		return;
+	}
+	e->mine_busy = true;
+	e->mine_life = e->life;
+	e->ports.log.mine(e->ports.log.ctx, e->me, str_of(e->mine_after), MINE_PAGE, on_mine, e);
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * engine_internal.h - the one struct engine, and what the files of this folder say to each other.
+ */
+#ifndef COORDINATOR_ENGINE_ENGINE_INTERNAL_H
+#define COORDINATOR_ENGINE_ENGINE_INTERNAL_H
+
+#include "coordinator/base/heap.h"
+#include "coordinator/base/list.h"
+#include "coordinator/base/table.h"
+#include "coordinator/engine/engine.h"
+
+enum {
+	GID_MAX = 128,
+	QUEUE_MAX = 64,         /* commands that wait for one transaction */
+	ORDERS_MAX = 10000,     /* commands in this engine */
+	WAITERS_MAX = 100000,
+	ADOPT_PAGE = 500, DUE_PAGE = 256, MINE_PAGE = 1000, INBOX_PAGE = 200, RELOAD_PAGE = 300,
+	ENDED_PAGE = 500, VERDICTS_PAGE = 200,
+	ADOPTIONS_POISON = 5,   /* taken over so often without any progress */
+	LINGER_MS = 1000,       /* what may be parked is kept this long: commands come in bursts */
+	ORDER_MS = 10000        /* how long a caller waits for a command */
+};
+
+/* ---- things to do at a time --------------------------------------------------- */
+
+#define CHORES(X)                                                                      \
+	X(BEAT,    "the heartbeat of the lease")                                       \
+	X(LEASE,   "open the lease again, enrol, or start a new incarnation")          \
+	X(SUSPEND, "the moment from which we may not act")                             \
+	X(MEMBERS, "look at the other replicas")                                       \
+	X(LOOKS,   "look at their locks")                                              \
+	X(DUE,     "take parked transactions that are due")                            \
+	X(INBOX,   "read commands that other replicas left for ours")                  \
+	X(MINE,    "find rows that are ours and not in memory")                        \
+	X(RELOAD,  "read again what is in doubt")                                      \
+	X(COMMIT,  "send the batch again after a pause")                               \
+	X(REPORT,  "tell speed and load")                                              \
+	X(SWEEP,   "delete what is past its retention")                                \
+	X(REMOTE,  "ask for the end of transactions that others drive")                \
+	X(VERDICTS,"ask for the verdicts of commands that others apply")               \
+	X(DRAIN,   "go on with leaving")
+
+#define X(name, text) CHORE_##name,
+enum chore { CHORES(X) };
+#undef X
+#define X(...) + 1
+enum { CHORE_COUNT = 0 CHORES(X) };
+#undef X
+
+/* ---- one transaction in memory -------------------------------------------------- */
+
+/* An event that waits for its turn, with what it brought. */
+struct queued {
+	struct list        link;
+	struct event       ev;
+	struct note        note;     /* of an answer; texts are its own */
+	uint32_t           attempt;
+	struct open_call  *call;     /* the call it ends and lives in; or */
+	struct order      *order;    /* the command it carries out; or neither */
+};
+
+/* A call of ours, from its start until the event it ended with has been decided on. */
+struct open_call {
+	struct owned  *o;
+	uint64_t       handle;       /* 0: answered */
+	uint16_t       step;
+	enum op        op;
+	struct queued  answer;
+};
+
+enum commit_kind {
+	COMMIT_NONE,
+	COMMIT_BEGIN,
+	COMMIT_CHANGE,
+	COMMIT_RELEASE, /* as it is, owner null */
+	COMMIT_BAD_ROW  /* cannot be driven: stuck and released, its progress as it came */
+};
+
+/* The list it stands on is its state: engine.owned, or engine.resting until nobody looks at it any more. */
+struct owned {
+	struct engine     *e;
+	struct table_node  node;
+	struct list        link;
+	struct list        commit_link;  /* engine.collecting, batch.members, engine.doubts or engine.reloading */
+	struct heap_node   timer;        /* on now_ms */
+	struct row         row;          /* texts in `text`, or in def */
+	struct txn         txn;          /* in force */
+	struct txn         next;         /* in the commit that is wanted or under way */
+	struct step       *steps[2];
+	struct note       *notes, check; /* in force; texts are their own */
+	struct open_call **calls;        /* per step */
+	struct open_call  *check_call;
+	uint16_t           room;         /* of steps, notes, calls */
+	uint16_t           open_calls;   /* not answered yet */
+	uint16_t           queue_n;
+	bool               readable;     /* txn and notes are set */
+	bool               unborn;       /* the insert is not known to be done */
+	bool               doubt;        /* what the log holds is not known */
+	bool               gone;         /* out of the table; a batch under way still needs its memory */
+	bool               sent;         /* its commit is in the batch under way */
+	bool               solo;         /* adopted alone, no progress yet */
+	bool               tick_due, resume_due, adopted; /* events that carry nothing; adopted: of the resume */
+	enum stuck         stuck_due;    /* not NONE: to be said to the core */
+	enum commit_kind   commit;
+	struct list        queue;        /* struct queued */
+	struct queued     *deciding;     /* what the commit is about; may be NULL */
+	int64_t            timer_at, next_timer_at;
+	int64_t            release_at;   /* due_at of COMMIT_RELEASE */
+	int64_t            idle_since;   /* now_ms */
+	struct definition *grown;        /* of a join that is being committed */
+	struct str         grown_text;
+	struct list        waiters;      /* struct waiter */
+	struct list        begins;       /* struct begin_waiter; the first one is the insert's */
+	uint64_t           inbox_seen;   /* inbox reads up to this number may show what is settled by now */
+	unsigned           refused;      /* times the log would not store it */
+	char               text[];
+};
+
+struct begin_waiter {
+	struct list  link;
+	begin_done  *done;
+	void        *arg;
+};
+
+/* ---- commands ---------------------------------------------------------------------- */
+
+#define ORDER_STATES(X)                                                           \
+	X(ROUTE,   "waits to look for its transaction again")                    \
+	X(READING, "its row is being read")                                      \
+	X(CLAIMING,"its parked row is being taken")                              \
+	X(PUTTING, "is being put into the inbox")                                \
+	X(ASKING,  "in the inbox: its verdict is asked for")                     \
+	X(SHOWING, "has its verdict; the row is being read for the answer")      \
+	X(QUEUED,  "waits for, or is in, a commit of its transaction here")
+
+#define X(name, text) ORDER_##name,
+enum order_state { ORDER_STATES(X) };
+#undef X
+
+struct order {
+	struct engine   *e;
+	struct list      link;         /* engine.orders */
+	struct heap_node timer;        /* boot_ms; engine.order_timers */
+	struct command   c;            /* texts in `text` */
+	struct uuid      id;           /* of its inbox row; nil: none */
+	bool             from_inbox;   /* nobody here waits for it */
+	bool             asked;        /* its verdict is being asked for now */
+	bool             maybe_put;    /* an answer was lost: it may stand in the inbox */
+	char            *address;      /* of the owner, to poke; or NULL */
+	enum order_state state;
+	command_done    *done;         /* NULL: answered, or from the inbox */
+	void            *arg;
+	int64_t          until, ask_at; /* boot_ms */
+	uint32_t         ask_ms;
+	enum verdict     verdict;
+	struct owned    *o;            /* QUEUED */
+	char             text[];
+};
+
+/* A verdict that is written without a change. */
+struct settle {
+	struct list    link;           /* engine.settles or batch.settles */
+	struct settled s;
+};
+
+/* ---- who waits ------------------------------------------------------------------------ */
+
+struct waiter {
+	struct list       link;        /* owned.waiters or remote.waiters */
+	struct table_node node;        /* engine.waits, by handle */
+	struct heap_node  timer;       /* engine.wait_timers, on now_ms */
+	uint64_t          handle;
+	view_done        *done;
+	void             *arg;
+	struct owned     *o;           /* on whose list: one in memory, or */
+	struct remote    *remote;      /* one driven elsewhere; or neither, while the last look is under way */
+};
+
+/* A transaction that is not in memory here and that somebody here waits for. */
+struct remote {
+	struct table_node node;        /* engine.remotes */
+	struct list       link;        /* engine.remote_ring */
+	struct list       waiters;
+	struct str        gid;
+	char              text[];
+};
+
+/* An answer to somebody outside, given when no structure is in hand. */
+struct reply {
+	struct list      link;
+	begin_done      *begin;        /* one of three */
+	command_done    *command;
+	view_done       *view;
+	uint64_t         handle;       /* of the wait it ends; 0: none */
+	void            *arg;
+	int              result;
+	enum verdict     verdict;
+	struct err      *err;          /* its own, or NULL */
+	struct owned    *o;            /* NULL: no view; memory that rests outlives the replies */
+};
+
+/* ---- the others -------------------------------------------------------------------------- */
+
+struct peer {
+	struct uuid       id;
+	int64_t           lock_key;
+	enum member_state state;
+	char             *address;
+	double            power;       /* weight × speed */
+	bool              owns;
+	int64_t           free_since;  /* boot_ms of the first look at a free lock; 0: held */
+	int64_t           look_at;
+};
+
+/* ---- the commit ---------------------------------------------------------------------------- */
+
+struct batch_work {
+	bool            busy;
+	uint64_t        life;
+	struct list     members;       /* owned.commit_link, begins and changes mixed */
+	struct list     settles;
+	struct row     *begins;
+	struct change  *changes;
+	struct entry   *entries;
+	struct settled *settled;
+	size_t         *text_at;       /* where each progress begins in text */
+	struct buf      text;
+	size_t          room;          /* of each array */
+	struct batch    wire;
+};
+
+struct engine {
+	struct engine_config config;
+	struct ports         ports;
+	struct engine_stats  stats;
+
+	/* this incarnation */
+	uint64_t    life;              /* counts incarnations: answers to an earlier one are ignored */
+	struct uuid me;
+	int64_t     lock_key;
+	bool        acting, was_live, draining, gone;
+	int64_t     act_until;         /* boot_ms */
+	bool        lease_open, lease_opening, enrolled, enrolling, beating;
+	bool        silent;            /* no heartbeats: the log is dead, others shall take over */
+	int64_t     beat_sent_at, answered_at, held_since;
+	uint32_t    lease_pause_ms;
+	uint64_t    lease_session;     /* counts leases got: a look at our row counts only if the lease is older */
+	uint64_t    enroll_session, enroll_life;
+
+	/* transactions */
+	struct table by_gid;
+	struct list  owned, resting;
+	size_t       owned_n;
+	struct heap  timers;
+	struct str  *outputs;          /* scratch: TXN_STEPS_MAX */
+	struct call *call_scratch;
+	uint32_t     solo_n;           /* adopted alone, no progress yet */
+	int64_t      solo_until;       /* boot_ms */
+
+	/* commits */
+	struct list       collecting, settles;
+	struct list       settled_lately; /* since the inbox read under way was sent */
+	size_t            collecting_n;
+	struct batch_work batch;
+	uint32_t          row_limit;   /* halved while a bad row is looked for */
+	bool              log_away;
+	uint32_t          commit_pause_ms;
+	int64_t           commit_at;   /* not before; 0: at once */
+	int64_t           wanted_at;   /* boot_ms since when commits want to be done; 0: none */
+
+	/* doubt */
+	struct list doubts, reloading;
+	struct list strangers;         /* struct stranger: ours in the log, not in memory */
+	size_t      strangers_n;
+	bool        reload_busy, mine_busy;
+	uint32_t    reload_pause_ms;
+	char        mine_after[GID_MAX + 1];
+
+	/* members, fence, adoption */
+	struct peer *peers;
+	size_t       peers_n;
+	bool         members_busy, report_busy, sweep_busy, probe_busy, fence_busy, watching;
+	struct uuid  watched, probed;
+	int64_t      probe_at;
+	bool         adopt_busy;
+	struct uuid  adopt_from;
+	bool         adopt_solo;
+	char         adopt_after[GID_MAX + 1];
+	unsigned     adopt_limit;
+	uint64_t     adopt_life, due_life, inbox_life, mine_life, reload_life, members_life;
+	int64_t      busy_until;       /* boot_ms: parked work was seen lately */
+	bool         due_busy, inbox_busy, inbox_again;
+	uint64_t     inbox_reads;
+
+	/* commands, waiters, answers */
+	struct list  orders;
+	size_t       orders_n;
+	struct heap  order_timers;
+	bool         verdicts_busy;
+	struct table waits, remotes;
+	struct list  remote_ring;
+	struct heap  wait_timers;
+	uint64_t     last_handle;
+	bool         ended_busy;
+	struct list  replies;
+
+	/* leaving */
+	int64_t       drain_until, drain_give_up;
+	bool          retiring;
+	drained_done *drained;
+	void         *drained_arg;
+
+	/* speed */
+	uint64_t steps_done, steps_reported, calls_aborted;
+	int64_t  reported_at;
+	double   rate;
+
+	int64_t chore_at[CHORE_COUNT]; /* boot_ms; INT64_MAX: not wanted */
+};
+
+struct stranger {
+	struct list link;
+	char        gid[GID_MAX + 1];
+};
+
+/* ---- engine.c ------------------------------------------------------------------------- */
+
+int64_t now_ms(const struct engine *e);
+int64_t boot_ms(const struct engine *e);
+uint64_t random_u64(const struct engine *e);
+/* Some part of ms between the half and the whole, so that replicas do not march in step. */
+int64_t  about(const struct engine *e, int64_t ms);
+void     chore_in(struct engine *e, enum chore c, int64_t ms);
+void     chore_soon(struct engine *e, enum chore c, int64_t ms); /* not later than that */
+void     chore_stop(struct engine *e, enum chore c);
+/* Every answer of a port begins and ends with these: the clock may have jumped
+ * since the last turn, and what was dropped in it is freed behind it. */
+void     turn_begin(struct engine *e);
+void     turn_end(struct engine *e);
+void     say(struct engine *e, enum trace_level level, const char *event, struct str gid,
+             const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+const char *log_result_name(enum log_result r);
+struct reply *reply_new(struct engine *e, void *arg, int result, struct owned *o);
+void     reply_free(struct reply *r);
+
+/* ---- owned.c --------------------------------------------------------------------------- */
+
+struct owned *owned_get(struct engine *e, struct str gid);
+/* A copy of a row with its progress read; not in the table. Never NULL; check readable. */
+struct owned *owned_load(struct engine *e, const struct row *row);
+/* One that is about to be born. */
+struct owned *owned_make(struct engine *e, const struct row *row, int64_t start_at, int64_t deadline_at);
+void          owned_put(struct engine *e, struct owned *o);
+void          owned_room(struct owned *o, uint16_t steps);
+/* Out of the table; its memory rests until the turn ends (or its batch). Calls are
+ * aborted, callers and waiters looked after: `begins` is what waiting begins are told. */
+void          owned_drop(struct engine *e, struct owned *o, enum begin_result begins);
+void          owned_rest(struct engine *e, struct owned *o);
+void          owned_free(struct owned *o);
+void          owned_abort_calls(struct engine *e, struct owned *o);
+void          owned_view(const struct owned *o, struct view *view);
+void          owned_answer_begins(struct engine *e, struct owned *o, enum begin_result first,
+                                  enum begin_result others);
+/* The texts of the note become the step's. */
+void          note_take(struct note *kept, struct note *from, enum op op);
+void          note_free(struct note *note);
+void          queued_free(struct queued *q);
+struct step  *txn_step_at(const struct txn *t, uint16_t step); /* also TXN_CHECK */
+
+/* ---- drive.c ----------------------------------------------------------------------------- */
+
+void drive_resume(struct engine *e, struct owned *o, bool adopted);
+void drive_run(struct engine *e, struct owned *o);   /* decides on what waits */
+void drive_applied(struct engine *e, struct owned *o); /* its commit is done */
+void drive_timer(struct engine *e, struct owned *o);
+void drive_queue(struct engine *e, struct owned *o, struct queued *q);
+void drive_stuck(struct engine *e, struct owned *o, enum stuck stuck);
+void drive_release(struct engine *e, struct owned *o, int64_t due_at);
+void drive_all(struct engine *e);                    /* after a time without acting */
+
+/* ---- calls.c ----------------------------------------------------------------------------- */
+
+void calls_start(struct engine *e, struct owned *o, const struct txn *t); /* those that are due and not under way */
+void calls_close(struct engine *e, struct owned *o, struct open_call *c); /* answered and about to be decided on */
+
+void calls_give_up(struct engine *e, struct open_call *c); /* as if its answer had taught nothing */
+
+/* ---- commit.c ---------------------------------------------------------------------------- */
+
+void commit_want(struct engine *e, struct owned *o, enum commit_kind kind);
+void commit_settle(struct engine *e, struct uuid id, enum verdict verdict);
+bool commit_settles(const struct engine *e, struct uuid id); /* is that being settled, or was it since the inbox was read? */
+void commit_forget_settled(struct engine *e);
+void commit_retry(struct engine *e);  /* chore */
+void commit_fini(struct engine *e);
+
+/* ---- doubt.c ------------------------------------------------------------------------------ */
+
+void doubt_add(struct engine *e, struct owned *o);
+/* Not inserted, the gid is taken: its callers are shown by whom. */
+void begin_taken(struct engine *e, struct owned *o);
+void doubt_reload(struct engine *e);  /* chore */
+void doubt_mine(struct engine *e);    /* chore */
+void doubt_forget(struct engine *e);  /* strangers of an incarnation that is over */
+/* A row that a verb made ours just now. */
+void take_row(struct engine *e, const struct row *row, bool adopted);
+
+/* ---- lease.c ------------------------------------------------------------------------------- */
+
+bool lease_may_act(struct engine *e);
+void lease_over(struct engine *e, const char *why); /* this incarnation is; starts the next */
+void lease_work(struct engine *e);    /* chore */
+void lease_beat(struct engine *e);    /* chore */
+void lease_heard(struct engine *e);   /* the log answered a commit */
+
+/* ---- members.c, adopt.c ---------------------------------------------------------------------- */
+
+void members_look(struct engine *e);  /* chore */
+void members_fini(struct engine *e);
+void members_forget(struct engine *e);
+struct str members_address(const struct engine *e, struct uuid id);
+void fence_looks(struct engine *e);   /* chore */
+void fence_watch(struct engine *e);   /* after every look at the members */
+void adopt_more(struct engine *e);
+void adopt_due(struct engine *e);     /* chore */
+void report_speed(struct engine *e);  /* chore */
+void sweep_old(struct engine *e);     /* chore */
+
+/* ---- command.c, inbox.c ------------------------------------------------------------------------ */
+
+void order_applied(struct engine *e, struct order *order, enum verdict verdict, struct owned *o);
+void order_fail(struct engine *e, struct order *order, enum command_result result, const struct err *err);
+void order_route(struct engine *e, struct order *order); /* look again, soon */
+void order_queue(struct engine *e, struct order *order, struct owned *o);
+void order_free(struct engine *e, struct order *order);
+void order_timers(struct engine *e);
+struct order *order_new(struct engine *e, const struct command *c);
+/* Fills ev from the order for this transaction. False: it is answered already. */
+bool order_event(struct engine *e, struct order *order, struct owned *o, struct queued *q);
+void order_look(struct engine *e, struct order *order);  /* for its transaction */
+void order_show(struct engine *e, struct order *order);  /* its verdict is known */
+void order_ask_in(struct engine *e, struct order *order, int64_t ms);
+/* Could a row like this take it? False: it is answered already. */
+bool order_is_fit(struct engine *e, struct order *order, const struct row *row);
+void orders_away(struct engine *e);   /* all, on leaving */
+void inbox_look(struct engine *e);    /* chore */
+void inbox_ask(struct engine *e);     /* chore: verdicts */
+void inbox_write(const struct command *c, struct buf *out);
+struct order *inbox_parse(struct engine *e, const struct inbox_row *row);
+
+/* ---- drain.c ---------------------------------------------------------------------------------------- */
+
+void drain_work(struct engine *e);    /* chore */
+
+/* ---- wait.c --------------------------------------------------------------------------------------- */
+
+void wait_move(struct engine *e, struct owned *o);  /* its waiters become remote ones */
+void wait_ended(struct engine *e, struct owned *o);
+void wait_timers(struct engine *e);
+void wait_remote(struct engine *e);   /* chore */
+void wait_away(struct engine *e);     /* all, on leaving */
+
+#endif

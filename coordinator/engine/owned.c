@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * owned.c - one transaction in memory: made, loaded from a row, shown, dropped, freed.
+ */
+#include "coordinator/base/mem.h"
+#include "coordinator/engine/engine_internal.h"
+#include "coordinator/engine/progress.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- notes ---------------------------------------------------------------- */
+
+static void str_free(struct str *s)
+{
+	free((char *)(uintptr_t)s->p);
+	*s = (struct str){ 0 };
+}
+
+void note_free(struct note *note)
+{
+	str_free(&note->output);
+	str_free(&note->error);
+}
+
+/* An output stays until a better one comes; the last failure stays as history. */
+void note_take(struct note *kept, struct note *from, enum op op)
+{
+	if (from->output.n > 0 && op == OP_TRY) {
+		str_free(&kept->output);
+		kept->output = from->output;
+		from->output = (struct str){ 0 };
+	}
+	if (from->at != 0) {
+		str_free(&kept->error);
+		kept->error = from->error;
+		kept->status = from->status;
+		kept->at = from->at;
+		from->error = (struct str){ 0 };
+	}
+}
+
+void queued_free(struct queued *q)
+{
+	note_free(&q->note);
+	free(q->call != NULL ? (void *)q->call : (void *)q);
+}
+
+struct step *txn_step_at(const struct txn *t, uint16_t step)
+{
+	if (step == TXN_CHECK)
+		return (struct step *)(uintptr_t)&t->check;
+	return &t->steps[step];
+}
+
+/* ---- memory ----------------------------------------------------------------- */
+
+void owned_room(struct owned *o, uint16_t steps)
+{
+	bool second = o->txn.steps == o->steps[1];
+
+	if (steps <= o->room)
+		return;
+	for (int i = 0; i < 2; i++)
+		o->steps[i] = mem_grow(o->steps[i], steps, sizeof *o->steps[i]);
+	o->notes = mem_grow(o->notes, steps, sizeof *o->notes);
+	o->calls = mem_grow(o->calls, steps, sizeof(struct open_call *));
+	memset(o->notes + o->room, 0, (size_t)(steps - o->room) * sizeof *o->notes);
+	memset(o->calls + o->room, 0, (size_t)(steps - o->room) * sizeof(struct open_call *));
+	o->room = steps;
+	o->txn.steps = o->steps[second];
+}
+
+static char *copy_str(char *at, struct str *s)
+{
+	if (s->n > 0)
+		memcpy(at, s->p, s->n);
+	s->p = at;
+	return at + s->n;
+}
+
+/* The row's texts behind the struct; its definition held. */
+static struct owned *make(struct engine *e, const struct row *row)
+{
+	struct str    gid = row->gid;
+	size_t        size = gid.n + row->definition.n + row->document.n + row->input.n +
+	                     row->labels.n + row->traceparent.n + row->progress.n;
+	struct owned *o = mem_alloc(sizeof *o + size);
+	char         *at = o->text;
+
+	o->e = e;
+	o->row = *row;
+	at = copy_str(at, &o->row.gid);
+	at = copy_str(at, &o->row.definition);
+	at = copy_str(at, &o->row.document);
+	at = copy_str(at, &o->row.input);
+	at = copy_str(at, &o->row.labels);
+	at = copy_str(at, &o->row.traceparent);
+	copy_str(at, &o->row.progress);
+	if (row->def != NULL)
+		o->row.def = e->ports.definition.hold(e->ports.definition.ctx, row->def);
+	list_init(&o->link);
+	list_init(&o->commit_link);
+	list_init(&o->queue);
+	list_init(&o->waiters);
+	list_init(&o->begins);
+	return o;
+}
+
+struct owned *owned_make(struct engine *e, const struct row *row, int64_t start_at,
+                         int64_t deadline_at)
+{
+	const struct plan *plan = e->ports.definition.plan(e->ports.definition.ctx, row->def);
+	struct owned      *o = make(e, row);
+
+	owned_room(o, plan->step_count > 0 ? plan->step_count : 1);
+	o->txn.steps = o->steps[0];
+	txn_init(&o->txn, plan, start_at, deadline_at);
+	o->row.owner = e->me;
+	o->row.epoch = o->row.version = 1;
+	o->row.phase = o->txn.phase;
+	o->row.stuck = STUCK_NONE;
+	o->row.paused = false;
+	o->row.adoptions = 0;
+	o->row.created_at = now_ms(e);
+	o->row.ended_at = o->row.due_at = 0;
+	o->row.deadline_at = deadline_at;
+	o->row.format = PROGRESS_FORMAT;
+	o->row.progress = (struct str){ 0 };
+	o->readable = true;
+	return o;
+}
+
+static struct str own_str(struct str s)
+{
+	return s.n > 0 ? str_dup(s) : (struct str){ 0 };
+}
+
+static struct note own_note(const struct note *note)
+{
+	return (struct note){ .output = own_str(note->output), .error = own_str(note->error),
+		              .status = note->status, .at = note->at };
+}
+
+static bool read_txn(struct engine *e, struct owned *o, struct arena *arena, struct note **notes,
+                     struct note *check, struct err *err)
+{
+	if (o->row.def == NULL)
+		return err_set(err, ERR_INVALID, "its definition is missing or cannot be compiled");
+	o->txn.plan = e->ports.definition.plan(e->ports.definition.ctx, o->row.def);
+	o->txn.version = o->row.version;
+	o->txn.phase = o->row.phase;
+	o->txn.stuck = o->row.stuck;
+	o->txn.paused = o->row.paused;
+	return progress_read(o->row.progress, o->row.format, arena, &o->txn, notes, check, err);
+}
+
+struct owned *owned_load(struct engine *e, const struct row *row)
+{
+	struct owned *o = make(e, row);
+	struct arena  arena = { 0 };
+	struct note  *notes;
+	struct note   check;
+	struct err    err;
+
+	o->readable = read_txn(e, o, &arena, &notes, &check, &err);
+	if (o->readable) {
+		struct step *steps = o->txn.steps;
+
+		owned_room(o, o->txn.step_count > 0 ? o->txn.step_count : 1);
+		if (o->txn.step_count > 0)
+			memcpy(o->steps[0], steps, o->txn.step_count * sizeof *steps);
+		o->txn.steps = o->steps[0];
+		for (uint16_t i = 0; i < o->txn.step_count; i++)
+			o->notes[i] = own_note(&notes[i]);
+		o->check = own_note(&check);
+	} else {
+		say(e, TRACE_ERROR, "unreadable", row->gid, "why=\"%s\"", err.text);
+	}
+	arena_fini(&arena);
+	return o;
+}
+
+void owned_free(struct owned *o)
+{
+	const struct definition_port *d = &o->e->ports.definition;
+
+	for (uint16_t i = 0; i < o->room; i++) {
+		note_free(&o->notes[i]);
+		if (o->calls[i] != NULL)
+			queued_free(&o->calls[i]->answer);
+	}
+	if (o->check_call != NULL)
+		queued_free(&o->check_call->answer);
+	note_free(&o->check);
+	if (o->deciding != NULL)
+		queued_free(o->deciding);
+	if (o->grown != NULL)
+		d->drop(d->ctx, o->grown);
+	if (o->row.def != NULL)
+		d->drop(d->ctx, o->row.def);
+	free(o->steps[0]);
+	free(o->steps[1]);
+	free(o->notes);
+	free(o->calls);
+	free(o);
+}
+
+/* ---- in and out of the table ---------------------------------------------------- */
+
+struct owned *owned_get(struct engine *e, struct str gid)
+{
+	struct table_node *node = table_get(&e->by_gid, gid);
+
+	return node != NULL ? table_entry(node, struct owned, node) : NULL;
+}
+
+void owned_put(struct engine *e, struct owned *o)
+{
+	table_put(&e->by_gid, &o->node, o->row.gid);
+	list_push(&e->owned, &o->link);
+	e->owned_n++;
+}
+
+static void abort_call(struct engine *e, struct owned *o, struct open_call **slot)
+{
+	struct open_call *c = *slot;
+
+	if (c == NULL)
+		return;
+	if (c->handle != 0) {
+		e->ports.caller.abort(e->ports.caller.ctx, c->handle);
+		o->open_calls--;
+		e->calls_aborted++;
+	} else {
+		list_remove(&c->answer.link); /* it waited in the queue */
+	}
+	*slot = NULL;
+	queued_free(&c->answer);
+}
+
+void owned_abort_calls(struct engine *e, struct owned *o)
+{
+	for (uint16_t i = 0; i < o->room; i++)
+		abort_call(e, o, &o->calls[i]);
+	abort_call(e, o, &o->check_call);
+	assert(o->open_calls == 0);
+}
+
+void owned_answer_begins(struct engine *e, struct owned *o, enum begin_result first,
+                         enum begin_result others)
+{
+	enum begin_result result = first;
+
+	for (struct list *l; (l = list_pop(&o->begins)) != NULL; result = others) {
+		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
+		bool shown = result == BEGIN_DONE || result == BEGIN_EXISTS;
+
+		reply_new(e, b->arg, (int)result, shown ? o : NULL)->begin = b->done;
+		free(b);
+	}
+}
+
+/* Commands go and look where the transaction is now; those of the inbox are still there. */
+static void drop_queue(struct engine *e, struct owned *o)
+{
+	for (struct list *l; (l = list_pop(&o->queue)) != NULL;) {
+		struct queued *q = list_entry(l, struct queued, link);
+		struct order  *order = q->order;
+
+		if (q->call != NULL)
+			continue; /* lives in o->calls */
+		queued_free(q);
+		if (order != NULL)
+			order_route(e, order);
+	}
+	o->queue_n = 0;
+}
+
+void owned_rest(struct engine *e, struct owned *o)
+{
+	list_remove(&o->link);
+	list_push(&e->resting, &o->link);
+}
+
+void owned_drop(struct engine *e, struct owned *o, enum begin_result begins)
+{
+	struct order *order = o->deciding != NULL ? o->deciding->order : NULL;
+
+	table_remove(&e->by_gid, &o->node);
+	e->owned_n--;
+	heap_remove(&e->timers, &o->timer);
+	owned_abort_calls(e, o);
+	drop_queue(e, o);
+	wait_move(e, o);
+	if (o->solo)
+		e->solo_n--;
+	o->solo = false;
+	o->gone = true;
+	if (o->sent) { /* the batch settles with its callers and lets it rest */
+		list_remove(&o->link);
+		return;
+	}
+	if (o->commit != COMMIT_NONE)
+		e->collecting_n--;
+	list_remove(&o->commit_link);
+	if (order != NULL) {
+		o->deciding->order = NULL;
+		order_route(e, order);
+	}
+	owned_answer_begins(e, o, begins, begins);
+	owned_rest(e, o);
+}
+
+void owned_view(const struct owned *o, struct view *view)
+{
+	*view = (struct view){ .row = o->row };
+	if (!o->readable)
+		return;
+	view->txn = &o->txn;
+	view->notes = o->notes;
+	view->check = &o->check;
+}
