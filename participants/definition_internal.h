@@ -86,6 +86,7 @@ struct compiler {
 	struct arena         scratch; /* the tree of the document */
 	enum definition_use  use;
 	bool                 strict;
+	bool                 quiet;   /* no warnings: they were told when the step joined */
 	struct call_defaults defaults;
 	const struct json   *nodes[TXN_STEPS_MAX]; /* of the steps, for pointers */
 	uint16_t            *edges;

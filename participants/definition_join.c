@@ -51,14 +51,14 @@ static void grow_document(struct str document, struct str step, struct buf *out)
 /* Pointers into the step document, not into the grown one. */
 static void strip_pointers(struct findings *f, size_t from, unsigned index)
 {
-	char prefix[32];
-	int  n = snprintf(prefix, sizeof prefix, "/joined/%u", index);
+	char   prefix[32];
+	size_t n = (size_t)snprintf(prefix, sizeof prefix, "/joined/%u", index);
 
 	for (size_t i = from; i < f->n; i++) {
 		struct str *pointer = &f->items[i].pointer;
 
-		if (str_starts(*pointer, (struct str){ prefix, (size_t)n }))
-			*pointer = (struct str){ pointer->p + n, pointer->n - (size_t)n };
+		if (str_starts(*pointer, (struct str){ prefix, n }))
+			*pointer = (struct str){ pointer->p + n, pointer->n - n };
 	}
 }
 

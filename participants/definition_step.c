@@ -230,6 +230,7 @@ void parse_joined(struct compiler *c, const struct json *joined)
 	for (const struct json *it = joined->first; it != NULL; it = it->next) {
 		const struct json *name = json_get(it, "name");
 
+		c->quiet = it->next != NULL;
 		if (!fields_known(c, it, joined_fields))
 			continue;
 		if (name == NULL)

@@ -49,6 +49,8 @@ void finding_warn(struct compiler *c, const struct json *node, const char *fmt, 
 {
 	va_list ap;
 
+	if (c->quiet)
+		return;
 	va_start(ap, fmt);
 	put(c, node, true, fmt, ap);
 	va_end(ap);
