@@ -125,11 +125,13 @@ static bool stuck_of(struct str text, enum stuck *out)
 
 static struct definition *find_definition(struct pg *pg, const struct row *row)
 {
+	struct definition *def = NULL;
+
 	if (row->document.n > 0)
 		return definitions_compile_inline(row->document);
 	if (row->definition.n > 0)
-		return definition_hold(definitions_get(&pg->definitions, row->definition, row->definition_version));
-	return NULL;
+		def = definitions_get(&pg->definitions, row->definition, row->definition_version);
+	return def != NULL ? definition_hold(def) : NULL;
 }
 
 bool row_decode(struct pg *pg, const PGresult *r, int i, struct row *row)

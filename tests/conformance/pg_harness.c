@@ -134,8 +134,8 @@ void on_batch(void *arg, enum log_result result, const struct batch_result *r)
 	struct answer *a = arg;
 
 	answered(a, result, 0);
-	a->flag = result == LOG_DONE && r->begun[0];
-	a->changed = result == LOG_DONE && r->changed[0];
+	a->flag = a->begins > 0 && r->begun[0];
+	a->changed = a->changes > 0 && r->changed[0];
 }
 
 static void copy_rows(struct answer *a, const struct row *rows, size_t n)
@@ -226,7 +226,7 @@ bool enroll(struct harness *h, struct end *e, struct uuid me, int64_t key)
 
 enum log_result commit_batch(struct harness *h, struct end *e, const struct batch *b, struct answer *a)
 {
-	*a = (struct answer){ 0 };
+	*a = (struct answer){ .begins = b->begin_count, .changes = b->change_count };
 	e->log.commit(e->log.ctx, b, on_batch, a);
 	harness_wait(h, &a->done);
 	return a->result;

@@ -44,6 +44,7 @@ void harness_sleep(struct harness *h, int64_t ms);
 /* ---- answers -------------------------------------------------------------------- */
 
 struct answer {
+	size_t            begins, changes; /* of the batch that is asked for */
 	bool              done;
 	unsigned          times;
 	enum log_result   result;

@@ -23,14 +23,14 @@ static bool with_database(const char *dsn, const char *name, char *out, size_t s
 	return n > 0 && n < size;
 }
 
-static bool in_home(const struct pg_database *d, const char *statement)
+static bool in_home(const struct pg_database *d, const char *before, const char *after)
 {
 	char    sql[200];
 	PGconn *db = PQconnectdb(d->home);
 	bool    good = PQstatus(db) == CONNECTION_OK;
 
 	if (good) {
-		snprintf(sql, sizeof sql, statement, d->name);
+		snprintf(sql, sizeof sql, "%s %s %s", before, d->name, after);
 		PGresult *r = PQexec(db, sql);
 		good = PQresultStatus(r) == PGRES_COMMAND_OK;
 		PQclear(r);
@@ -59,7 +59,7 @@ bool pg_database_make(struct pg_database *d, const char *prefix, const char **wh
 	snprintf(d->home, sizeof d->home, "%s", home);
 	snprintf(d->name, sizeof d->name, "%s_%ld", prefix, (long)getpid());
 	if (!with_database(home, d->name, d->dsn, sizeof d->dsn) ||
-	    !in_home(d, "CREATE DATABASE %s ENCODING 'UTF8' TEMPLATE template0"))
+	    !in_home(d, "CREATE DATABASE", "ENCODING 'UTF8' TEMPLATE template0"))
 		return false;
 	d->db = PQconnectdb(d->dsn);
 	PQsetNoticeReceiver(d->db, ignore_notice, NULL);
@@ -70,7 +70,7 @@ void pg_database_drop(struct pg_database *d)
 {
 	PQfinish(d->db);
 	d->db = NULL;
-	in_home(d, "DROP DATABASE IF EXISTS %s WITH (FORCE)");
+	in_home(d, "DROP DATABASE IF EXISTS", "WITH (FORCE)");
 }
 
 static PGresult *run(struct pg_database *d, const char *format, va_list ap)
