@@ -178,7 +178,7 @@ static int64_t sooner(int64_t at, const struct heap *h, int64_t offset)
 {
 	const struct heap_node *n = heap_first(h);
 
-	if (n == NULL || n->at >= INT64_MAX - offset)
+	if (n == NULL || (offset > 0 && n->at > INT64_MAX - offset))
 		return at;
 	return n->at + offset < at ? n->at + offset : at;
 }
