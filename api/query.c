@@ -215,7 +215,8 @@ bool given_name_is_valid(struct str name)
 	if (name.n < 1 || name.n > NAME_MAX_BYTES || !is_alpha(name.p[0]))
 		return false;
 	for (size_t i = 1; i < name.n; i++)
-		if (!is_alpha(name.p[i]) && !is_digit(name.p[i]) && !strchr("_-.", name.p[i]))
+		if (!is_alpha(name.p[i]) && !is_digit(name.p[i]) && name.p[i] != '_' && name.p[i] != '-' &&
+		    name.p[i] != '.')
 			return false;
 	return true;
 }
