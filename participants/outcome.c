@@ -36,13 +36,22 @@ static bool parse_date(struct str text, int64_t *ms)
 	return false;
 }
 
+static bool is_digits(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+	return s.n > 0;
+}
+
 static int64_t retry_after_ms(struct str text, int64_t now_ms)
 {
 	uint64_t s;
 	int64_t  at, ms = 0;
 
-	if (text_to_u64(text, &s))
-		ms = s > RETRY_AFTER_MAX_MS / 1000 ? RETRY_AFTER_MAX_MS : (int64_t)s * 1000;
+	if (is_digits(text))
+		ms = !text_to_u64(text, &s) || s > RETRY_AFTER_MAX_MS / 1000 ? RETRY_AFTER_MAX_MS
+		                                                             : (int64_t)s * 1000;
 	else if (parse_date(text, &at) && at > now_ms)
 		ms = at - now_ms;
 	return ms > RETRY_AFTER_MAX_MS ? RETRY_AFTER_MAX_MS : ms;
@@ -66,12 +75,12 @@ static void append_clean(struct call_lesson *out, struct str s, size_t room)
 		return;
 	memcpy(out->error + at, s.p, s.n);
 	out->error[at + s.n] = '\0';
-	for (char *p = out->error + at; *p != '\0'; p++)
+	const bool broken = !text_is_utf8(s);
+	for (char *p = out->error + at; p < out->error + at + s.n; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = ' ';
-	if (!text_is_utf8(str_of(out->error + at)))
-		for (char *p = out->error + at; *p != '\0'; p++)
-			*p = (unsigned char)*p >= 0x80 ? '?' : *p;
+		else if (broken && (unsigned char)*p >= 0x80)
+			*p = '?';
 }
 
 /* What the participant itself says, where it says it in one of the usual members. */

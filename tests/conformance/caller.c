@@ -295,6 +295,54 @@ static void check_resolver(struct world *w)
 	definition_drop(named);
 }
 
+/* Each name is asked for anew, through a pipe whose descriptors come back again and again. */
+static void check_names(struct world *w)
+{
+	uint64_t began = uv_hrtime();
+	unsigned found = 0;
+	char     text[200];
+
+	for (int i = 0; i < 50; i++) {
+		struct definition *d;
+		struct got         got = { 0 };
+
+		snprintf(text, sizeof text,
+		         "{\"mode\":\"saga\",\"steps\":{\"hotel\":{\"action\":{\"url\":\"http://here%d.test:%d/ok\"}}}}",
+		         i, w->stub.port);
+		d = world_document(text);
+		world_call(w, d, OP_TRY, &got);
+		found += world_until(w, &got, 1000) && got.outcome == OUTCOME_OK;
+		definition_drop(d);
+	}
+	ok(found == 50 && uv_hrtime() - began < 1000000000u, "50 names one after the other in %u ms",
+	   (unsigned)((uv_hrtime() - began) / 1000000));
+}
+
+static void on_big(void *arg, const struct http_result *result)
+{
+	struct got *got = arg;
+
+	got->done = true;
+	got->status = result->reply.status;
+}
+
+static void check_big_body(struct world *w)
+{
+	static char big[2 << 20];
+	char        url[64];
+	struct got  got = { 0 };
+
+	memset(big, 'x', sizeof big);
+	snprintf(url, sizeof url, "http://127.0.0.1:%d/ok", w->stub.port);
+	http_start(w->http, &(struct http_request){ .url = url, .method = "PUT", .body = { big, sizeof big },
+	                                            .timeout_ms = 3000 }, on_big, &got);
+	world_until(w, &got, 3000);
+	struct stub_request r = { .head = buf_view(&w->head) };
+	ok(got.status == 200 && w->body.n == sizeof big, "2 MiB are sent");
+	ok(stub_header(&r, "Expect").p == NULL && stub_header(&r, "Content-Type").p == NULL,
+	   "without a word that nobody asked for");
+}
+
 static void check_participants(struct world *w)
 {
 	struct definition *d = world_document("{\"mode\":\"saga\",\"steps\":{\"hotel\":{\"action\":{\"participant\":\"hotels\","
@@ -316,6 +364,7 @@ static void check_participants(struct world *w)
 	world_call(w, d, OP_TRY, &found);
 	ok(world_until(w, &found, 1000) && found.outcome == OUTCOME_OK, "one that was registered just now is found");
 	ok(str_is(buf_view(&w->path), "/base/ok?x=1"), "its base URL and the path make the URL");
+	ok(str_is(buf_view(&w->body), w->input), "its input has survived the wait");
 	r = (struct stub_request){ .head = buf_view(&w->head) };
 	text_to_u64(stub_header(&r, "webhook-timestamp"), &v);
 	stamp = (int64_t)v;
@@ -401,6 +450,8 @@ int main(void)
 	check_reuse(&w);
 	check_deny(&w);
 	check_resolver(&w);
+	check_names(&w);
+	check_big_body(&w);
 	check_participants(&w);
 	check_poke(&w);
 	check_metrics(&w);

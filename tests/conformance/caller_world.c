@@ -25,7 +25,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 		nanosleep(&(struct timespec){ .tv_sec = 2 }, NULL);
 		return EAI_AGAIN;
 	}
-	if (name == NULL || strcmp(name, "here.test") != 0)
+	if (name == NULL || strncmp(name, "here", 4) != 0)
 		return EAI_NONAME;
 	a = calloc(1, sizeof *a + sizeof *in);
 	if (a == NULL)
