@@ -8,8 +8,8 @@ from lib.client import problem, step_of
 from lib.stub import Reply
 
 
-def one_step(stub, **more):
-    return {"a": {"action": {"url": stub.url + "/a", **more}, "compensate": {"url": stub.url + "/undo"}}}
+def one_step(stub, timeout="3s", **more):
+    return {"a": {"action": {"url": stub.url + "/a", "timeout": timeout}, "compensate": {"url": stub.url + "/undo"}, **more}}
 
 
 def callback_of(stub, path="/a"):
@@ -104,9 +104,9 @@ def pivot_steps(stub):
     return {
         "hold": {"action": {"url": stub.url + "/hold"}, "compensate": {"url": stub.url + "/unhold"}},
         "pay": {"kind": "pivot", "after": ["hold"],
-                "action": {"url": stub.url + "/pay", "timeout": "300ms", "retry": {"initial": "300ms", "max": "300ms"}}},
+                "action": {"url": stub.url + "/pay", "timeout": "300ms"}, "retry": {"initial": "300ms", "max": "300ms"}},
         "mail": {"kind": "retriable", "after": ["pay"],
-                 "action": {"url": stub.url + "/mail", "retry": {"initial": "10ms", "max": "50ms"}}},
+                 "action": {"url": stub.url + "/mail"}, "retry": {"initial": "10ms", "max": "50ms"}},
     }
 
 
@@ -124,20 +124,20 @@ def test_pivot_in_doubt_is_never_cancelled(client, stub, gid):
 
 def test_refused_pivot_cancels(client, stub, gid):
     stub.on("/pay", Reply(422))
-    got = client.begin(gid=gid, mode="saga", steps=pivot_steps(stub), input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=pivot_steps(stub), input={})
     assert got["phase"] == "cancelled" and stub.seen("/unhold") and not stub.seen("/mail"), got
 
 
 def test_retriable_is_tried_until_it_succeeds(client, stub, gid):
     stub.on("/mail", *[Reply(500)] * 6, Reply(200))
-    got = client.begin(gid=gid, mode="saga", steps=pivot_steps(stub), input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=pivot_steps(stub), input={})
     assert got["phase"] == "confirmed" and len(stub.seen("/mail")) == 7, got
 
 
 def test_deadline_in_trying_decides_cancel(client, stub, gid):
     stub.on("/a", Reply(500))
-    got = client.begin(gid=gid, mode="saga", deadline="1s", input={}, wait="20s",
-                       steps=one_step(stub, retry={"initial": "50ms", "max": "50ms"})).json
+    got = client.run(gid=gid, mode="saga", deadline="1s", input={},
+                       steps=one_step(stub, retry={"initial": "50ms", "max": "50ms"}))
     assert got["phase"] == "cancelled" and got["cause"]["kind"] == "deadline", got
     assert stub.seen("/undo")
 

@@ -90,10 +90,10 @@ def test_the_definitions_run(make_cluster, services):
         answer = client.put(f"/v1/definitions/{path.stem}", json.loads(path.read_text()))
         assert answer.status == 201, answer
     trip = {"hotel": "grand", "nights": 2, "account": "ada", "amount": 120}
-    got = client.begin(definition="book-trip", input=trip, wait="20s").json
+    got = client.run(definition="book-trip", input=trip)
     assert got["phase"] == "confirmed" and got["output"]["charged"] == 120, got
-    got = client.begin(definition="book-trip", input={**trip, "account": "bob", "amount": 500}, wait="20s").json
+    got = client.run(definition="book-trip", input={**trip, "account": "bob", "amount": 500})
     assert got["phase"] == "cancelled", got
     order = {"article": "lamp", "pieces": 1, "account": "ada", "amount": 5}
-    assert client.begin(definition="order", input=order, wait="20s").json["phase"] == "confirmed"
-    assert client.begin(definition="order", input={**order, "article": "vase", "pieces": 9}, wait="20s").json["phase"] == "cancelled"
+    assert client.run(definition="order", input=order)["phase"] == "confirmed"
+    assert client.run(definition="order", input={**order, "article": "vase", "pieces": 9})["phase"] == "cancelled"

@@ -19,7 +19,7 @@ def test_same_gid_same_content_is_a_replay(client, stub, gid):
     again = client.post("/v1/transactions?wait=20s", body)
     assert first.status == 201 and "Saga-Replayed" not in first.headers, first
     assert again.status == 200 and again.headers["Saga-Replayed"] == "true", again
-    assert again.json == first.json
+    assert again.json["version"] == first.json["version"] and again.json["phase"] == "confirmed"
     assert len(stub.seen("/a")) == 1
 
 
@@ -28,7 +28,7 @@ def test_replay_of_a_running_one(client, stub, gid):
     body = json.dumps(document(stub, gid=gid))
     assert client.post("/v1/transactions", body).status == 201
     again = client.post("/v1/transactions", body)
-    assert again.status == 200 and again.headers["Saga-Replayed"] == "true", again
+    assert again.status == 202 and again.headers["Saga-Replayed"] == "true", again
     again = client.post("/v1/transactions?wait=200ms", body)
     assert again.status == 202 and again.headers["Saga-Replayed"] == "true", again
     assert client.ended(gid)["phase"] == "confirmed"

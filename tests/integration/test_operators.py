@@ -7,7 +7,7 @@ from lib.stub import Reply
 
 def begin_failing(client, stub, gid, **more):
     stub.on("/a", Reply(500))
-    steps = {"a": {"action": {"url": stub.url + "/a", "retry": {"initial": "50ms", "max": "100ms"}},
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "retry": {"initial": "50ms", "max": "100ms"},
                    "compensate": {"url": stub.url + "/undo"}}}
     assert client.begin(gid=gid, mode="saga", steps=steps, input={}, **more).status == 201
     until(lambda: stub.seen("/a"))
@@ -43,7 +43,7 @@ def test_abandon_needs_the_gid_and_if_match(client, stub, gid):
     begin_failing(client, stub, gid)
     act(client, gid, "pause")
     etag = client.get(f"/v1/transactions/{gid}").headers["ETag"]
-    problem(act(client, gid, "abandon", gid=gid), 428, "precondition_required")
+    problem(client.post(f"/v1/transactions/{gid}/abandon", {"reason": "x", "gid": gid}), 428, "precondition_required")
     stale = client.post(f"/v1/transactions/{gid}/abandon", {"reason": "x", "gid": gid}, headers={"If-Match": '"0"'})
     problem(stale, 412, "version_conflict")
     wrong = client.post(f"/v1/transactions/{gid}/abandon", {"reason": "x", "gid": "other"}, headers={"If-Match": etag})

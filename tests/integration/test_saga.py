@@ -46,8 +46,8 @@ def test_every_attempt_is_told_the_same(client, stub, gid):
                    "compensate": {"url": stub.url + "/undo"}}}
     client.define("same-" + gid, mode="saga", steps=steps,
                   defaults={"retry": {"initial": "10ms", "max": "20ms"}})
-    got = client.begin(gid=gid, definition="same-" + gid, input={"order": "o-1"}, wait="20s",
-                       headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}).json
+    got = client.run(gid=gid, definition="same-" + gid, input={"order": "o-1"},
+                       headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
     assert got["phase"] == "confirmed", got
     calls = stub.seen("/a")
     assert len(calls) == 3
@@ -69,7 +69,7 @@ def test_independent_steps_run_at_the_same_time(client, stub, gid):
     steps = {n: {"action": {"url": stub.url + "/p"}, "compensate": {"url": stub.url + "/undo"}} for n in "abcd"}
     steps["last"] = {"after": list("abcd"), "action": {"url": stub.url + "/last"},
                      "compensate": {"url": stub.url + "/undo"}}
-    got = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=steps, input={})
     assert got["phase"] == "confirmed", got
     began = [c.at for c in stub.seen("/p")]
     assert max(began) - min(began) < 0.4
@@ -99,7 +99,7 @@ def test_input_travels_verbatim(client, stub, gid):
 
 def test_url_values_are_percent_encoded(client, stub, gid):
     steps = {"a": {"action": {"url": stub.url + "/x/${input.id}?q=${input.q}"}, "compensate": {"url": stub.url + "/undo"}}}
-    got = client.begin(gid=gid, mode="saga", steps=steps, input={"id": "../a b/ü?#", "q": "1&2=3 %"}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=steps, input={"id": "../a b/ü?#", "q": "1&2=3 %"})
     assert got["phase"] == "confirmed", got
     assert stub.calls[0].path == "/x/..%2Fa%20b%2F%C3%BC%3F%23?q=1%262%3D3%20%25"
 
@@ -108,7 +108,7 @@ def test_output_of_a_step_feeds_the_next(client, stub, gid):
     stub.on("/a", Reply(200, '{"deep": [1, {"id": 10.50}]}'))
     steps = two_steps(stub)
     steps["b"]["action"]["body"] = {"id": "${steps.a.output.deep[1].id}", "no": "${steps.a.output.deep[9] ?? \"none\"}"}
-    got = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=steps, input={})
     assert got["phase"] == "confirmed", got
     assert '10.50' in stub.seen("/b")[0].body.decode()
     assert stub.seen("/b")[0].json["no"] == "none"
@@ -116,9 +116,9 @@ def test_output_of_a_step_feeds_the_next(client, stub, gid):
 
 def test_attempts_used_up_decide_cancel(client, stub, gid):
     stub.on("/a", Reply(500))
-    steps = {"a": {"action": {"url": stub.url + "/a", "retry": {"initial": "10ms", "max": "10ms", "attempts": 3}},
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "retry": {"initial": "10ms", "max": "10ms", "attempts": 3},
                    "compensate": {"url": stub.url + "/undo"}}}
-    got = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=steps, input={})
     assert got["phase"] == "cancelled", got
     assert got["cause"]["kind"] == "attempts", got["cause"]
     assert len(stub.seen("/a")) == 3 and len(stub.seen("/undo")) == 1
@@ -126,7 +126,7 @@ def test_attempts_used_up_decide_cancel(client, stub, gid):
 
 def test_misconfigured_answers_make_it_stuck_and_a_person_cancels(client, stub, gid):
     stub.on("/a", Reply(404))
-    steps = {"a": {"action": {"url": stub.url + "/a", "retry": {"initial": "10ms", "max": "10ms"}},
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "retry": {"initial": "10ms", "max": "10ms"},
                    "compensate": {"url": stub.url + "/undo"}}}
     client.begin(gid=gid, mode="saga", steps=steps, input={})
     from lib.base import until
@@ -138,9 +138,9 @@ def test_misconfigured_answers_make_it_stuck_and_a_person_cancels(client, stub, 
 
 def test_ongoing_is_asked_again_and_uses_up_no_attempt(client, stub, gid):
     stub.on("/a", Reply(202, Retry_After=0), Reply(202, Retry_After=0), Reply(202, Retry_After=0), Reply(200, {"done": True}))
-    steps = {"a": {"action": {"url": stub.url + "/a", "poll": "50ms", "retry": {"attempts": 2}},
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "poll": "50ms", "retry": {"attempts": 2},
                    "compensate": {"url": stub.url + "/undo"}}}
-    got = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=steps, input={})
     assert got["phase"] == "confirmed", got
     assert len(stub.seen("/a")) == 4
 
@@ -149,23 +149,23 @@ def test_outcomes_map_speaks_for_services_that_cannot(client, stub, gid):
     stub.on("/a", Reply(404))
     steps = {"a": {"action": {"url": stub.url + "/a", "outcomes": {"404": "refused"}},
                    "compensate": {"url": stub.url + "/undo"}}}
-    got = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=steps, input={})
     assert got["phase"] == "cancelled" and got["cause"]["kind"] == "refused", got
 
 
 def test_no_answer_is_not_a_no(client, stub, gid):
     """A timed-out try is tried again, never taken as a refusal."""
     stub.on("/a", Reply(200, delay=1.0), Reply(200))
-    steps = {"a": {"action": {"url": stub.url + "/a", "timeout": "200ms", "retry": {"initial": "10ms", "max": "10ms"}},
+    steps = {"a": {"action": {"url": stub.url + "/a", "timeout": "200ms"}, "retry": {"initial": "10ms", "max": "10ms"},
                    "compensate": {"url": stub.url + "/undo"}}}
-    got = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="20s").json
+    got = client.run(gid=gid, mode="saga", steps=steps, input={})
     assert got["phase"] == "confirmed", got
     assert not stub.seen("/undo") and len(stub.seen("/a")) == 2
 
 
 def test_huge_and_broken_answers_do_not_hurt(client, stub, gid):
     stub.on("/a", Reply(200, b"x" * 3_000_000), Reply(200, b"{not json"), Reply(200, b'{"bad": "\xff"}'), Reply(200, {"id": 1}))
-    steps = {"a": {"action": {"url": stub.url + "/a", "retry": {"initial": "10ms", "max": "10ms"}},
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "retry": {"initial": "10ms", "max": "10ms"},
                    "compensate": {"url": stub.url + "/undo"}}}
     answer = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="2s")
     got = answer.json

@@ -10,7 +10,7 @@ def tcc_steps(stub, names="ab"):
 
 
 def test_defined_tcc_confirms(client, stub, gid):
-    got = client.begin(gid=gid, mode="tcc", steps=tcc_steps(stub), input={}, wait="20s").json
+    got = client.run(gid=gid, mode="tcc", steps=tcc_steps(stub), input={})
     assert got["phase"] == "confirmed", got
     order = [c.path for c in stub.calls]
     assert sorted(order[:2]) == ["/a/try", "/b/try"] and sorted(order[2:]) == ["/a/confirm", "/b/confirm"]
@@ -18,7 +18,7 @@ def test_defined_tcc_confirms(client, stub, gid):
 
 def test_defined_tcc_cancels_when_one_refuses(client, stub, gid):
     stub.on("/b/try", Reply(409, {"why": "no"}, Saga_Outcome="refused"))
-    got = client.begin(gid=gid, mode="tcc", steps=tcc_steps(stub), input={}, wait="20s").json
+    got = client.run(gid=gid, mode="tcc", steps=tcc_steps(stub), input={})
     assert got["phase"] == "cancelled", got
     assert {c.path for c in stub.calls if c.op == "cancel"} == {"/a/cancel", "/b/cancel"}
     assert not stub.seen(op="confirm")
