@@ -264,11 +264,12 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"pg_backend_pid()"
 #define SQL_LEASE_TAKE \
 	"SELECT pg_backend_pid(), (SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'), " \
-	"pg_is_in_recovery(), pg_try_advisory_lock(%lld)"
+	"pg_is_in_recovery(), pg_try_advisory_lock('%lld'::bigint)"
 #define SQL_LEASE_PROOF \
 	"SELECT pg_backend_pid(), EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' " \
 	"AND l.pid = pg_backend_pid() AND l.mode = 'ExclusiveLock' AND l.granted AND l.objsubid = 1 " \
-	"AND l.classid = ((%lld >> 32) & 4294967295)::oid AND l.objid = (%lld & 4294967295)::oid " \
+	"AND l.classid = (('%lld'::bigint >> 32) & 4294967295)::oid " \
+	"AND l.objid = ('%lld'::bigint & 4294967295)::oid " \
 	"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())), " \
 	"(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 /* Only a session that carries this key in its name is a stale one of our own. */
@@ -279,7 +280,7 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 /* A transaction's lock goes as soon as it has come: a frozen watcher blocks nobody. */
 #define SQL_WATCH_SESSION \
 	"SET statement_timeout = 0; SET lock_timeout = 0; SET client_connection_check_interval = '1s'"
-#define SQL_WATCH "SELECT pg_advisory_xact_lock_shared(%lld)"
+#define SQL_WATCH "SELECT pg_advisory_xact_lock_shared('%lld'::bigint)"
 
 /* Migrations. The key is "sagad" in ASCII. */
 #define SQL_MIGRATE_LOCK "SET LOCAL lock_timeout = '30s'; SELECT pg_advisory_xact_lock(495555404132)"
