@@ -67,9 +67,9 @@ static void append_clean(struct call_lesson *out, struct str s, size_t room)
 	if (room > sizeof out->error - 1 - at)
 		room = sizeof out->error - 1 - at;
 	if (s.n > room) {
-		s.n = room;
-		while (s.n > 0 && ((unsigned char)s.p[s.n] & 0xc0) == 0x80)
-			s.n--; /* not in the middle of a character */
+		s.n = room; /* not in the middle of a character, which is at most four bytes */
+		for (int i = 0; i < 3 && s.n > 0 && ((unsigned char)s.p[s.n] & 0xc0) == 0x80; i++)
+			s.n--;
 	}
 	if (s.n == 0)
 		return;

@@ -204,7 +204,7 @@ static struct str cut(struct str s, size_t max)
 {
 	if (s.n > max) {
 		s.n = max;
-		while (s.n > 0 && ((unsigned char)s.p[s.n] & 0xc0) == 0x80)
+		for (int i = 0; i < 3 && s.n > 0 && ((unsigned char)s.p[s.n] & 0xc0) == 0x80; i++)
 			s.n--;
 	}
 	return s;
