@@ -105,6 +105,15 @@ struct api *api_open(const struct api_config *config, struct engine *engine, con
 	return NULL;
 }
 
+struct api_database api_database(const struct api *a)
+{
+	struct api_database db = { .up = true, .last_error = "" };
+
+	if (a->config.database)
+		a->config.database(a->config.ctx, &db);
+	return db;
+}
+
 struct pollable api_pollable(struct api *a)
 {
 	return httpd_pollable(a->httpd);

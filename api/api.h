@@ -17,6 +17,13 @@ struct api_target { /* numbers about one participant, as whoever calls it counts
 };
 typedef void api_each_target(void *arg, const struct api_target *target);
 
+struct api_database { /* what whoever talks to the database knows without asking it */
+	bool        up;             /* commits and reads would be sent */
+	bool        unsafe_standby; /* there are standbys and none of them is synchronous */
+	uint64_t    connects, breaks, statements;
+	const char *last_error;     /* of the newest failed connection; empty: none */
+};
+
 struct api_config {
 	int        listen_fd;      /* the API; taken, also if opening fails */
 	int        ops_fd;         /* health and metrics; taken; -1: none */
@@ -26,9 +33,11 @@ struct api_config {
 	struct str callback_key;   /* of callback URLs; lives as long as the api */
 	/* About participants, for /v1/participants and /metrics; may be NULL. */
 	void     (*targets)(void *ctx, api_each_target *each, void *arg);
+	/* For /readyz and /metrics; may be NULL: then it counts as up. */
+	void     (*database)(void *ctx, struct api_database *out);
 	/* How late the loop is, for /metrics; may be NULL. */
 	uint64_t (*loop_lag_us)(void *ctx);
-	void      *ctx;            /* of these two */
+	void      *ctx;            /* of these */
 };
 
 /* The ports must outlive the api; of `log` only members() is used. */

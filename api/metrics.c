@@ -12,6 +12,7 @@ struct sample {
 	struct engine_stats e;
 	double              cpu_seconds, resident_bytes, lag_seconds;
 	unsigned            connections, waiters;
+	struct api_database db;
 };
 
 /*        name                                type     value                    unit and meaning */
@@ -47,6 +48,11 @@ struct sample {
 	X(sagad_incarnations_total,           counter, s->e.incarnations,       "Lives of this process") \
 	X(sagad_commands_total,               counter, s->e.commands,           "Commands asked of this replica") \
 	X(sagad_inbox_commands_total,         counter, s->e.inbox_commands,     "Commands applied from the inbox") \
+	X(sagad_database_up,                  gauge,   s->db.up,                "1 while commits and reads can be sent") \
+	X(sagad_database_unsafe_standby,      gauge,   s->db.unsafe_standby,    "1 if there are standbys and none of them is synchronous") \
+	X(sagad_database_connects_total,      counter, s->db.connects,          "Database sessions opened") \
+	X(sagad_database_breaks_total,        counter, s->db.breaks,            "Database sessions that broke") \
+	X(sagad_database_statements_total,    counter, s->db.statements,        "Statements sent") \
 	X(sagad_loop_lag_seconds,             gauge,   s->lag_seconds,          "How late timers of the event loop are, smoothed") \
 	X(process_cpu_seconds_total,          counter, s->cpu_seconds,          "Seconds on CPU, user and system") \
 	X(process_resident_memory_bytes,      gauge,   s->resident_bytes,       "Resident memory")
@@ -184,6 +190,7 @@ void metrics_write(struct api *a, struct buf *out)
 		.resident_bytes = resident_bytes(),
 		.connections = api_connections(a),
 		.waiters = a->waiters,
+		.db = api_database(a),
 	};
 
 	engine_stats(a->engine, &s.e);

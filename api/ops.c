@@ -18,10 +18,12 @@ void handle_ops_livez(struct request *r)
 
 static const char *why_not(const struct api *a, enum engine_state state)
 {
+	struct api_database db = api_database(a);
+
 	if (a->draining)
 		return "it is leaving: it finishes or releases what it owns";
 	switch (state) {
-	case ENGINE_LIVE: return NULL;
+	case ENGINE_LIVE: return db.up ? NULL : "the database cannot be reached";
 	case ENGINE_STARTING: return "it has no lease yet: the database is away, or its lease is still being taken";
 	case ENGINE_SUSPENDED: return "its lease is in doubt: heartbeats are not answered";
 	case ENGINE_DRAINING: return "it is leaving: it finishes or releases what it owns";

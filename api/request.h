@@ -51,6 +51,7 @@ struct request {
 ROUTES(X) OPS_ROUTES(X)
 #undef X
 
+struct api_database api_database(const struct api *a);
 /* Reads headers and query and calls the handler. */
 void request_serve(struct api *api, enum listener listener, struct exchange *x);
 void request_cut_off(struct request *r);     /* the api closes before the answer came */

@@ -198,10 +198,17 @@ static void begin_with(struct request *r, struct definition *def, uint32_t versi
 		.retention_ms = definition_retention_ms(def),
 	};
 	int64_t limit_ms = definition_deadline_ms(def);
+	bool    is_open = definition_plan(def)->open;
 
 	memcpy(row.hash, b->hash, sizeof row.hash);
 	if (s->deadline_at == 0 && limit_ms > 0)
 		s->deadline_at = (s->start_at ? s->start_at : request_now(r)) + limit_ms;
+	/* Its caller may die before he decides. */
+	if (is_open && s->deadline_at == 0) {
+		request_error(r, "/deadline", "an open TCC, or a message, needs a deadline: its caller may never decide");
+		request_problem(r, PROBLEM_INVALID_REQUEST, NULL);
+		return;
+	}
 	engine_begin(r->api->engine, &row, s->start_at, s->deadline_at, on_begun, r);
 }
 

@@ -129,6 +129,15 @@ static void each_target(void *ctx, api_each_target *each, void *arg)
 	caller_each_target(r->caller, pass_target, &to);
 }
 
+static void database_state(void *ctx, struct api_database *out)
+{
+	struct pg_stats s;
+
+	pg_stats(((struct replica *)ctx)->pg, &s);
+	*out = (struct api_database){ s.log_up && s.work_up, s.unsafe_standby, s.connects, s.breaks, s.statements,
+	                              s.last_error };
+}
+
 static uint64_t lag_us(void *ctx)
 {
 	return loop_lag_us(((struct replica *)ctx)->loop);
@@ -209,6 +218,7 @@ static bool open_api(struct replica *r, struct str callback_key, struct err *err
 		.waiters_max = r->config->options->max_waiters,
 		.callback_key = callback_key,
 		.targets = each_target,
+		.database = database_state,
 		.loop_lag_us = lag_us,
 		.ctx = r,
 	};
