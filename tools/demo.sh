@@ -7,7 +7,7 @@ cd "$root"
 . tools/common.sh
 . tools/cluster.sh
 
-flock_file=.dev/demo.lock
+exec 2>&1 # one story, in one order
 COUNT=200 NEEDED=50 ADOPT_MS=3000
 checks=0 failures=0 server_was_up=
 
@@ -106,7 +106,7 @@ start_many() {
 			silent
 		REQUEST
 	done >"$state/many.curl"
-	curl --parallel --parallel-immediate --parallel-max 60 --silent -K "$state/many.curl" |
+	curl --parallel --parallel-immediate --parallel-max 60 --no-progress-meter -K "$state/many.curl" |
 		sort | uniq -c | awk '{ print $2 " × " $1 }' | paste -sd' '
 }
 
@@ -135,6 +135,7 @@ show_kill() {
 	say "  adopted by the others after ${bold}$took ms${plain}"
 	expect "adopted within $ADOPT_MS ms of the kill" \
 		"$([ "$left" = 0 ] && [ $took -lt $ADOPT_MS ] && echo yes || echo "no, $took ms, $left left")" yes
+	say "  who has them now: $(sql "SELECT string_agg(address || ' ' || n, ', ') FROM (SELECT r.address, count(*) n FROM sagad.transaction t JOIN sagad.replica r ON r.id = t.owner WHERE t.epoch > 1 GROUP BY 1) x")"
 	check "the dead replica is fenced for good" \
 		"SELECT state FROM sagad.replica WHERE address = '$at' ORDER BY started_at DESC LIMIT 1" fenced
 	until=$((SECONDS + 60))
@@ -161,7 +162,7 @@ show_balance() {
 }
 
 mkdir -p .dev
-exec 9>"$flock_file"
+exec 9>.dev/demo.lock
 flock -n 9 || die "another demo is running in this checkout"
 cluster_plan demo "$((${SAGAD_PORT:-7070} + 100))"
 [ ! -d "$(tools/postgres.sh place .dev/pg)/data" ] || ! psql -XAtqc 'SELECT 1' "$(tools/postgres.sh dsn .dev/pg)" >/dev/null 2>&1 || server_was_up=yes

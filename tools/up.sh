@@ -18,7 +18,7 @@ show() {
 		  database  psql '$dsn'
 
 		Try:
-		  curl -s 'http://${api[0]}/v1/transactions?wait=5s' -d '{"gid": "my-first", "definition": "book-trip", "input": {"hotel": "grand", "nights": 2, "account": "ada", "amount": 120}}'
+		  curl -s 'http://${api[0]}/v1/transactions?wait=5s' --json '{"gid": "my-first", "definition": "book-trip", "input": {"hotel": "grand", "nights": 2, "account": "ada", "amount": 120}}'
 		  curl -s http://${api[1]}/v1/transactions/my-first
 		  curl -s http://${service_at[1]}/
 	TEXT
