@@ -59,12 +59,13 @@ X(JOURNAL, ON_LOG,                                                              
 	"FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], " \
 	"$7::int[], $8::int[], $9::text[], $10::text[], $11::uuid[]) WITH ORDINALITY "         \
 	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, place)") \
-/* A verdict stands only with what it speaks of: the change of this commit, or a row that is ours or \
+/* Not "verdict IS NULL": that would be found by inbox_open, row by row. \
+ * A verdict stands only with what it speaks of: the change of this commit, or a row that is ours or \
  * nobody's. $4..$6 are the changes as sent; only the one that applied has this epoch and version + 1. */ \
 X(SETTLE, ON_LOG,                                                                              \
 	"UPDATE sagad.inbox i SET verdict = s.verdict, settled_at = now() "                    \
 	"FROM unnest($2::uuid[], $3::text[]) AS s(id, verdict) "                               \
-	"WHERE i.id = s.id AND i.verdict IS NULL AND CASE WHEN i.gid = ANY ($4::text[]) "      \
+	"WHERE i.id = s.id AND i.settled_at IS NULL AND CASE WHEN i.gid = ANY ($4::text[]) "      \
 	"THEN EXISTS (SELECT 1 FROM sagad.transaction t, "                                     \
 	"unnest($4::text[], $5::bigint[], $6::bigint[]) AS c(gid, epoch, version) "            \
 	"WHERE t.gid = i.gid AND c.gid = t.gid AND t.epoch = c.epoch AND t.version = c.version + 1) " \
