@@ -35,10 +35,14 @@ static struct str trim(struct str s)
 static struct str cut(struct str *rest, char mark)
 {
 	const char *at = rest->n ? memchr(rest->p, mark, rest->n) : NULL;
-	struct str  head = { rest->p, at ? (size_t)(at - rest->p) : rest->n };
+	struct str  head = *rest;
 
-	rest->p += head.n + (at ? 1 : 0);
-	rest->n -= head.n + (at ? 1 : 0);
+	if (!at) {
+		*rest = (struct str){ 0 };
+		return head;
+	}
+	head.n = (size_t)(at - rest->p);
+	*rest = (struct str){ at + 1, rest->n - head.n - 1 };
 	return head;
 }
 

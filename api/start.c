@@ -7,6 +7,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* As far as durations go: a deadline becomes one. */
+#define AHEAD_MAX_MS (3650ll * 86400 * 1000)
+
 struct reading {
 	const struct json *body;
 	struct arena      *arena;
@@ -93,20 +96,26 @@ static void read_labels(struct reading *r, struct start *out)
 	}
 }
 
-/* A moment as people give it: RFC 3339, or a duration from `base` on. */
+/* A moment as people give it: RFC 3339, or a duration from `base` on. False: an error was noted. */
 static bool read_moment(struct reading *r, const struct json *m, int64_t base, int64_t *at)
 {
 	struct str text = json_text(m, r->arena);
-	int64_t    ms;
+	int64_t    ms, time;
 
 	if (text_to_ms(text, &ms)) {
 		*at = base + ms;
 		return true;
 	}
-	if (text_to_time(text, at))
-		return true;
-	wrong(r, m, "a duration like 10m, or a time like 2026-01-31T12:00:00Z, is wanted");
-	return false;
+	if (!text_to_time(text, &time)) {
+		wrong(r, m, "a duration like 10m, or a time like 2026-01-31T12:00:00Z, is wanted");
+		return false;
+	}
+	if (time - base > AHEAD_MAX_MS) {
+		wrong(r, m, "this is more than ten years ahead");
+		return false;
+	}
+	*at = time;
+	return true;
 }
 
 static void read_times(struct reading *r, struct start *out)

@@ -370,7 +370,8 @@ void buf_json(struct buf *b, struct str s)
 		}
 		done = i + step;
 	}
-	buf_add(b, s.p + done, s.n - done);
+	if (done < s.n) /* the empty slice may have no address to count from */
+		buf_add(b, s.p + done, s.n - done);
 	buf_char(b, '"');
 }
 

@@ -227,6 +227,8 @@ static void test_starts(void)
 	fails("{\"definition\":\"d\",\"labels\":[]}", "/labels");
 	fails("{\"definition\":\"d\",\"start_at\":\"tomorrow\"}", "/start_at");
 	fails("{\"definition\":\"d\",\"deadline\":5}", "/deadline");
+	fails("{\"mode\":\"tcc\",\"deadline\":\"4060-01-01T00:00:00Z\"}", "/deadline");
+	fails("{\"definition\":\"d\",\"start_at\":\"9999-12-31T23:59:59Z\"}", "/start_at");
 }
 
 int main(void)

@@ -116,7 +116,7 @@ static void test_problems(void)
 	buf_fini(&b);
 }
 
-/* METHOD PATH NAME ROLE LISTENER SUMMARY, tab-separated: what other tests compare with. */
+/* METHOD PATH NAME ROLE LISTENER SUMMARY, then problem CODE STATUS TITLE; tab-separated, for routes.t. */
 static void list(void)
 {
 	for (unsigned i = 0; i < ROUTE_COUNT; i++) {
@@ -126,7 +126,8 @@ static void list(void)
 		       i < ROUTE_MAIN_COUNT ? "main" : "ops", f->summary);
 	}
 	for (unsigned i = 0; i < PROBLEM_COUNT; i++)
-		printf("problem\t%s\t%u\n", problem_fact((enum problem)i)->code, problem_fact((enum problem)i)->status);
+		printf("problem\t%s\t%u\t%s\n", problem_fact((enum problem)i)->code,
+		       problem_fact((enum problem)i)->status, problem_fact((enum problem)i)->title);
 }
 
 int main(int argc, char **argv)
