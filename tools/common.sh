@@ -79,9 +79,7 @@ build_in() {
 	# shellcheck disable=SC2086
 	make -C "$folder" -j "$jobs" -s $target >"$folder/build.log" 2>&1 ||
 		{ tail -n 40 "$folder/build.log" >&2; die "compiling failed: $folder/build.log"; }
-	if grep -E 'warning:' "$folder/build.log" >&2; then
-		[ -z "${NO_WARNINGS:-}" ] || die "the compiler warned in $folder"
-	fi
+	grep -E 'warning:' "$folder/build.log" >&2 || true
 }
 
 build_plain() { build_in build/plain all; }
