@@ -83,7 +83,8 @@ static bool proves_nothing(const struct event *ev, const struct step *s)
 {
 	return ev->u.answer.bare_conflict && ev->u.answer.outcome == OUTCOME_REFUSED &&
 	       ev->u.answer.op == OP_TRY && ev->u.answer.from == FROM_CALL &&
-	       (s->attempts > 0 || (s->flags & STEP_IN_DOUBT));
+	       (s->attempts > 0 || s->misconfigured > 0 ||
+	        (s->flags & (STEP_IN_DOUBT | STEP_IS_ONGOING)));
 }
 
 static enum outcome judge(const struct work *w, enum op op, const struct step *s)

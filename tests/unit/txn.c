@@ -302,6 +302,8 @@ static const struct rule answers[] = {
 	  "saga a", "trying .T a.attempts=1", "try a refused bare", "commit", "trying ." },
 	{ "a bare conflict after an earlier owner's attempt proves nothing",
 	  "saga a", "trying .T a.doubt", "try a refused bare", "commit", "trying ." },
+	{ "nor does one after the participant said that it is at work",
+	  "saga a", "trying .T a.ongoing", "try a refused bare", "commit", "trying ." },
 	{ "a first ongoing is logged",
 	  "saga a", "trying .T", "try a ongoing", "commit", "trying ." },
 	{ "further ones need no commit",
