@@ -93,12 +93,12 @@ static bool refuse(struct reading *r, const struct option_row *row, const char *
 
 	value.n = value.n > 60 ? 60 : value.n;
 	if (row->type == OPTION_WORD)
-		return err_set(r->err, ERR_INVALID, "%s: \"%.*s\" is not allowed; choose one of %s", source,
-		               (int)value.n, value.p, row->unit);
+		return err_set(r->err, ERR_INVALID, "%s: \"%.*s\" is not allowed; choose one of %s",
+		               source, (int)value.n, value.p, row->unit);
 	if (row->type == OPTION_TEXT)
 		return err_set(r->err, ERR_INVALID, "%s: the text holds a NUL byte", source);
-	return err_set(r->err, ERR_INVALID, "%s: \"%.*s\" is not allowed; give a %s from %s to %s", source,
-	               (int)value.n, value.p, option_kind(row->type),
+	return err_set(r->err, ERR_INVALID, "%s: \"%.*s\" is not allowed; give a %s from %s to %s",
+	               source, (int)value.n, value.p, option_kind(row->type),
 	               option_range(row, row->min, low), option_range(row, row->max, high));
 }
 
@@ -224,8 +224,8 @@ static bool take_flag(struct reading *r, int argc, char **argv, int *at)
 		return err_set(r->err, ERR_INVALID, "--%.*s is no option; see sagad --help",
 		               (int)name.n, name.p);
 	if (equals == NULL && *at + 1 == argc)
-		return err_set(r->err, ERR_INVALID, "--%s needs a value: --%s=%s", row->name, row->name,
-		               row->unit);
+		return err_set(r->err, ERR_INVALID, "--%s needs a value: --%s=%s", row->name,
+		               row->name, row->unit);
 	snprintf(source, sizeof source, "--%s", row->name);
 	return take(r, row, SOURCE_FLAG, source, str_of(equals ? equals + 1 : argv[++*at]));
 }
@@ -252,7 +252,7 @@ static bool read_flags(struct reading *r, int argc, char **argv)
 	return true;
 }
 
-/* ---- the environment -------------------------------------------------------------------------- */
+/* ---- the environment ----------------------------------------------------------------------- */
 
 void option_env_name(const struct option_row *row, char out[64])
 {
@@ -270,7 +270,7 @@ static bool read_env(struct reading *r, char **env)
 	for (; env != NULL && *env != NULL; env++) {
 		const char *equals = strchr(*env, '=');
 
-		/* Other programs have SAGAD_ names too (SAGAD_TEST_DSN): unknown ones are not ours. */
+		/* Other programs have SAGAD_ names, too (SAGAD_TEST_DSN). */
 		if (equals == NULL || strncmp(*env, "SAGAD_", 6) != 0)
 			continue;
 		for (size_t i = 0; i < option_count; i++) {
@@ -285,9 +285,10 @@ static bool read_env(struct reading *r, char **env)
 	return true;
 }
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------- */
 
-bool options_file(const char *path, size_t max, struct arena *arena, struct str *out, struct err *err)
+bool options_file(const char *path, size_t max, struct arena *arena, struct str *out,
+                  struct err *err)
 {
 	char   *bytes = arena_alloc(arena, max + 1);
 	size_t  n = 0;
@@ -336,13 +337,15 @@ static bool take_line(struct reading *r, const char *path, unsigned number, stru
 	snprintf(source, sizeof source, "%.140s:%u", path, number);
 	equals = memchr(line.p, '=', line.n);
 	if (equals == NULL)
-		return err_set(r->err, ERR_INVALID, "%s: a line is `name = value`, or begins with #", source);
+		return err_set(r->err, ERR_INVALID, "%s: a line is `name = value`, or begins with #",
+		               source);
 	name = trimmed((struct str){ line.p, (size_t)(equals - line.p) });
 	value = trimmed((struct str){ equals + 1, line.n - (size_t)(equals - line.p) - 1 });
 	row = find_row(name);
 	if (row == NULL || strcmp(row->name, "config") == 0)
-		return err_set(r->err, ERR_INVALID, "%s: \"%.*s\" is no option of a file; see sagad --help",
-		               source, (int)(name.n > 60 ? 60 : name.n), name.p);
+		return err_set(r->err, ERR_INVALID,
+		               "%s: \"%.*s\" is no option of a file; see sagad --help", source,
+		               (int)(name.n > 60 ? 60 : name.n), name.p);
 	return take(r, row, SOURCE_FILE, source, value);
 }
 
@@ -379,7 +382,7 @@ static bool read_dsn_file(struct reading *r)
 	return true;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------ */
+/* ---- all of it ----------------------------------------------------------------------------- */
 
 bool options_read(struct options *o, int argc, char **argv, char **env, struct err *err)
 {

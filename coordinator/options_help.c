@@ -16,7 +16,8 @@ static void add_facts(struct buf *b, const struct option_row *row)
 	char low[32], high[32];
 
 	if (has_range(row))
-		buf_fmt(b, "%s to %s", option_range(row, row->min, low), option_range(row, row->max, high));
+		buf_fmt(b, "%s to %s", option_range(row, row->min, low),
+		        option_range(row, row->max, high));
 	if (row->def[0] != '\0')
 		buf_fmt(b, "%sdefault %s", has_range(row) ? ", " : "", row->def);
 }

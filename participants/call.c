@@ -71,16 +71,16 @@ static struct str path_segment(struct arena *arena, struct str s)
 
 /* ---- trace context (W3C Trace Context, level 1) -------------------------------------------- */
 
-static bool is_hex(struct str s)
+static bool is_hex(struct str s, size_t at, size_t n, bool may_be_zero)
 {
 	bool zero = true;
 
-	for (size_t i = 0; i < s.n; i++) {
+	for (size_t i = at; i < at + n; i++) {
 		if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
 			return false;
 		zero = zero && s.p[i] == '0';
 	}
-	return !zero;
+	return !zero || may_be_zero;
 }
 
 static bool is_traceparent(struct str s)
@@ -89,10 +89,8 @@ static bool is_traceparent(struct str s)
 		return false;
 	if (s.n > 55 && (str_starts(s, STR("00")) || s.p[55] != '-'))
 		return false;
-	if (str_starts(s, STR("ff")) || (!is_hex((struct str){ s.p, 2 }) && !str_starts(s, STR("00"))))
-		return false;
-	return is_hex((struct str){ s.p + 3, 32 }) && is_hex((struct str){ s.p + 36, 16 }) &&
-	       (is_hex((struct str){ s.p + 53, 2 }) || str_starts((struct str){ s.p + 53, 2 }, STR("00")));
+	return is_hex(s, 0, 2, true) && !str_starts(s, STR("ff")) && is_hex(s, 3, 32, false) &&
+	       is_hex(s, 36, 16, false) && is_hex(s, 53, 2, true);
 }
 
 /* A child of the starter's span. A starter without one still gets a trace in which
@@ -113,10 +111,11 @@ static struct str traceparent(const struct call_spec *spec, struct arena *arena)
 	for (int i = 0; i < 8; i++)
 		span[i] = (uint8_t)(spec->span >> (56 - 8 * i));
 	digest_hex(span, sizeof span, span_hex);
-	return JOIN(arena, STR("traceparent: 00-"), id, STR("-"), { span_hex, 16 }, STR("-"), flags);
+	return JOIN(arena, STR("traceparent: 00-"), id, STR("-"), { span_hex, 16 }, STR("-"),
+	            flags);
 }
 
-/* ---- the request ------------------------------------------------------------------------------ */
+/* ---- the request --------------------------------------------------------------------------- */
 
 struct names { /* of what is called */
 	struct str gid, step, op;
@@ -158,17 +157,19 @@ static void add_saga_headers(const struct call_spec *spec, const struct call_rul
 	add(out, JOIN(arena, STR("Saga-Attempt: "), number(spec->attempt, digits)));
 	add(out, JOIN(arena, STR("Saga-Epoch: "), number(spec->epoch, digits)));
 	if (spec->deadline_at != 0)
-		add(out, JOIN(arena, STR("Saga-Deadline: "), str_of(text_of_time(spec->deadline_at, time))));
+		add(out, JOIN(arena, STR("Saga-Deadline: "),
+		              str_of(text_of_time(spec->deadline_at, time))));
 	/* The back-check is a question; nobody calls back with its answer. */
 	if (spec->step != TXN_CHECK && rules->callback_key.n > 0 && rules->callback_base.n > 0)
 		add(out, callback_header(spec, rules, names, arena));
-	add(out, JOIN(arena, STR("Idempotency-Key: \""), names->gid, STR(":"), names->step, STR(":"),
-	              names->op, STR("\"")));
+	add(out, JOIN(arena, STR("Idempotency-Key: \""), names->gid, STR(":"), names->step,
+	              STR(":"), names->op, STR("\"")));
 	add(out, traceparent(spec, arena));
 }
 
 static void add_headers(const struct call_spec *spec, const struct call_rules *rules,
-                        const struct definition_call *call, struct arena *arena, struct call_text *out)
+                        const struct definition_call *call, struct arena *arena,
+                        struct call_text *out)
 {
 	struct names names = { spec->scope.gid, definition_step_name(spec->scope.def, spec->step),
 		               str_of(op_name(spec->op)) };
@@ -180,11 +181,13 @@ static void add_headers(const struct call_spec *spec, const struct call_rules *r
 		add(out, STR("Accept: application/json"));
 	add_saga_headers(spec, rules, &names, arena, out);
 	for (size_t i = 0; i < call->header_count; i++) {
+		const struct definition_header *h = &call->headers[i];
+
 		/* libcurl drops "Name:" and sends "Name;" as an empty header. */
-		if (call->headers[i].value.n == 0)
-			add(out, JOIN(arena, call->headers[i].name, STR(";")));
+		if (h->value.n == 0)
+			add(out, JOIN(arena, h->name, STR(";")));
 		else
-			add(out, JOIN(arena, call->headers[i].name, STR(": "), call->headers[i].value));
+			add(out, JOIN(arena, h->name, STR(": "), h->value));
 	}
 }
 
@@ -207,11 +210,11 @@ static bool find_url(const struct definition_call *call, participant_base *base,
 			url = base(base_ctx, name);
 		if (url.n == 0)
 			return err_set(err, ERR_NOT_FOUND,
-			               "participant \"%.*s\" is not registered; PUT /v1/participants/%.*s",
+			               "participant \"%.*s\" is unknown; PUT /v1/participants/%.*s",
 			               (int)name.n, name.p, (int)name.n, name.p);
 		if (!is_base_url(url))
 			return err_set(err, ERR_INVALID,
-			               "the base URL of participant \"%.*s\" is no http or https URL",
+			               "the base URL of participant \"%.*s\" is no http(s) URL",
 			               (int)name.n, name.p);
 	}
 	*out = JOIN(arena, url, call->url);

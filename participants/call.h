@@ -25,7 +25,7 @@ struct call_rules { /* of the daemon */
 /* Base URL of a participant by name, or the empty slice. */
 typedef struct str participant_base(void *ctx, struct str name);
 
-struct call_text {                      /* all memory is the arena's, but target is the definition's */
+struct call_text { /* all memory is the arena's, but target is the definition's */
 	struct str        method, url;  /* NUL-terminated behind their end */
 	const char      **headers;      /* "Name: value", NUL-terminated strings, no body-length */
 	size_t            header_count;
@@ -34,11 +34,12 @@ struct call_text {                      /* all memory is the arena's, but target
 	struct str        target;       /* as definition_target() */
 };
 
-/* Renders all but the webhook signature. False: a template cannot be rendered (an output is missing,
- * a value does not fit its place): treat as misconfigured. ERR_NOT_FOUND: the participant's name is unknown.
- * Without callback_base or callback_key no Saga-Callback is sent. */
-bool call_render(const struct call_spec *spec, const struct call_rules *rules, participant_base *base, void *base_ctx,
-                 struct arena *arena, struct call_text *out, struct err *err);
+/* Renders all but the webhook signature. False: a template cannot be rendered (an output is
+ * missing, a value does not fit its place): treat as misconfigured. ERR_NOT_FOUND: the
+ * participant's name is unknown. Without callback_base or callback_key no Saga-Callback is sent. */
+bool call_render(const struct call_spec *spec, const struct call_rules *rules,
+                 participant_base *base, void *base_ctx, struct arena *arena,
+                 struct call_text *out, struct err *err);
 
 struct call_reply { /* what came back */
 	int        status;         /* 0: nothing */
@@ -57,10 +58,11 @@ struct call_lesson { /* the same fields as the engine's call_answer */
 	char         error[200];   /* short line, valid UTF-8 */
 };
 
-void call_learn(const struct definition *d, uint16_t step, enum op op, const struct call_reply *reply,
-                int64_t now_ms, struct call_lesson *out);
+void call_learn(const struct definition *d, uint16_t step, enum op op,
+                const struct call_reply *reply, int64_t now_ms, struct call_lesson *out);
 
-/* Callback URLs: /v1/transactions/{gid}/steps/{step}/complete?op=…&sig=…; sig is hex HMAC-SHA256 over "gid:step:op". */
+/* Callback URLs: /v1/transactions/{gid}/steps/{step}/complete?op=…&sig=…; sig is hex
+ * HMAC-SHA256 over "gid:step:op". */
 void callback_sign(struct str key, struct str gid, struct str step, enum op op, char out[65]);
 bool callback_verify(struct str key, struct str gid, struct str step, enum op op, struct str sig);
 
@@ -68,7 +70,8 @@ bool callback_verify(struct str key, struct str gid, struct str step, enum op op
 void webhook_sign(struct str secret, struct str id, int64_t unix_s, struct str body, char out[64]);
 /* webhook-id, the same in every attempt: "msg_" and 32 hex digits. */
 void webhook_id(struct str gid, struct str step, enum op op, char out[40]);
-/* The bytes of a secret as written: "whsec_BASE64", else the text itself. False: no base64, or empty. */
+/* The bytes of a secret as written: "whsec_BASE64", else the text itself. False: no
+ * base64, or empty. */
 bool webhook_secret(struct str text, struct buf *out);
 
 #endif

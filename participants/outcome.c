@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * outcome.c - what an answer teaches: the document's own map, then the Saga-Outcome header, then the convention.
+ * outcome.c - what an answer teaches: the document's map, then Saga-Outcome, then the convention.
  */
 #include "coordinator/base/json.h"
 #include "participants/call.h"
@@ -17,8 +17,9 @@ enum { RETRY_AFTER_MAX_MS = 86400000, DETAIL_MAX = 140, DETAIL_BODY_MAX = 16 << 
 static bool parse_date(struct str text, int64_t *ms)
 {
 	/* The date of today, and the two that old servers may still send. */
-	static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
-		                             "%a %b %e %H:%M:%S %Y" };
+	static const char *const forms[] = {
+		"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"
+	};
 	char copy[64];
 
 	if (text.n >= sizeof copy)
@@ -109,7 +110,8 @@ static void say(const struct call_reply *reply, struct call_lesson *out)
 {
 	out->error[0] = '\0';
 	if (reply->status == 0) {
-		append_clean(out, reply->failure.n > 0 ? reply->failure : STR("no answer"), sizeof out->error);
+		append_clean(out, reply->failure.n > 0 ? reply->failure : STR("no answer"),
+		             sizeof out->error);
 		return;
 	}
 	snprintf(out->error, sizeof out->error, "HTTP %d", reply->status);
@@ -168,15 +170,16 @@ static struct str trimmed(struct str s)
 	return s;
 }
 
-/* The body of an ok try is the step's output. One that cannot be kept means that the participant does not
- * follow the contract, unless the document itself says that this status is an ok. */
+/* The body of an ok try is the step's output. One that cannot be kept means that the participant
+ * does not follow the contract, unless the document itself says that this status is an ok. */
 static void take_output(const struct call_reply *reply, bool mapped, struct call_lesson *out)
 {
 	struct str body = trimmed(reply->body);
 
 	if (reply->body_too_big) {
 		out->outcome = OUTCOME_MISCONFIGURED;
-		append_clean(out, STR(", but its body is too big (calls.response-max)"), sizeof out->error);
+		append_clean(out, STR(", but its body is too big (calls.response-max)"),
+		             sizeof out->error);
 	} else if (body.n > 0 && json_is_valid(body)) {
 		out->output = body;
 	} else if (body.n > 0 && !mapped) {
@@ -185,8 +188,8 @@ static void take_output(const struct call_reply *reply, bool mapped, struct call
 	}
 }
 
-void call_learn(const struct definition *d, uint16_t step, enum op op, const struct call_reply *reply,
-                int64_t now_ms, struct call_lesson *out)
+void call_learn(const struct definition *d, uint16_t step, enum op op,
+                const struct call_reply *reply, int64_t now_ms, struct call_lesson *out)
 {
 	int mapped = reply->status != 0 ? definition_outcome(d, step, op, reply->status) : -1;
 

@@ -242,7 +242,7 @@ static struct line_count *count_of(struct line *l, const char *event)
 	for (size_t i = 0; i < l->count_n; i++)
 		if (strncmp(l->counts[i].event, event, sizeof l->counts[i].event - 1) == 0)
 			return &l->counts[i];
-	/* More kinds of events in one second than we count: the last place stands for all others. */
+	/* More kinds of events than we count: the last place stands for all others. */
 	if (l->count_n == LINE_EVENTS_MAX)
 		return &l->counts[LINE_EVENTS_MAX - 1];
 	l->counts[l->count_n] = (struct line_count){ 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * line.h - log lines: one event, one line, JSON (OpenTelemetry's log data model) or text for people.
+ * line.h - log lines: one event, one line; JSON (OpenTelemetry's log data model) or text.
  *
  * An event that comes more often than LINE_RATE times a second is counted, and
  * its sum is one line when the second is over.
@@ -22,7 +22,7 @@ struct line { /* one log; the owner's memory; zeroed: JSON, everything, to nowhe
 	int               fd;
 	enum line_level   level;  /* less urgent lines are not written */
 	enum line_format  format;
-	struct str        replica; /* shown as service.instance.id; may be empty; lives as long as the log */
+	struct str        replica; /* service.instance.id, or empty; lives as long as the log */
 	int64_t           second;
 	struct line_count counts[LINE_EVENTS_MAX];
 	size_t            count_n;
@@ -31,11 +31,13 @@ struct line { /* one log; the owner's memory; zeroed: JSON, everything, to nowhe
 
 void line_init(struct line *l, int fd, enum line_level level, enum line_format format);
 void line_fini(struct line *l); /* writes the sums that are due */
-/* detail: "key=value key=value" (values may stand in double quotes); becomes attributes. gid may be empty. Never blocks for
- * long, never fails: what cannot be written is lost. */
-void line_write(struct line *l, enum line_level level, const char *event, struct str gid, const char *detail);
+/* detail: "key=value key=value" (values may stand in double quotes); becomes attributes.
+ * gid may be empty. Never blocks for long, never fails: what cannot be written is lost. */
+void line_write(struct line *l, enum line_level level, const char *event, struct str gid,
+                const char *detail);
 /* The same with detail as printf would make it. */
-void line_fmt(struct line *l, enum line_level level, const char *event, struct str gid, const char *fmt, ...)
+void line_fmt(struct line *l, enum line_level level, const char *event, struct str gid,
+              const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 /* Writes sums of a second that is over; call it now and then. */
 void line_tick(struct line *l);

@@ -189,7 +189,9 @@ static void pump(struct caller *c, struct target *t)
 {
 	const struct participant *p = participant_of(c, t->is.name);
 
-	t->is.limit = p != NULL && p->max_in_flight > 0 ? p->max_in_flight : c->config.per_participant;
+	t->is.limit = c->config.per_participant;
+	if (p != NULL && p->max_in_flight > 0)
+		t->is.limit = p->max_in_flight;
 	while (t->is.in_flight < t->is.limit && t->is.queued > 0) {
 		struct job *j = list_entry(list_pop(&t->queue), struct job, link);
 
@@ -230,17 +232,18 @@ static void on_result(void *arg, const struct http_result *result)
 	if (result->unsendable)
 		lesson.outcome = OUTCOME_MISCONFIGURED;
 	t->is.calls++;
-	t->is.failures += lesson.outcome == OUTCOME_UNKNOWN || lesson.outcome == OUTCOME_MISCONFIGURED;
+	if (lesson.outcome == OUTCOME_UNKNOWN || lesson.outcome == OUTCOME_MISCONFIGURED)
+		t->is.failures++;
 	t->is.latency_us += result->took_us;
 	t->is.in_flight--;
 	j->transfer = NULL;
 	j->state = JOB_ENDED;
 	pump(j->caller, t);
 	j->done(j->arg, &(struct call_answer){
-		.outcome = lesson.outcome, .bare_conflict = lesson.bare_conflict, .gone = lesson.gone,
-		.stale_epoch = lesson.stale_epoch, .status = result->reply.status,
-		.retry_after_ms = lesson.retry_after_ms, .output = lesson.output,
-		.error = str_of(lesson.error) });
+		.outcome = lesson.outcome, .bare_conflict = lesson.bare_conflict,
+		.gone = lesson.gone, .stale_epoch = lesson.stale_epoch,
+		.status = result->reply.status, .retry_after_ms = lesson.retry_after_ms,
+		.output = lesson.output, .error = str_of(lesson.error) });
 	free_job(j);
 }
 
@@ -257,11 +260,11 @@ static const char *header(struct arena *arena, const char *name, const char *val
 /* Signed when it is sent, not when it is queued: receivers refuse old timestamps. */
 static void sign(struct job *j, struct str secret)
 {
-	const char  **headers = arena_array(&j->arena, j->text.header_count + SIGNATURE_HEADERS, sizeof headers[0]);
 	const int64_t now_s = j->caller->config.clock.now_ms(j->caller->config.clock.ctx) / 1000;
 	struct buf    seconds = { 0 };
 	char          id[40], signature[64];
 	size_t        n = j->text.header_count;
+	const char  **headers = arena_array(&j->arena, n + SIGNATURE_HEADERS, sizeof headers[0]);
 
 	memcpy(headers, j->text.headers, n * sizeof headers[0]);
 	webhook_id(j->spec.scope.gid, definition_step_name(j->def, j->spec.step), j->spec.op, id);
@@ -280,7 +283,8 @@ static void send_job(struct job *j)
 	const struct participant *p = participant_of(j->caller, j->text.target);
 
 	if (p != NULL && p->secret_missing) {
-		err_set(&j->err, ERR_REFUSED, "the secret of this participant cannot be read from secrets-dir");
+		err_set(&j->err, ERR_REFUSED,
+		        "the secret of this participant cannot be read from secrets-dir");
 		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
 		return;
 	}
@@ -288,28 +292,30 @@ static void send_job(struct job *j)
 		sign(j, p->secret);
 	j->state = JOB_SENT;
 	j->target->is.in_flight++;
-	j->transfer = http_start(j->caller->config.http,
-	                         &(struct http_request){ .url = j->text.url.p, .method = j->text.method.p,
-	                                                 .headers = j->text.headers,
-	                                                 .header_count = j->text.header_count,
-	                                                 .body = j->text.body,
-	                                                 .timeout_ms = j->text.timeout_ms },
-	                         on_result, j);
+	const struct http_request request = {
+		.url = j->text.url.p, .method = j->text.method.p, .headers = j->text.headers,
+		.header_count = j->text.header_count, .body = j->text.body,
+		.timeout_ms = j->text.timeout_ms
+	};
+	j->transfer = http_start(j->caller->config.http, &request, on_result, j);
 }
 
-/* ---- rendering --------------------------------------------------------------------------------- */
+/* ---- rendering ----------------------------------------------------------------------------- */
 
 static struct str base_url(void *ctx, struct str name)
 {
 	const struct caller      *c = ctx;
-	const struct participant *p = c->config.participants ? participants_find(c->config.participants, name) : NULL;
+	const struct participant *p = NULL;
 
+	if (c->config.participants != NULL)
+		p = participants_find(c->config.participants, name);
 	return p != NULL ? p->base_url : (struct str){ 0 };
 }
 
 static bool render(struct job *j)
 {
-	return call_render(&j->spec, &j->caller->config.rules, base_url, j->caller, &j->arena, &j->text, &j->err);
+	return call_render(&j->spec, &j->caller->config.rules, base_url, j->caller, &j->arena,
+	                   &j->text, &j->err);
 }
 
 static void on_names(void *arg, bool fresh)
@@ -414,7 +420,7 @@ static void abort_call(void *ctx, uint64_t handle)
 		pump(c, t);
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------ */
+/* ---- opening and closing ------------------------------------------------------------------- */
 
 struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config)
 {
@@ -433,9 +439,11 @@ void caller_ports(struct caller *c, struct caller_port *out)
 	*out = (struct caller_port){ .ctx = c, .start = start, .abort = abort_call };
 }
 
-void caller_each_target(const struct caller *c, void (*each)(void *arg, const struct caller_target *t), void *arg)
+void caller_each_target(const struct caller *c, caller_each *each, void *arg)
 {
-	for (struct table_node *n = table_next(&c->targets, NULL); n != NULL; n = table_next(&c->targets, n))
+	struct table_node *n = table_next(&c->targets, NULL);
+
+	for (; n != NULL; n = table_next(&c->targets, n))
 		each(arg, &table_entry(n, struct target, node)->is);
 }
 

@@ -15,8 +15,8 @@ struct caller_config {
 	struct participants *participants;    /* NULL: calls by name cannot be made */
 	struct clock_port    clock;
 	struct call_rules    rules;           /* its slices live as long as the caller */
-	uint32_t             per_participant; /* calls in flight to one, unless it says otherwise; 64 */
-	uint32_t             queue_max;       /* calls waiting for one; beyond it `unknown`, at once; 10000 */
+	uint32_t             per_participant; /* calls in flight to one, unless it says otherwise */
+	uint32_t             queue_max;       /* calls waiting for one; beyond it `unknown` */
 };
 
 struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config);
@@ -31,9 +31,11 @@ struct caller_target { /* borrowed */
 	uint64_t   latency_us;      /* sum over calls */
 };
 /* In no order. */
-void caller_each_target(const struct caller *c, void (*each)(void *arg, const struct caller_target *t), void *arg);
+typedef void caller_each(void *arg, const struct caller_target *t);
+void caller_each_target(const struct caller *c, caller_each *each, void *arg);
 
-/* Open calls are dropped. Close it before its http and participants. closed (may be NULL) comes later. */
+/* Open calls are dropped. Close it before its http and participants. closed (may
+ * be NULL) comes later. */
 void caller_close(struct caller *c, void (*closed)(void *arg), void *arg);
 
 #endif

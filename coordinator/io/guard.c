@@ -68,10 +68,10 @@ bool guard_parse(struct guard *g, struct str list, struct err *err)
 		while (at < list.n && !is_space(list.p[at]))
 			at++;
 		if (g->n == GUARD_MAX)
-			return err_set(err, ERR_INVALID, "more than %d networks are denied", GUARD_MAX);
+			return err_set(err, ERR_INVALID, "more than %d networks to deny", GUARD_MAX);
 		if (!read_net((struct str){ list.p + start, at - start }, &g->nets[g->n++]))
 			return err_set(err, ERR_INVALID,
-			               "\"%.*s\" is no network; write one as 10.0.0.0/8 or fe80::/10",
+			               "\"%.*s\" is no network; write 10.0.0.0/8 or fe80::/10",
 			               (int)(at - start), list.p + start);
 	}
 	return true;
@@ -80,11 +80,11 @@ bool guard_parse(struct guard *g, struct str list, struct err *err)
 static bool is_in(const struct guard_net *net, const uint8_t address[16])
 {
 	size_t   whole = net->bits / 8;
-	unsigned rest = net->bits % 8;
+	unsigned mask = 0xff00u >> net->bits % 8 & 0xff;
 
 	if (memcmp(net->address, address, whole) != 0)
 		return false;
-	return rest == 0 || ((net->address[whole] ^ address[whole]) & (0xff00u >> rest) & 0xff) == 0;
+	return mask == 0 || ((net->address[whole] ^ address[whole]) & mask) == 0;
 }
 
 static bool denies(const struct guard *g, const uint8_t address[16])
@@ -97,15 +97,16 @@ static bool denies(const struct guard *g, const uint8_t address[16])
 
 bool guard_denies(const struct guard *g, const struct sockaddr *address)
 {
-	uint8_t mapped[16];
+	const struct sockaddr_in6 *v6 = (const void *)address;
+	const struct sockaddr_in  *v4 = (const void *)address;
+	uint8_t                    mapped[16];
 
-	if (address->sa_family == AF_INET6) {
-		memcpy(mapped, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
-	} else if (address->sa_family == AF_INET) {
-		map_v4(&((const struct sockaddr_in *)(const void *)address)->sin_addr, mapped);
-	} else {
+	if (address->sa_family == AF_INET6)
+		memcpy(mapped, &v6->sin6_addr, 16);
+	else if (address->sa_family == AF_INET)
+		map_v4(&v4->sin_addr, mapped);
+	else
 		return true;
-	}
 	return denies(g, mapped);
 }
 

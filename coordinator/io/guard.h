@@ -22,7 +22,8 @@ struct guard {
 };
 
 /* "10.0.0.0/8, fe80::/10, 192.0.2.7"; empty or "none": nothing is denied. */
-bool guard_parse(struct guard *g, struct str list, struct err *err) __attribute__((warn_unused_result));
+bool guard_parse(struct guard *g, struct str list, struct err *err)
+	__attribute__((warn_unused_result));
 /* Anything but IPv4 and IPv6 is denied. */
 bool guard_denies(const struct guard *g, const struct sockaddr *address);
 bool guard_denies_text(const struct guard *g, const char *ip);

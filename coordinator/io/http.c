@@ -152,7 +152,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-/* "Name: value" with this name? Then the trimmed value goes to out; one that is too long is ignored. */
+/* "Name: value" with this name? Then the trimmed value goes to out; a too long one is ignored. */
 static void take_header(struct str line, struct str name, char *out)
 {
 	struct str v;
@@ -196,7 +196,7 @@ static void set_lasting(struct transfer *t)
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
-	/* Else a time-out or an abort waits for the resolver's thread, and every other call with it. */
+	/* Else a time-out or an abort waits for the resolver's thread, and all others with it. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
@@ -302,7 +302,8 @@ static void set_request(struct transfer *t, const struct http_request *r)
 	                 is_post || (is_get && r->body.p == NULL) ? NULL : r->method);
 }
 
-struct transfer *http_start(struct http *h, const struct http_request *r, http_done *done, void *arg)
+struct transfer *http_start(struct http *h, const struct http_request *r, http_done *done,
+                            void *arg)
 {
 	struct transfer *t = take_transfer(h);
 
@@ -334,7 +335,7 @@ static void describe(struct transfer *t, CURLcode code, struct http_result *out)
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (t->denied && code != CURLE_OK) {
 		out->unsendable = true;
-		out->reply.failure = STR("its address stands on this daemon's deny list (calls.deny)");
+		out->reply.failure = STR("its address stands on the deny list (calls.deny)");
 	} else if (code != CURLE_OK && !t->too_big) {
 		out->unsendable = code == CURLE_URL_MALFORMAT;
 		out->reply.failure = str_of(why);
@@ -373,10 +374,13 @@ struct http *http_open(uv_loop_t *loop, const struct http_config *config, struct
 
 	if (!guard_parse(&h->guard, config->deny, err))
 		goto no_watch;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || !watch_open(&h->watch, loop, on_ready, h)) {
+	if (!watch_open(&h->watch, loop, on_ready, h)) {
 		err_set(err, ERR_UNAVAILABLE, "outbound HTTP cannot start: no descriptor left");
 		goto no_watch;
 	}
+	/* Counted by libcurl: one for each that is open. */
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+		abort(); /* out of memory */
 	h->loop = loop;
 	h->response_max = config->response_max;
 	list_init(&h->active);
@@ -401,6 +405,7 @@ static void on_handle_closed(struct http *h)
 	if (--h->closing > 0)
 		return;
 	watch_free(&h->watch);
+	curl_global_cleanup();
 	if (h->closed != NULL)
 		h->closed(h->closed_arg);
 	free(h);

@@ -13,7 +13,7 @@ struct transfer;
 
 struct http_config {
 	size_t     response_max; /* bytes of a body; beyond it body_too_big */
-	struct str deny;         /* networks never called: "169.254.0.0/16, fe80::/10"; empty: none */
+	struct str deny;         /* networks never called, as guard.h reads them; empty: none */
 };
 
 struct http_request { /* all memory stays the caller's and lives until done or abort */
@@ -35,7 +35,8 @@ typedef void http_done(void *arg, const struct http_result *result);
 /* NULL with a sentence: the deny list cannot be read, or the system refuses. */
 struct http *http_open(uv_loop_t *loop, const struct http_config *config, struct err *err);
 /* Done is called once, in a later turn of the loop. It may start and abort others. */
-struct transfer *http_start(struct http *h, const struct http_request *request, http_done *done, void *arg);
+struct transfer *http_start(struct http *h, const struct http_request *request, http_done *done,
+                            void *arg);
 void             http_abort(struct http *h, struct transfer *t); /* done is not called */
 
 /* Pending transfers are dropped; frees all some turns later, then calls closed. */

@@ -178,7 +178,9 @@ struct participants *participants_open(uv_loop_t *loop, const struct store_port 
 	struct participants *p = mem_alloc(sizeof *p);
 
 	p->store = *store;
-	p->secrets_dir = mem_copy(secrets_dir ? secrets_dir : "", strlen(secrets_dir ? secrets_dir : ""));
+	if (secrets_dir == NULL)
+		secrets_dir = "";
+	p->secrets_dir = mem_copy(secrets_dir, strlen(secrets_dir));
 	uv_random(NULL, NULL, &p->table.seed, sizeof p->table.seed, 0, NULL);
 	uv_timer_init(loop, &p->timer);
 	p->timer.data = p;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * participants.h - who stands behind a name: a copy of the participant table, at most some seconds old.
+ * participants.h - who stands behind a name: a copy of the participant table, some seconds old.
  *
  * Secrets are files, one per name, in a directory; they are read again with every refresh.
  */
@@ -36,7 +36,8 @@ struct participants_wait {
 void participants_refresh(struct participants *p, struct participants_wait *wait);
 void participants_unwait(struct participants *p, struct participants_wait *wait);
 
-/* The store must not call back after it. Frees itself some turns later, then calls closed (may be NULL). */
+/* The store must not call back after it. Frees itself some turns later, then calls
+ * closed (may be NULL). */
 void participants_close(struct participants *p, void (*closed)(void *arg), void *arg);
 
 #endif

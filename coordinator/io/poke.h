@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * poke.h - the poke port: tells another replica that a command waits for it. Losing one costs a poll, no more.
+ * poke.h - the poke port: tells another replica that a command waits. Losing one costs a poll.
  */
 #ifndef COORDINATOR_IO_POKE_H
 #define COORDINATOR_IO_POKE_H

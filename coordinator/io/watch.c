@@ -36,9 +36,11 @@ static void tell_kernel(struct watch *w, int fd, struct watched *it, uint8_t mas
 	int op = mask == 0 ? EPOLL_CTL_DEL : it->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
 	w->epoll_ctls++;
-	/* An error means that the descriptor is closed or was known after all: then the other way. */
-	if (epoll_ctl(w->epoll_fd, op, fd, &ev) != 0 && mask != 0)
-		epoll_ctl(w->epoll_fd, op == EPOLL_CTL_ADD ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev);
+	/* An error means that the kernel knows it after all, or no more: then the other way. */
+	if (epoll_ctl(w->epoll_fd, op, fd, &ev) != 0 && mask != 0) {
+		op = op == EPOLL_CTL_ADD ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+		epoll_ctl(w->epoll_fd, op, fd, &ev);
+	}
 	it->registered = mask;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * watch.h - the sockets of libcurl, in an epoll set of our own that the loop watches as one descriptor.
+ * watch.h - libcurl's sockets in an epoll set of our own, which the loop watches as one descriptor.
  *
  * libcurl says "no more interest" after every request and "interest" before the
  * next on the same connection. Told to the kernel, that costs some 13 us a call
