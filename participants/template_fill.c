@@ -237,10 +237,12 @@ struct segments {
 
 static bool end_segment(struct segments *s, struct str url, struct err *err)
 {
-	struct str segment = { url.p + s->start, url.n - s->start };
+	struct str segment = { 0 };
 
 	if (!s->touched)
 		return true;
+	if (url.n > s->start)
+		segment = (struct str){ url.p + s->start, url.n - s->start };
 	s->touched = false;
 	if (segment.n == 0 || str_is(segment, ".") || str_is(segment, ".."))
 		return err_set(err, ERR_INVALID, "a value made a path segment empty, \".\" or \"..\"");

@@ -264,7 +264,11 @@ struct str json_next(struct str s, size_t *at)
 {
 	size_t start = space_end(s, *at), i = start, depth = 0;
 
-	if (i < s.n && s.p[i] != '"' && s.p[i] != '{' && s.p[i] != '[') {
+	if (start >= s.n) {
+		*at = s.n;
+		return (struct str){ 0 };
+	}
+	if (s.p[i] != '"' && s.p[i] != '{' && s.p[i] != '[') {
 		i = scalar_end(s, i);
 	} else {
 		while (i < s.n) {
