@@ -6,7 +6,6 @@
 #include "coordinator/replica.h"
 #include "coordinator/workers.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,10 +112,7 @@ static int run_worker(void *ctx, unsigned index)
 		.advertise = s->advertise,
 		.address = s->options.workers > 1 ? address : s->advertise,
 	};
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	int status = replica_run(&config);
-	curl_global_cleanup();
-	return status;
+	return replica_run(&config);
 }
 
 static bool need_dsn(const struct sagad *s, struct err *err)
