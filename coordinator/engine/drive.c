@@ -79,7 +79,6 @@ static void settle_unchanged(struct engine *e, struct owned *o, struct queued *q
 {
 	take_state(o, &up->next);
 	o->timer_at = up->timer_at;
-	drop_grown(e, o);
 	if (q == NULL)
 		return;
 	/* What it taught stays for people to see, but an output counts only with its commit. */
@@ -103,6 +102,8 @@ static void decide(struct engine *e, struct owned *o, struct event *ev, struct q
 	ev->random = (uint32_t)random_u64(e);
 	o->idle_since = ev->now;
 	txn_step(&o->txn, ev, &up);
+	if (up.next.plan == o->txn.plan)
+		drop_grown(e, o); /* the step did not join, though the deadline may have decided */
 	if (!(up.flags & DO_COMMIT)) {
 		settle_unchanged(e, o, q, &up);
 		calls_start(e, o, &o->txn);
