@@ -11,18 +11,22 @@
 #define SECOND_MS 1000ll
 #define DAY_MS    (24 * 3600 * SECOND_MS)
 
-static const char *const named_fields[] = { "name", "description", "mode", "strict", "deadline", "retention",
-	                                    "stuck_after", "max_parallel", "defaults", "steps", "check",
-	                                    "output", NULL };
-static const char *const inline_fields[] = { "description", "mode", "strict", "deadline", "retention",
-	                                     "stuck_after", "max_parallel", "defaults", "steps", "check",
-	                                     "output", "joined", NULL };
-
-static const struct call_defaults builtin_defaults = {
-	.timeout_ms = 3000,
-	.poll_ms = 1000,
-	.retry = { .initial_ms = 200, .max_ms = 60000, .factor_milli = 2000, .attempts = 0, .jitter = true }
+static const char *const named_fields[] = {
+	"name",         "description", "mode",  "strict", "deadline", "retention", "stuck_after",
+	"max_parallel", "defaults",    "steps", "check",  "output",   NULL
 };
+static const char *const inline_fields[] = {
+	"description", "mode",  "strict", "deadline", "retention", "stuck_after", "max_parallel",
+	"defaults",    "steps", "check",  "output",   "joined",    NULL
+};
+
+static const struct call_defaults builtin_defaults = { .timeout_ms = 3000,
+						       .poll_ms = 1000,
+						       .retry = { .initial_ms = 200,
+								  .max_ms = 60000,
+								  .factor_milli = 2000,
+								  .attempts = 0,
+								  .jitter = true } };
 
 /* ---- the document's head ---------------------------------------------------------- */
 
@@ -39,12 +43,14 @@ static void parse_name(struct compiler *c, const struct json *node)
 		c->d->name = json_text(node, &c->d->arena);
 	name = c->d->name;
 	if (!name_is_valid(name, NAME_MAX_LEN, true))
-		finding_add(c, node != NULL ? node : c->nodes[0],
-		            "a definition's name is a letter, then letters, digits, - _ or . (at most %d)",
-		            NAME_MAX_LEN);
+		finding_add(
+		    c, node != NULL ? node : c->nodes[0],
+		    "a definition's name is a letter, then letters, digits, - _ or . (at most %d)",
+		    NAME_MAX_LEN);
 	else if (node != NULL && field_is(c, node, JSON_STRING) &&
-	         !str_eq(json_text(node, &c->scratch), name))
-		finding_add(c, node, "must be the name it is registered under: %.*s", (int)name.n, name.p);
+		 !str_eq(json_text(node, &c->scratch), name))
+		finding_add(c, node, "must be the name it is registered under: %.*s", (int)name.n,
+			    name.p);
 }
 
 static void parse_defaults(struct compiler *c, const struct json *node)
@@ -54,7 +60,8 @@ static void parse_defaults(struct compiler *c, const struct json *node)
 	c->defaults = builtin_defaults;
 	if (node == NULL || !fields_known(c, node, fields))
 		return;
-	field_duration32(c, json_get(node, "timeout"), 10, 600 * SECOND_MS, &c->defaults.timeout_ms);
+	field_duration32(c, json_get(node, "timeout"), 10, 600 * SECOND_MS,
+			 &c->defaults.timeout_ms);
 	field_duration32(c, json_get(node, "poll"), 10, DAY_MS, &c->defaults.poll_ms);
 	field_retry(c, json_get(node, "retry"), &c->defaults.retry);
 }
@@ -74,7 +81,8 @@ static void parse_head(struct compiler *c, const struct json *root)
 	field_bool(c, json_get(root, "strict"), &c->strict);
 	field_duration(c, json_get(root, "deadline"), 1, 3650 * DAY_MS, &d->deadline_ms);
 	field_duration(c, json_get(root, "retention"), 0, 3650 * DAY_MS, &d->retention_ms);
-	field_duration32(c, json_get(root, "stuck_after"), SECOND_MS, 30 * DAY_MS, &d->plan.stuck_after_ms);
+	field_duration32(c, json_get(root, "stuck_after"), SECOND_MS, 30 * DAY_MS,
+			 &d->plan.stuck_after_ms);
 	field_count(c, json_get(root, "max_parallel"), 1, TXN_STEPS_MAX, &parallel);
 	d->plan.mode = (enum mode)mode;
 	d->plan.max_parallel = (uint16_t)parallel;
@@ -89,11 +97,17 @@ static void parse_check(struct compiler *c, const struct json *root)
 	c->d->plan.check_retry = c->defaults.retry;
 	c->d->plan.check_poll_ms = c->defaults.poll_ms;
 	if (!message && check != NULL)
-		finding_add(c, check, "only a message has a back-check: remove it, or say \"mode\": \"message\"");
+		finding_add(
+		    c, check,
+		    "only a message has a back-check: remove it, or say \"mode\": \"message\"");
 	if (message && check == NULL)
-		finding_add(c, root, "a message needs check: the call that asks its sender whether to go on");
+		finding_add(
+		    c, root,
+		    "a message needs check: the call that asks its sender whether to go on");
 	if (message && c->use == DEFINITION_NAMED && json_get(root, "deadline") == NULL)
-		finding_add(c, root, "a message needs deadline: when it passes unconfirmed, check is called");
+		finding_add(
+		    c, root,
+		    "a message needs deadline: when it passes unconfirmed, check is called");
 	c->d->check = parse_call(c, check, TXN_CHECK, OP_CHECK, check_fields);
 	field_retry(c, json_get(check, "retry"), &c->d->plan.check_retry);
 	field_duration32(c, json_get(check, "poll"), 10, DAY_MS, &c->d->plan.check_poll_ms);
@@ -118,8 +132,9 @@ static void parse_document(struct compiler *c, const struct json *root)
 	if (!fields_known(c, root, c->use == DEFINITION_NAMED ? named_fields : inline_fields))
 		return;
 	parse_head(c, root);
-	c->d->plan.open = c->d->plan.mode == MODE_MESSAGE ||
-	                  (c->d->plan.mode == MODE_TCC && c->use == DEFINITION_INLINE && steps == NULL);
+	c->d->plan.open =
+	    c->d->plan.mode == MODE_MESSAGE ||
+	    (c->d->plan.mode == MODE_TCC && c->use == DEFINITION_INLINE && steps == NULL);
 	if (steps == NULL && (!c->d->plan.open || c->d->plan.mode == MODE_MESSAGE))
 		finding_add(c, root, "steps are missing");
 	parse_steps(c, steps);
@@ -189,7 +204,7 @@ static void check_plan(struct compiler *c, const struct json *root)
 }
 
 struct definition *definition_compile(struct str document, enum definition_use use, struct str name,
-                                      struct findings *findings)
+				      struct findings *findings)
 {
 	size_t             before = findings->errors;
 	struct json_error  syntax;
@@ -198,7 +213,8 @@ struct definition *definition_compile(struct str document, enum definition_use u
 	struct json       *root;
 
 	if (document.n > DEFINITION_BYTES_MAX) {
-		finding_put(findings, (struct str){ 0 }, false, STR("a document has at most 1 MiB"));
+		finding_put(findings, (struct str){ 0 }, false,
+			    STR("a document has at most 1 MiB"));
 		return NULL;
 	}
 	d = new_definition(document, use == DEFINITION_NAMED ? name : (struct str){ 0 });

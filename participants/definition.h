@@ -27,34 +27,35 @@ struct findings { /* memory comes from the arena the caller gives */
 struct definition;
 
 enum definition_use {
-	DEFINITION_NAMED,  /* a document to register: `name` may stand in it and must match; with an empty
-	                    * name the document's counts */
-	DEFINITION_INLINE  /* steps given with a transaction; also tcc without steps, where "joined" holds
-	                    * what definition_join() added: refuse that member from outside */
+	DEFINITION_NAMED, /* a document to register: `name` may stand in it and must match; with an
+			   * empty name the document's counts */
+	DEFINITION_INLINE /* steps given with a transaction; also tcc without steps, where "joined"
+			   * holds what definition_join() added: refuse that member from outside */
 };
 
 /* NULL when findings has errors. document is copied. count is 1. */
 struct definition *definition_compile(struct str document, enum definition_use use, struct str name,
-                                      struct findings *findings);
+				      struct findings *findings);
 struct definition *definition_hold(struct definition *d);
 void               definition_drop(struct definition *d); /* NULL is harmless */
 
 const struct plan *definition_plan(const struct definition *d);
-struct str         definition_name(const struct definition *d);     /* empty: inline */
-struct str         definition_document(const struct definition *d); /* the text it was compiled from (grown by joins) */
-struct str         definition_step_name(const struct definition *d, uint16_t step); /* TXN_CHECK: "check" */
-int                definition_step_find(const struct definition *d, struct str name); /* index or -1 */
-int64_t            definition_deadline_ms(const struct definition *d);  /* 0: none */
-int64_t            definition_retention_ms(const struct definition *d); /* default 7 days */
+struct str         definition_name(const struct definition *d); /* empty: inline */
+struct str         definition_document(
+	    const struct definition *d); /* the text it was compiled from (grown by joins) */
+struct str definition_step_name(const struct definition *d, uint16_t step); /* TXN_CHECK: "check" */
+int        definition_step_find(const struct definition *d, struct str name); /* index or -1 */
+int64_t    definition_deadline_ms(const struct definition *d);                /* 0: none */
+int64_t    definition_retention_ms(const struct definition *d);               /* default 7 days */
 /* "host:port" or "participant:NAME" of a call, empty if the step has no such op. */
-struct str         definition_target(const struct definition *d, uint16_t step, enum op op);
-bool               definition_calls(const struct definition *d, struct str host); /* does any call go there? */
+struct str definition_target(const struct definition *d, uint16_t step, enum op op);
+bool definition_calls(const struct definition *d, struct str host); /* does any call go there? */
 
-/* For open transactions: the definition plus one step {"name", "confirm", "cancel", ["try", "call_try"], …}
- * or {"name", "action", "compensate"}. 1 new (*grown, the caller's), 0 the same step is
- * there, -1 another content has that name, -2 invalid (findings). */
+/* For open transactions: the definition plus one step {"name", "confirm", "cancel", ["try",
+ * "call_try"], …} or {"name", "action", "compensate"}. 1 new (*grown, the caller's), 0 the same
+ * step is there, -1 another content has that name, -2 invalid (findings). */
 int definition_join(struct definition *d, struct str step_document, struct definition **grown,
-                    struct findings *findings);
+		    struct findings *findings);
 
 /* What templates can see. */
 struct scope {
@@ -66,7 +67,8 @@ struct scope {
 };
 
 /* The `output` template over an ended transaction; "null" if there is none. */
-bool definition_output(const struct definition *d, const struct scope *scope, struct buf *out, struct err *err);
+bool definition_output(const struct definition *d, const struct scope *scope, struct buf *out,
+		       struct err *err);
 /* The DAG as Mermaid flowchart text. */
 void definition_mermaid(const struct definition *d, struct buf *out);
 

@@ -56,8 +56,8 @@ static bool goes_to(const struct call_plan *call, struct str host)
 	if (!str_starts(target, host))
 		return false;
 	rest = (struct str){ target.p + host.n, target.n - host.n };
-	return rest.n == 0 ||
-	       (call->participant.n == 0 && rest.p[0] == ':' && memchr(rest.p + 1, ':', rest.n - 1) == NULL);
+	return rest.n == 0 || (call->participant.n == 0 && rest.p[0] == ':' &&
+			       memchr(rest.p + 1, ':', rest.n - 1) == NULL);
 }
 
 bool definition_calls(const struct definition *d, struct str host)
@@ -75,18 +75,18 @@ bool definition_calls(const struct definition *d, struct str host)
 
 static struct template_sources sources_of(const struct scope *scope)
 {
-	return (struct template_sources){
-		.input = scope->input,
-		.outputs = scope->outputs,
-		.output_n = scope->outputs != NULL ? scope->def->plan.step_count : 0,
-		.gid = scope->gid,
-		.definition = scope->def->name,
-		.now = scope->now
-	};
+	return (struct template_sources){ .input = scope->input,
+					  .outputs = scope->outputs,
+					  .output_n = scope->outputs != NULL
+							  ? scope->def->plan.step_count
+							  : 0,
+					  .gid = scope->gid,
+					  .definition = scope->def->name,
+					  .now = scope->now };
 }
 
-static bool fill(const struct template *t, const struct str *values, struct arena *arena, struct str *out,
-                 struct err *err)
+static bool fill(const struct template *t, const struct str *values, struct arena *arena,
+		 struct str *out, struct err *err)
 {
 	struct buf b = { 0 };
 	bool       fine = template_fill(t, values, arena, &b, err);
@@ -97,8 +97,8 @@ static bool fill(const struct template *t, const struct str *values, struct aren
 	return fine;
 }
 
-static bool fill_headers(const struct call_plan *call, const struct str *values, struct arena *arena,
-                         struct definition_call *out, struct err *err)
+static bool fill_headers(const struct call_plan *call, const struct str *values,
+			 struct arena *arena, struct definition_call *out, struct err *err)
 {
 	out->header_count = call->header_n;
 	out->headers = arena_array(arena, call->header_n, sizeof *out->headers);
@@ -111,7 +111,7 @@ static bool fill_headers(const struct call_plan *call, const struct str *values,
 }
 
 static bool fill_url(const struct call_plan *call, const struct str *values, struct arena *arena,
-                     struct str *out, struct err *err)
+		     struct str *out, struct err *err)
 {
 	struct buf b = { 0 };
 	bool       fine;
@@ -129,7 +129,7 @@ static bool fill_url(const struct call_plan *call, const struct str *values, str
 }
 
 bool definition_render(const struct scope *scope, uint16_t step, enum op op, struct arena *arena,
-                       struct definition_call *out, struct err *err)
+		       struct definition_call *out, struct err *err)
 {
 	const struct call_plan *call = find_call(scope->def, step, op);
 	struct template_sources sources = sources_of(scope);
@@ -138,9 +138,11 @@ bool definition_render(const struct scope *scope, uint16_t step, enum op op, str
 	if (call == NULL)
 		return err_set(err, ERR_NOT_FOUND, "the definition has no such call");
 	values = template_find(&call->paths, &sources, arena);
-	*out = (struct definition_call){ .method = call->method, .participant = call->participant,
-		                         .timeout_ms = call->timeout_ms };
-	if (!fill_url(call, values, arena, &out->url, err) || !fill_headers(call, values, arena, out, err))
+	*out = (struct definition_call){ .method = call->method,
+					 .participant = call->participant,
+					 .timeout_ms = call->timeout_ms };
+	if (!fill_url(call, values, arena, &out->url, err) ||
+	    !fill_headers(call, values, arena, out, err))
 		return false;
 	if (call->no_body)
 		return true;
@@ -150,7 +152,8 @@ bool definition_render(const struct scope *scope, uint16_t step, enum op op, str
 	return true;
 }
 
-bool definition_output(const struct definition *d, const struct scope *scope, struct buf *out, struct err *err)
+bool definition_output(const struct definition *d, const struct scope *scope, struct buf *out,
+		       struct err *err)
 {
 	struct template_sources sources = sources_of(scope);
 	struct arena            arena = { 0 };
@@ -161,7 +164,8 @@ bool definition_output(const struct definition *d, const struct scope *scope, st
 		buf_cstr(out, "null");
 		return true;
 	}
-	fine = template_fill(d->output, template_find(&d->output_paths, &sources, &arena), &arena, out, err);
+	fine = template_fill(d->output, template_find(&d->output_paths, &sources, &arena), &arena,
+			     out, err);
 	if (!fine) /* nothing half */
 		out->n = start;
 	arena_fini(&arena);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * definition_call.h - the calls of a compiled definition: what a template renders to, what an answer means.
+ * definition_call.h - the calls of a compiled definition: what a template renders to, what an
+ * answer means.
  */
 #ifndef PARTICIPANTS_DEFINITION_CALL_H
 #define PARTICIPANTS_DEFINITION_CALL_H
@@ -12,24 +13,25 @@ struct definition_header {
 
 /* One call as the document wants it; all memory is the arena's, the scope's or the definition's. */
 struct definition_call {
-	struct str                method;       /* POST, PUT, PATCH, DELETE or GET */
-	struct str                participant;  /* its name; empty: url is absolute */
-	struct str                url;          /* http(s)://host[:port]/… , or with a participant the
-	                                         * path and query, with its leading slash */
-	struct definition_header *headers;      /* the document's own; none of ours among them */
+	struct str method;                 /* POST, PUT, PATCH, DELETE or GET */
+	struct str participant;            /* its name; empty: url is absolute */
+	struct str url;                    /* http(s)://host[:port]/… , or with a participant the
+					    * path and query, with its leading slash */
+	struct definition_header *headers; /* the document's own; none of ours among them */
 	size_t                    header_count;
-	struct str                body;         /* JSON; empty: none */
-	uint32_t                  timeout_ms;   /* 10 .. 600000 */
+	struct str                body;       /* JSON; empty: none */
+	uint32_t                  timeout_ms; /* 10 .. 600000 */
 };
 
 /* step may be TXN_CHECK with OP_CHECK. */
-bool     definition_has_call(const struct definition *d, uint16_t step, enum op op);
+bool definition_has_call(const struct definition *d, uint16_t step, enum op op);
 /* False and a sentence: an output is missing, a value does not fit its place, or it grew too large.
  * The same scope renders to the same bytes, always. */
-bool     definition_render(const struct scope *scope, uint16_t step, enum op op, struct arena *arena,
-                           struct definition_call *out, struct err *err);
-uint32_t definition_timeout_ms(const struct definition *d, uint16_t step, enum op op); /* 0: no such call */
+bool definition_render(const struct scope *scope, uint16_t step, enum op op, struct arena *arena,
+		       struct definition_call *out, struct err *err);
+uint32_t definition_timeout_ms(const struct definition *d, uint16_t step,
+			       enum op op); /* 0: no such call */
 /* What the document's `outcomes` say of a status: an enum outcome, or -1: the convention holds. */
-int      definition_outcome(const struct definition *d, uint16_t step, enum op op, int status);
+int definition_outcome(const struct definition *d, uint16_t step, enum op op, int status);
 
 #endif

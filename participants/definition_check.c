@@ -55,7 +55,8 @@ static bool build(const struct compiler *c, struct graph *g)
 	return placed == n;
 }
 
-static unsigned unplaced_before(const struct compiler *c, const struct graph *g, unsigned step, unsigned *edge)
+static unsigned unplaced_before(const struct compiler *c, const struct graph *g, unsigned step,
+				unsigned *edge)
 {
 	for (*edge = 0; g->placed[after_of(c, step)[*edge]]; ++*edge)
 		;
@@ -70,7 +71,8 @@ static const struct json *edge_node(const struct compiler *c, unsigned step, uns
 	struct json       *it = after->first;
 
 	/* Wrong entries of `after` have no edge: look the name up. */
-	while (it->next != NULL && (it->type != JSON_STRING || !str_eq(json_text(it, &scratch), wanted)))
+	while (it->next != NULL &&
+	       (it->type != JSON_STRING || !str_eq(json_text(it, &scratch), wanted)))
 		it = it->next;
 	arena_fini(&scratch);
 	return it;
@@ -85,7 +87,8 @@ static unsigned find_cycle(const struct compiler *c, const struct graph *g, unsi
 	for (unsigned k = 0; k < c->d->plan.step_count; k++)
 		at = unplaced_before(c, g, at, &edge);
 	first = at;
-	for (unsigned it = unplaced_before(c, g, at, &edge); it != at; it = unplaced_before(c, g, it, &edge))
+	for (unsigned it = unplaced_before(c, g, at, &edge); it != at;
+	     it = unplaced_before(c, g, it, &edge))
 		first = it < first ? it : first;
 	return first;
 }
@@ -96,12 +99,13 @@ static void report_cycle(struct compiler *c, const struct graph *g, unsigned fir
 	unsigned   at = first, edge;
 
 	do {
-		buf_fmt(&names, "%.*s stands after ", (int)c->d->steps[at].name.n, c->d->steps[at].name.p);
+		buf_fmt(&names, "%.*s stands after ", (int)c->d->steps[at].name.n,
+			c->d->steps[at].name.p);
 		at = unplaced_before(c, g, at, &edge);
 	} while (at != first && names.n < 200);
 	unplaced_before(c, g, first, &edge);
-	finding_add(c, edge_node(c, first, edge), "a cycle: %s%.*s", names.p, (int)c->d->steps[at].name.n,
-	            c->d->steps[at].name.p);
+	finding_add(c, edge_node(c, first, edge), "a cycle: %s%.*s", names.p,
+		    (int)c->d->steps[at].name.n, c->d->steps[at].name.p);
 	buf_fini(&names);
 }
 
@@ -133,11 +137,13 @@ static void check_edges(struct compiler *c, unsigned i)
 			continue;
 		if (steps[i].kind == KIND_COMPENSATABLE)
 			finding_add(c, edge_node(c, i, k),
-			            "a compensatable step cannot stand behind a %s one: there is no way back "
-			            "from there", step_kind_name(before));
+				    "a compensatable step cannot stand behind a %s one: there is "
+				    "no way back from there",
+				    step_kind_name(before));
 		else if (before == KIND_RETRIABLE)
 			finding_add(c, edge_node(c, i, k),
-			            "the pivot cannot stand behind a retriable step: those run when it is ok");
+				    "the pivot cannot stand behind a retriable step: those run "
+				    "when it is ok");
 	}
 }
 
@@ -153,8 +159,8 @@ static void check_kinds(struct compiler *c)
 			pivot = (int)i;
 		else
 			finding_add(c, json_get(c->nodes[i], "kind"),
-			            "there is one point of no return: %.*s is the pivot already",
-			            (int)c->d->steps[pivot].name.n, c->d->steps[pivot].name.p);
+				    "there is one point of no return: %.*s is the pivot already",
+				    (int)c->d->steps[pivot].name.n, c->d->steps[pivot].name.p);
 	}
 }
 
@@ -165,20 +171,24 @@ static void check_read(struct compiler *c, const struct graph *g, const struct o
 	struct str name = c->d->steps[r->step].name;
 
 	if (r->reader == TXN_CHECK && r->op == OP_CHECK)
-		finding_add(c, r->node, "a back-check comes before every step: it can read input, gid, definition "
-		                        "and now");
+		finding_add(c, r->node,
+			    "a back-check comes before every step: it can read input, gid, "
+			    "definition and now");
 	if (r->reader == TXN_CHECK)
 		return;
 	if (r->reader == r->step) {
 		if (r->op == OP_TRY)
 			finding_add(c, r->node, "a step has no output before it was called");
 		else if (!r->defaulted && (r->op == OP_CANCEL || c->d->plan_steps[r->step].joined))
-			finding_add(c, r->node, "a refused step is cancelled too and has no output: give a "
-			                        "default, as in ${steps.%.*s.output.id ?? gid}",
-			            (int)name.n, name.p);
+			finding_add(c, r->node,
+				    "a refused step is cancelled too and has no output: give a "
+				    "default, as in ${steps.%.*s.output.id ?? gid}",
+				    (int)name.n, name.p);
 	} else if (!is_before(g, r->step, r->reader)) {
-		finding_add(c, r->node, "%.*s does not stand before this step: name it in after, or what it "
-		                        "depends on", (int)name.n, name.p);
+		finding_add(c, r->node,
+			    "%.*s does not stand before this step: name it in after, or what it "
+			    "depends on",
+			    (int)name.n, name.p);
 	}
 }
 

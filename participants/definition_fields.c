@@ -9,7 +9,8 @@ bool field_is(struct compiler *c, const struct json *node, enum json_type type)
 {
 	if (node->type == type)
 		return true;
-	finding_add(c, node, "must be %s, not %s", json_type_name(type), json_type_name(node->type));
+	finding_add(c, node, "must be %s, not %s", json_type_name(type),
+		    json_type_name(node->type));
 	return false;
 }
 
@@ -36,7 +37,8 @@ bool fields_known(struct compiler *c, const struct json *node, const char *const
 	return true;
 }
 
-void field_duration(struct compiler *c, const struct json *node, int64_t min, int64_t max, int64_t *out)
+void field_duration(struct compiler *c, const struct json *node, int64_t min, int64_t max,
+		    int64_t *out)
 {
 	char    low[32], high[32];
 	int64_t ms;
@@ -46,12 +48,14 @@ void field_duration(struct compiler *c, const struct json *node, int64_t min, in
 	if (!text_to_ms(json_text(node, &c->scratch), &ms))
 		finding_add(c, node, "must be a duration like 250ms, 3s, 10m, 1h30m or 7d");
 	else if (ms < min || ms > max)
-		finding_add(c, node, "must be between %s and %s", text_of_ms(min, low), text_of_ms(max, high));
+		finding_add(c, node, "must be between %s and %s", text_of_ms(min, low),
+			    text_of_ms(max, high));
 	else
 		*out = ms;
 }
 
-void field_duration32(struct compiler *c, const struct json *node, int64_t min, int64_t max, uint32_t *out)
+void field_duration32(struct compiler *c, const struct json *node, int64_t min, int64_t max,
+		      uint32_t *out)
 {
 	int64_t ms = *out;
 
@@ -59,7 +63,8 @@ void field_duration32(struct compiler *c, const struct json *node, int64_t min, 
 	*out = (uint32_t)ms;
 }
 
-void field_count(struct compiler *c, const struct json *node, uint64_t min, uint64_t max, uint32_t *out)
+void field_count(struct compiler *c, const struct json *node, uint64_t min, uint64_t max,
+		 uint32_t *out)
 {
 	uint64_t v;
 
@@ -67,7 +72,7 @@ void field_count(struct compiler *c, const struct json *node, uint64_t min, uint
 		return;
 	if (!json_u64(node, &v) || v < min || v > max)
 		finding_add(c, node, "must be a whole number between %llu and %llu",
-		            (unsigned long long)min, (unsigned long long)max);
+			    (unsigned long long)min, (unsigned long long)max);
 	else
 		*out = (uint32_t)v;
 }
@@ -88,7 +93,8 @@ void field_text(struct compiler *c, const struct json *node)
 		field_is(c, node, JSON_STRING);
 }
 
-void field_word(struct compiler *c, const struct json *node, const char *(*word)(int), int n, int *out)
+void field_word(struct compiler *c, const struct json *node, const char *(*word)(int), int n,
+		int *out)
 {
 	struct buf known = { 0 };
 
@@ -114,7 +120,8 @@ bool name_is_valid(struct str name, size_t max, bool dots)
 		char c = name.p[i];
 		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 
-		if (!letter && (i == 0 || ((c < '0' || c > '9') && c != '_' && c != '-' && !(dots && c == '.'))))
+		if (!letter && (i == 0 || ((c < '0' || c > '9') && c != '_' && c != '-' &&
+					   !(dots && c == '.'))))
 			return false;
 	}
 	return true;
@@ -147,7 +154,8 @@ static void field_factor(struct compiler *c, const struct json *node, uint32_t *
 	if (node == NULL || !field_is(c, node, JSON_NUMBER))
 		return;
 	if (!to_milli(node->raw, &v) || v < 1000 || v > 100000)
-		finding_add(c, node, "must be a number between 1 and 100 with at most three decimals");
+		finding_add(c, node,
+			    "must be a number between 1 and 100 with at most three decimals");
 	else
 		*milli = v;
 }
@@ -159,8 +167,10 @@ static const char *jitter_name(int i)
 
 void field_retry(struct compiler *c, const struct json *node, struct retry *retry)
 {
-	static const char *const fields[] = { "initial", "factor", "max", "jitter", "attempts", NULL };
-	int                      jitter = retry->jitter;
+	static const char *const fields[] = {
+		"initial", "factor", "max", "jitter", "attempts", NULL
+	};
+	int jitter = retry->jitter;
 
 	if (node == NULL || !fields_known(c, node, fields))
 		return;

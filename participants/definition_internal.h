@@ -9,7 +9,7 @@
 #include "participants/template.h"
 
 enum {
-	NAME_MAX_LEN = 128,      /* of definitions and participants */
+	NAME_MAX_LEN = 128, /* of definitions and participants */
 	STEP_NAME_MAX_LEN = 64,
 	HEADERS_MAX = 32,        /* of one call */
 	STEP_OPS = OP_CANCEL + 1 /* try, confirm, cancel: what a step can have */
@@ -28,21 +28,21 @@ struct status_outcome {
 };
 
 struct call_plan {
-	struct str             method;
-	struct str             participant; /* empty: url */
-	struct str             origin;      /* http://host:port; empty: participant */
-	struct str             target;
-	struct template       *path;        /* begins with a slash */
-	struct str             url;         /* origin and path, where path is constant */
+	struct str              method;
+	struct str              participant; /* empty: url */
+	struct str              origin;      /* http://host:port; empty: participant */
+	struct str              target;
+	struct template        *path; /* begins with a slash */
+	struct str              url;  /* origin and path, where path is constant */
 	struct header_template *headers;
-	size_t                 header_n;
-	bool                   no_body;     /* GET, DELETE */
-	struct template       *body;        /* NULL: data, else the input */
-	struct str             data;        /* of a step that joined: its JSON text */
-	uint32_t               timeout_ms;
-	struct status_outcome *outcomes;    /* by status */
-	size_t                 outcome_n;
-	struct template_paths  paths;       /* what all of its templates read */
+	size_t                  header_n;
+	bool                    no_body; /* GET, DELETE */
+	struct template        *body;    /* NULL: data, else the input */
+	struct str              data;    /* of a step that joined: its JSON text */
+	uint32_t                timeout_ms;
+	struct status_outcome  *outcomes; /* by status */
+	size_t                  outcome_n;
+	struct template_paths   paths; /* what all of its templates read */
 };
 
 struct step_calls {
@@ -86,41 +86,46 @@ struct compiler {
 	struct arena         scratch; /* the tree of the document */
 	enum definition_use  use;
 	bool                 strict;
-	bool                 quiet;   /* no warnings: they were told when the step joined */
+	bool                 quiet; /* no warnings: they were told when the step joined */
 	struct call_defaults defaults;
 	const struct json   *nodes[TXN_STEPS_MAX]; /* of the steps, for pointers */
 	uint16_t            *edges;
 	size_t               edge_n;
 	struct output_read  *reads;
 	size_t               read_n, read_cap;
-	uint16_t             step;    /* whose call is being compiled */
+	uint16_t             step; /* whose call is being compiled */
 	enum op              op;
 };
 
 /* findings.c */
 void finding_add(struct compiler *c, const struct json *node, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 void finding_warn(struct compiler *c, const struct json *node, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 void finding_put(struct findings *f, struct str pointer, bool warning, struct str detail);
 
-/* definition_fields.c: each reports what is wrong and leaves *out alone then. NULL nodes are fine. */
+/* definition_fields.c: each reports what is wrong and leaves *out alone then. NULL nodes are fine.
+ */
 bool field_is(struct compiler *c, const struct json *node, enum json_type type);
 /* An object with no other members than these (NULL-terminated). */
 bool fields_known(struct compiler *c, const struct json *node, const char *const *names);
-void field_duration(struct compiler *c, const struct json *node, int64_t min, int64_t max, int64_t *out);
-void field_duration32(struct compiler *c, const struct json *node, int64_t min, int64_t max, uint32_t *out);
-void field_count(struct compiler *c, const struct json *node, uint64_t min, uint64_t max, uint32_t *out);
+void field_duration(struct compiler *c, const struct json *node, int64_t min, int64_t max,
+		    int64_t *out);
+void field_duration32(struct compiler *c, const struct json *node, int64_t min, int64_t max,
+		      uint32_t *out);
+void field_count(struct compiler *c, const struct json *node, uint64_t min, uint64_t max,
+		 uint32_t *out);
 void field_bool(struct compiler *c, const struct json *node, bool *out);
 void field_text(struct compiler *c, const struct json *node); /* any string */
 /* One of the words word(0) .. word(n - 1). */
-void field_word(struct compiler *c, const struct json *node, const char *(*word)(int), int n, int *out);
+void field_word(struct compiler *c, const struct json *node, const char *(*word)(int), int n,
+		int *out);
 bool name_is_valid(struct str name, size_t max, bool dots);
 void field_retry(struct compiler *c, const struct json *node, struct retry *retry);
 
 /* definition_parse_call.c: NULL without a node; never NULL with one. */
 struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16_t step, enum op op,
-                             const char *const *fields);
+			     const char *const *fields);
 extern const char *const call_fields[], *const check_fields[];
 struct template_compiler template_compiler_of(struct compiler *c, struct template_paths *paths);
 

@@ -63,7 +63,8 @@ static void strip_pointers(struct findings *f, size_t from, unsigned index)
 }
 
 /* The name of the step, if it is an object with one; findings say what is wrong. */
-static bool read_name(struct str document, struct arena *arena, struct findings *f, struct str *name)
+static bool read_name(struct str document, struct arena *arena, struct findings *f,
+		      struct str *name)
 {
 	struct json_error  syntax;
 	const struct json *root = json_parse(document, arena, &syntax), *node;
@@ -83,7 +84,8 @@ static bool read_name(struct str document, struct arena *arena, struct findings 
 	return true;
 }
 
-static int join(struct definition *d, struct str step, struct definition **grown, struct findings *f)
+static int join(struct definition *d, struct str step, struct definition **grown,
+		struct findings *f)
 {
 	struct buf document = { 0 };
 	size_t     before = f->n;
@@ -96,7 +98,7 @@ static int join(struct definition *d, struct str step, struct definition **grown
 }
 
 int definition_join(struct definition *d, struct str step_document, struct definition **grown,
-                    struct findings *findings)
+		    struct findings *findings)
 {
 	struct arena scratch = { 0 };
 	struct buf   step = { 0 };
@@ -105,7 +107,8 @@ int definition_join(struct definition *d, struct str step_document, struct defin
 
 	*grown = NULL;
 	if (!d->plan.open || d->plan.mode != MODE_TCC) {
-		finding_put(findings, STR(""), false, STR("steps join a tcc transaction without steps only"));
+		finding_put(findings, STR(""), false,
+			    STR("steps join a tcc transaction without steps only"));
 		return -2;
 	}
 	if (read_name(step_document, &scratch, findings, &name)) {

@@ -36,15 +36,21 @@ static void template_reads(void *ctx, const struct json *node, int step, bool de
 		if (old != NULL)
 			memcpy(c->reads, old, c->read_n * sizeof *old);
 	}
-	c->reads[c->read_n++] = (struct output_read){
-		.node = node, .reader = c->step, .op = c->op, .step = (uint16_t)step, .defaulted = defaulted
-	};
+	c->reads[c->read_n++] = (struct output_read){ .node = node,
+						      .reader = c->step,
+						      .op = c->op,
+						      .step = (uint16_t)step,
+						      .defaulted = defaulted };
 }
 
 struct template_compiler template_compiler_of(struct compiler *c, struct template_paths *paths)
 {
-	return (struct template_compiler){ .arena = &c->d->arena, .paths = paths, .step = template_step,
-		                           .report = template_report, .reads = template_reads, .ctx = c };
+	return (struct template_compiler){ .arena = &c->d->arena,
+					   .paths = paths,
+					   .step = template_step,
+					   .report = template_report,
+					   .reads = template_reads,
+					   .ctx = c };
 }
 
 /* ---- where a call goes --------------------------------------------------------------- */
@@ -56,8 +62,8 @@ static bool is_host(struct str host)
 	for (size_t i = 0; i < host.n; i++) {
 		char c = host.p[i];
 
-		if ((c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' &&
-		    c != '-' && c != '_')
+		if ((c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') &&
+		    c != '.' && c != '-' && c != '_')
 			return false;
 	}
 	return true;
@@ -108,7 +114,8 @@ static size_t authority_end(struct str text, size_t from)
 	return from;
 }
 
-static const char *split_url(struct compiler *c, struct str text, struct call_plan *call, struct str *path)
+static const char *split_url(struct compiler *c, struct str text, struct call_plan *call,
+			     struct str *path)
 {
 	bool        tls = str_starts(text, STR("https://"));
 	size_t      start = tls ? 8 : 7, end;
@@ -121,7 +128,8 @@ static const char *split_url(struct compiler *c, struct str text, struct call_pl
 	end = authority_end(text, start);
 	authority = (struct str){ text.p + start, end - start };
 	if (memchr(authority.p, '$', authority.n) != NULL)
-		return "scheme, host and port of a URL are fixed: ${...} may stand only behind them";
+		return "scheme, host and port of a URL are fixed: ${...} may stand only behind "
+		       "them";
 	wrong = read_authority(authority, tls ? "443" : "80", &target);
 	if (wrong == NULL) {
 		call->target = arena_str(&c->d->arena, buf_view(&target));
@@ -132,7 +140,8 @@ static const char *split_url(struct compiler *c, struct str text, struct call_pl
 	return wrong;
 }
 
-static void add_path(struct compiler *c, const struct json *node, struct call_plan *call, struct str path)
+static void add_path(struct compiler *c, const struct json *node, struct call_plan *call,
+		     struct str path)
 {
 	struct template_compiler tc = template_compiler_of(c, &call->paths);
 	struct buf               b = { 0 };
@@ -177,8 +186,10 @@ static void read_participant(struct compiler *c, const struct json *node, struct
 		return;
 	name = json_text(node, &c->d->arena);
 	if (!name_is_valid(name, NAME_MAX_LEN, true)) {
-		finding_add(c, node, "a participant's name is a letter, then letters, digits, - _ or . "
-		                     "(at most %d)", NAME_MAX_LEN);
+		finding_add(c, node,
+			    "a participant's name is a letter, then letters, digits, - _ or . "
+			    "(at most %d)",
+			    NAME_MAX_LEN);
 		return;
 	}
 	call->participant = name;
@@ -252,9 +263,11 @@ static bool is_token(struct str name)
 /* What the coordinator and HTTP itself say; a document cannot say it otherwise. */
 static bool is_ours(struct str name)
 {
-	static const char *const taken[] = { "idempotency-key", "content-length", "host",
-		"transfer-encoding", "connection", "keep-alive", "traceparent", "expect", "upgrade", "te",
-		"trailer" };
+	static const char *const taken[] = {
+		"idempotency-key", "content-length", "host",   "transfer-encoding", "connection",
+		"keep-alive",      "traceparent",    "expect", "upgrade",           "te",
+		"trailer"
+	};
 
 	if ((name.n >= 5 && strncasecmp(name.p, "saga-", 5) == 0) ||
 	    (name.n >= 8 && strncasecmp(name.p, "webhook-", 8) == 0))
@@ -268,7 +281,8 @@ static bool is_ours(struct str name)
 static bool is_header_before(const struct call_plan *call, struct str name)
 {
 	for (size_t i = 0; i < call->header_n; i++)
-		if (call->headers[i].name.n == name.n && strncasecmp(call->headers[i].name.p, name.p, name.n) == 0)
+		if (call->headers[i].name.n == name.n &&
+		    strncasecmp(call->headers[i].name.p, name.p, name.n) == 0)
 			return true;
 	return false;
 }
@@ -288,14 +302,16 @@ static void read_headers(struct compiler *c, const struct json *node, struct cal
 		if (!is_token(h->key))
 			finding_add(c, h, "this is no header name");
 		else if (is_ours(h->key))
-			finding_add(c, h, "this header is set by the coordinator and cannot be given");
+			finding_add(c, h,
+				    "this header is set by the coordinator and cannot be given");
 		else if (is_header_before(call, h->key))
 			finding_add(c, h, "this header is given twice");
 		if (!field_is(c, h, JSON_STRING))
 			continue;
 		call->headers[call->header_n++] = (struct header_template){
 			.name = arena_str(&c->d->arena, h->key),
-			.value = template_of_text(&tc, h, json_text(h, &c->d->arena), TEMPLATE_HEADER)
+			.value =
+			    template_of_text(&tc, h, json_text(h, &c->d->arena), TEMPLATE_HEADER)
 		};
 	}
 }
@@ -309,10 +325,12 @@ static const char *outcome_word(int i)
 
 static int status_cmp(const void *a, const void *b)
 {
-	return ((const struct status_outcome *)a)->status - ((const struct status_outcome *)b)->status;
+	return ((const struct status_outcome *)a)->status -
+	       ((const struct status_outcome *)b)->status;
 }
 
-static void read_outcomes(struct compiler *c, const struct json *node, enum op op, struct call_plan *call)
+static void read_outcomes(struct compiler *c, const struct json *node, enum op op,
+			  struct call_plan *call)
 {
 	uint64_t status;
 
@@ -322,24 +340,25 @@ static void read_outcomes(struct compiler *c, const struct json *node, enum op o
 	for (const struct json *o = node->first; o != NULL; o = o->next) {
 		int outcome = -1;
 
-		if (o->key.n != 3 || !text_to_u64(o->key, &status) || status < 100 || status > 599) {
+		if (o->key.n != 3 || !text_to_u64(o->key, &status) || status < 100 ||
+		    status > 599) {
 			finding_add(c, o, "must be named by a status code between 100 and 599");
 			continue;
 		}
 		field_word(c, o, outcome_word, OUTCOME_COUNT, &outcome);
 		if (outcome == OUTCOME_REFUSED && (op == OP_CONFIRM || op == OP_CANCEL))
 			finding_add(c, o, "a %s cannot be refused: it is repeated until it is ok",
-			            op == OP_CONFIRM ? "confirm" : "cancel or compensate");
+				    op == OP_CONFIRM ? "confirm" : "cancel or compensate");
 		if (outcome >= 0)
 			call->outcomes[call->outcome_n++] =
-				(struct status_outcome){ (uint16_t)status, (uint8_t)outcome };
+			    (struct status_outcome){ (uint16_t)status, (uint8_t)outcome };
 	}
 	if (call->outcome_n > 0)
 		qsort(call->outcomes, call->outcome_n, sizeof *call->outcomes, status_cmp);
 }
 
 struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16_t step, enum op op,
-                             const char *const *fields)
+			     const char *const *fields)
 {
 	struct call_plan *call;
 
@@ -357,7 +376,8 @@ struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16
 	read_outcomes(c, json_get(node, "outcomes"), op, call);
 	field_duration32(c, json_get(node, "timeout"), 10, 600000, &call->timeout_ms);
 	if (op == OP_CANCEL && json_get(json_get(node, "outcomes"), "404") == NULL)
-		finding_warn(c, node, "a cancel without anything to undo is often answered with 404: "
-		                      "map it, as in \"outcomes\": {\"404\": \"ok\"}");
+		finding_warn(c, node,
+			     "a cancel without anything to undo is often answered with 404: "
+			     "map it, as in \"outcomes\": {\"404\": \"ok\"}");
 	return call;
 }

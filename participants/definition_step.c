@@ -5,10 +5,12 @@
 
 enum { POLL_MIN_MS = 10, POLL_MAX_MS = 24 * 3600 * 1000 };
 
-static const char *const step_fields[] = { "description", "after", "kind", "action", "compensate", "try",
-	                                   "confirm", "cancel", "retry", "poll", NULL };
-static const char *const joined_fields[] = { "name", "description", "data", "action", "compensate", "try",
-	                                     "confirm", "cancel", "call_try", "retry", "poll", NULL };
+static const char *const step_fields[] = { "description", "after", "kind",    "action",
+					   "compensate",  "try",   "confirm", "cancel",
+					   "retry",       "poll",  NULL };
+static const char *const joined_fields[] = { "name",       "description", "data",    "action",
+					     "compensate", "try",         "confirm", "cancel",
+					     "call_try",   "retry",       "poll",    NULL };
 
 /* The calls of a step as they stand in the document. */
 struct calls {
@@ -17,8 +19,9 @@ struct calls {
 
 static struct calls calls_of(const struct json *node)
 {
-	return (struct calls){ json_get(node, "action"), json_get(node, "compensate"), json_get(node, "try"),
-		               json_get(node, "confirm"), json_get(node, "cancel") };
+	return (struct calls){ json_get(node, "action"), json_get(node, "compensate"),
+			       json_get(node, "try"), json_get(node, "confirm"),
+			       json_get(node, "cancel") };
 }
 
 static const char *kind_word(int i)
@@ -34,8 +37,9 @@ static bool is_name_taken(const struct compiler *c, struct str name)
 static void check_name(struct compiler *c, const struct json *node, struct str name)
 {
 	if (!name_is_valid(name, STEP_NAME_MAX_LEN, false))
-		finding_add(c, node, "a step's name is a letter, then letters, digits, - or _ (at most %d)",
-		            STEP_NAME_MAX_LEN);
+		finding_add(c, node,
+			    "a step's name is a letter, then letters, digits, - or _ (at most %d)",
+			    STEP_NAME_MAX_LEN);
 	else if (c->d->plan.mode == MODE_MESSAGE && str_is(name, "check"))
 		finding_add(c, node, "a message's back-check has this name: choose another");
 	if (is_name_taken(c, name))
@@ -43,7 +47,8 @@ static void check_name(struct compiler *c, const struct json *node, struct str n
 }
 
 /* Gives the step its place; false if there is none left. */
-static bool add_step(struct compiler *c, const struct json *node, const struct json *about, struct str name)
+static bool add_step(struct compiler *c, const struct json *node, const struct json *about,
+		     struct str name)
 {
 	struct plan *plan = &c->d->plan;
 
@@ -67,7 +72,9 @@ static void check_shape(struct compiler *c, const struct json *node, const struc
 		return;
 	}
 	if (k->action != NULL && (k->try != NULL || k->confirm != NULL || k->cancel != NULL))
-		finding_add(c, node, "a step has action and compensate, or try, confirm and cancel, not both");
+		finding_add(
+		    c, node,
+		    "a step has action and compensate, or try, confirm and cancel, not both");
 	else if (k->try != NULL && k->compensate != NULL)
 		finding_add(c, node, "a step with try has cancel, not compensate");
 	else if (k->try != NULL && (k->confirm == NULL || k->cancel == NULL))
@@ -75,31 +82,42 @@ static void check_shape(struct compiler *c, const struct json *node, const struc
 }
 
 /* A step that joins may have been tried by its caller: the way on or back is enough. */
-static void check_joined_shape(struct compiler *c, const struct json *node, const struct calls *k, bool call_try)
+static void check_joined_shape(struct compiler *c, const struct json *node, const struct calls *k,
+			       bool call_try)
 {
 	bool saga = k->action != NULL || k->compensate != NULL;
 
 	if (saga && (k->try != NULL || k->confirm != NULL || k->cancel != NULL))
-		finding_add(c, node, "a step has action and compensate, or try, confirm and cancel, not both");
+		finding_add(
+		    c, node,
+		    "a step has action and compensate, or try, confirm and cancel, not both");
 	if (k->compensate == NULL && k->confirm == NULL && k->cancel == NULL && !call_try)
 		finding_add(c, node, "a step that joins needs confirm or cancel, or compensate");
 	if (call_try && k->action == NULL && k->try == NULL)
 		finding_add(c, node, "call_try needs try or action: what else is to be called?");
 }
 
-static void check_kind(struct compiler *c, const struct json *node, enum step_kind kind, const struct calls *k)
+static void check_kind(struct compiler *c, const struct json *node, enum step_kind kind,
+		       const struct calls *k)
 {
 	if (c->d->plan.mode == MODE_MESSAGE && kind != KIND_RETRIABLE)
-		finding_add(c, node, "a message has only retriable steps: once it is confirmed there is no way back");
-	if (kind == KIND_RETRIABLE && (k->compensate != NULL || k->try != NULL || k->confirm != NULL || k->cancel != NULL))
-		finding_add(c, node, "a retriable step has an action and nothing else: it must succeed");
-	if (kind != KIND_COMPENSATABLE || k->action == NULL || k->compensate != NULL || k->try != NULL ||
-	    k->cancel != NULL)
+		finding_add(c, node,
+			    "a message has only retriable steps: once it is confirmed there is no "
+			    "way back");
+	if (kind == KIND_RETRIABLE &&
+	    (k->compensate != NULL || k->try != NULL || k->confirm != NULL || k->cancel != NULL))
+		finding_add(c, node,
+			    "a retriable step has an action and nothing else: it must succeed");
+	if (kind != KIND_COMPENSATABLE || k->action == NULL || k->compensate != NULL ||
+	    k->try != NULL || k->cancel != NULL)
 		return;
 	if (c->strict)
-		finding_add(c, node, "the step has no compensate: add one, or make it pivot or retriable");
+		finding_add(c, node,
+			    "the step has no compensate: add one, or make it pivot or retriable");
 	else
-		finding_warn(c, node, "the step has no compensate: its effect stays if the transaction is cancelled");
+		finding_warn(
+		    c, node,
+		    "the step has no compensate: its effect stays if the transaction is cancelled");
 }
 
 static void parse_calls(struct compiler *c, uint16_t i, const struct calls *k)
@@ -107,7 +125,8 @@ static void parse_calls(struct compiler *c, uint16_t i, const struct calls *k)
 	struct step_calls *step = &c->d->steps[i];
 	const struct json *cancel = k->cancel != NULL ? k->cancel : k->compensate;
 
-	step->calls[OP_TRY] = parse_call(c, k->try != NULL ? k->try : k->action, i, OP_TRY, call_fields);
+	step->calls[OP_TRY] =
+	    parse_call(c, k->try != NULL ? k->try : k->action, i, OP_TRY, call_fields);
 	step->calls[OP_CONFIRM] = parse_call(c, k->confirm, i, OP_CONFIRM, call_fields);
 	step->calls[OP_CANCEL] = parse_call(c, cancel, i, OP_CANCEL, call_fields);
 }
@@ -164,7 +183,7 @@ static void parse_step(struct compiler *c, const struct json *node, uint16_t i)
 {
 	struct plan_step *ps = &c->d->plan_steps[i];
 	struct calls      k = calls_of(node);
-	int               kind = c->d->plan.mode == MODE_MESSAGE ? KIND_RETRIABLE : KIND_COMPENSATABLE;
+	int kind = c->d->plan.mode == MODE_MESSAGE ? KIND_RETRIABLE : KIND_COMPENSATABLE;
 
 	ps->after_at = (uint16_t)c->edge_n;
 	parse_pace(c, NULL, ps);
@@ -236,7 +255,7 @@ void parse_joined(struct compiler *c, const struct json *joined)
 		if (name == NULL)
 			finding_add(c, it, "a step that joins needs a name");
 		else if (field_is(c, name, JSON_STRING) &&
-		         add_step(c, it, name, json_text(name, &c->d->arena)))
+			 add_step(c, it, name, json_text(name, &c->d->arena)))
 			parse_joined_step(c, it, (uint16_t)(c->d->plan.step_count - 1));
 	}
 }

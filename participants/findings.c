@@ -12,15 +12,13 @@ void finding_put(struct findings *f, struct str pointer, bool warning, struct st
 		f->n = DEFINITION_FINDINGS_MAX;
 		return;
 	}
-	f->items[f->n - 1] = (struct finding){
-		.pointer = arena_str(f->arena, pointer),
-		.detail = arena_str(f->arena, detail),
-		.warning = warning
-	};
+	f->items[f->n - 1] = (struct finding){ .pointer = arena_str(f->arena, pointer),
+					       .detail = arena_str(f->arena, detail),
+					       .warning = warning };
 }
 
-__attribute__((format(printf, 4, 0)))
-static void put(struct compiler *c, const struct json *node, bool warning, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void put(struct compiler *c, const struct json *node,
+						      bool warning, const char *fmt, va_list ap)
 {
 	struct buf pointer = { 0 };
 	char       detail[400];

@@ -24,8 +24,9 @@ static void put_step(const struct definition *d, uint16_t step, struct buf *out)
 {
 	const struct plan_step *ps = &d->plan.steps[step];
 
-	buf_fmt(out, "    s%u%s%.*s<br/>%s%s\n", step, shapes[ps->kind][0], (int)d->steps[step].name.n,
-	        d->steps[step].name.p, calls_text(d, step), shapes[ps->kind][1]);
+	buf_fmt(out, "    s%u%s%.*s<br/>%s%s\n", step, shapes[ps->kind][0],
+		(int)d->steps[step].name.n, d->steps[step].name.p, calls_text(d, step),
+		shapes[ps->kind][1]);
 }
 
 void definition_mermaid(const struct definition *d, struct buf *out)

@@ -57,8 +57,8 @@ static void check_literal(struct draft *d, struct str text)
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned char c = (unsigned char)text.p[i];
 
-		if (d->place == TEMPLATE_PATH && c == '%' && text.n - i >= 3 && text.p[i + 1] == '2' &&
-		    (text.p[i + 2] | 0x20) == 'e') {
+		if (d->place == TEMPLATE_PATH && c == '%' && text.n - i >= 3 &&
+		    text.p[i + 1] == '2' && (text.p[i + 2] | 0x20) == 'e') {
 			d->c->report(d->c->ctx, d->node, "write a dot as a dot, not as %2e");
 			return;
 		}
@@ -67,13 +67,13 @@ static void check_literal(struct draft *d, struct str text)
 			continue;
 		if (d->place == TEMPLATE_HEADER)
 			snprintf(sentence, sizeof sentence,
-			         "a header's value is printable ASCII; byte 0x%02x is not", c);
+				 "a header's value is printable ASCII; byte 0x%02x is not", c);
 		else if (c == '#')
 			snprintf(sentence, sizeof sentence,
-			         "a fragment (#...) is never sent: remove it");
+				 "a fragment (#...) is never sent: remove it");
 		else
 			snprintf(sentence, sizeof sentence,
-			         "byte 0x%02x cannot stand in a URL: percent-encode it", c);
+				 "byte 0x%02x cannot stand in a URL: percent-encode it", c);
 		d->c->report(d->c->ctx, d->node, sentence);
 		return;
 	}
@@ -105,8 +105,9 @@ static void add_hole(struct draft *d, const struct template_hole *h, bool whole)
 	for (uint8_t i = 0; i < h->n; i++)
 		if (h->steps[i] >= 0)
 			d->c->reads(d->c->ctx, d->node, h->steps[i], i + 1 < h->n);
-	add_part(d, (struct template_part){ .text = { h->text.p, h->at }, .operands = operands,
-	                                    .n = h->n, .whole = whole });
+	add_part(
+	    d, (struct template_part){
+		   .text = { h->text.p, h->at }, .operands = operands, .n = h->n, .whole = whole });
 }
 
 static size_t find_dollar(struct str text, size_t from)
@@ -128,7 +129,9 @@ static void cut_text(struct draft *d, struct str text, struct str open, struct s
 	size_t done = 0, at = find_dollar(text, 0);
 
 	for (; at < text.n; at = find_dollar(text, at)) {
-		struct template_hole h = { .c = d->c, .node = d->node, .text = { text.p + at, text.n - at } };
+		struct template_hole h = { .c = d->c,
+					   .node = d->node,
+					   .text = { text.p + at, text.n - at } };
 
 		if (text.n - at >= 3 && is_hole(text, at + 1)) { /* $${ */
 			add_text(d, open);
@@ -173,8 +176,8 @@ static struct template *finish(struct draft *d)
 	return t;
 }
 
-struct template *template_of_text(struct template_compiler *c, const struct json *node, struct str text,
-                                  enum template_place place)
+struct template *template_of_text(struct template_compiler *c, const struct json *node,
+				  struct str text, enum template_place place)
 {
 	struct draft d = { .c = c, .node = node, .place = place };
 
@@ -185,8 +188,8 @@ struct template *template_of_text(struct template_compiler *c, const struct json
 /* Has this string a "${" in it? Its text, if so. */
 static bool has_hole(const struct json *node, struct arena *arena, struct str *text)
 {
-	if (node->type != JSON_STRING ||
-	    (memchr(node->raw.p, '$', node->raw.n) == NULL && memchr(node->raw.p, '\\', node->raw.n) == NULL))
+	if (node->type != JSON_STRING || (memchr(node->raw.p, '$', node->raw.n) == NULL &&
+					  memchr(node->raw.p, '\\', node->raw.n) == NULL))
 		return false;
 	*text = json_text(node, arena);
 	for (size_t at = find_dollar(*text, 0); at < text->n; at = find_dollar(*text, at + 1))

@@ -16,26 +16,23 @@ static struct str json_of_text(struct str text, struct arena *arena)
 	return json;
 }
 
-static struct str find_root(const struct template_node *node, const struct template_sources *sources,
-                            struct arena *arena)
+static struct str find_root(const struct template_node    *node,
+			    const struct template_sources *sources, struct arena *arena)
 {
 	char now[32];
 
 	switch (node->root) {
-	case ROOT_INPUT:
-		return sources->input.n > 0 ? sources->input : STR("null");
+	case ROOT_INPUT: return sources->input.n > 0 ? sources->input : STR("null");
 	case ROOT_OUTPUT:
 		if (node->step >= sources->output_n || sources->outputs[node->step].n == 0)
 			break;
 		return sources->outputs[node->step];
-	case ROOT_GID:
-		return json_of_text(sources->gid, arena);
+	case ROOT_GID: return json_of_text(sources->gid, arena);
 	case ROOT_DEFINITION:
-		return sources->definition.n > 0 ? json_of_text(sources->definition, arena) : STR("null");
-	case ROOT_NOW:
-		return json_of_text(str_of(text_of_time(sources->now, now)), arena);
-	case ROOT_NONE:
-		break;
+		return sources->definition.n > 0 ? json_of_text(sources->definition, arena)
+						 : STR("null");
+	case ROOT_NOW: return json_of_text(str_of(text_of_time(sources->now, now)), arena);
+	case ROOT_NONE: break;
 	}
 	return (struct str){ 0 };
 }
@@ -83,8 +80,8 @@ static void find_elements(const struct template_paths *paths, unsigned parent, s
 	}
 }
 
-struct str *template_find(const struct template_paths *paths, const struct template_sources *sources,
-                          struct arena *arena)
+struct str *template_find(const struct template_paths   *paths,
+			  const struct template_sources *sources, struct arena *arena)
 {
 	struct str *values = arena_array(arena, paths->n, sizeof *values);
 
@@ -142,7 +139,7 @@ static struct str choose(const struct template_part *part, const struct str *val
 }
 
 static bool put_in_string(const struct template_part *part, struct str json, struct buf *out,
-                          struct err *err)
+			  struct err *err)
 {
 	struct buf escaped = { 0 };
 
@@ -181,7 +178,7 @@ static void put_encoded(struct str text, struct buf *out)
 }
 
 static bool put_in_header(const struct template_part *part, struct str text, struct buf *out,
-                          struct err *err)
+			  struct err *err)
 {
 	for (size_t i = 0; i < text.n; i++)
 		if ((unsigned char)text.p[i] < 0x20 || (unsigned char)text.p[i] >= 0x7f)
@@ -192,14 +189,15 @@ static bool put_in_header(const struct template_part *part, struct str text, str
 
 /* URLs and headers take texts, numbers and booleans. */
 static bool put_as_text(const struct template *t, const struct template_part *part, struct str json,
-                        struct arena *arena, struct buf *out, struct err *err)
+			struct arena *arena, struct buf *out, struct err *err)
 {
 	struct str text = json;
 
 	if (is_null(json))
 		return refuse(part, err, "is null, which has no text: give a default with ??");
 	if (json.p[0] == '{' || json.p[0] == '[')
-		return refuse(part, err, "is an object or array, which fits neither a URL nor a header");
+		return refuse(part, err,
+			      "is an object or array, which fits neither a URL nor a header");
 	if (json.p[0] == '"')
 		text = json_text(&(struct json){ .type = JSON_STRING, .raw = json }, arena);
 	if (t->place == TEMPLATE_HEADER)
@@ -208,15 +206,19 @@ static bool put_as_text(const struct template *t, const struct template_part *pa
 	return true;
 }
 
-static bool put_hole(const struct template *t, const struct template_part *part, const struct str *values,
-                     struct arena *arena, struct buf *out, struct err *err)
+static bool put_hole(const struct template *t, const struct template_part *part,
+		     const struct str *values, struct arena *arena, struct buf *out,
+		     struct err *err)
 {
 	struct str json = choose(part, values);
 
 	if (json.p == NULL)
-		return refuse(part, err, "has no value: there is no such member or output; give a default with ??");
+		return refuse(
+		    part, err,
+		    "has no value: there is no such member or output; give a default with ??");
 	if (out->n + json.n > TEMPLATE_OUTPUT_MAX)
-		return err_set(err, ERR_LIMIT, "the call became larger than %d bytes", TEMPLATE_OUTPUT_MAX);
+		return err_set(err, ERR_LIMIT, "the call became larger than %d bytes",
+			       TEMPLATE_OUTPUT_MAX);
 	if (t->place != TEMPLATE_JSON)
 		return put_as_text(t, part, json, arena, out, err);
 	if (!part->whole)
@@ -245,7 +247,8 @@ static bool end_segment(struct segments *s, struct str url, struct err *err)
 		segment = (struct str){ url.p + s->start, url.n - s->start };
 	s->touched = false;
 	if (segment.n == 0 || str_is(segment, ".") || str_is(segment, ".."))
-		return err_set(err, ERR_INVALID, "a value made a path segment empty, \".\" or \"..\"");
+		return err_set(err, ERR_INVALID,
+			       "a value made a path segment empty, \".\" or \"..\"");
 	return true;
 }
 
@@ -268,26 +271,26 @@ static bool put_literal(struct segments *s, struct str text, struct buf *out, st
 	return true;
 }
 
-bool template_fill(const struct template *t, const struct str *values, struct arena *arena, struct buf *out,
-                   struct err *err)
+bool template_fill(const struct template *t, const struct str *values, struct arena *arena,
+		   struct buf *out, struct err *err)
 {
-	size_t limit = t->place == TEMPLATE_JSON ? TEMPLATE_OUTPUT_MAX : TEMPLATE_LINE_MAX;
-	size_t start = out->n;
+	size_t          limit = t->place == TEMPLATE_JSON ? TEMPLATE_OUTPUT_MAX : TEMPLATE_LINE_MAX;
+	size_t          start = out->n;
 	struct segments segments = { .watch = t->place == TEMPLATE_PATH, .start = start };
 
 	for (size_t i = 0; i < t->n; i++) {
 		const struct template_part *part = &t->parts[i];
 
 		if (part->operands == NULL ? !put_literal(&segments, part->text, out, err)
-		                           : !put_hole(t, part, values, arena, out, err))
+					   : !put_hole(t, part, values, arena, out, err))
 			return false;
 		segments.touched |= part->operands != NULL && segments.watch;
 		if (out->n - start > limit)
 			return err_set(err, ERR_LIMIT, "a %s became larger than %zu bytes",
-			               t->place == TEMPLATE_JSON   ? "body"
-			               : t->place == TEMPLATE_PATH ? "URL"
-			                                           : "header",
-			               limit);
+				       t->place == TEMPLATE_JSON   ? "body"
+				       : t->place == TEMPLATE_PATH ? "URL"
+								   : "header",
+				       limit);
 	}
 	return end_segment(&segments, buf_view(out), err);
 }

@@ -125,7 +125,8 @@ static bool read_path(struct template_hole *h, int node, uint16_t *out)
 				return complain(h, "a name is expected behind the dot");
 		}
 		if ((node = find_child(h->c, node, part)) < 0)
-			return complain(h, "one call reads too many different values: 1024 is the limit");
+			return complain(
+			    h, "one call reads too many different values: 1024 is the limit");
 	}
 	*out = (uint16_t)node;
 	return true;
@@ -213,13 +214,15 @@ static bool read_literal(struct template_hole *h)
 			h->at += peek(h) == '\\';
 		h->at = h->at < h->text.n ? h->at + 1 : h->text.n;
 	} else {
-		while (is_letter(peek(h)) || is_digit(peek(h)) || (peek(h) != '\0' && strchr("+-.", peek(h))))
+		while (is_letter(peek(h)) || is_digit(peek(h)) ||
+		       (peek(h) != '\0' && strchr("+-.", peek(h))))
 			h->at++;
 	}
 	json = (struct str){ h->text.p + start, h->at - start };
 	if (!json_is_valid(json)) {
 		h->at = start;
-		return complain(h, "a reference, or a literal like \"text\", 'text', 12, true or null is expected");
+		return complain(h, "a reference, or a literal like \"text\", 'text', 12, true or "
+				   "null is expected");
 	}
 	return keep_literal(h, arena_str(h->c->arena, json));
 }
@@ -235,7 +238,8 @@ static bool read_operand(struct template_hole *h)
 	if (word.n > 0 && !str_is(word, "true") && !str_is(word, "false") && !str_is(word, "null"))
 		return read_reference(h, word);
 	if (h->n == 0)
-		return complain(h, "a reference is expected: input, steps.NAME.output, gid, definition or now");
+		return complain(
+		    h, "a reference is expected: input, steps.NAME.output, gid, definition or now");
 	h->at = start;
 	return read_literal(h);
 }

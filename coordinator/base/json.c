@@ -16,7 +16,7 @@ struct frame {
 	bool         in_child; /* a child is being read: n - 1 is its index, key its name */
 	uint32_t     n;
 	struct str   key;
-	size_t       names;    /* where its names begin in scan.names */
+	size_t       names; /* where its names begin in scan.names */
 	size_t       start;
 	struct json *node, *last; /* with a tree only */
 };
@@ -68,7 +68,7 @@ static char peek(const struct scan *s)
 static void skip_space(struct scan *s)
 {
 	while (s->at < s->text.n && (s->text.p[s->at] == ' ' || s->text.p[s->at] == '\n' ||
-	                             s->text.p[s->at] == '\t' || s->text.p[s->at] == '\r'))
+				     s->text.p[s->at] == '\t' || s->text.p[s->at] == '\r'))
 		s->at++;
 }
 
@@ -248,9 +248,8 @@ static bool open_container(struct scan *s, bool object)
 	if (s->depth == JSON_DEPTH_MAX)
 		return fail(s, s->at, "arrays and objects are nested too deep: 64 is the limit");
 	node = add_node(s, object ? JSON_OBJECT : JSON_ARRAY, s->at);
-	s->frames[s->depth++] = (struct frame){
-		.object = object, .names = s->names_n, .start = s->at, .node = node
-	};
+	s->frames[s->depth++] =
+	    (struct frame){ .object = object, .names = s->names_n, .start = s->at, .node = node };
 	s->at++;
 	return true;
 }
@@ -337,8 +336,9 @@ static bool read_rest(struct scan *s, bool *more)
 			return !top->object || read_name(s);
 		}
 		if (peek(s) != (top->object ? '}' : ']'))
-			return fail(s, s->at, top->object ? "a comma or } is expected here"
-			                                  : "a comma or ] is expected here");
+			return fail(s, s->at,
+				    top->object ? "a comma or } is expected here"
+						: "a comma or ] is expected here");
 		if (!close_container(s))
 			return false;
 	}
@@ -383,7 +383,8 @@ struct json *json_parse(struct str text, struct arena *arena, struct json_error 
 {
 	struct scan s;
 
-	/* The frames are filled as they open: clearing 64 of them would cost more than a small body. */
+	/* The frames are filled as they open: clearing 64 of them would cost more than a small
+	 * body. */
 	memset(&s, 0, offsetof(struct scan, names_inline));
 	s.text = text;
 	s.err = err;

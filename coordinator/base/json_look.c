@@ -15,9 +15,9 @@ static int hex4(struct str s, size_t at)
 	for (size_t i = at; i < at + 4; i++) {
 		char c = s.p[i];
 		int  d = c >= '0' && c <= '9'   ? c - '0'
-		         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-		         : c >= 'A' && c <= 'F' ? c - 'A' + 10
-		                                : -1;
+			 : c >= 'a' && c <= 'f' ? c - 'a' + 10
+			 : c >= 'A' && c <= 'F' ? c - 'A' + 10
+						: -1;
 		if (d < 0)
 			return -1;
 		v = v * 16 + d;
@@ -190,12 +190,12 @@ bool json_i64(const struct json *number, int64_t *out)
 const char *json_type_name(enum json_type type)
 {
 	switch (type) {
-	case JSON_NULL:   return "null";
+	case JSON_NULL: return "null";
 	case JSON_FALSE:
-	case JSON_TRUE:   return "a boolean";
+	case JSON_TRUE: return "a boolean";
 	case JSON_NUMBER: return "a number";
 	case JSON_STRING: return "a string";
-	case JSON_ARRAY:  return "an array";
+	case JSON_ARRAY: return "an array";
 	case JSON_OBJECT: return "an object";
 	}
 	return "nothing";
@@ -248,7 +248,8 @@ static size_t string_end(struct str s, size_t at)
 
 static size_t space_end(struct str s, size_t at)
 {
-	while (at < s.n && (s.p[at] == ' ' || s.p[at] == '\n' || s.p[at] == '\t' || s.p[at] == '\r'))
+	while (at < s.n &&
+	       (s.p[at] == ' ' || s.p[at] == '\n' || s.p[at] == '\t' || s.p[at] == '\r'))
 		at++;
 	return at;
 }

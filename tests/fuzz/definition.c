@@ -27,7 +27,8 @@ static void check_call(const struct scope *scope, uint16_t step, enum op op)
 	if (fine) {
 		assert(definition_render(scope, step, op, &arena, &again, NULL));
 		assert(str_eq(call.url, again.url) && str_eq(call.body, again.body));
-		assert(call.participant.n > 0 ? call.url.p[0] == '/' : str_starts(call.url, STR("http")));
+		assert(call.participant.n > 0 ? call.url.p[0] == '/'
+					      : str_starts(call.url, STR("http")));
 		assert(call.timeout_ms >= 10 && call.timeout_ms <= 600000);
 	}
 	arena_fini(&arena);
@@ -37,8 +38,10 @@ static void check_definition(const struct definition *d)
 {
 	const struct plan *plan = definition_plan(d);
 	struct str        *outputs = calloc(plan->step_count + 1u, sizeof *outputs);
-	struct scope       scope = { .def = d, .gid = STR("g/1"), .outputs = outputs,
-		                     .input = STR("{\"a\":1.10,\"b\":\"x y\",\"c\":{\"d\":[1,2]}}") };
+	struct scope       scope = { .def = d,
+				     .gid = STR("g/1"),
+				     .outputs = outputs,
+				     .input = STR("{\"a\":1.10,\"b\":\"x y\",\"c\":{\"d\":[1,2]}}") };
 	struct buf         out = { 0 };
 	uint16_t           step;
 
@@ -70,14 +73,16 @@ static void check_findings(const struct findings *f, bool compiled)
 static struct definition *join(struct str step, struct findings *f)
 {
 	struct findings   *none = calloc(1, sizeof *none);
-	struct definition *open = definition_compile(STR("{\"mode\":\"tcc\"}"), DEFINITION_INLINE, (struct str){ 0 }, none);
+	struct definition *open = definition_compile(STR("{\"mode\":\"tcc\"}"), DEFINITION_INLINE,
+						     (struct str){ 0 }, none);
 	struct definition *grown = NULL, *again = NULL, *more = NULL;
 
 	assert(definition_join(open, step, &grown, f) == (grown != NULL ? 1 : -2));
 	if (grown != NULL) {
 		none->arena = f->arena;
 		assert(definition_join(grown, step, &more, none) == 0);
-		again = definition_compile(definition_document(grown), DEFINITION_INLINE, (struct str){ 0 }, none);
+		again = definition_compile(definition_document(grown), DEFINITION_INLINE,
+					   (struct str){ 0 }, none);
 		assert(again != NULL && definition_join(again, step, &more, none) == 0);
 		definition_drop(again);
 	}
@@ -100,8 +105,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (data[0] == 'j')
 			d = join(text, f);
 		else
-			d = definition_compile(text, data[0] == 'i' ? DEFINITION_INLINE : DEFINITION_NAMED,
-			                       data[0] == 'n' ? STR("demo") : (struct str){ 0 }, f);
+			d = definition_compile(
+			    text, data[0] == 'i' ? DEFINITION_INLINE : DEFINITION_NAMED,
+			    data[0] == 'n' ? STR("demo") : (struct str){ 0 }, f);
 		check_findings(f, d != NULL);
 		if (d != NULL)
 			check_definition(d);

@@ -54,7 +54,8 @@ static void check_members(const struct json *object)
 	}
 	assert(!json_name(object->raw, &at, &name));
 	if (object->first != NULL) {
-		char *key = strndup(object->first->key.p ? object->first->key.p : "", object->first->key.n);
+		char *key =
+		    strndup(object->first->key.p ? object->first->key.p : "", object->first->key.n);
 
 		assert(json_member(object->raw, key, &raw) && raw.p == object->first->raw.p);
 		free(key);
@@ -68,10 +69,12 @@ static void check_tree(const struct json *root, struct str text, struct arena *a
 	size_t     at = 0;
 
 	assert(str_eq(json_next(text, &at), root->raw) && at == text.n);
-	for (const struct json *node = root; node != NULL && budget > 0; node = next_node(node), budget--) {
+	for (const struct json *node = root; node != NULL && budget > 0;
+	     node = next_node(node), budget--) {
 		uint32_t n = 0;
 
-		assert(node->raw.p >= text.p && node->raw.p + node->raw.n <= text.p + text.n && node->raw.n > 0);
+		assert(node->raw.p >= text.p && node->raw.p + node->raw.n <= text.p + text.n &&
+		       node->raw.n > 0);
 		for (const struct json *it = node->first; it != NULL; it = it->next, n++)
 			assert(it->parent == node);
 		assert(n == node->n);
@@ -115,7 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (root != NULL)
 		check_tree(root, text, &arena);
 	else
-		assert(err.at <= size && err.text[0] != '\0' && memchr(err.pointer, '\0', sizeof err.pointer));
+		assert(err.at <= size && err.text[0] != '\0' &&
+		       memchr(err.pointer, '\0', sizeof err.pointer));
 	check_stepping(text);
 	arena_fini(&arena);
 	return 0;

@@ -25,7 +25,8 @@ static void report(void *ctx, const struct json *node, const char *sentence)
 	struct bench *b = ctx;
 
 	(void)node;
-	assert(text_is_utf8(str_of(sentence)) || strchr(sentence, '"')); /* a cut quotation at worst */
+	assert(text_is_utf8(str_of(sentence)) ||
+	       strchr(sentence, '"')); /* a cut quotation at worst */
 	b->said++;
 }
 
@@ -54,7 +55,8 @@ static void check_filled(enum template_place place, struct str out, struct str i
 	for (size_t i = 0; i < out.n; i++) {
 		unsigned char c = (unsigned char)out.p[i];
 
-		assert(c >= 0x20 && c < 0x7f && (place == TEMPLATE_HEADER || (c != ' ' && c != '"' && c != '#')));
+		assert(c >= 0x20 && c < 0x7f &&
+		       (place == TEMPLATE_HEADER || (c != ' ' && c != '"' && c != '#')));
 	}
 }
 
@@ -70,14 +72,18 @@ static void try_place(struct str text, struct str input, enum template_place pla
 	b.c = (struct template_compiler){ &b.arena, &b.paths, find_step, report, reads, &b };
 	buf_json(&json, text);
 	node = json_parse(json_is_valid(text) ? text : buf_view(&json), &b.arena, NULL);
-	t = node == NULL                ? NULL /* a NUL, or UTF-8 replaced beyond repair */
-	    : place == TEMPLATE_JSON    ? template_of_json(&b.c, node)
-	    : !text_is_utf8(text)       ? NULL
-	                                : template_of_text(&b.c, node, text, place);
+	t = node == NULL             ? NULL /* a NUL, or UTF-8 replaced beyond repair */
+	    : place == TEMPLATE_JSON ? template_of_json(&b.c, node)
+	    : !text_is_utf8(text)    ? NULL
+				     : template_of_text(&b.c, node, text, place);
 	if (t != NULL && b.said == 0) {
-		struct template_sources sources = { .input = input, .outputs = &output, .output_n = 1,
-			.gid = STR("g-1"), .definition = STR("d"), .now = 1 };
-		struct str *values = template_find(&b.paths, &sources, &b.arena);
+		struct template_sources sources = { .input = input,
+						    .outputs = &output,
+						    .output_n = 1,
+						    .gid = STR("g-1"),
+						    .definition = STR("d"),
+						    .now = 1 };
+		struct str             *values = template_find(&b.paths, &sources, &b.arena);
 
 		if (template_fill(t, values, &b.arena, &out, &err))
 			check_filled(place, buf_view(&out), input);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * definition_check.c - compiles a document from standard input, prints its findings as JSON:
- * {"valid": true, "errors": [{"pointer", "detail"}], "warnings": […]}. Arguments: named, inline or joined; the name it is registered under.
+ * {"valid": true, "errors": [{"pointer", "detail"}], "warnings": […]}. Arguments: named, inline or
+ * joined; the name it is registered under.
  */
 #include "participants/definition.h"
 
@@ -27,7 +28,8 @@ static struct definition *join(struct str step, struct findings *f)
 {
 	struct definition *open, *grown;
 
-	open = definition_compile(STR("{\"mode\":\"tcc\"}"), DEFINITION_INLINE, (struct str){ 0 }, f);
+	open =
+	    definition_compile(STR("{\"mode\":\"tcc\"}"), DEFINITION_INLINE, (struct str){ 0 }, f);
 	definition_join(open, step, &grown, f);
 	definition_drop(open);
 	return grown;
@@ -48,8 +50,9 @@ int main(int argc, char **argv)
 	if (strcmp(use, "joined") == 0)
 		d = join(buf_view(&in), &f);
 	else
-		d = definition_compile(buf_view(&in), strcmp(use, "inline") ? DEFINITION_NAMED : DEFINITION_INLINE,
-		                       str_of(argc > 2 ? argv[2] : NULL), &f);
+		d = definition_compile(buf_view(&in),
+				       strcmp(use, "inline") ? DEFINITION_NAMED : DEFINITION_INLINE,
+				       str_of(argc > 2 ? argv[2] : NULL), &f);
 	buf_fmt(&out, "{\"valid\": %s, \"errors\": [", d != NULL ? "true" : "false");
 	put_findings(&f, false, &out);
 	buf_cstr(&out, "], \"warnings\": [");

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static struct definition *compile(const char *document, enum definition_use use, const char *name,
-                                  struct findings *f, struct arena *arena)
+				  struct findings *f, struct arena *arena)
 {
 	*f = (struct findings){ .arena = arena };
 	return definition_compile(str_of(document), use, str_of(name), f);
@@ -19,10 +19,12 @@ static struct definition *valid(const char *document, enum definition_use use)
 {
 	struct arena       arena = { 0 };
 	struct findings   *f = calloc(1, sizeof *f);
-	struct definition *d = compile(document, use, use == DEFINITION_NAMED ? "demo" : NULL, f, &arena);
+	struct definition *d =
+	    compile(document, use, use == DEFINITION_NAMED ? "demo" : NULL, f, &arena);
 
 	for (size_t i = 0; d == NULL && i < f->n; i++)
-		printf("# %.*s: %s\n", (int)f->items[i].pointer.n, f->items[i].pointer.p, f->items[i].detail.p);
+		printf("# %.*s: %s\n", (int)f->items[i].pointer.n, f->items[i].pointer.p,
+		       f->items[i].detail.p);
 	arena_fini(&arena);
 	free(f);
 	return d;
@@ -61,7 +63,8 @@ static size_t count_expected(const struct json *list, struct str pointer, struct
 }
 
 /* The same pointers, each as often. */
-static bool is_expected(const struct findings *f, bool warning, const struct json *list, struct arena *arena)
+static bool is_expected(const struct findings *f, bool warning, const struct json *list,
+			struct arena *arena)
 {
 	size_t n = 0;
 
@@ -84,7 +87,7 @@ static struct definition *compile_as(const struct json *root, struct findings *f
 
 	if (str_is(as, "named"))
 		return definition_compile(document->raw, DEFINITION_NAMED,
-		                          str_of(json_get(document, "name") ? NULL : "demo"), f);
+					  str_of(json_get(document, "name") ? NULL : "demo"), f);
 	if (str_is(as, "inline"))
 		return definition_compile(document->raw, DEFINITION_INLINE, (struct str){ 0 }, f);
 	open = valid("{\"mode\":\"tcc\"}", DEFINITION_INLINE);
@@ -130,7 +133,8 @@ static void test_corpus(void)
 	char        pattern[4096];
 	glob_t      found;
 
-	snprintf(pattern, sizeof pattern, "%s/tests/corpus/definitions/*.json", srcdir ? srcdir : ".");
+	snprintf(pattern, sizeof pattern, "%s/tests/corpus/definitions/*.json",
+		 srcdir ? srcdir : ".");
 	if (glob(pattern, 0, NULL, &found) != 0)
 		found.gl_pathc = 0;
 	ok(found.gl_pathc > 100, "the corpus is there: %zu documents", found.gl_pathc);
@@ -158,11 +162,12 @@ static void test_limits(void)
 	for (int i = 0; i < 500; i++)
 		buf_cstr(&b, ",0");
 	buf_cstr(&b, "]}}}");
-	ok(compile(b.p, DEFINITION_NAMED, "demo", f, &arena) == NULL && f->n == DEFINITION_FINDINGS_MAX &&
-	   f->errors == 501, "of 501 errors 100 are told and all counted: %zu, %zu", f->n, f->errors);
-	ok(compile("{\"steps\":{\"a\":[}}", DEFINITION_NAMED, "demo", f, &arena) == NULL && f->n == 1 &&
-	   str_is(f->items[0].pointer, "/steps/a/0"), "broken JSON is told with its place: %s",
-	   f->items[0].detail.p);
+	ok(compile(b.p, DEFINITION_NAMED, "demo", f, &arena) == NULL &&
+	       f->n == DEFINITION_FINDINGS_MAX && f->errors == 501,
+	   "of 501 errors 100 are told and all counted: %zu, %zu", f->n, f->errors);
+	ok(compile("{\"steps\":{\"a\":[}}", DEFINITION_NAMED, "demo", f, &arena) == NULL &&
+	       f->n == 1 && str_is(f->items[0].pointer, "/steps/a/0"),
+	   "broken JSON is told with its place: %s", f->items[0].detail.p);
 	buf_fini(&b);
 	arena_fini(&arena);
 	free(f);
@@ -176,14 +181,17 @@ static void test_many_edges(void)
 
 	buf_cstr(&b, "{\"steps\":{");
 	for (int i = 0; i < 100; i++) {
-		buf_fmt(&b, "%s\"s%d\":{\"kind\":\"retriable\",\"action\":{\"url\":\"http://h/\"},\"after\":[",
-		        i ? "," : "", i);
+		buf_fmt(&b,
+			"%s\"s%d\":{\"kind\":\"retriable\",\"action\":{\"url\":\"http://h/"
+			"\"},\"after\":[",
+			i ? "," : "", i);
 		for (int k = 0; k < i; k++)
 			buf_fmt(&b, "%s\"s%d\"", k ? "," : "", k);
 		buf_cstr(&b, "]}");
 	}
 	buf_cstr(&b, "}}");
-	ok(compile(b.p, DEFINITION_NAMED, "demo", f, &arena) == NULL && f->errors == 100 * 99 / 2 - TXN_EDGES_MAX,
+	ok(compile(b.p, DEFINITION_NAMED, "demo", f, &arena) == NULL &&
+	       f->errors == 100 * 99 / 2 - TXN_EDGES_MAX,
 	   "4,096 dependencies and no more: %zu errors", f->errors);
 	buf_fini(&b);
 	arena_fini(&arena);
@@ -193,19 +201,25 @@ static void test_many_edges(void)
 /* ---- what it becomes --------------------------------------------------------------------- */
 
 static const char trip[] =
-	"{\"name\":\"demo\",\"deadline\":\"10m\",\"retention\":\"1d\",\"max_parallel\":4,\"stuck_after\":\"1m\","
-	"\"defaults\":{\"timeout\":\"2s\",\"poll\":\"5s\",\"retry\":{\"initial\":\"100ms\",\"factor\":1.5}},"
-	"\"steps\":{"
-	"\"hotel\":{\"action\":{\"url\":\"http://Hotel:8080/r/${input.city}?n=${input.n}\","
-	"\"headers\":{\"X-Order\":\"${input.order}\"},\"body\":{\"n\":\"${input.n}\",\"at\":\"${now}\"}},"
-	"\"compensate\":{\"url\":\"http://hotel:8080/r/${steps.hotel.output.id ?? gid}\",\"method\":\"DELETE\","
-	"\"outcomes\":{\"404\":\"ok\",\"409\":\"ongoing\"}}},"
-	"\"pay\":{\"kind\":\"pivot\",\"after\":[\"hotel\"],\"retry\":{\"attempts\":3,\"jitter\":\"none\"},\"poll\":\"1s\","
-	"\"try\":{\"participant\":\"bank\",\"path\":\"/holds\",\"timeout\":\"7s\"},"
-	"\"confirm\":{\"participant\":\"bank\",\"path\":\"/holds/${steps.pay.output.id}\"},"
-	"\"cancel\":{\"url\":\"https://bank/c\",\"outcomes\":{\"404\":\"ok\"}}},"
-	"\"mail\":{\"kind\":\"retriable\",\"after\":[\"pay\"],\"action\":{\"url\":\"http://mail\",\"method\":\"GET\"}}},"
-	"\"output\":{\"id\":\"${steps.hotel.output.id}\",\"bank\":\"${steps.pay.output ?? null}\"}}";
+    "{\"name\":\"demo\",\"deadline\":\"10m\",\"retention\":\"1d\",\"max_parallel\":4,\"stuck_"
+    "after\":\"1m\","
+    "\"defaults\":{\"timeout\":\"2s\",\"poll\":\"5s\",\"retry\":{\"initial\":\"100ms\",\"factor\":"
+    "1.5}},"
+    "\"steps\":{"
+    "\"hotel\":{\"action\":{\"url\":\"http://Hotel:8080/r/${input.city}?n=${input.n}\","
+    "\"headers\":{\"X-Order\":\"${input.order}\"},\"body\":{\"n\":\"${input.n}\",\"at\":\"${now}\"}"
+    "},"
+    "\"compensate\":{\"url\":\"http://hotel:8080/r/${steps.hotel.output.id ?? "
+    "gid}\",\"method\":\"DELETE\","
+    "\"outcomes\":{\"404\":\"ok\",\"409\":\"ongoing\"}}},"
+    "\"pay\":{\"kind\":\"pivot\",\"after\":[\"hotel\"],\"retry\":{\"attempts\":3,\"jitter\":"
+    "\"none\"},\"poll\":\"1s\","
+    "\"try\":{\"participant\":\"bank\",\"path\":\"/holds\",\"timeout\":\"7s\"},"
+    "\"confirm\":{\"participant\":\"bank\",\"path\":\"/holds/${steps.pay.output.id}\"},"
+    "\"cancel\":{\"url\":\"https://bank/c\",\"outcomes\":{\"404\":\"ok\"}}},"
+    "\"mail\":{\"kind\":\"retriable\",\"after\":[\"pay\"],\"action\":{\"url\":\"http://"
+    "mail\",\"method\":\"GET\"}}},"
+    "\"output\":{\"id\":\"${steps.hotel.output.id}\",\"bank\":\"${steps.pay.output ?? null}\"}}";
 
 static void test_plan(void)
 {
@@ -213,36 +227,48 @@ static void test_plan(void)
 	const struct plan *p = definition_plan(d);
 
 	ok(p->mode == MODE_SAGA && !p->open && p->step_count == 3 && p->max_parallel == 4 &&
-	   p->stuck_after_ms == 60000, "the head of the plan");
-	ok(definition_deadline_ms(d) == 600000 && definition_retention_ms(d) == 86400000, "deadline and retention");
-	ok(p->steps[0].has == (HAS_TRY | HAS_CANCEL) && p->steps[1].has == (HAS_TRY | HAS_CONFIRM | HAS_CANCEL) &&
-	   p->steps[2].has == HAS_TRY, "the calls that exist");
+	       p->stuck_after_ms == 60000,
+	   "the head of the plan");
+	ok(definition_deadline_ms(d) == 600000 && definition_retention_ms(d) == 86400000,
+	   "deadline and retention");
+	ok(p->steps[0].has == (HAS_TRY | HAS_CANCEL) &&
+	       p->steps[1].has == (HAS_TRY | HAS_CONFIRM | HAS_CANCEL) &&
+	       p->steps[2].has == HAS_TRY,
+	   "the calls that exist");
 	ok(p->steps[0].kind == KIND_COMPENSATABLE && p->steps[1].kind == KIND_PIVOT &&
-	   p->steps[2].kind == KIND_RETRIABLE, "the kinds");
-	ok(p->steps[0].after_n == 0 && p->steps[1].after_n == 1 && p->edges[p->steps[1].after_at] == 0 &&
-	   p->edges[p->steps[2].after_at] == 1, "the order");
+	       p->steps[2].kind == KIND_RETRIABLE,
+	   "the kinds");
+	ok(p->steps[0].after_n == 0 && p->steps[1].after_n == 1 &&
+	       p->edges[p->steps[1].after_at] == 0 && p->edges[p->steps[2].after_at] == 1,
+	   "the order");
 	ok(p->steps[0].retry.initial_ms == 100 && p->steps[0].retry.factor_milli == 1500 &&
-	   p->steps[0].retry.max_ms == 60000 && p->steps[0].retry.jitter && p->steps[0].retry.attempts == 0 &&
-	   p->steps[0].poll_ms == 5000, "defaults of the definition over those of the daemon");
-	ok(p->steps[1].retry.initial_ms == 100 && !p->steps[1].retry.jitter && p->steps[1].retry.attempts == 3 &&
-	   p->steps[1].poll_ms == 1000, "and the step's own over both");
+	       p->steps[0].retry.max_ms == 60000 && p->steps[0].retry.jitter &&
+	       p->steps[0].retry.attempts == 0 && p->steps[0].poll_ms == 5000,
+	   "defaults of the definition over those of the daemon");
+	ok(p->steps[1].retry.initial_ms == 100 && !p->steps[1].retry.jitter &&
+	       p->steps[1].retry.attempts == 3 && p->steps[1].poll_ms == 1000,
+	   "and the step's own over both");
 	ok(definition_step_find(d, STR("mail")) == 2 && definition_step_find(d, STR("mai")) == -1 &&
-	   str_is(definition_step_name(d, 1), "pay") && str_is(definition_step_name(d, TXN_CHECK), "check"),
+	       str_is(definition_step_name(d, 1), "pay") &&
+	       str_is(definition_step_name(d, TXN_CHECK), "check"),
 	   "names and numbers");
-	ok(str_is(definition_document(d), trip) && str_is(definition_name(d), "demo"), "the text stays");
+	ok(str_is(definition_document(d), trip) && str_is(definition_name(d), "demo"),
+	   "the text stays");
 	definition_drop(d);
 }
 
 static void test_builtin_defaults(void)
 {
-	struct definition *d = valid("{\"steps\":{\"a\":{\"action\":{\"url\":\"http://h\"}}}}", DEFINITION_NAMED);
+	struct definition *d =
+	    valid("{\"steps\":{\"a\":{\"action\":{\"url\":\"http://h\"}}}}", DEFINITION_NAMED);
 	const struct plan *p = definition_plan(d);
 
 	ok(definition_timeout_ms(d, 0, OP_TRY) == 3000 && p->steps[0].poll_ms == 1000 &&
-	   p->steps[0].retry.initial_ms == 200 && p->steps[0].retry.factor_milli == 2000 &&
-	   p->steps[0].retry.max_ms == 60000 && p->steps[0].retry.attempts == 0 && p->steps[0].retry.jitter &&
-	   p->stuck_after_ms == 900000 && p->max_parallel == 16 && definition_retention_ms(d) == 604800000 &&
-	   definition_deadline_ms(d) == 0, "the defaults of the daemon");
+	       p->steps[0].retry.initial_ms == 200 && p->steps[0].retry.factor_milli == 2000 &&
+	       p->steps[0].retry.max_ms == 60000 && p->steps[0].retry.attempts == 0 &&
+	       p->steps[0].retry.jitter && p->stuck_after_ms == 900000 && p->max_parallel == 16 &&
+	       definition_retention_ms(d) == 604800000 && definition_deadline_ms(d) == 0,
+	   "the defaults of the daemon");
 	definition_drop(d);
 }
 
@@ -250,22 +276,35 @@ static void test_targets(void)
 {
 	struct definition *d = valid(trip, DEFINITION_NAMED);
 
-	ok(str_is(definition_target(d, 0, OP_TRY), "hotel:8080") && str_is(definition_target(d, 2, OP_TRY), "mail:80") &&
-	   str_is(definition_target(d, 1, OP_CANCEL), "bank:443") &&
-	   str_is(definition_target(d, 1, OP_TRY), "participant:bank"), "where calls go, in lower case, with port");
-	ok(definition_target(d, 0, OP_CONFIRM).n == 0 && definition_target(d, TXN_CHECK, OP_CHECK).n == 0 &&
-	   definition_target(d, 9, OP_TRY).n == 0, "no call, no target");
-	ok(definition_calls(d, STR("hotel:8080")) && definition_calls(d, STR("hotel")) && definition_calls(d, STR("bank")) &&
-	   definition_calls(d, STR("participant:bank")), "who is called");
-	ok(!definition_calls(d, STR("hotel:80")) && !definition_calls(d, STR("hot")) && !definition_calls(d, STR("")) &&
-	   !definition_calls(d, STR("participant")) && !definition_calls(d, STR("ban")), "who is not");
+	ok(str_is(definition_target(d, 0, OP_TRY), "hotel:8080") &&
+	       str_is(definition_target(d, 2, OP_TRY), "mail:80") &&
+	       str_is(definition_target(d, 1, OP_CANCEL), "bank:443") &&
+	       str_is(definition_target(d, 1, OP_TRY), "participant:bank"),
+	   "where calls go, in lower case, with port");
+	ok(definition_target(d, 0, OP_CONFIRM).n == 0 &&
+	       definition_target(d, TXN_CHECK, OP_CHECK).n == 0 &&
+	       definition_target(d, 9, OP_TRY).n == 0,
+	   "no call, no target");
+	ok(definition_calls(d, STR("hotel:8080")) && definition_calls(d, STR("hotel")) &&
+	       definition_calls(d, STR("bank")) && definition_calls(d, STR("participant:bank")),
+	   "who is called");
+	ok(!definition_calls(d, STR("hotel:80")) && !definition_calls(d, STR("hot")) &&
+	       !definition_calls(d, STR("")) && !definition_calls(d, STR("participant")) &&
+	       !definition_calls(d, STR("ban")),
+	   "who is not");
 	ok(definition_has_call(d, 1, OP_CONFIRM) && !definition_has_call(d, 0, OP_CONFIRM) &&
-	   !definition_has_call(d, 0, OP_CHECK) && !definition_has_call(d, TXN_CHECK, OP_CHECK), "which calls exist");
-	ok(definition_timeout_ms(d, 0, OP_TRY) == 2000 && definition_timeout_ms(d, 1, OP_TRY) == 7000 &&
-	   definition_timeout_ms(d, 0, OP_CONFIRM) == 0, "time-outs");
-	ok(definition_outcome(d, 0, OP_CANCEL, 404) == OUTCOME_OK && definition_outcome(d, 0, OP_CANCEL, 409) == OUTCOME_ONGOING &&
-	   definition_outcome(d, 0, OP_CANCEL, 500) == -1 && definition_outcome(d, 0, OP_TRY, 404) == -1 &&
-	   definition_outcome(d, 0, OP_CONFIRM, 404) == -1, "what the document says of a status");
+	       !definition_has_call(d, 0, OP_CHECK) && !definition_has_call(d, TXN_CHECK, OP_CHECK),
+	   "which calls exist");
+	ok(definition_timeout_ms(d, 0, OP_TRY) == 2000 &&
+	       definition_timeout_ms(d, 1, OP_TRY) == 7000 &&
+	       definition_timeout_ms(d, 0, OP_CONFIRM) == 0,
+	   "time-outs");
+	ok(definition_outcome(d, 0, OP_CANCEL, 404) == OUTCOME_OK &&
+	       definition_outcome(d, 0, OP_CANCEL, 409) == OUTCOME_ONGOING &&
+	       definition_outcome(d, 0, OP_CANCEL, 500) == -1 &&
+	       definition_outcome(d, 0, OP_TRY, 404) == -1 &&
+	       definition_outcome(d, 0, OP_CONFIRM, 404) == -1,
+	   "what the document says of a status");
 	definition_drop(d);
 }
 
@@ -275,35 +314,53 @@ static void test_render(void)
 {
 	struct definition     *d = valid(trip, DEFINITION_NAMED);
 	struct str             outputs[3] = { STR("{\"id\":\"h/1\"}"), STR("{\"id\":1.0}"), { 0 } };
-	struct scope           scope = { .def = d, .gid = STR("g1"), .now = 0, .outputs = outputs,
-		                         .input = STR("{\"city\":\"Bad Tölz\",\"n\":2.50,\"order\":7}") };
+	struct scope           scope = { .def = d,
+					 .gid = STR("g1"),
+					 .now = 0,
+					 .outputs = outputs,
+					 .input = STR("{\"city\":\"Bad Tölz\",\"n\":2.50,\"order\":7}") };
 	struct arena           arena = { 0 };
 	struct definition_call call;
 	struct err             err = { 0 };
 
-	ok(definition_render(&scope, 0, OP_TRY, &arena, &call, &err), "a try renders: %s", err.text);
-	ok(str_is(call.url, "http://Hotel:8080/r/Bad%20T%C3%B6lz?n=2.50"), "its URL: %.*s", (int)call.url.n, call.url.p);
+	ok(definition_render(&scope, 0, OP_TRY, &arena, &call, &err), "a try renders: %s",
+	   err.text);
+	ok(str_is(call.url, "http://Hotel:8080/r/Bad%20T%C3%B6lz?n=2.50"), "its URL: %.*s",
+	   (int)call.url.n, call.url.p);
 	ok(str_is(call.body, "{\"n\":2.50,\"at\":\"1970-01-01T00:00:00.000Z\"}"), "its body");
-	ok(call.header_count == 1 && str_is(call.headers[0].name, "X-Order") && str_is(call.headers[0].value, "7"),
+	ok(call.header_count == 1 && str_is(call.headers[0].name, "X-Order") &&
+	       str_is(call.headers[0].value, "7"),
 	   "its header");
-	ok(str_is(call.method, "POST") && call.participant.n == 0 && call.timeout_ms == 2000, "method and time-out");
-	ok(definition_render(&scope, 0, OP_CANCEL, &arena, &call, &err) && str_is(call.method, "DELETE") &&
-	   call.body.n == 0 && str_is(call.url, "http://hotel:8080/r/h%2F1"), "a DELETE has no body");
+	ok(str_is(call.method, "POST") && call.participant.n == 0 && call.timeout_ms == 2000,
+	   "method and time-out");
+	ok(definition_render(&scope, 0, OP_CANCEL, &arena, &call, &err) &&
+	       str_is(call.method, "DELETE") && call.body.n == 0 &&
+	       str_is(call.url, "http://hotel:8080/r/h%2F1"),
+	   "a DELETE has no body");
 	scope.outputs = NULL;
 	ok(definition_render(&scope, 0, OP_CANCEL, &arena, &call, &err) &&
-	   str_is(call.url, "http://hotel:8080/r/g1"), "a refused step is cancelled by the default");
-	ok(!definition_render(&scope, 1, OP_CONFIRM, &arena, &call, &err) && err.kind == ERR_INVALID,
+	       str_is(call.url, "http://hotel:8080/r/g1"),
+	   "a refused step is cancelled by the default");
+	ok(!definition_render(&scope, 1, OP_CONFIRM, &arena, &call, &err) &&
+	       err.kind == ERR_INVALID,
 	   "a missing output is an error: %s", err.text);
 	scope.outputs = outputs;
-	ok(definition_render(&scope, 1, OP_TRY, &arena, &call, &err) && str_is(call.participant, "bank") &&
-	   str_is(call.url, "/holds") && str_eq(call.body, scope.input), "by name: a path, and the input for a body");
-	ok(definition_render(&scope, 1, OP_CONFIRM, &arena, &call, &err) && str_is(call.url, "/holds/1.0"),
+	ok(definition_render(&scope, 1, OP_TRY, &arena, &call, &err) &&
+	       str_is(call.participant, "bank") && str_is(call.url, "/holds") &&
+	       str_eq(call.body, scope.input),
+	   "by name: a path, and the input for a body");
+	ok(definition_render(&scope, 1, OP_CONFIRM, &arena, &call, &err) &&
+	       str_is(call.url, "/holds/1.0"),
 	   "numbers stay as they were");
-	ok(definition_render(&scope, 2, OP_TRY, &arena, &call, &err) && str_is(call.url, "http://mail/") &&
-	   call.body.n == 0, "a GET has no body, a URL its slash");
+	ok(definition_render(&scope, 2, OP_TRY, &arena, &call, &err) &&
+	       str_is(call.url, "http://mail/") && call.body.n == 0,
+	   "a GET has no body, a URL its slash");
 	scope.input = (struct str){ 0 };
-	ok(definition_render(&scope, 1, OP_TRY, &arena, &call, &err) && str_is(call.body, "null"), "no input is null");
-	ok(!definition_render(&scope, 0, OP_CONFIRM, &arena, &call, &err) && err.kind == ERR_NOT_FOUND, "no such call");
+	ok(definition_render(&scope, 1, OP_TRY, &arena, &call, &err) && str_is(call.body, "null"),
+	   "no input is null");
+	ok(!definition_render(&scope, 0, OP_CONFIRM, &arena, &call, &err) &&
+	       err.kind == ERR_NOT_FOUND,
+	   "no such call");
 	arena_fini(&arena);
 	definition_drop(d);
 }
@@ -316,14 +373,16 @@ static void test_output(void)
 	struct buf         out = { 0 };
 	struct err         err;
 
-	ok(definition_output(d, &scope, &out, &err) && str_is(buf_view(&out), "{\"id\":\"h1\",\"bank\":null}"),
+	ok(definition_output(d, &scope, &out, &err) &&
+	       str_is(buf_view(&out), "{\"id\":\"h1\",\"bank\":null}"),
 	   "the output of all");
 	buf_clear(&out);
 	outputs[0].n = 0;
 	ok(!definition_output(d, &scope, &out, &err) && out.n == 0, "nothing half: %s", err.text);
 	definition_drop(d);
 	scope.def = d = valid("{\"mode\":\"tcc\"}", DEFINITION_INLINE);
-	ok(definition_output(d, &scope, &out, &err) && str_is(buf_view(&out), "null"), "no template, no output");
+	ok(definition_output(d, &scope, &out, &err) && str_is(buf_view(&out), "null"),
+	   "no template, no output");
 	buf_fini(&out);
 	definition_drop(d);
 }
@@ -335,29 +394,35 @@ static void test_mermaid(void)
 
 	definition_mermaid(d, &out);
 	ok(str_is(buf_view(&out), "flowchart LR\n"
-	                          "    s0[\"hotel<br/>action, compensate\"]\n"
-	                          "    s1{{\"pay<br/>try, confirm, cancel\"}}\n"
-	                          "    s2([\"mail<br/>action\"])\n"
-	                          "    s0 --> s1\n"
-	                          "    s1 --> s2\n"), "a drawing");
+				  "    s0[\"hotel<br/>action, compensate\"]\n"
+				  "    s1{{\"pay<br/>try, confirm, cancel\"}}\n"
+				  "    s2([\"mail<br/>action\"])\n"
+				  "    s0 --> s1\n"
+				  "    s1 --> s2\n"),
+	   "a drawing");
 	buf_clear(&out);
 	definition_drop(d);
-	d = valid("{\"deadline\":\"1s\",\"mode\":\"message\",\"check\":{\"url\":\"http://h\"},\"steps\":{\"end\":{\"action\":"
-	          "{\"url\":\"http://h\"}}}}", DEFINITION_NAMED);
+	d = valid("{\"deadline\":\"1s\",\"mode\":\"message\",\"check\":{\"url\":\"http://"
+		  "h\"},\"steps\":{\"end\":{\"action\":"
+		  "{\"url\":\"http://h\"}}}}",
+		  DEFINITION_NAMED);
 	definition_mermaid(d, &out);
 	ok(str_is(buf_view(&out), "flowchart LR\n"
-	                          "    check{\"check<br/>asks the sender\"}\n"
-	                          "    s0([\"end<br/>action\"])\n"
-	                          "    check --> s0\n"), "and of a message");
-	ok(definition_plan(d)->open && definition_plan(d)->mode == MODE_MESSAGE, "a message is born prepared");
+				  "    check{\"check<br/>asks the sender\"}\n"
+				  "    s0([\"end<br/>action\"])\n"
+				  "    check --> s0\n"),
+	   "and of a message");
+	ok(definition_plan(d)->open && definition_plan(d)->mode == MODE_MESSAGE,
+	   "a message is born prepared");
 	buf_fini(&out);
 	definition_drop(d);
 }
 
-/* ---- joins ------------------------------------------------------------------------------------ */
+/* ---- joins ------------------------------------------------------------------------------------
+ */
 
-static int join(struct definition *d, const char *step, struct definition **grown, struct findings *f,
-                struct arena *arena)
+static int join(struct definition *d, const char *step, struct definition **grown,
+		struct findings *f, struct arena *arena)
 {
 	*f = (struct findings){ .arena = arena };
 	return definition_join(d, str_of(step), grown, f);
@@ -370,10 +435,12 @@ static void test_join_plan(struct definition *d)
 	struct arena           arena = { 0 };
 	struct definition_call call;
 
-	ok(p->open && p->step_count == 2 && p->steps[0].joined && p->steps[1].joined, "both steps have joined");
+	ok(p->open && p->step_count == 2 && p->steps[0].joined && p->steps[1].joined,
+	   "both steps have joined");
 	ok(p->steps[0].has == (HAS_CONFIRM | HAS_CANCEL), "the first is tried by its caller");
 	ok(p->steps[1].has == (HAS_TRY | HAS_CANCEL), "the second by us");
-	ok(definition_render(&scope, 0, OP_CONFIRM, &arena, &call, NULL) && str_is(call.body, "{\"n\":1.10}"),
+	ok(definition_render(&scope, 0, OP_CONFIRM, &arena, &call, NULL) &&
+	       str_is(call.body, "{\"n\":1.10}"),
 	   "data is the body of its calls");
 	ok(definition_render(&scope, 1, OP_CANCEL, &arena, &call, NULL) && str_is(call.body, "{}"),
 	   "without data it is the input");
@@ -382,33 +449,49 @@ static void test_join_plan(struct definition *d)
 
 static void test_join(void)
 {
-	static const char one[] = "{\"name\":\"one\",\"data\":{\"n\": 1.10},\"try\":{\"url\":\"http://h/t\"},"
-	                          "\"confirm\":{\"url\":\"http://h/c\"},\"cancel\":{\"url\":\"http://h/u\"}}";
-	static const char two[] = "{\"name\":\"two\",\"call_try\":true,\"action\":{\"url\":\"http://h/a\"},"
-	                          "\"compensate\":{\"url\":\"http://h/\\\" u\"}}";
+	static const char one[] =
+	    "{\"name\":\"one\",\"data\":{\"n\": 1.10},\"try\":{\"url\":\"http://h/t\"},"
+	    "\"confirm\":{\"url\":\"http://h/c\"},\"cancel\":{\"url\":\"http://h/u\"}}";
+	static const char two[] =
+	    "{\"name\":\"two\",\"call_try\":true,\"action\":{\"url\":\"http://h/a\"},"
+	    "\"compensate\":{\"url\":\"http://h/\\\" u\"}}";
 	struct arena       arena = { 0 };
 	struct findings   *f = calloc(1, sizeof *f);
-	struct definition *open = valid("{ \"mode\" : \"tcc\" , \"deadline\":\"5s\" }", DEFINITION_INLINE);
+	struct definition *open =
+	    valid("{ \"mode\" : \"tcc\" , \"deadline\":\"5s\" }", DEFINITION_INLINE);
 	struct definition *first = NULL, *second = NULL, *again = NULL, *none;
 
-	ok(definition_plan(open)->open && definition_plan(open)->step_count == 0, "an open tcc begins with nothing");
-	ok(join(open, one, &first, f, &arena) == 1 && first != NULL && f->errors == 0, "a step joins");
+	ok(definition_plan(open)->open && definition_plan(open)->step_count == 0,
+	   "an open tcc begins with nothing");
+	ok(join(open, one, &first, f, &arena) == 1 && first != NULL && f->errors == 0,
+	   "a step joins");
 	ok(join(first, two, &second, f, &arena) == -2 && second == NULL && f->errors == 1 &&
-	   str_is(f->items[0].pointer, "/compensate/url"), "an invalid step does not, with pointers into it");
-	ok(join(first, "{\"name\":\"two\",\"call_try\":true,\"action\":{\"url\":\"http://h/a\"},\"compensate\":{\"url\":\"http://h/u\"}}",
-	        &second, f, &arena) == 1, "another joins");
+	       str_is(f->items[0].pointer, "/compensate/url"),
+	   "an invalid step does not, with pointers into it");
+	ok(join(first,
+		"{\"name\":\"two\",\"call_try\":true,\"action\":{\"url\":\"http://h/"
+		"a\"},\"compensate\":{\"url\":\"http://h/u\"}}",
+		&second, f, &arena) == 1,
+	   "another joins");
 	test_join_plan(second);
 	ok(definition_deadline_ms(second) == 5000, "the deadline stays");
-	ok(join(second, "{\"name\": \"one\", \"data\":{\"n\":1.10},\n\"try\":{\"url\":\"http://h/t\"},"
-	                "\"confirm\":{\"url\":\"http://h/c\"},\"cancel\":{\"url\":\"http://h/u\"}}", &again, f, &arena) == 0 &&
-	   again == NULL, "the same again, laid out differently, is the same");
-	ok(join(second, "{\"name\":\"one\",\"confirm\":{\"url\":\"http://h/c\"}}", &again, f, &arena) == -1 && again == NULL,
+	ok(join(second,
+		"{\"name\": \"one\", \"data\":{\"n\":1.10},\n\"try\":{\"url\":\"http://h/t\"},"
+		"\"confirm\":{\"url\":\"http://h/c\"},\"cancel\":{\"url\":\"http://h/u\"}}",
+		&again, f, &arena) == 0 &&
+	       again == NULL,
+	   "the same again, laid out differently, is the same");
+	ok(join(second, "{\"name\":\"one\",\"confirm\":{\"url\":\"http://h/c\"}}", &again, f,
+		&arena) == -1 &&
+	       again == NULL,
 	   "another content of that name is not");
-	again = definition_compile(definition_document(second), DEFINITION_INLINE, (struct str){ 0 }, f);
+	again = definition_compile(definition_document(second), DEFINITION_INLINE,
+				   (struct str){ 0 }, f);
 	ok(again != NULL, "the grown text is all an adopter needs");
 	if (again != NULL)
 		test_join_plan(again);
-	ok(join(open, "{\"name\":", &none, f, &arena) == -2 && f->errors == 1, "broken JSON does not join");
+	ok(join(open, "{\"name\":", &none, f, &arena) == -2 && f->errors == 1,
+	   "broken JSON does not join");
 	definition_drop(again);
 	definition_drop(second);
 	definition_drop(first);
@@ -423,7 +506,9 @@ static void test_join_refused(void)
 	struct findings   *f = calloc(1, sizeof *f);
 	struct definition *d = valid(trip, DEFINITION_NAMED), *grown;
 
-	ok(join(d, "{\"name\":\"x\",\"confirm\":{\"url\":\"http://h\"}}", &grown, f, &arena) == -2 && f->errors == 1,
+	ok(join(d, "{\"name\":\"x\",\"confirm\":{\"url\":\"http://h\"}}", &grown, f, &arena) ==
+		   -2 &&
+	       f->errors == 1,
 	   "nothing joins a saga");
 	ok(join(d, "[]", &grown, f, &arena) == -2, "whatever it is");
 	definition_drop(d);
@@ -440,7 +525,8 @@ static void test_join_limit(void)
 	char               step[100];
 
 	for (int i = 0; i < TXN_STEPS_MAX && joined == 1; i++) {
-		snprintf(step, sizeof step, "{\"name\":\"s%d\",\"confirm\":{\"url\":\"http://h/\"}}", i);
+		snprintf(step, sizeof step,
+			 "{\"name\":\"s%d\",\"confirm\":{\"url\":\"http://h/\"}}", i);
 		joined = join(d, step, &grown, f, &arena);
 		if (joined == 1) {
 			definition_drop(d);
@@ -448,8 +534,10 @@ static void test_join_limit(void)
 		}
 	}
 	ok(definition_plan(d)->step_count == TXN_STEPS_MAX, "256 steps can join");
-	ok(join(d, "{\"name\":\"more\",\"confirm\":{\"url\":\"http://h/\"}}", &grown, f, &arena) == -2 &&
-	   str_is(f->items[0].pointer, "/name"), "one more cannot: %s", f->items[0].detail.p);
+	ok(join(d, "{\"name\":\"more\",\"confirm\":{\"url\":\"http://h/\"}}", &grown, f, &arena) ==
+		   -2 &&
+	       str_is(f->items[0].pointer, "/name"),
+	   "one more cannot: %s", f->items[0].detail.p);
 	definition_drop(d);
 	free(f);
 	arena_fini(&arena);
@@ -460,13 +548,15 @@ static void test_names(void)
 	struct arena       arena = { 0 };
 	struct findings   *f = calloc(1, sizeof *f);
 	struct definition *d;
-	const char        *text = "{\"name\":\"demo\",\"steps\":{\"a\":{\"action\":{\"url\":\"http://h\"}}}}";
+	const char        *text =
+	    "{\"name\":\"demo\",\"steps\":{\"a\":{\"action\":{\"url\":\"http://h\"}}}}";
 
 	d = compile(text, DEFINITION_NAMED, "other", f, &arena);
-	ok(d == NULL && str_is(f->items[0].pointer, "/name"), "another name than the address says: %s",
-	   f->items[0].detail.p);
+	ok(d == NULL && str_is(f->items[0].pointer, "/name"),
+	   "another name than the address says: %s", f->items[0].detail.p);
 	d = compile(text, DEFINITION_NAMED, "", f, &arena);
-	ok(d != NULL && str_is(definition_name(d), "demo"), "no address: the document's name counts");
+	ok(d != NULL && str_is(definition_name(d), "demo"),
+	   "no address: the document's name counts");
 	ok(definition_hold(d) == d, "a definition is counted");
 	definition_drop(d);
 	ok(str_is(definition_name(d), "demo"), "and lives until the last lets go");

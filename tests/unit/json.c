@@ -6,9 +6,23 @@
 #include <string.h>
 
 static const char *const good[] = {
-	"null", "true", "false", "0", "-0", "-1.5e+10", "1E400", "123456789012345678901234567890.10",
-	"\"\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"", "\"\\ud83d\\ude00\"", "\"\xf0\x9f\x98\x80\"",
-	"[]", "{}", " [ 1 , [ ] , { } ] ", "{\"a\":1,\"A\":2,\"\":3}", "\t\r\n{ \"a\" : [ 1 ] }\n",
+	"null",
+	"true",
+	"false",
+	"0",
+	"-0",
+	"-1.5e+10",
+	"1E400",
+	"123456789012345678901234567890.10",
+	"\"\"",
+	"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"",
+	"\"\\ud83d\\ude00\"",
+	"\"\xf0\x9f\x98\x80\"",
+	"[]",
+	"{}",
+	" [ 1 , [ ] , { } ] ",
+	"{\"a\":1,\"A\":2,\"\":3}",
+	"\t\r\n{ \"a\" : [ 1 ] }\n",
 	"[\"\x7f\"]",
 };
 
@@ -140,7 +154,8 @@ static void test_many_names(void)
 	buf_char(&b, '}');
 	ok(parses(buf_view(&b), NULL), "50,000 different names are fine");
 	buf_fini(&b);
-	ok(parses(STR("{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":2}}"), NULL), "a name may stand again further in");
+	ok(parses(STR("{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":2}}"), NULL),
+	   "a name may stand again further in");
 }
 
 static void test_long_pointer(void)
@@ -159,8 +174,9 @@ static void test_long_pointer(void)
 
 static void test_looking(void)
 {
-	const char  *text = "{\"name\":\"a\\u00e4\\n\\ud83d\\ude00\",\"n\":1.10,\"list\":[7,{\"x/y\":true}],"
-	                    "\"\\u006bey\":-9223372036854775808,\"big\":18446744073709551615,\"z\":-0}";
+	const char *text =
+	    "{\"name\":\"a\\u00e4\\n\\ud83d\\ude00\",\"n\":1.10,\"list\":[7,{\"x/y\":true}],"
+	    "\"\\u006bey\":-9223372036854775808,\"big\":18446744073709551615,\"z\":-0}";
 	struct arena a = { 0 };
 	struct buf   b = { 0 };
 	struct json *root = json_parse(str_of(text), &a, NULL);
@@ -180,11 +196,13 @@ static void test_looking(void)
 	ok(!json_i64(json_get(root, "big"), &i), "and is not taken for a signed one");
 	ok(json_i64(json_get(root, "z"), &i) && i == 0, "minus zero is zero");
 	ok(!json_u64(json_get(root, "n"), &u) && !json_u64(json_get(root, "name"), &u) &&
-	   !json_u64(NULL, &u), "a fraction, a string, nothing: no whole numbers");
+	       !json_u64(NULL, &u),
+	   "a fraction, a string, nothing: no whole numbers");
 
 	struct json *list = json_get(root, "list");
 	ok(list->n == 2 && str_is(list->raw, "[7,{\"x/y\":true}]"), "a container keeps its text");
-	ok(str_is(json_at(list, 0)->raw, "7") && json_at(list, 2) == NULL && json_at(root, 0) == NULL,
+	ok(str_is(json_at(list, 0)->raw, "7") && json_at(list, 2) == NULL &&
+	       json_at(root, 0) == NULL,
 	   "elements by index");
 	json_pointer(json_get(json_at(list, 1), "x/y"), &b);
 	ok(str_is(buf_view(&b), "/list/1/x~1y"), "the pointer of a node: %s", b.p);
@@ -200,14 +218,15 @@ static void test_members(void)
 	struct str raw = { 0 };
 
 	ok(json_member(STR(" { \"a\" : [1, {\"b\":2}] , \"b\" : \"}\\\"\" } "), "b", &raw) &&
-	   str_is(raw, "\"}\\\"\""), "a member is found behind another one's inside");
+	       str_is(raw, "\"}\\\"\""),
+	   "a member is found behind another one's inside");
 	ok(json_member(STR("{\"\\u0062\":1.0 }"), "b", &raw) && str_is(raw, "1.0"),
 	   "also when its name is escaped");
 	ok(json_member(STR("{\"a\":{\"x\":[]} }"), "a", &raw) && str_is(raw, "{\"x\":[]}"),
 	   "a container is taken whole");
 	ok(!json_member(STR("{\"a\":{\"b\":1}}"), "b", &raw), "deeper members are not members");
 	ok(!json_member(STR("{}"), "b", &raw) && !json_member(STR("[\"b\",1]"), "b", &raw) &&
-	   !json_member(STR("\"b\""), "b", &raw) && !json_member((struct str){ 0 }, "b", &raw),
+	       !json_member(STR("\"b\""), "b", &raw) && !json_member((struct str){ 0 }, "b", &raw),
 	   "what has no members has none");
 	ok(!json_member(STR("{\"bb\":1,\"\\u0062b\":2,\"\":3}"), "b", &raw), "no half names");
 }

@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUT                                                                                       \
-	"{\"order\":12345678901234567890.10,\"name\":\"J\\u00f6rg \\\"x\\\"\",\"none\":null,\"yes\":true," \
-	" \"list\" : [ {\"a\":1}, [2 , 3], \"z\" ] ,\"o\":{\"k\":[1, 2],\"odd-name_1\":\"v\"}," \
-	"\"empty\":\"\",\"dots\":\"..\",\"path\":\"a/b?c\",\"line\":\"a\\r\\nEvil: 1\",\"\\u0061b\":\"esc\"}"
+#define INPUT                                                                                      \
+	"{\"order\":12345678901234567890.10,\"name\":\"J\\u00f6rg "                                \
+	"\\\"x\\\"\",\"none\":null,\"yes\":true,"                                                  \
+	" \"list\" : [ {\"a\":1}, [2 , 3], \"z\" ] ,\"o\":{\"k\":[1, 2],\"odd-name_1\":\"v\"},"    \
+	"\"empty\":\"\",\"dots\":\"..\",\"path\":\"a/b?c\",\"line\":\"a\\r\\nEvil: "               \
+	"1\",\"\\u0061b\":\"esc\"}"
 
 static int find_step(void *ctx, struct str name)
 {
@@ -39,8 +41,12 @@ struct bench {
 static void bench_init(struct bench *b)
 {
 	*b = (struct bench){ 0 };
-	b->c = (struct template_compiler){ .arena = &b->arena, .paths = &b->paths, .step = find_step,
-		                           .report = report, .reads = reads, .ctx = &b->said };
+	b->c = (struct template_compiler){ .arena = &b->arena,
+					   .paths = &b->paths,
+					   .step = find_step,
+					   .report = report,
+					   .reads = reads,
+					   .ctx = &b->said };
 }
 
 static void bench_fini(struct bench *b)
@@ -49,11 +55,17 @@ static void bench_fini(struct bench *b)
 	buf_fini(&b->said);
 }
 
-static bool fill(struct bench *b, const struct template *t, struct str input, struct buf *out, struct err *err)
+static bool fill(struct bench *b, const struct template *t, struct str input, struct buf *out,
+		 struct err *err)
 {
-	static const struct str outputs[2] = { { "{\"id\": \"h-1\", \"n\": 0.30}", 24 }, { NULL, 0 } };
-	struct template_sources sources = { .input = input, .outputs = outputs, .output_n = 2,
-		.gid = STR("g\"1"), .definition = STR("book-trip"), .now = 1795423254123 };
+	static const struct str outputs[2] = { { "{\"id\": \"h-1\", \"n\": 0.30}", 24 },
+					       { NULL, 0 } };
+	struct template_sources sources = { .input = input,
+					    .outputs = outputs,
+					    .output_n = 2,
+					    .gid = STR("g\"1"),
+					    .definition = STR("book-trip"),
+					    .now = 1795423254123 };
 
 	return template_fill(t, template_find(&b->paths, &sources, &b->arena), &b->arena, out, err);
 }
@@ -63,7 +75,8 @@ static bool fill(struct bench *b, const struct template *t, struct str input, st
 static const struct {
 	const char *why, *body, *becomes; /* NULL: cannot be filled */
 } bodies[] = {
-	{ "a body without holes stays as it was written", "{ \"a\" : 1.10, \"b\\u0024\": \"\\u00e4\" }",
+	{ "a body without holes stays as it was written",
+	  "{ \"a\" : 1.10, \"b\\u0024\": \"\\u00e4\" }",
 	  "{ \"a\" : 1.10, \"b\\u0024\": \"\\u00e4\" }" },
 	{ "a whole string keeps a number as it was written", "{\"n\":\"${input.order}\"}",
 	  "{\"n\":12345678901234567890.10}" },
@@ -73,31 +86,37 @@ static const struct {
 	{ "a whole string keeps an object", "[\"${input.o}\"]",
 	  "[{\"k\":[1, 2],\"odd-name_1\":\"v\"}]" },
 	{ "the whole input", "[\"${input}\",\"${input.list[1]}\"]", "[" INPUT ",[2 , 3]]" },
-	{ "inside a string a string becomes text", "\"<${input.name}>\"", "\"<J\\u00f6rg \\\"x\\\">\"" },
+	{ "inside a string a string becomes text", "\"<${input.name}>\"",
+	  "\"<J\\u00f6rg \\\"x\\\">\"" },
 	{ "inside a string a number becomes text", "\"no ${input.order}!\"",
 	  "\"no 12345678901234567890.10!\"" },
-	{ "inside a string an object becomes its escaped text", "\"${input.o.k}, ${input.list[0]}\"",
-	  "\"[1, 2], {\\\"a\\\":1}\"" },
+	{ "inside a string an object becomes its escaped text",
+	  "\"${input.o.k}, ${input.list[0]}\"", "\"[1, 2], {\\\"a\\\":1}\"" },
 	{ "two holes side by side", "\"${input.yes}${input.yes}\"", "\"truetrue\"" },
-	{ "an index", "[\"${input.list[0].a}\",\"${input.list[1][1]}\",\"${input.list[2]}\"]", "[1,3,\"z\"]" },
+	{ "an index", "[\"${input.list[0].a}\",\"${input.list[1][1]}\",\"${input.list[2]}\"]",
+	  "[1,3,\"z\"]" },
 	{ "a name with a dash and a digit", "\"${input.o.odd-name_1}\"", "\"v\"" },
 	{ "a name written with an escape in the input", "\"${input.ab}\"", "\"esc\"" },
 	{ "gid, definition and now", "[\"${gid}\",\"${definition}\",\"${now}\"]",
 	  "[\"g\\\"1\",\"book-trip\",\"2026-11-23T08:40:54.123Z\"]" },
 	{ "the output of a step", "[\"${steps.hotel.output.n}\",\"${steps.hotel.output}\"]",
 	  "[0.30,{\"id\": \"h-1\", \"n\": 0.30}]" },
-	{ "a default for what is missing", "[\"${input.nothing ?? 1.0}\",\"${input.list[9] ?? 'x'}\"]",
-	  "[1.0,\"x\"]" },
+	{ "a default for what is missing",
+	  "[\"${input.nothing ?? 1.0}\",\"${input.list[9] ?? 'x'}\"]", "[1.0,\"x\"]" },
 	{ "no default for what is there", "\"${input.yes ?? false}\"", "true" },
-	{ "a default for null", "[\"${input.none ?? \\\"d\\\"}\",\"${input.none ?? null}\"]", "[\"d\",null]" },
-	{ "a default that is a reference", "\"${steps.no-output.output.id ?? gid}\"", "\"g\\\"1\"" },
-	{ "a chain of defaults", "\"${input.a ?? input.b ?? steps.hotel.output.id ?? 'c'}\"", "\"h-1\"" },
+	{ "a default for null", "[\"${input.none ?? \\\"d\\\"}\",\"${input.none ?? null}\"]",
+	  "[\"d\",null]" },
+	{ "a default that is a reference", "\"${steps.no-output.output.id ?? gid}\"",
+	  "\"g\\\"1\"" },
+	{ "a chain of defaults", "\"${input.a ?? input.b ?? steps.hotel.output.id ?? 'c'}\"",
+	  "\"h-1\"" },
 	{ "a default with a brace and a dollar", "\"${input.a ?? \\\"}$\\\"}\"", "\"}$\"" },
 	{ "the escape", "[\"$${input}\",\"a $${x} ${gid}\",\"$$${gid}\"]",
 	  "[\"${input}\",\"a ${x} g\\\"1\",\"$${gid}\"]" },
 	{ "a dollar alone is a dollar", "[\"$\",\"$5\",\"a$\",\"{}\",\"$${gid}$\"]",
 	  "[\"$\",\"$5\",\"a$\",\"{}\",\"${gid}$\"]" },
-	{ "names of members are no templates", "{\"${gid}\":\"${gid}\"}", "{\"${gid}\":\"g\\\"1\"}" },
+	{ "names of members are no templates", "{\"${gid}\":\"${gid}\"}",
+	  "{\"${gid}\":\"g\\\"1\"}" },
 	{ "a hole written with escapes", "\"\\u0024{gid}\"", "\"g\\\"1\"" },
 	{ "literals beside a hole stay escaped", "\"\\n\\\"${input.yes}\\\\\\u0001\"",
 	  "\"\\n\\\"true\\\\\\u0001\"" },
@@ -128,10 +147,11 @@ static void test_bodies(void)
 		if (b.said.n > 0)
 			ok(false, "%s: does not compile: %s", bodies[i].why, b.said.p);
 		else if (bodies[i].becomes == NULL)
-			ok(!filled && err.kind == ERR_INVALID && strstr(err.text, "${"), "no: %s: %s",
-			   bodies[i].why, err.text);
+			ok(!filled && err.kind == ERR_INVALID && strstr(err.text, "${"),
+			   "no: %s: %s", bodies[i].why, err.text);
 		else
-			ok(filled && str_is(buf_view(&out), bodies[i].becomes) && json_is_valid(buf_view(&out)),
+			ok(filled && str_is(buf_view(&out), bodies[i].becomes) &&
+			       json_is_valid(buf_view(&out)),
 			   "%s: %s", bodies[i].why, filled ? out.p : err.text);
 		buf_fini(&out);
 		bench_fini(&b);
@@ -145,12 +165,15 @@ static const struct {
 	enum template_place place;
 	const char         *text, *becomes;
 } lines[] = {
-	{ "a path segment is percent-encoded", TEMPLATE_PATH, "/x/${input.path}/y", "/x/a%2Fb%3Fc/y" },
-	{ "UTF-8 and quotes are percent-encoded", TEMPLATE_PATH, "/${input.name}", "/J%C3%B6rg%20%22x%22" },
+	{ "a path segment is percent-encoded", TEMPLATE_PATH, "/x/${input.path}/y",
+	  "/x/a%2Fb%3Fc/y" },
+	{ "UTF-8 and quotes are percent-encoded", TEMPLATE_PATH, "/${input.name}",
+	  "/J%C3%B6rg%20%22x%22" },
 	{ "a query value is percent-encoded", TEMPLATE_PATH, "/x?q=${input.path}&r=${input.yes}",
 	  "/x?q=a%2Fb%3Fc&r=true" },
 	{ "a number in a path", TEMPLATE_PATH, "/${input.order}", "/12345678901234567890.10" },
-	{ "a default in a path", TEMPLATE_PATH, "/r/${steps.no-output.output.id ?? gid}/cancel", "/r/g%221/cancel" },
+	{ "a default in a path", TEMPLATE_PATH, "/r/${steps.no-output.output.id ?? gid}/cancel",
+	  "/r/g%221/cancel" },
 	{ "an empty query value", TEMPLATE_PATH, "/x?q=${input.empty}", "/x?q=" },
 	{ "dots beside other letters", TEMPLATE_PATH, "/v${input.dots}/", "/v../" },
 	{ "dots in a query", TEMPLATE_PATH, "/?${input.dots}", "/?.." },
@@ -159,7 +182,8 @@ static const struct {
 	{ "an empty last path segment", TEMPLATE_PATH, "/x/${input.empty}", NULL },
 	{ "an empty segment before a query", TEMPLATE_PATH, "/${input.empty}?a=b", NULL },
 	{ "a segment of two dots", TEMPLATE_PATH, "/x/${input.dots}/y", NULL },
-	{ "a segment of two dots, one of them literal", TEMPLATE_PATH, "/x/.${input.dot ?? '.'}", NULL },
+	{ "a segment of two dots, one of them literal", TEMPLATE_PATH, "/x/.${input.dot ?? '.'}",
+	  NULL },
 	{ "an object in a path", TEMPLATE_PATH, "/${input.o}", NULL },
 	{ "an array in a query", TEMPLATE_PATH, "/?a=${input.list}", NULL },
 	{ "null in a path", TEMPLATE_PATH, "/${input.none}", NULL },
@@ -186,10 +210,11 @@ static void test_lines(void)
 		if (b.said.n > 0)
 			ok(false, "%s: does not compile: %s", lines[i].why, b.said.p);
 		else if (lines[i].becomes == NULL)
-			ok(!filled && err.kind == ERR_INVALID, "no: %s: %s", lines[i].why, err.text);
+			ok(!filled && err.kind == ERR_INVALID, "no: %s: %s", lines[i].why,
+			   err.text);
 		else
-			ok(filled && str_is(buf_view(&out), lines[i].becomes), "%s: %s", lines[i].why,
-			   filled ? (out.p ? out.p : "") : err.text);
+			ok(filled && str_is(buf_view(&out), lines[i].becomes), "%s: %s",
+			   lines[i].why, filled ? (out.p ? out.p : "") : err.text);
 		buf_fini(&out);
 		bench_fini(&b);
 	}
@@ -218,17 +243,21 @@ static const struct {
 	{ "a part of gid", TEMPLATE_JSON, "${gid.x}", "have no parts" },
 	{ "a part of now", TEMPLATE_JSON, "${now[0]}", "have no parts" },
 	{ "a literal alone", TEMPLATE_JSON, "${1}", "a reference is expected" },
-	{ "a word for a literal", TEMPLATE_JSON, "${input.a ?? nothing}", "a reference begins with" },
+	{ "a word for a literal", TEMPLATE_JSON, "${input.a ?? nothing}",
+	  "a reference begins with" },
 	{ "a broken number", TEMPLATE_JSON, "${input.a ?? 01}", "a reference, or a literal" },
 	{ "a literal array", TEMPLATE_JSON, "${input.a ?? []}", "a reference, or a literal" },
-	{ "a literal string never closed", TEMPLATE_JSON, "${input.a ?? \"x}", "a reference, or a literal" },
+	{ "a literal string never closed", TEMPLATE_JSON, "${input.a ?? \"x}",
+	  "a reference, or a literal" },
 	{ "a quoted text never closed", TEMPLATE_JSON, "${input.a ?? 'x}", "closing '" },
-	{ "something behind a literal", TEMPLATE_JSON, "${input.a ?? 1 ?? gid}", "nothing can follow" },
+	{ "something behind a literal", TEMPLATE_JSON, "${input.a ?? 1 ?? gid}",
+	  "nothing can follow" },
 	{ "one question mark", TEMPLATE_JSON, "${input.a ? 1}", "?? or }" },
 	{ "arithmetic", TEMPLATE_JSON, "${input.a + 1}", "?? or }" },
 	{ "a call", TEMPLATE_JSON, "${input.a()}", "?? or }" },
 	{ "nine alternatives", TEMPLATE_JSON,
-	  "${input.a??input.b??input.c??input.d??input.e??input.f??input.g??input.h??input.i}", "at most 8" },
+	  "${input.a??input.b??input.c??input.d??input.e??input.f??input.g??input.h??input.i}",
+	  "at most 8" },
 	{ "a space in a path", TEMPLATE_PATH, "/a b", "percent-encode" },
 	{ "a letter beyond ASCII in a path", TEMPLATE_PATH, "/\xc3\xa4", "percent-encode" },
 	{ "half a percent-encoding", TEMPLATE_PATH, "/a%2", "percent-encode" },
@@ -315,10 +344,12 @@ static void test_size(void)
 	ok(!fill(&b, t, buf_view(&input), &out, &err) && err.kind == ERR_LIMIT && out.n < 1 << 21,
 	   "a body beyond 1 MiB is not made: %s", err.text);
 	buf_clear(&out);
-	t = template_of_text(&b.c, NULL, STR("/${input}/${input}/${input}/${input}/${input}/${input}/${input}/${input}"),
-	                     TEMPLATE_PATH);
-	ok(!fill(&b, t, buf_view(&input), &out, &err) && err.kind == ERR_LIMIT, "nor a URL beyond 8000 bytes: %s",
-	   err.text);
+	t = template_of_text(
+	    &b.c, NULL,
+	    STR("/${input}/${input}/${input}/${input}/${input}/${input}/${input}/${input}"),
+	    TEMPLATE_PATH);
+	ok(!fill(&b, t, buf_view(&input), &out, &err) && err.kind == ERR_LIMIT,
+	   "nor a URL beyond 8000 bytes: %s", err.text);
 	buf_fini(&text);
 	buf_fini(&input);
 	buf_fini(&out);
@@ -332,8 +363,10 @@ static void test_no_input(void)
 	struct template *t;
 
 	bench_init(&b);
-	t = template_of_json(&b.c, json_parse(STR("[\"${input}\",\"${input.a ?? 1}\"]"), &b.arena, NULL));
-	ok(fill(&b, t, (struct str){ 0 }, &out, NULL) && str_is(buf_view(&out), "[null,1]"), "no input is null");
+	t = template_of_json(&b.c,
+			     json_parse(STR("[\"${input}\",\"${input.a ?? 1}\"]"), &b.arena, NULL));
+	ok(fill(&b, t, (struct str){ 0 }, &out, NULL) && str_is(buf_view(&out), "[null,1]"),
+	   "no input is null");
 	ok(!template_is_constant(t), "a template with holes is not constant");
 	t = template_of_json(&b.c, json_parse(STR("[\"$\"]"), &b.arena, NULL));
 	ok(template_is_constant(t), "one without is");
