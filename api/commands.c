@@ -3,10 +3,9 @@
  */
 #include "api/transactions.h"
 
-#include "coordinator/base/digest.h"
 #include "participants/call.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 struct asked {
 	struct command command;
@@ -61,6 +60,21 @@ static void answer_verdict(struct request *r, enum verdict verdict, const struct
 	}
 }
 
+/* The engine passes on one finding as "pointer: sentence". */
+static void answer_invalid(struct request *r, const struct err *err)
+{
+	const char *text = err ? err->text : "", *colon = strstr(text, ": ");
+	struct buf  pointer = { 0 };
+
+	if (colon && (*text == '/' || colon == text)) {
+		buf_add(&pointer, text, (size_t)(colon - text));
+		problem_add_error(&r->errors, buf_view(&pointer), str_of(colon + 2));
+		text = "The step has an error.";
+	}
+	buf_fini(&pointer);
+	request_problem(r, PROBLEM_DEFINITION_INVALID, "%s", text);
+}
+
 static void on_command(void *arg, enum command_result result, enum verdict verdict, const struct view *view,
                        const struct err *err)
 {
@@ -74,7 +88,7 @@ static void on_command(void *arg, enum command_result result, enum verdict verdi
 		request_problem(r, PROBLEM_TRANSACTION_UNKNOWN, NULL);
 		return;
 	case COMMAND_INVALID:
-		request_problem(r, PROBLEM_DEFINITION_INVALID, "%s", err ? err->text : "The step cannot be used.");
+		answer_invalid(r, err);
 		return;
 	case COMMAND_DIFFERS:
 		request_problem(r, PROBLEM_KEY_REUSED, "A step of this name was registered with other content.");

@@ -2,7 +2,7 @@
 #include "api/router.h"
 
 static const struct route_fact FACTS[ROUTE_COUNT] = {
-#define X(name, method, pattern, role, summary) { #name, #method, pattern, summary, ROLE_##role },
+#define X(name, method, pattern, role, summary) { #name, #method, pattern, summary, ROLE_##role, sizeof pattern - 1 },
 	ROUTES(X) OPS_ROUTES(X)
 #undef X
 };
@@ -168,7 +168,8 @@ enum router_answer router_find(enum listener listener, struct str method, struct
 		method = STR("GET");
 	for (unsigned i = first; i < end; i++) {
 		struct str params[ROUTE_PARAMS_MAX] = { { 0 } };
-		int        how = fit(str_of(FACTS[i].pattern), segments, (size_t)n, params);
+		struct str pattern = { FACTS[i].pattern, FACTS[i].pattern_n };
+		int        how = fit(pattern, segments, (size_t)n, params);
 
 		if (how < 0)
 			continue;

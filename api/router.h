@@ -72,6 +72,7 @@ enum {
 struct route_fact {
 	const char *name, *method, *pattern, *summary;
 	enum role   role;
+	size_t      pattern_n; /* bytes of it: every request looks at every pattern */
 };
 
 enum { ROUTE_PARAMS_MAX = 2, ROUTE_SEGMENTS_MAX = 8, ROUTE_PATH_MAX = 2048 };
