@@ -207,7 +207,7 @@ static enum verdict judge_report(const struct txn *t, const struct event *ev)
 	if (recorded(op, s) == outcome)
 		return VERDICT_ALREADY;
 	if (phase_is_ended(t->phase))
-		return is_first ? VERDICT_DECIDED : VERDICT_ENDED;
+		return is_first && t->phase != PHASE_ABANDONED ? VERDICT_DECIDED : VERDICT_ENDED;
 	if (order_expects(t, ev->u.answer.step, op))
 		return outcome == OUTCOME_OK || outcome == OUTCOME_REFUSED ? VERDICT_ACCEPTED
 		                                                           : VERDICT_ALREADY;

@@ -73,6 +73,8 @@ static enum verdict on_join(struct work *w)
 
 	if (!t->plan->open || t->plan->mode == MODE_MESSAGE)
 		return VERDICT_NOT_OPEN;
+	if (t->phase == PHASE_ABANDONED)
+		return VERDICT_ENDED;
 	if (t->phase != PHASE_PREPARED)
 		return VERDICT_DECIDED;
 	if (t->step_count >= TXN_STEPS_MAX)

@@ -147,7 +147,7 @@ static const struct rule events[] = {
 	{ "nothing joins after the cancel",
 	  "open a:u", "cancelled x", "join", "finish decided", "cancelled x" },
 	{ "nothing joins what was abandoned",
-	  "open a:u", "abandoned t", "join", "finish decided", "abandoned t" },
+	  "open a:u", "abandoned t", "join", "finish ended", "abandoned t" },
 	/* pause */
 	{ "a person stops a prepared transaction",
 	  "open a:u", "prepared t", "pause", "commit accepted", "prepared t paused" },
@@ -512,9 +512,9 @@ static const struct rule reports[] = {
 	  "message a", "cancelled u", "callback check ? refused", "finish decided", "cancelled u" },
 	/* abandoned */
 	{ "a try after a person ended it is late",
-	  "tcc a", "abandoned .", "callback try a ok", "finish decided", "abandoned ." },
+	  "tcc a", "abandoned .", "callback try a ok", "finish ended", "abandoned ." },
 	{ "a refusal after a person ended it is late",
-	  "tcc a", "abandoned .", "callback try a refused", "finish decided", "abandoned ." },
+	  "tcc a", "abandoned .", "callback try a refused", "finish ended", "abandoned ." },
 	{ "a confirm after a person ended it is late",
 	  "tcc a", "abandoned t", "callback confirm a ok", "finish ended", "abandoned t" },
 	{ "a refused confirm after a person ended it is late",
@@ -524,9 +524,9 @@ static const struct rule reports[] = {
 	{ "a refused cancel after a person ended it is late",
 	  "tcc a", "abandoned t", "callback cancel a refused", "finish ended", "abandoned t" },
 	{ "a check after a person ended it is late",
-	  "message a", "abandoned .", "callback check ? ok", "finish decided", "abandoned ." },
+	  "message a", "abandoned .", "callback check ? ok", "finish ended", "abandoned ." },
 	{ "a refused check after a person ended it is late",
-	  "message a", "abandoned .", "callback check ? refused", "finish decided", "abandoned ." },
+	  "message a", "abandoned .", "callback check ? refused", "finish ended", "abandoned ." },
 };
 
 /* An answer to a call that we cannot have open in this phase: nothing happens. */
