@@ -119,6 +119,8 @@ X(ENROLL, ON_WORK,                                                              
 	"VALUES ($1::uuid, $2::bigint, $3::int, 'live', $4::text, now()) "                     \
 	"ON CONFLICT (id) DO UPDATE SET lock_key = excluded.lock_key, weight = excluded.weight, " \
 	"address = excluded.address WHERE r.state = 'live' RETURNING 1")                       \
+X(STILL_LIVE, ON_WORK,                                                                         \
+	"SELECT 1 FROM sagad.replica WHERE id = $1::uuid AND state = 'live'")                  \
 X(REPORT, ON_WORK,                                                                             \
 	"INSERT INTO sagad.replica_beat AS b (id, speed, load, seen_at) "                      \
 	"VALUES ($1::uuid, $2::float8, $3::float8, now()) "                                    \

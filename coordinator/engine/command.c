@@ -440,8 +440,8 @@ void order_ask_in(struct engine *e, struct order *order, int64_t ms)
 	arm(e, order, boot_ms(e) + ms);
 }
 
-/* Too late for its caller. What an answer is still to come for stays until that. */
-static void give_up(struct engine *e, struct order *order)
+/* Too late for its caller. What a port still owes an answer (is_asked) stays until that. */
+static void give_up(struct engine *e, struct order *order, bool is_asked)
 {
 	switch (order->state) {
 	case ORDER_ROUTE:
@@ -456,9 +456,11 @@ static void give_up(struct engine *e, struct order *order)
 	case ORDER_CLAIMING:
 		answer(e, order, COMMAND_AWAY, VERDICT_NO_STEP, NULL, NULL);
 		return;
-	case ORDER_PUTTING: /* between two tries */
+	case ORDER_PUTTING:
 	case ORDER_SHOWING:
-		order_fail(e, order, COMMAND_LATE, NULL);
+		answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
+		if (!is_asked)
+			order_free(e, order);
 		return;
 	case ORDER_QUEUED:
 		/* Not decided on yet: taken back. In a commit: it may well be done. */
@@ -477,7 +479,7 @@ static void wake(struct engine *e, struct order *order)
 	int64_t now = boot_ms(e);
 
 	if (order->done != NULL && now >= order->until) {
-		give_up(e, order);
+		give_up(e, order, false);
 		return;
 	}
 	switch (order->state) {
@@ -513,8 +515,11 @@ void order_timers(struct engine *e)
 /* On leaving. Who still waits for a port stays until its answer. */
 void orders_away(struct engine *e)
 {
-	list_each(l, after, &e->orders)
-		give_up(e, list_entry(l, struct order, link));
+	list_each(l, after, &e->orders) {
+		struct order *order = list_entry(l, struct order, link);
+
+		give_up(e, order, order->timer.index == 0); /* no timer: a port has it */
+	}
 }
 
 /* ---- from outside ---------------------------------------------------------------------------- */

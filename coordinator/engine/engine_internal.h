@@ -239,6 +239,7 @@ struct engine {
 	struct uuid me;
 	int64_t     lock_key;
 	bool        acting, was_live, draining, gone;
+	bool        known;             /* this incarnation's row was made: from then on it is only asked about */
 	int64_t     act_until;         /* boot_ms */
 	bool        lease_open, lease_opening, enrolled, enrolling, beating;
 	bool        silent;            /* no heartbeats: the log is dead, others shall take over */

@@ -171,7 +171,7 @@ static void on_enroll(void *arg, enum log_result result)
 		if (e->silent) /* the log is back, and nobody took over */
 			e->wanted_at = 0;
 		e->silent = false;
-		e->enrolled = true;
+		e->enrolled = e->known = true;
 		heard(e, e->answered_at);
 		chore_soon(e, CHORE_BEAT, 0);
 	}
@@ -193,7 +193,10 @@ static void enroll(struct engine *e)
 	e->enrolling = true;
 	e->enroll_life = e->life;
 	e->enroll_session = e->lease_session;
-	e->ports.log.enroll(e->ports.log.ctx, &me, on_enroll, e);
+	if (e->known)
+		e->ports.log.still_live(e->ports.log.ctx, e->me, on_enroll, e);
+	else
+		e->ports.log.enroll(e->ports.log.ctx, &me, on_enroll, e);
 }
 
 /* ---- the lease ------------------------------------------------------------------------ */
@@ -254,6 +257,7 @@ static void new_incarnation(struct engine *e)
 {
 	e->life++;
 	e->stats.incarnations++;
+	e->known = false;
 	e->me = uuid_v4(random_u64(e), random_u64(e));
 	do
 		e->lock_key = (int64_t)random_u64(e);

@@ -183,6 +183,8 @@ struct log_port {
 	void (*reload)(void *ctx, struct uuid me, const struct str *gids, size_t n, rows_done *done, void *arg);
 	/* A page of the gids with owner == me, gid > after, in order; only gid, epoch and version are filled. */
 	void (*mine)(void *ctx, struct uuid me, struct str after, unsigned limit, rows_done *done, void *arg);
+	/* The three that take rows give none to a replica whose own row is not live: a zombie must not take
+	 * what nobody would look for there. */
 	/* Take rows of a fenced or drained incarnation: owner me, epoch + 1, version + 1, adoptions + 1.
 	 * Ordinary: rows with adoptions < 2. Solo: one row with adoptions >= 2. Disjoint between replicas. */
 	void (*adopt)(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
@@ -204,6 +206,9 @@ struct log_port {
 
 	/* This incarnation's row, state live. LOG_FENCED: the id exists and is not live. */
 	void (*enroll)(void *ctx, const struct member *me, log_done *done, void *arg);
+	/* LOG_DONE: our row is there and live; LOG_FENCED: it is not, or was swept long ago. Ask it of a row that
+	 * was enrolled: enrolling again would raise from the dead whoever slept longer than dead rows are kept. */
+	void (*still_live)(void *ctx, struct uuid me, log_done *done, void *arg);
 	void (*report)(void *ctx, struct uuid me, double speed, double load, log_done *done, void *arg);
 	void (*members)(void *ctx, members_done *done, void *arg);
 	/* One transaction: the dead one's lock is free (xact try-lock) and its state goes from live to

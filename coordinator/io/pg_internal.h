@@ -23,7 +23,7 @@ struct pg_lease {
 	struct pg_link   link;
 	struct pg_timer *timer;
 	enum { LEASE_CLOSED, LEASE_OPENING, LEASE_OPEN } state;
-	unsigned         step;         /* of opening */
+	unsigned         step;         /* of opening: enum lease_step */
 	int64_t          key;
 	uint32_t         ttl_ms;
 	int              backend;

@@ -8,7 +8,7 @@
 
 /* Opening goes SESSION -> TAKE -> PROOF -> held, or TAKE -> CLEAR -> taken. Three round trips, since a
  * pooler in transaction mode may change the backend between any two of them. */
-enum { STEP_SESSION, STEP_TAKE, STEP_CLEAR, STEP_PROOF };
+enum lease_step { STEP_SESSION, STEP_TAKE, STEP_CLEAR, STEP_PROOF };
 
 /* ---- how an open ends -------------------------------------------------------------- */
 
@@ -47,7 +47,7 @@ static bool ask(struct pg_lease *l, const char *sql)
 	return true;
 }
 
-static void ask_step(struct pg_lease *l, unsigned step)
+static void ask_step(struct pg_lease *l, enum lease_step step)
 {
 	char      sql[1024];
 	long long key = (long long)l->key;
@@ -64,7 +64,7 @@ static void ask_step(struct pg_lease *l, unsigned step)
 	case STEP_CLEAR:
 		snprintf(sql, sizeof sql, SQL_LEASE_CLEAR, l->name);
 		break;
-	default:
+	case STEP_PROOF:
 		snprintf(sql, sizeof sql, SQL_LEASE_PROOF, key, key);
 		break;
 	}

@@ -38,7 +38,7 @@ static void on_enrolled(struct pg_job *job)
 	struct member_job *j = (struct member_job *)job;
 	enum log_result    result = job->result;
 
-	/* The id is there and not live: nothing was written, nothing came back. */
+	/* The id is not live: nothing was written or read, nothing came back. */
 	if (result == LOG_DONE && PQntuples(job->results[0]) == 0)
 		result = LOG_FENCED;
 	j->done(j->arg, result);
@@ -66,6 +66,15 @@ static void log_enroll(void *ctx, const struct member *me, log_done *done, void 
 	params_text(p, me->address);
 	pg_job_add(&j->job, SQL_ENROLL);
 	add_report(&j->job, me->id, me->speed, me->load);
+	pg_job_send(&j->job, on_enrolled);
+}
+
+static void log_still_live(void *ctx, struct uuid me, log_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, false, done, arg);
+
+	params_uuid(pg_job_params(&j->job), me);
+	pg_job_add(&j->job, SQL_STILL_LIVE);
 	pg_job_send(&j->job, on_enrolled);
 }
 
@@ -191,6 +200,7 @@ static void log_sweep(void *ctx, log_done *done, void *arg)
 void pg_member_verbs(struct log_port *port)
 {
 	port->enroll = log_enroll;
+	port->still_live = log_still_live;
 	port->report = log_report;
 	port->members = log_members;
 	port->fence = log_fence;

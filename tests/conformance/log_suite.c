@@ -327,6 +327,13 @@ void suite_retire(struct suite *s, struct uuid me)
 	wait(s);
 }
 
+void suite_still_live(struct suite *s, struct uuid me)
+{
+	ask(s);
+	s->given->a->still_live(s->given->a->ctx, me, on_done, s);
+	wait(s);
+}
+
 void suite_sweep(struct suite *s)
 {
 	ask(s);

@@ -58,6 +58,7 @@ void suite_enroll(struct suite *s, const struct log_port *p, struct uuid id, int
 void suite_report(struct suite *s, struct uuid me, double speed, double load);
 const struct member *suite_member(struct suite *s, struct uuid id); /* asks; or NULL */
 void suite_fence(struct suite *s, struct uuid me, struct uuid dead, int64_t key);
+void suite_still_live(struct suite *s, struct uuid me);
 void suite_retire(struct suite *s, struct uuid me);
 void suite_sweep(struct suite *s);
 

@@ -127,6 +127,10 @@ void suite_members(struct suite *s)
 	suite_ok(s, m != NULL && llabs(m->started_at - s->given->now_ms(s->given->ctx)) < 5000, "it started now");
 	suite_enroll(s, s->given->a, s->me, s->my_key);
 	suite_ok(s, s->result == LOG_DONE, "enrolling again is no error");
+	suite_still_live(s, s->me);
+	suite_ok(s, s->result == LOG_DONE, "asked, its row says live");
+	suite_still_live(s, suite_id(s));
+	suite_ok(s, s->result == LOG_FENCED, "who has no row is not live, and asking makes none");
 	suite_begin(s, suite_gid(s, "one"));
 	suite_report(s, s->me, 1234.5, 0.75);
 	suite_ok(s, s->result == LOG_DONE, "it reports");
@@ -160,6 +164,8 @@ void suite_fencing(struct suite *s)
 	suite_ok(s, s->result == LOG_DONE, "fencing twice is no error");
 	suite_enroll(s, s->given->a, s->me, s->my_key);
 	suite_ok(s, s->result == LOG_FENCED, "it cannot enrol again");
+	suite_still_live(s, s->me);
+	suite_ok(s, s->result == LOG_FENCED, "and is told so when it asks");
 	suite_ok(s, !suite_begin(s, suite_gid(s, "two")) && s->result == LOG_FENCED, "nor begin anything");
 	suite_ok(s, suite_read_one(s, suite_gid(s, "two")) == NULL, "nothing was inserted");
 

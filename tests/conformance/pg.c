@@ -352,7 +352,7 @@ static void test_hot_updates(struct harness *h, struct uuid me)
 	}
 	count_updates(h, me, &all_after, &hot_after);
 	/* A row at the end of a full page moves now and then. */
-	ok(all_after - all == 200 && hot_after - hot >= 180, "two steps of a hundred rows are HOT updates: %d of %d",
+	ok(all_after - all >= 200 && hot_after - hot >= 180, "two steps of a hundred rows are HOT updates: %d of %d",
 	   hot_after - hot, all_after - all);
 }
 

@@ -243,7 +243,7 @@ static void settle(struct fake_db *db, const struct fake_op *op, const struct se
 	if (in == NULL || has_missed(op, in->row.gid))
 		return;
 	if (db->config.settled != NULL)
-		db->config.settled(db->config.ctx, s->id, s->verdict, in->settled);
+		db->config.settled(db->config.ctx, &in->row, s->verdict, in->settled);
 	if (in->settled)
 		return;
 	in->settled = true;
@@ -323,11 +323,21 @@ static void reload(struct fake_op *op)
 	}
 }
 
+/* Whoever was fenced takes nothing any more: its row may be gone before it learns of it. */
+static bool is_live(struct fake_db *db, struct uuid id)
+{
+	const struct member *m = find_member(db, id);
+
+	return m != NULL && m->state == MEMBER_LIVE;
+}
+
 static void walk_owned(struct fake_op *op)
 {
 	struct fake_db *db = op->db;
 	bool            adopting = op->verb == FAKE_ADOPT;
 
+	if (adopting && !is_live(db, op->me))
+		return;
 	for (size_t i = 0; i < db->row_n && op->found < op->limit; i++) {
 		struct row *r = &db->rows[i];
 
@@ -348,6 +358,8 @@ static void take_due(struct fake_op *op)
 	struct fake_db *db = op->db;
 	int64_t         now = db->config.now_ms(db->config.ctx);
 
+	if (!is_live(db, op->me))
+		return;
 	for (size_t i = 0; i < db->row_n && op->found < op->limit; i++) {
 		struct row *r = &db->rows[i];
 
@@ -362,7 +374,7 @@ static void claim(struct fake_op *op)
 {
 	struct row *r = find(op->db, op->gids[0]);
 
-	if (r == NULL || r->due_at == 0)
+	if (r == NULL || r->due_at == 0 || !is_live(op->db, op->me))
 		return;
 	take(op->db, r, op->me, false);
 	give(op, r, false);
@@ -461,6 +473,11 @@ static void report(struct fake_op *op)
 	m->seen_at = op->db->config.now_ms(op->db->config.ctx);
 }
 
+static enum log_result still_live(const struct fake_op *op)
+{
+	return is_live(op->db, op->me) ? LOG_DONE : LOG_FENCED;
+}
+
 static void retire(struct fake_op *op)
 {
 	struct member *m = find_member(op->db, op->me);
@@ -486,6 +503,7 @@ void fake_db_apply(struct fake_op *op)
 	case FAKE_INBOX_VERDICTS: inbox_verdicts(op); break;
 	case FAKE_INBOX_FORGET: inbox_forget(op); break;
 	case FAKE_ENROLL: op->result = enroll(op->db, &op->member); break;
+	case FAKE_STILL_LIVE: op->result = still_live(op); break;
 	case FAKE_REPORT: report(op); break;
 	case FAKE_MEMBERS: members(op); break;
 	case FAKE_FENCE: op->result = fence(op->db, op); break;
@@ -568,6 +586,7 @@ bool fake_db_must_wait(const struct fake_op *op)
 	case FAKE_INBOX_VERDICTS:
 	case FAKE_INBOX_FORGET:
 	case FAKE_ENROLL:
+	case FAKE_STILL_LIVE:
 	case FAKE_REPORT:
 	case FAKE_MEMBERS:
 	case FAKE_SWEEP: return false;

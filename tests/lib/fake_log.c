@@ -72,6 +72,7 @@ static void call_back(struct fake_op *op, enum log_result result)
 	case FAKE_INBOX_PUT:
 	case FAKE_INBOX_FORGET:
 	case FAKE_ENROLL:
+	case FAKE_STILL_LIVE:
 	case FAKE_REPORT:
 	case FAKE_FENCE:
 	case FAKE_RETIRE:
@@ -129,7 +130,12 @@ static void answer(struct fake_op *op, int64_t delay_ms, fake_run *run)
 
 static void finish(struct fake_op *op)
 {
+	const struct fake_db_config *c = &op->db->config;
+	size_t n = op->verb == FAKE_COMMIT ? op->batch.begin_count + op->batch.change_count : op->found;
+
 	leave_server(op);
+	if (c->answered != NULL)
+		c->answered(c->ctx, op->verb, op->result, n, op->log != NULL && !op->cut);
 	answer(op, op->fate.answer_ms, deliver);
 }
 
@@ -413,6 +419,11 @@ static void tell(void *ctx, enum fake_verb verb, struct uuid me, log_done *done,
 	send(op, arg);
 }
 
+static void verb_still_live(void *ctx, struct uuid me, log_done *done, void *arg)
+{
+	tell(ctx, FAKE_STILL_LIVE, me, done, arg);
+}
+
 static void verb_report(void *ctx, struct uuid me, double speed, double load, log_done *done, void *arg)
 {
 	struct fake_op *op = new_op(ctx, FAKE_REPORT);
@@ -484,6 +495,7 @@ struct fake_log *fake_log_open(const struct fake_log_config *config, struct log_
 		.inbox_verdicts = verb_inbox_verdicts,
 		.inbox_forget = verb_inbox_forget,
 		.enroll = verb_enroll,
+		.still_live = verb_still_live,
 		.report = verb_report,
 		.members = verb_members,
 		.fence = verb_fence,

@@ -27,6 +27,7 @@
 	X(INBOX_VERDICTS, OTHERS,  "inbox_verdicts", false)    \
 	X(INBOX_FORGET,   OTHERS,  "inbox_forget",   true)     \
 	X(ENROLL,         OTHERS,  "enroll",         true)     \
+	X(STILL_LIVE,     OTHERS,  "still_live",     false)    \
 	X(REPORT,         OTHERS,  "report",         true)     \
 	X(MEMBERS,        OTHERS,  "members",        false)    \
 	X(FENCE,          OTHERS,  "fence",          true)     \
@@ -52,7 +53,9 @@ struct fake_db_config {
 	void                 (*bad)(void *ctx, const char *what);  /* an argument breaks port.h */
 	/* Every write of a row as it lands: before NULL: inserted; after NULL: deleted. May be NULL. */
 	void                 (*wrote)(void *ctx, struct uuid by, const struct row *before, const struct row *after);
-	void                 (*settled)(void *ctx, struct uuid id, enum verdict verdict, bool again); /* may be NULL */
+	void                 (*settled)(void *ctx, const struct inbox_row *row, enum verdict verdict, bool again); /* may be NULL */
+	/* Every request the server has done with; n: rows found or in the batch; heard: somebody still waits. May be NULL. */
+	void                 (*answered)(void *ctx, enum fake_verb verb, enum log_result result, size_t n, bool heard);
 	struct str             unstorable;         /* a text with this in it is LOG_BAD_DATA; empty: none */
 };
 
