@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * client.c - who begins transactions: requests to any replica, asked again elsewhere when no answer comes.
+ */
+#include "tests/sim/world.h"
+
+#include "coordinator/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- requests --------------------------------------------------------------------- */
+
+struct request *request_new(struct record *rec, request_send *send)
+{
+	struct request *q = mem_alloc(sizeof *q);
+
+	q->rec = rec;
+	q->send = send;
+	list_init(&q->link);
+	return q;
+}
+
+void request_end(struct request *q)
+{
+	list_remove(&q->link);
+	free(q);
+}
+
+static void drop_request(void *arg)
+{
+	free(arg);
+}
+
+/* The replica died with it, on the way or later. */
+static void lose_request(void *arg)
+{
+	struct request *q = arg;
+
+	list_remove(&q->link);
+	if (q->scripted)
+		command_again(q);
+	free(q);
+}
+
+static void send_request(void *arg)
+{
+	struct request *q = arg;
+
+	q->existed = q->rec->exists;
+	q->send(q);
+}
+
+static void post_request(void *arg)
+{
+	struct request *q = arg;
+	struct world   *w = q->rec->w;
+	uint32_t        i = choose(w, REPLICAS);
+
+	for (uint32_t k = 0; k < REPLICAS; k++) {
+		struct replica *r = &w->replicas[(i + k) % REPLICAS];
+
+		if (!r->up)
+			continue;
+		q->r = r;
+		list_push(&r->requests, &q->link);
+		fake_loop_post(&w->loop, &r->end, wire_ms(w), send_request, NULL, q);
+		return;
+	}
+	after(w, 100, post_request, drop_request, q);
+}
+
+void request_post(struct request *q, int64_t delay_ms)
+{
+	after(q->rec->w, delay_ms, post_request, drop_request, q);
+}
+
+void client_drop_requests(struct replica *r)
+{
+	list_each(it, next, &r->requests)
+		lose_request(list_entry(it, struct request, link));
+}
+
+bool client_waits(const struct world *w)
+{
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if (!list_is_empty(&w->replicas[i].requests))
+			return true;
+	for (unsigned i = 0; i < w->record_n; i++)
+		if (w->records[i].wanted && !w->records[i].acked)
+			return true;
+	return false;
+}
+
+/* ---- begins ------------------------------------------------------------------------- */
+
+static void on_begun(void *arg, enum begin_result result, const struct view *view)
+{
+	struct request *q = arg;
+	struct record  *rec = q->rec;
+	struct world   *w = rec->w;
+	static const char *const names[] = { "done", "exists", "busy", "away", "lost", "refused" };
+
+	say(w, "     %s: r%u answers the begin: %s", rec->gid, q->r->number, names[result]);
+	world_mix(w, (uint64_t)result);
+	switch (result) {
+	case BEGIN_DONE:
+	case BEGIN_EXISTS:
+		if (!rec->exists)
+			violated(w, 20, "%s: r%u says it has begun, but no row has landed", rec->gid, q->r->number);
+		if (view == NULL || !str_is(view->row.gid, rec->gid))
+			violated(w, 21, "%s: r%u shows another transaction, or none", rec->gid, q->r->number);
+		w->seen->begun += result == BEGIN_DONE;
+		w->seen->begun_twice += result == BEGIN_EXISTS;
+		if (!rec->acked)
+			command_script(rec, 1 + 20 * (int64_t)choose(w, 10));
+		rec->acked = true;
+		break;
+	case BEGIN_BUSY:
+	case BEGIN_AWAY:
+	case BEGIN_LOST:
+		w->seen->begins_away += result == BEGIN_AWAY;
+		w->seen->begins_lost += result == BEGIN_LOST;
+		client_begin(rec, 100 + 100 * (int64_t)choose(w, 5));
+		break;
+	case BEGIN_REFUSED:
+		w->seen->begins_refused++;
+		if (!rec->spoilt)
+			violated(w, 22, "%s: r%u refuses a begin that can be stored", rec->gid, q->r->number);
+		rec->wanted = false;
+		break;
+	}
+	request_end(q);
+}
+
+static void send_begin(struct request *q)
+{
+	struct record     *rec = q->rec;
+	struct definition *d = rec->first_def;
+	struct row         r = { .gid = str_of(rec->gid), .def = d, .input = rec->input,
+		                 .labels = STR("{\"team\":\"blue\"}"), .retention_ms = 3600000 };
+
+	if (d->named) {
+		r.definition = str_of(d->name);
+		r.definition_version = 1;
+	} else {
+		r.document = str_of(d->text);
+	}
+	memset(r.hash, (int)rec->number, sizeof r.hash);
+	engine_begin(q->r->engine, &r, rec->start_at, rec->deadline_at, on_begun, q);
+}
+
+void client_begin(struct record *rec, int64_t delay_ms)
+{
+	struct request *q;
+
+	if (!rec->wanted || rec->acked)
+		return;
+	q = request_new(rec, send_begin);
+	q->scripted = true;
+	request_post(q, delay_ms);
+}
+
+static void want(void *arg)
+{
+	struct record *rec = arg;
+	struct world  *w = rec->w;
+
+	/* From now on; drawn as so many milliseconds from then. */
+	if (rec->start_at != 0)
+		rec->start_at += world_now(w);
+	if (rec->deadline_at != 0)
+		rec->deadline_at += world_now(w);
+	rec->wanted = true;
+	client_begin(rec, 0);
+	if (fault(w, FAULT_CLIENTS, 3))
+		client_begin(rec, (int64_t)choose(w, 30));
+}
+
+static void go_on(void *arg)
+{
+	struct world *w = arg;
+
+	if (!w->faults) {
+		for (unsigned i = 0; i < w->record_n; i++)
+			command_repair(&w->records[i]);
+		after(w, 1500, go_on, NULL, w);
+		return;
+	}
+	if ((w->kinds & (1u << FAULT_COMMANDS | 1u << FAULT_OPERATORS)) != 0)
+		command_draw(w, &w->records[choose(w, w->record_n)]);
+	after(w, 30 + 40 * (int64_t)choose(w, 16), go_on, NULL, w);
+}
+
+void client_start(struct world *w)
+{
+	/* Bytewise order is not the order of birth. */
+	static const char *const gids[TXNS_MAX] = { "b-1", "B-2", "a_3", "~4" };
+
+	w->record_n = 1 + tape_choose(w->tape, TXNS_MAX);
+	for (unsigned i = 0; i < w->record_n; i++) {
+		struct record *rec = &w->records[i];
+
+		rec->w = w;
+		rec->number = i;
+		snprintf(rec->gid, sizeof rec->gid, "%s", gids[i]);
+		rec->spoilt = fault(w, FAULT_BAD_TEXT, 4);
+		rec->input = rec->spoilt ? STR("\"!unstorable!\"") : STR("{\"n\":1.10}");
+		rec->def = rec->first_def = plan_draw(w, rec);
+		rec->sender_ok = tape_choose(w->tape, 2) == 0;
+		rec->join_n = tape_choose(w->tape, 4);
+		after(w, 200 * (int64_t)tape_choose(w->tape, 16), want, NULL, rec);
+	}
+	after(w, 100, go_on, NULL, w);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * gremlin.c - what befalls replicas and the database from outside, until all is healed.
+ */
+#include "tests/sim/world.h"
+
+static void restart(void *arg)
+{
+	struct replica *r = arg;
+
+	if (!r->up)
+		replica_start(r);
+}
+
+static int64_t draw_ms(struct world *w, int64_t unit)
+{
+	return unit + unit * (int64_t)choose(w, 24);
+}
+
+static void crash(struct replica *r)
+{
+	struct world *w = r->w;
+
+	w->seen->crashes++;
+	say(w, "r%u crashes", r->number);
+	replica_stop(r);
+	after(w, draw_ms(w, 100), restart, NULL, r);
+}
+
+static void gone(void *arg)
+{
+	struct replica *r = arg;
+
+	say(r->w, "r%u has left", r->number);
+	replica_stop(r);
+	after(r->w, draw_ms(r->w, 50), restart, NULL, r);
+}
+
+static void drained(void *arg)
+{
+	struct replica *r = arg;
+
+	r->w->seen->drains++;
+	/* Not from inside its own callback. */
+	fake_loop_post(&r->w->loop, &r->end, 0, gone, NULL, r);
+}
+
+static void drain(void *arg)
+{
+	struct replica *r = arg;
+
+	say(r->w, "r%u is told to leave", r->number);
+	engine_drain(r->engine, 500, drained, r);
+}
+
+static void start_database(void *arg)
+{
+	struct world *w = arg;
+
+	say(w, "the database is back");
+	fake_locks_start(w->locks);
+}
+
+static void restart_database(struct world *w)
+{
+	int64_t ms = draw_ms(w, 50);
+
+	say(w, "the database restarts");
+	w->seen->restarts++;
+	fake_locks_stop(w->locks);
+	for (unsigned i = 0; i < REPLICAS; i++)
+		replica_break_log(&w->replicas[i], FAKE_COMMITS | FAKE_OTHERS, ms + 10 * (int64_t)choose(w, 30));
+	fake_db_restart(w->db);
+	after(w, ms, start_database, NULL, w);
+}
+
+static void end_lease_cut(void *arg)
+{
+	struct replica *r = arg;
+
+	if (r->up)
+		fake_lease_cut(r->lease, false);
+}
+
+static void cut_lease(struct replica *r)
+{
+	struct world *w = r->w;
+
+	say(w, "r%u's lease is cut off", r->number);
+	w->seen->lease_cut++;
+	fake_lease_cut(r->lease, true);
+	after(w, draw_ms(w, 200), end_lease_cut, NULL, r);
+}
+
+static void drop_lease(struct replica *r)
+{
+	struct world *w = r->w;
+	bool          silent = choose(w, 2) == 1;
+
+	say(w, "r%u's lease is dropped%s", r->number, silent ? ", and nobody tells it" : "");
+	w->seen->lease_dropped++;
+	w->seen->lease_dropped_silently += silent;
+	fake_lease_drop(r->lease, silent);
+}
+
+static void strike(struct world *w, enum fault kind, struct replica *r)
+{
+	switch (kind) {
+	case FAULT_CRASH: crash(r); break;
+	case FAULT_FREEZE: replica_freeze(r, draw_ms(w, 200)); break;
+	case FAULT_DRAIN: fake_loop_post(&w->loop, &r->end, 0, drain, NULL, r); break;
+	case FAULT_LOST_COMMITS: replica_break_log(r, FAKE_COMMITS | FAKE_OTHERS, draw_ms(w, 50)); break;
+	case FAULT_RESTART: restart_database(w); break;
+	case FAULT_SLOW_DB:
+		w->slow_until = w->loop.now + draw_ms(w, 200);
+		w->seen->slow_times++;
+		break;
+	case FAULT_LEASE_DROP: drop_lease(r); break;
+	case FAULT_LEASE_CUT: cut_lease(r); break;
+	case FAULT_WATCH:
+		fake_lease_break_watch(r->lease);
+		w->seen->watch_broken++;
+		break;
+	case FAULT_LOST_CALLS:
+	case FAULT_TWICE:
+	case FAULT_SLOW_CALLS:
+	case FAULT_REFUSE:
+	case FAULT_ODD_ANSWERS:
+	case FAULT_ASYNC:
+	case FAULT_STALE:
+	case FAULT_LATE_COMMITS:
+	case FAULT_REFUSED_COMMITS:
+	case FAULT_BAD_TEXT:
+	case FAULT_COMMANDS:
+	case FAULT_OPERATORS:
+	case FAULT_CLIENTS: break; /* not at a time of their own */
+	}
+}
+
+static void prowl(void *arg)
+{
+	static const enum fault kinds[] = { FAULT_CRASH, FAULT_FREEZE, FAULT_DRAIN, FAULT_LOST_COMMITS,
+		                            FAULT_RESTART, FAULT_SLOW_DB, FAULT_LEASE_DROP,
+		                            FAULT_LEASE_CUT, FAULT_WATCH };
+	struct world *w = arg;
+	enum fault    open[sizeof kinds / sizeof kinds[0]];
+	uint32_t      n = 0;
+
+	if (!w->faults)
+		return;
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if ((w->kinds & 1u << kinds[i]) != 0)
+			open[n++] = kinds[i];
+	if (n == 0)
+		return;
+	uint32_t        what = choose(w, n + 1); /* 0: nothing */
+	struct replica *r = &w->replicas[choose(w, REPLICAS)];
+	if (what > 0 && r->up)
+		strike(w, open[what - 1], r);
+	after(w, 50 + 50 * (int64_t)choose(w, 24), prowl, NULL, w);
+}
+
+void gremlin_start(struct world *w)
+{
+	after(w, 100, prowl, NULL, w);
+}
+
+void gremlin_heal(struct world *w)
+{
+	fake_locks_start(w->locks);
+	w->slow_until = 0;
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		struct replica *r = &w->replicas[i];
+
+		if (!r->up)
+			replica_start(r);
+		replica_thaw(r);
+		fake_lease_cut(r->lease, false);
+	}
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/world.h"
+
+#include "coordinator/base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int64_t epoch_ms = 1790000000000;
+
+void world_mix(struct world *w, uint64_t v)
+{
+	w->story = (w->story ^ v ^ (uint64_t)w->loop.now << 20) * 0x9fb21c651e98df25u;
+	w->story ^= w->story >> 29;
+}
+
+void world_say(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# [%6lld] ", (long long)w->loop.now);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+void violated(struct world *w, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->code != 0)
+		return;
+	w->code = code;
+	va_start(ap, fmt);
+	vsnprintf(w->why, sizeof w->why, fmt, ap);
+	va_end(ap);
+	say(w, "VIOLATION %d: %s", code, w->why);
+}
+
+bool fault(struct world *w, enum fault kind, uint32_t one_in)
+{
+	return w->faults && (w->kinds & 1u << kind) != 0 && tape_chance(w->tape, one_in);
+}
+
+uint32_t choose(struct world *w, uint32_t bound)
+{
+	return w->faults ? tape_choose(w->tape, bound) : 0;
+}
+
+/* Nothing a replica draws for itself is a fault: it need not stand on the tape. */
+uint64_t world_random(struct world *w)
+{
+	uint64_t z = w->chance += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
+int64_t world_now(void *world)
+{
+	return epoch_ms + ((struct world *)world)->loop.now;
+}
+
+int64_t wire_ms(struct world *w)
+{
+	static const int64_t delays[] = { 1, 1, 1, 2, 3, 5, 8, 20 };
+
+	if (!w->faults)
+		return 1;
+	return fault(w, FAULT_SLOW_CALLS, 6) ? 50 * (int64_t)tape_choose(w->tape, 20) + 1
+	                                     : delays[tape_choose(w->tape, 8)];
+}
+
+void after(struct world *w, int64_t delay_ms, fake_run *run, fake_run *drop, void *arg)
+{
+	fake_loop_post(&w->loop, NULL, delay_ms, run, drop, arg);
+}
+
+struct record *world_record(struct world *w, struct str gid)
+{
+	for (unsigned i = 0; i < w->record_n; i++)
+		if (str_is(gid, w->records[i].gid))
+			return &w->records[i];
+	return NULL;
+}
+
+/* ---- the database -------------------------------------------------------------- */
+
+static bool is_locked(void *world, int64_t key)
+{
+	return fake_locks_is_held(((struct world *)world)->locks, key);
+}
+
+static void bad(void *world, const char *what)
+{
+	violated(world, 103, "the log is asked wrongly: %s", what);
+}
+
+static void answered(void *world, enum fake_verb verb, enum log_result result, size_t n, bool heard)
+{
+	struct world *w = world;
+
+	if (verb == FAKE_COMMIT) {
+		w->seen->bad_data += result == LOG_BAD_DATA;
+		w->seen->bisected += result == LOG_BAD_DATA && n > 1;
+		w->seen->fenced_begins += result == LOG_FENCED;
+		w->seen->landed_late += result == LOG_DONE && !heard;
+	}
+	w->seen->reloads += verb == FAKE_RELOAD && n > 0;
+	w->seen->taken_due += verb == FAKE_TAKE_DUE ? n : 0;
+	w->seen->claimed += verb == FAKE_CLAIM ? n : 0;
+	world_mix(w, (uint64_t)verb << 8 | (uint64_t)result << 4 | n);
+}
+
+static void open_database(struct world *w)
+{
+	struct fake_db_config c = { .ctx = w, .loop = &w->loop, .now_ms = world_now,
+		                    .compile = plan_compile, .is_locked = is_locked, .bad = bad,
+		                    .wrote = invariant_wrote, .settled = invariant_settled,
+		                    .answered = answered, .unstorable = STR("!unstorable!") };
+
+	plan_port(w, &c.definition);
+	w->db = fake_db_open(&c);
+	w->locks = fake_locks_open(&w->loop);
+}
+
+/* ---- a run ------------------------------------------------------------------------ */
+
+static void draw_faults(struct world *w)
+{
+	uint32_t n = 0;
+
+#define X(name) n++;
+	FAULTS(X)
+#undef X
+	/* A few kinds together find what all of them at once would hide. */
+	uint32_t one_in = 2 + tape_choose(w->tape, 3);
+	for (uint32_t i = 0; i < n; i++)
+		if (tape_choose(w->tape, one_in) == one_in - 1)
+			w->kinds |= 1u << i;
+}
+
+static void open_replica(struct world *w, unsigned i)
+{
+	struct replica *r = &w->replicas[i];
+
+	r->w = w;
+	r->number = i;
+	r->boot_offset = 100000 * (i + 1);
+	r->skew = (int64_t)tape_choose(w->tape, 3) * 7 * (i % 2 == 0 ? 1 : -1);
+	snprintf(r->address, sizeof r->address, "http://r%u:1", i);
+	list_init(&r->calls);
+	list_init(&r->requests);
+	replica_start(r);
+}
+
+static void crank(struct world *w)
+{
+	while (w->code == 0 && w->loop.now < FAULTS_MS)
+		fake_loop_step(&w->loop);
+	if (w->code != 0)
+		return;
+	say(w, "all is well from here on");
+	w->faults = false;
+	gremlin_heal(w);
+	while (w->code == 0 && w->loop.now < FAULTS_MS + QUIET_MS) {
+		if (invariant_all_ended(w))
+			break;
+		for (int i = 0; i < 64 && w->code == 0; i++)
+			fake_loop_step(&w->loop);
+	}
+	if (w->code == 0)
+		invariant_end(w);
+}
+
+static void close_all(struct world *w)
+{
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if (w->replicas[i].up)
+			replica_stop(&w->replicas[i]);
+	for (unsigned i = 0; i < REPLICAS; i++)
+		fake_end_fini(&w->replicas[i].end);
+	fake_loop_fini(&w->loop);
+	fake_db_close(w->db);
+	fake_locks_close(w->locks);
+	for (unsigned i = 0; i < w->record_n; i++)
+		arena_fini(&w->records[i].memory);
+	plan_check_refs(w);
+	plan_free_all(w);
+}
+
+int world_run(struct world *w, struct tape *tape, struct seen *seen, bool trace)
+{
+	memset(w, 0, sizeof *w);
+	w->tape = tape;
+	w->seen = seen;
+	w->trace = trace;
+	w->faults = true;
+	fake_loop_init(&w->loop);
+	open_database(w);
+	draw_faults(w);
+	for (unsigned i = 0; i < REPLICAS; i++)
+		open_replica(w, i);
+	client_start(w);
+	gremlin_start(w);
+	crank(w);
+	close_all(w);
+	return w->code;
+}
