@@ -194,8 +194,10 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 	e->reload_busy = false;
 	if (result == LOG_DONE && current) {
 		e->reload_pause_ms = 0;
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++) {
+			e->stats.found += owned_get(e, rows[i].gid) == NULL;
 			take_row(e, &rows[i], true);
+		}
 	}
 	for (struct list *l; (l = list_pop(&e->reloading)) != NULL;) {
 		struct owned *o = list_entry(l, struct owned, commit_link);

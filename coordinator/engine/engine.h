@@ -142,6 +142,7 @@ struct engine_stats {
 	uint64_t          owned, open_calls, waiters, queued_changes;
 	/* counters since start */
 	uint64_t begun, confirmed, cancelled, abandoned, adopted, parked, taken_due, reloaded;
+	uint64_t found; /* rows of ours that were not in memory: after a lost answer */
 	uint64_t calls, calls_ok, calls_refused, calls_ongoing, calls_unknown, calls_misconfigured;
 	uint64_t commits, committed_rows, commit_failures, missed_rows;
 	uint64_t fenced, incarnations, commands, inbox_commands;

@@ -33,6 +33,14 @@ static struct row *find(const struct fake_db *db, struct str gid)
 	return i < db->row_n && str_eq(db->rows[i].gid, gid) ? &db->rows[i] : NULL;
 }
 
+void fake_db_burden(struct fake_db *db, struct str gid, uint32_t adoptions)
+{
+	struct row *r = find(db, gid);
+
+	if (r != NULL && r->ended_at == 0)
+		r->adoptions = adoptions;
+}
+
 const struct row *fake_db_row(const struct fake_db *db, struct str gid)
 {
 	return find(db, gid);

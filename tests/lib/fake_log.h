@@ -67,6 +67,8 @@ void               fake_db_close(struct fake_db *db); /* after its logs, and aft
 void               fake_db_restart(struct fake_db *db);
 /* For invariants, not for replicas. */
 const struct row  *fake_db_row(const struct fake_db *db, struct str gid); /* or NULL */
+/* As if so many replicas had taken it over and died before it made any progress. */
+void               fake_db_burden(struct fake_db *db, struct str gid, uint32_t adoptions);
 const struct row  *fake_db_row_at(const struct fake_db *db, size_t i);    /* in order of gid; NULL behind the last */
 const struct member *fake_db_member(const struct fake_db *db, struct uuid id);
 size_t             fake_db_inbox(const struct fake_db *db, bool settled); /* how many */

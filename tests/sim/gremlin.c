@@ -16,12 +16,26 @@ static int64_t draw_ms(struct world *w, int64_t unit)
 	return unit + unit * (int64_t)choose(w, 24);
 }
 
+/* It may have been what it drove that killed it, and others before it. */
+static void burden(struct replica *r)
+{
+	struct world *w = r->w;
+
+	for (unsigned i = 0; i < w->record_n; i++) {
+		const struct row *row = fake_db_row(w->db, str_of(w->records[i].gid));
+
+		if (row != NULL && uuid_eq(row->owner, r->me) && choose(w, 4) == 1)
+			fake_db_burden(w->db, row->gid, 2 + choose(w, 3));
+	}
+}
+
 static void crash(struct replica *r)
 {
 	struct world *w = r->w;
 
 	w->seen->crashes++;
 	say(w, "r%u crashes", r->number);
+	burden(r);
 	replica_stop(r);
 	after(w, draw_ms(w, 100), restart, NULL, r);
 }

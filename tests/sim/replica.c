@@ -220,6 +220,10 @@ static void look_around(struct replica *r)
 		world_mix(w, s.me.b[0]);
 		r->me = s.me;
 	}
+	w->seen->missed_changes += s.missed_rows - r->missed;
+	w->seen->found_stranded += s.found - r->found;
+	r->missed = s.missed_rows;
+	r->found = s.found;
 	if (s.state == ENGINE_SUSPENDED && !r->was_fenced)
 		w->seen->self_fences++;
 	r->was_fenced = s.state == ENGINE_SUSPENDED;
@@ -313,6 +317,7 @@ void replica_start(struct replica *r)
 	r->tick_at = 0;
 	say(w, "r%u starts", r->number);
 	r->engine = engine_open(&c, &r->ports);
+	r->missed = r->found = 0;
 	engine_start(r->engine);
 	turn_ends(r);
 	r->skip_wake = false;

@@ -111,6 +111,8 @@ static void answered(void *world, enum fake_verb verb, enum log_result result, s
 		w->seen->landed_late += result == LOG_DONE && !heard;
 	}
 	w->seen->reloads += verb == FAKE_RELOAD && n > 0;
+	w->seen->fences += verb == FAKE_FENCE && result == LOG_DONE;
+	w->seen->commands_in_inbox += verb == FAKE_INBOX_PUT && result == LOG_DONE;
 	w->seen->taken_due += verb == FAKE_TAKE_DUE ? n : 0;
 	w->seen->claimed += verb == FAKE_CLAIM ? n : 0;
 	world_mix(w, (uint64_t)verb << 8 | (uint64_t)result << 4 | n);

@@ -94,6 +94,7 @@ struct replica {
 	struct world      *w;
 	unsigned           number;
 	bool               up, was_fenced;
+	uint64_t           missed, found; /* as its engine last counted them */
 	struct engine     *engine;
 	struct fake_end    end;
 	struct fake_log   *log;
