@@ -12,6 +12,8 @@ struct asked {
 	bool           waits;   /* confirm, cancel: 202 while it is under way */
 };
 
+enum { ACTOR_BYTES_MAX = 128, REASON_BYTES_MAX = 1000 };
+
 static const char *const WAIT_ONLY[] = { "wait", NULL };
 static const char *const NOTHING[] = { NULL };
 
@@ -159,6 +161,10 @@ static void decide(struct request *r, enum command_kind kind)
 	request_text(r, "actor", &a->command.actor);
 	if (a->command.actor.n && !a->command.reason.n)
 		request_error(r, "/reason", "say why");
+	if (a->command.reason.n > REASON_BYTES_MAX)
+		request_error(r, "/reason", "at most %d bytes are kept", REASON_BYTES_MAX);
+	if (a->command.actor.n > ACTOR_BYTES_MAX)
+		request_error(r, "/actor", "a name of at most %d bytes is wanted", ACTOR_BYTES_MAX);
 	if (request_is_clean(r))
 		ask(r);
 }
@@ -249,8 +255,6 @@ void handle_step_fail(struct request *r)
 }
 
 /* ---- operators ------------------------------------------------------------------------------ */
-
-enum { ACTOR_BYTES_MAX = 128, REASON_BYTES_MAX = 1000 };
 
 static void read_person(struct request *r, struct command *c)
 {

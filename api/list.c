@@ -58,6 +58,9 @@ static const char *read_filter(struct request *r, struct str name, struct str va
 		return read_older_than(value, request_now(r), &f->created_before)
 		               ? NULL
 		               : "older_than is a duration like 10m, or a time like 2026-01-31T12:00:00Z";
+	/* An empty one would silently match everything. */
+	if (value.n == 0 && (str_is(name, "definition") || str_is(name, "participant")))
+		return "definition and participant are not empty; leave out what shall not be filtered";
 	if (str_is(name, "definition"))
 		f->definition = value;
 	else if (str_is(name, "participant"))

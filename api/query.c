@@ -225,12 +225,48 @@ bool given_name_is_valid(struct str name)
 	return true;
 }
 
+static bool port_is_valid(struct str text)
+{
+	uint64_t port;
+
+	return text_to_u64(text, &port) && port >= 1 && port <= 65535;
+}
+
 static bool host_is_valid(struct str host)
 {
-	if (host.n == 0)
-		return false;
+	bool is_v6 = host.n > 3 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+
+	if (is_v6)
+		host = (struct str){ host.p + 1, host.n - 2 };
 	for (size_t i = 0; i < host.n; i++)
-		if (!is_alpha(host.p[i]) && !is_digit(host.p[i]) && !strchr(".-_:[]", host.p[i]))
+		if (is_v6 ? !strchr("0123456789abcdefABCDEF:.", host.p[i])
+		          : !is_alpha(host.p[i]) && !is_digit(host.p[i]) && !strchr(".-_", host.p[i]))
+			return false;
+	return host.n > 0;
+}
+
+/* host, or host:port; the colons within an IPv6 address stand in brackets. */
+static bool authority_is_valid(struct str text)
+{
+	size_t host_n = text.n;
+
+	for (size_t i = text.n; i > 0 && text.p[i - 1] != ']'; i--)
+		if (text.p[i - 1] == ':')
+			host_n = i - 1;
+	return host_is_valid((struct str){ text.p, host_n }) &&
+	       (host_n == text.n ||
+	        port_is_valid((struct str){ text.p + host_n + 1, text.n - host_n - 1 }));
+}
+
+static bool is_hex(char c)
+{
+	return is_lower_hex(c) || (c >= 'A' && c <= 'F');
+}
+
+static bool escapes_are_whole(struct str path)
+{
+	for (size_t i = 0; i < path.n; i++)
+		if (path.p[i] == '%' && (path.n - i < 3 || !is_hex(path.p[i + 1]) || !is_hex(path.p[i + 2])))
 			return false;
 	return true;
 }
@@ -239,6 +275,8 @@ bool base_url_is_valid(struct str url)
 {
 	struct str rest = url;
 
+	if (url.n > BASE_URL_MAX)
+		return false;
 	if (str_starts(url, STR("http://")))
 		rest.p += 7, rest.n -= 7;
 	else if (str_starts(url, STR("https://")))
@@ -248,7 +286,7 @@ bool base_url_is_valid(struct str url)
 	for (size_t i = 0; i < rest.n; i++)
 		if (rest.p[i] <= ' ' || rest.p[i] > '~' || strchr("?#@\"\\<>^`{|}", rest.p[i]))
 			return false;
-	return host_is_valid(cut(&rest, '/'));
+	return authority_is_valid(cut(&rest, '/')) && escapes_are_whole(rest);
 }
 
 /* ---- cursors: hex of 8 bytes of the filters' hash, then of the key to go on behind ------ */

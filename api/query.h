@@ -12,6 +12,7 @@ enum {
 	GID_MAX = 128,
 	NAME_MAX_BYTES = 128,
 	IDEMPOTENCY_KEY_MAX = 255,
+	BASE_URL_MAX = 2048,
 	PAGE_MAX = 200,
 	PAGE_DEFAULT = 50
 };
@@ -51,7 +52,7 @@ bool idempotency_key_read(struct str header, struct arena *arena, struct str *ke
 bool traceparent_is_valid(struct str header);
 bool gid_is_valid(struct str gid);   /* 1 .. 128 printable ASCII without space, quotes, backslash */
 bool given_name_is_valid(struct str name); /* of definitions, participants: [A-Za-z][A-Za-z0-9._-]{0,127} */
-/* Base URL of a participant or replica: http(s)://host[:port][/path], nothing else. */
+/* Base URL of a participant or replica: http(s)://host[:port][/path], nothing else, at most BASE_URL_MAX bytes. */
 bool base_url_is_valid(struct str url);
 /* application/json, with or without parameters, or +json. */
 bool media_type_is_json(struct str header);

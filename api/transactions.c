@@ -291,7 +291,8 @@ static bool choose_gid(struct request *r, struct begin *b)
 	r->gid = b->start.gid;
 	if (r->gid.n)
 		return true;
-	if (header.n) {
+	/* An empty one is a caller's mistake: without a key he would begin twice. */
+	if (header.p) {
 		if (!idempotency_key_read(header, request_arena(r), &key)) {
 			request_problem(r, PROBLEM_BAD_REQUEST,
 			                "Idempotency-Key is 1 to %d printable ASCII characters, quoted or bare.",

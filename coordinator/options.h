@@ -35,7 +35,7 @@
 	X(weight,           "weight",                U32,   "100",                   1,       1000,        "share", \
 	  "How much of a dead replica's work this one takes, next to others.") \
 	X(max_transactions, "max-transactions",      U32,   "200000",                1,       100000000,   "transactions", \
-	  "Transactions in memory; starts beyond it get 503.") \
+	  "Transactions in memory; starts beyond it get 429.") \
 	X(max_body,         "max-body",              BYTES, "1MiB",                  1024,    67108864,    "bytes", \
 	  "The largest request body; larger ones get 413.") \
 	X(max_waiters,      "max-waiters",           U32,   "10000",                 0,       1000000,     "requests", \

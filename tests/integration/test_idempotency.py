@@ -52,6 +52,12 @@ def test_idempotency_key_makes_the_gid(client, stub, gid):
     problem(other, 422, "idempotency_key_reused")
 
 
+def test_an_empty_idempotency_key_is_refused(client, stub):
+    for key in ("", '""', " "):
+        answer = client.post("/v1/transactions", document(stub), headers={"Idempotency-Key": key})
+        problem(answer, 400, "bad_request")
+
+
 def test_without_any_key_gids_are_new_and_in_time_order(client, stub):
     gids = [client.post("/v1/transactions", document(stub)).json["gid"] for _ in range(3)]
     assert all(uuid.UUID(g).version == 7 for g in gids) and len(set(gids)) == 3

@@ -39,6 +39,13 @@ def test_writes_of_operators_need_a_reason(client, stub, gid):
     assert any("reason" in e["pointer"] or "reason" in e["detail"] for e in answer.json["errors"]), answer
 
 
+def test_reasons_have_a_limit(client, stub, gid):
+    begin_failing(client, stub, gid)
+    for body in ({"reason": "x" * 1001}, {"actor": "y" * 129, "reason": "because"}):
+        problem(client.post(f"/v1/transactions/{gid}/cancel", body), 400, "invalid_request")
+    assert client.post(f"/v1/transactions/{gid}/cancel", {"reason": "x" * 1000}).status in (200, 202)
+
+
 def test_abandon_needs_the_gid_and_if_match(client, stub, gid):
     begin_failing(client, stub, gid)
     act(client, gid, "pause")
@@ -88,6 +95,8 @@ def test_lists_filter_and_page(client, stub, gid):
     problem(client.get(f"/v1/transactions?limit=1&phase=trying&cursor={first['next_cursor']}"), 400, "bad_request")
     problem(client.get("/v1/transactions?phase=flying"), 400, "bad_request")
     problem(client.get("/v1/transactions?colour=red"), 400, "bad_request")
+    problem(client.get("/v1/transactions?definition="), 400, "bad_request")
+    problem(client.get("/v1/transactions?participant="), 400, "bad_request")
     act(client, f"{gid}-running", "pause")
 
 

@@ -40,6 +40,7 @@ def test_an_unknown_participant_waits_for_its_registration(client, stub, gid):
 
 def test_bad_participants(client):
     for body in ({}, {"base_url": "ftp://x"}, {"base_url": "http://u:p@x"}, {"base_url": 5},
+                 {"base_url": "http://x:99999"}, {"base_url": "http://[::1"}, {"base_url": "http://x/%zz"},
                  {"base_url": "http://x", "colour": "red"}, {"base_url": "http://x", "secret": "../../etc/passwd"}):
         answer = client.put("/v1/participants/bad", body)
         assert answer.status in (400, 422), answer

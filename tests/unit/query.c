@@ -107,7 +107,7 @@ static void test_traceparent(void)
 
 static void test_names(void)
 {
-	char big[GID_MAX + 1];
+	char big[GID_MAX + 1], url[BASE_URL_MAX + 1];
 
 	memset(big, 'g', sizeof big);
 	ok(gid_is_valid(STR("a")) && gid_is_valid(STR("ord/1:2?x")), "gids are printable ASCII");
@@ -121,6 +121,17 @@ static void test_names(void)
 	ok(!base_url_is_valid(STR("http://")) && !base_url_is_valid(STR("ftp://a")) &&
 	   !base_url_is_valid(STR("http://u@a")) && !base_url_is_valid(STR("http://a?b")) &&
 	   !base_url_is_valid(STR("http://a/ b")), "what is none");
+	ok(!base_url_is_valid(STR("http://a:99999")) && !base_url_is_valid(STR("http://a:0")) &&
+	   !base_url_is_valid(STR("http://a:")) && !base_url_is_valid(STR("http://:80")) &&
+	   !base_url_is_valid(STR("http://a:b:80")), "a port is a port, behind a host");
+	ok(!base_url_is_valid(STR("http://[::1")) && !base_url_is_valid(STR("http://[::1]x")) &&
+	   !base_url_is_valid(STR("http://::1")) && base_url_is_valid(STR("http://[::1]")), "brackets come in pairs");
+	ok(!base_url_is_valid(STR("http://a/%zz")) && !base_url_is_valid(STR("http://a/%2")) &&
+	   base_url_is_valid(STR("http://a/%2F")), "escapes are whole");
+	memset(url, 'a', sizeof url);
+	memcpy(url, "http://", 7);
+	ok(base_url_is_valid((struct str){ url, sizeof url - 1 }) &&
+	   !base_url_is_valid((struct str){ url, sizeof url }), "and it has a limit");
 	ok(media_type_is_json(STR("application/json; charset=utf-8")) &&
 	   media_type_is_json(STR("Application/JSON")) && media_type_is_json(STR("application/x+json")) &&
 	   !media_type_is_json(STR("text/plain")) && !media_type_is_json(STR("+json")), "media types");
