@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -184,6 +185,34 @@ static void exchange_free(struct exchange *x)
 	free(list_entry(x, struct whole, x));
 }
 
+struct header_walk {
+	const char *name;
+	struct buf *joined; /* or NULL */
+	unsigned    n;
+};
+
+static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct header_walk *w = ctx;
+
+	(void)kind;
+	if (strcasecmp(name, w->name) != 0)
+		return MHD_YES;
+	if (w->n++ > 0 && w->joined)
+		buf_cstr(w->joined, ", ");
+	if (w->joined)
+		buf_cstr(w->joined, value ? value : "");
+	return MHD_YES;
+}
+
+static unsigned count_headers(const struct exchange *x, const char *name, struct buf *joined)
+{
+	struct header_walk w = { name, joined, 0 };
+
+	MHD_get_connection_values(x->own->mhd, MHD_HEADER_KIND, on_header, &w);
+	return w.n;
+}
+
 static enum MHD_Result queue_answer(struct exchange *x)
 {
 	struct httpd        *h = x->own->httpd;
@@ -218,11 +247,20 @@ static enum MHD_Result handle(struct exchange *x)
 	x->own->in_handler = false;
 	if (x->status)
 		return queue_answer(x);
-	assert(!x->body_too_big);
+	assert(!x->body_too_big && !x->body_unclear);
 	x->own->suspended = true;
 	list_push(&h->open, &x->own->node);
 	MHD_suspend_connection(x->own->mhd);
 	return MHD_YES;
+}
+
+/* What a proxy before us may read as another end of the body than we do could
+ * smuggle a request past it (RFC 9112, 6.3). */
+static bool is_unclear(const struct exchange *x)
+{
+	unsigned lengths = count_headers(x, MHD_HTTP_HEADER_CONTENT_LENGTH, NULL);
+
+	return lengths > 1 || (lengths == 1 && count_headers(x, MHD_HTTP_HEADER_TRANSFER_ENCODING, NULL) > 0);
 }
 
 /* Headers are complete. What can be refused without its body is refused now
@@ -235,6 +273,9 @@ static enum MHD_Result begin_exchange(struct exchange *x)
 
 	x->own->connection->in_body = true;
 	enter_stage(h, x->own->connection, STAGE_RECEIVE);
+	x->body_unclear = is_unclear(x);
+	if (x->body_unclear)
+		return handle(x);
 	if (length.n == 0 || !text_to_u64(length, &n))
 		return MHD_YES;
 	if (n > h->config.body_max) {
@@ -305,6 +346,17 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **user,
 struct str exchange_header(const struct exchange *x, const char *name)
 {
 	return str_of(MHD_lookup_connection_value(x->own->mhd, MHD_HEADER_KIND, name));
+}
+
+struct str exchange_header_list(struct exchange *x, const char *name)
+{
+	struct buf joined = { 0 };
+	struct str list;
+
+	count_headers(x, name, &joined);
+	list = arena_str(&x->arena, buf_view(&joined));
+	buf_fini(&joined);
+	return list;
 }
 
 struct query_walk {

@@ -19,7 +19,7 @@ struct httpd_config {
 	unsigned idle_ms;         /* between two requests */
 	unsigned send_ms;         /* for the client to take an answer */
 	/* Once for every request: answers it before it returns, or later. A request
-	 * with body_too_big must be answered before it returns. */
+	 * with body_too_big or body_unclear must be answered before it returns. */
 	void   (*handle)(void *ctx, struct exchange *x);
 	/* Closing, and the answer is still owed: answers it at once. */
 	void   (*cut_off)(void *ctx, struct exchange *x);
@@ -52,6 +52,7 @@ struct exchange {
 	struct str   method, path; /* path as sent: percent-encoded, without the query */
 	struct buf   body;
 	bool         body_too_big;
+	bool         body_unclear; /* its headers disagree about where it ends: nothing of it was read */
 	struct arena arena;        /* freed when the exchange is over */
 	void        *user;         /* the handler's */
 	int64_t      since_us;     /* CLOCK_MONOTONIC when the request was complete */
@@ -67,6 +68,8 @@ struct exchange {
 
 /* The first header of that name, or the empty slice. */
 struct str exchange_header(const struct exchange *x, const char *name);
+/* All headers of that name as one list, with commas between (RFC 9110, 5.3). */
+struct str exchange_header_list(struct exchange *x, const char *name);
 /* Each name=value of the query, percent-encoded as sent; value.p == NULL: no equals sign. */
 void exchange_each_query(struct exchange *x, bool (*each)(void *arg, struct str name, struct str value), void *arg);
 

@@ -350,7 +350,7 @@ static bool read_query(struct request *r)
 		request_problem(r, PROBLEM_BAD_REQUEST, "The query cannot be read: %s.", reading.wrong);
 		return false;
 	}
-	prefer_read(exchange_header(r->x, "Prefer"), &r->prefer);
+	prefer_read(exchange_header_list(r->x, "Prefer"), &r->prefer);
 	wait = query_get(&r->query, "wait");
 	if (!wait)
 		return true;
@@ -421,6 +421,11 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 	r->request_id = id.n && request_id_is_valid(id) ? id : make_request_id(api, &x->arena);
 	if (x->body_too_big) {
 		request_problem(r, PROBLEM_BODY_TOO_LARGE, "The body is longer than %zu bytes.", api->config.body_max);
+		return;
+	}
+	if (x->body_unclear) {
+		request_problem(r, PROBLEM_BAD_REQUEST,
+		                "Content-Length stands twice, or beside Transfer-Encoding: send one of them, once.");
 		return;
 	}
 	if (find_route(r) && read_query(r) && read_if_match(r))

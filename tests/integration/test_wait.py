@@ -41,6 +41,15 @@ def test_prefer_header(client, stub, gid):
     assert answer.headers["Preference-Applied"] == "wait=20"
 
 
+def test_prefer_on_two_lines_is_one_list(cluster, stub, gid):
+    begin(cluster.client, stub, gid, 0.5)
+    with socket.create_connection(("127.0.0.1", cluster.replicas[0].port), timeout=10) as link:
+        link.sendall(f"GET /v1/transactions/{gid} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                     "Prefer: return=minimal\r\nPrefer: wait=5\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: link.recv(4096), b""))
+    assert b"wait=5" in answer and b"return=minimal" in answer and b"\"confirmed\"" in answer, answer
+
+
 def test_bad_waits(client, gid):
     for wait in ("soon", "-1s", "1.5s", "20", ""):
         answer = client.get(f"/v1/transactions/{gid}?wait={wait}")

@@ -58,8 +58,8 @@ static void handle(void *ctx, struct exchange *x)
 {
 	(void)ctx;
 	server.handled++;
-	if (x->body_too_big) {
-		answer(x, 413);
+	if (x->body_too_big || x->body_unclear) {
+		answer(x, x->body_unclear ? 400 : 413);
 		return;
 	}
 	if (!str_starts(x->path, STR("/hold")) && !str_starts(x->path, STR("/watch"))) {
@@ -336,6 +336,29 @@ static void test_big_bodies(void)
 	turns(20);
 }
 
+/* The second request below is a body to one reader, and a request to the other. */
+static void test_bodies_without_a_clear_end(void)
+{
+	static const char *const HEADERS[] = {
+		"Content-Length: 2\r\nContent-Length: 37\r\n",
+		"Content-Length: 37\r\ncontent-length: 2\r\n",
+		"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n",
+	};
+
+	for (size_t i = 0; i < sizeof HEADERS / sizeof *HEADERS; i++) {
+		int fd = dial();
+
+		say(fd, "POST /unclear HTTP/1.1\r\nHost: x\r\n");
+		say(fd, HEADERS[i]);
+		say(fd, "\r\n{}GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n");
+		const char *got = hear(fd, "<closed>", 1000);
+		ok(strstr(got, " 400 ") && strstr(got, "/unclear 0"), "an unclear end %zu is refused", i);
+		ok(strstr(got, "<closed>") && !strstr(got, "smuggled"), "and nothing behind it is read");
+		close(fd);
+	}
+	turns(20);
+}
+
 static void test_slow_senders(void)
 {
 	int body = dial(), head = dial(), idle = dial();
@@ -413,6 +436,7 @@ int main(void)
 	test_late_answers();
 	test_who_leaves();
 	test_big_bodies();
+	test_bodies_without_a_clear_end();
 	test_slow_senders();
 	test_idle_ones_make_room();
 	test_the_end();
