@@ -76,8 +76,7 @@ static void on_taken(void *arg, enum log_result result, const struct row *rows, 
 	}
 	for (struct list *l; (l = list_pop(&t->begins)) != NULL;) {
 		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
-		enum begin_result    r = o != NULL ? BEGIN_EXISTS
-		                       : result == LOG_AWAY ? BEGIN_AWAY : BEGIN_LOST;
+		enum begin_result    r = o != NULL ? BEGIN_EXISTS : BEGIN_LOST;
 
 		reply_new(e, b->arg, (int)r, o)->begin = b->done;
 		free(b);

@@ -193,6 +193,9 @@ static void enroll(struct engine *e)
 	e->enrolling = true;
 	e->enroll_life = e->life;
 	e->enroll_session = e->lease_session;
+#ifdef BUG_ENROLS_AGAIN
+	e->known = false;
+#endif
 	if (e->known)
 		e->ports.log.still_live(e->ports.log.ctx, e->me, on_enroll, e);
 	else
@@ -279,8 +282,11 @@ void lease_over(struct engine *e, const char *why)
 	for (int c = 0; c < CHORE_COUNT; c++)
 		if (c != CHORE_REMOTE && c != CHORE_VERDICTS && c != CHORE_DRAIN)
 			chore_stop(e, (enum chore)c);
-	for (struct list *l = e->owned.next; l != &e->owned; l = e->owned.next)
-		owned_drop(e, list_entry(l, struct owned, link), BEGIN_AWAY);
+	for (struct list *l = e->owned.next; l != &e->owned; l = e->owned.next) {
+		struct owned *o = list_entry(l, struct owned, link);
+
+		owned_drop(e, o, o->doubt ? BEGIN_LOST : BEGIN_AWAY);
+	}
 	e->solo_n = 0;
 	e->wanted_at = 0;
 	e->row_limit = e->config.batch_rows;

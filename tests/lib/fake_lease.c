@@ -11,7 +11,7 @@ struct session {
 	struct list        link;
 	struct fake_locks *locks;
 	struct fake_lease *lease; /* NULL: its process is gone */
-	int64_t            key, heard_at;
+	int64_t            key, since, heard_at;
 	uint32_t           ttl_ms;
 };
 
@@ -62,6 +62,13 @@ static struct session *holder(const struct fake_locks *locks, int64_t key)
 bool fake_locks_is_held(const struct fake_locks *locks, int64_t key)
 {
 	return holder(locks, key) != NULL;
+}
+
+int64_t fake_locks_held_ms(const struct fake_locks *locks, int64_t key)
+{
+	const struct session *s = holder(locks, key);
+
+	return s == NULL ? -1 : locks->loop->now - s->since;
 }
 
 static void answer(struct wish *wish, int64_t delay_ms);
@@ -140,7 +147,7 @@ static enum lease_result serve_open(struct wish *wish)
 		end_session(lease->session, true);
 	s = mem_alloc(sizeof *s);
 	*s = (struct session){ .locks = locks, .lease = lease, .key = wish->key,
-		               .heard_at = locks->loop->now, .ttl_ms = wish->ttl_ms };
+		               .since = locks->loop->now, .heard_at = locks->loop->now, .ttl_ms = wish->ttl_ms };
 	list_push(&locks->sessions, &s->link);
 	lease->session = s;
 	fake_loop_post(locks->loop, NULL, wish->ttl_ms, check_idle, forget_session, s);

@@ -13,6 +13,8 @@ struct fake_lease; /* one replica's connections to it */
 struct fake_locks *fake_locks_open(struct fake_loop *loop);
 void               fake_locks_close(struct fake_locks *locks); /* after its leases and the loop's events */
 bool               fake_locks_is_held(const struct fake_locks *locks, int64_t key);
+/* For how long, in one session; -1: not held. */
+int64_t            fake_locks_held_ms(const struct fake_locks *locks, int64_t key);
 /* Down: every session and watch dies, new ones are refused. */
 void               fake_locks_stop(struct fake_locks *locks);
 void               fake_locks_start(struct fake_locks *locks);

@@ -457,6 +457,8 @@ static void verb_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock
 		bad(ctx, "fences itself");
 	if (m != NULL && m->lock_key != lock_key)
 		bad(ctx, "fences by the key of another");
+	if (op->db->config.fences != NULL)
+		op->db->config.fences(op->db->config.ctx, me, dead);
 	send(op, arg);
 }
 

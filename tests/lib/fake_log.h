@@ -50,6 +50,8 @@ struct fake_db_config {
 	/* A reference of the caller's, or NULL if it cannot be compiled. */
 	struct definition   *(*compile)(void *ctx, struct str name, uint32_t version, struct str document);
 	bool                 (*is_locked)(void *ctx, int64_t key); /* does a session hold this advisory lock? */
+	/* A replica asks to fence another. May be NULL. */
+	void                 (*fences)(void *ctx, struct uuid me, struct uuid dead);
 	void                 (*bad)(void *ctx, const char *what);  /* an argument breaks port.h */
 	/* Every write of a row as it lands: before NULL: inserted; after NULL: deleted. May be NULL. */
 	void                 (*wrote)(void *ctx, struct uuid by, const struct row *before, const struct row *after);

@@ -38,6 +38,7 @@ static void lose_request(void *arg)
 	struct request *q = arg;
 
 	list_remove(&q->link);
+	q->rec->unsure |= q->begins;
 	if (q->scripted)
 		command_again(q);
 	free(q);
@@ -94,6 +95,32 @@ bool client_waits(const struct world *w)
 
 /* ---- begins ------------------------------------------------------------------------- */
 
+/* Away is a promise: not inserted, not by this replica, not later either. */
+static void check_away(const struct request *q)
+{
+	const struct record *rec = q->rec;
+
+	if (rec->exists && !q->existed && !rec->unsure && uuid_eq(rec->born_by, q->r->me))
+		violated(rec->w, 23, "%s: r%u says it has not begun, and its row has landed", rec->gid, q->r->number);
+}
+
+/* A row is born: somebody must still wait for it, or have been told that nobody knows. */
+void client_check_birth(struct record *rec, struct uuid by)
+{
+	const struct world *w = rec->w;
+
+	rec->born_by = by;
+	for (unsigned i = 0; i < REPLICAS && !rec->unsure; i++)
+		list_each(it, next, &w->replicas[i].requests) {
+			const struct request *q = list_entry(it, struct request, link);
+
+			if (q->begins && q->rec == rec)
+				return;
+		}
+	if (!rec->unsure)
+		violated(rec->w, 24, "%s: is begun after everybody was told that it is not", rec->gid);
+}
+
 static void on_begun(void *arg, enum begin_result result, const struct view *view)
 {
 	struct request *q = arg;
@@ -119,6 +146,9 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	case BEGIN_BUSY:
 	case BEGIN_AWAY:
 	case BEGIN_LOST:
+		if (result == BEGIN_AWAY)
+			check_away(q);
+		rec->unsure |= result == BEGIN_LOST;
 		w->seen->begins_away += result == BEGIN_AWAY;
 		w->seen->begins_lost += result == BEGIN_LOST;
 		client_begin(rec, 100 + 100 * (int64_t)choose(w, 5));
@@ -157,7 +187,7 @@ void client_begin(struct record *rec, int64_t delay_ms)
 	if (!rec->wanted || rec->acked)
 		return;
 	q = request_new(rec, send_begin);
-	q->scripted = true;
+	q->scripted = q->begins = true;
 	request_post(q, delay_ms);
 }
 

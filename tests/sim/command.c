@@ -281,8 +281,9 @@ static void post_simple(struct record *rec, enum command_kind kind, bool person)
 	struct request *q = new_command(rec, kind);
 
 	if (person) {
+		snprintf(q->body, sizeof q->body, "because %u.", ++rec->w->reasons);
 		q->c.actor = STR("olivia");
-		q->c.reason = STR("because");
+		q->c.reason = str_of(q->body);
 	}
 	rec->anyone_cancels |= kind == COMMAND_CANCEL;
 	request_post(q, 0);
@@ -327,7 +328,9 @@ static void resolve(struct world *w, struct record *rec)
 	name_step(q, step);
 	q->c.op = (enum op)op;
 	q->c.outcome = choose(w, 3) == 2 ? OUTCOME_REFUSED : OUTCOME_OK;
+	snprintf(q->body, sizeof q->body, "because %u.", ++w->reasons);
 	q->c.actor = STR("olivia");
+	q->c.reason = str_of(q->body);
 	request_post(q, 0);
 }
 

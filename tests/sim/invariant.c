@@ -168,6 +168,8 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 		violated(w, 69, "a row nobody began, or that is deleted too early, or without a plan");
 		return;
 	}
+	if (before == NULL)
+		client_check_birth(rec, by);
 	rec->exists = true;
 	rec->version = row->version;
 	rec->epoch = row->epoch;

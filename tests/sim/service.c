@@ -79,10 +79,12 @@ static struct call_answer do_try(struct sent *s, struct effect *e, bool sticky)
 	struct world *w = s->r->w;
 
 	w->seen->late_tries += e->cancelled;
-#ifndef BUG_NO_BARRIER
+#ifdef BUG_NO_BARRIER
+	e->tried = e->tried && !e->cancelled;
+	e->cancelled = false;
+#endif
 	if (e->cancelled) /* it came after its own cancel */
 		return answer_of(OUTCOME_REFUSED, 409, "cancelled before");
-#endif
 	if (e->tried) {
 		if (!w->faults && memmem(e->output, e->output_n, "!unst", 5) != NULL)
 			e->output_n = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sim.c - runs seeds and kept tapes; shrinks what fails and tells its story.
  *
- *   sim [first-seed] [count] [--progress] [--tape FILE] */
+ *   sim [first-seed] [count] [--progress] [--no-shrink] [--tape FILE]
+ */
 #include "tests/sim/world.h"
 
 #include <dirent.h>
@@ -19,7 +20,7 @@ static struct sim {
 	struct world world;
 	struct tape  tape;
 	struct seen  seen;
-	bool         trace;
+	bool         trace, shrink;
 	uint64_t     seed;
 	jmp_buf      abort;
 } sim;
@@ -68,7 +69,7 @@ static void tell_failure(const char *name)
 	printf("not ok 1 - %s: %s\n", name, sim.world.why);
 	fflush(stdout);
 	dup2(mute, STDERR_FILENO); /* assertions speak up at every attempt */
-	unsigned runs = tape_shrink(&sim.tape, run, NULL, SHRINK_RUNS);
+	unsigned runs = !sim.shrink ? 0 : tape_shrink(&sim.tape, run, NULL, SHRINK_RUNS);
 	dup2(out, STDERR_FILENO);
 	size_t live = 0;
 	for (size_t i = 0; i < sim.tape.n; i++)
@@ -163,7 +164,7 @@ static bool tell_seen(uint64_t runs)
 
 int main(int argc, char **argv)
 {
-	uint64_t    numbers[2] = { 1, 3000 };
+	uint64_t    numbers[2] = { 1, 1000 };
 	int         n = 0;
 	bool        progress = false;
 	const char *tape = NULL, *srcdir = getenv("srcdir");
@@ -175,11 +176,14 @@ int main(int argc, char **argv)
 			progress = true;
 		else if (strcmp(argv[i], "--tape") == 0 && i + 1 < argc)
 			tape = argv[++i];
-		else if (n < 2)
+		else if (n < 2 && argv[i][0] != '-')
 			numbers[n++] = strtoull(argv[i], NULL, 0);
 	}
 	if (n == 1)
 		numbers[1] = 1;
+	sim.shrink = true;
+	for (int i = 1; i < argc; i++)
+		sim.shrink = sim.shrink && strcmp(argv[i], "--no-shrink") != 0;
 	catch(SIGABRT, on_abort);
 	catch(SIGSEGV, on_crash);
 	if (tape != NULL) {

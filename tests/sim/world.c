@@ -100,6 +100,19 @@ static void bad(void *world, const char *what)
 	violated(world, 103, "the log is asked wrongly: %s", what);
 }
 
+/* Else one restart of the database makes everyone fence everyone. A session that ended unknown to
+ * its replica counts for nothing here: that is what the row and the lock are for. */
+static void fences(void *world, struct uuid me, struct uuid dead)
+{
+	struct world        *w = world;
+	const struct member *m = fake_db_member(w->db, me);
+	int64_t              held = m == NULL ? -1 : fake_locks_held_ms(w->locks, m->lock_key);
+
+	(void)dead;
+	if (held >= 0 && held < TTL_MS)
+		violated(w, 104, "a replica judges others %lld ms after it got its own lease", (long long)held);
+}
+
 static void answered(void *world, enum fake_verb verb, enum log_result result, size_t n, bool heard)
 {
 	struct world *w = world;
@@ -121,7 +134,7 @@ static void answered(void *world, enum fake_verb verb, enum log_result result, s
 static void open_database(struct world *w)
 {
 	struct fake_db_config c = { .ctx = w, .loop = &w->loop, .now_ms = world_now,
-		                    .compile = plan_compile, .is_locked = is_locked, .bad = bad,
+		                    .compile = plan_compile, .is_locked = is_locked, .bad = bad, .fences = fences,
 		                    .wrote = invariant_wrote, .settled = invariant_settled,
 		                    .answered = answered, .unstorable = STR("!unstorable!") };
 

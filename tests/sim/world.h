@@ -73,6 +73,8 @@ struct record {
 	int64_t            start_at, deadline_at;
 	bool               wanted;      /* its caller asks for it from some moment on */
 	bool               acked;       /* its caller was told that it is durable */
+	bool               unsure;      /* a begin of it was lost: it may land at any time */
+	struct uuid        born_by;
 	bool               sender_ok;   /* message: did the sender's own commit happen? */
 	bool               caller_done; /* open: the caller has said what he wants */
 	bool               spoilt;      /* its input cannot be stored */
@@ -122,6 +124,7 @@ struct world {
 	struct fake_locks *locks;
 	struct replica     replicas[REPLICAS];
 	struct record      records[TXNS_MAX];
+	unsigned           reasons;     /* people have given */
 	unsigned           record_n;
 	struct definition *definitions[DEFINITIONS_MAX];
 	unsigned           definition_n;
@@ -189,6 +192,7 @@ struct request {
 	request_send  *send;
 	bool           scripted;  /* the caller needs an answer, and asks again */
 	bool           existed;   /* when it was sent, the row had landed */
+	bool           begins;
 	struct command c;
 	char           step[8], body[64];
 	int64_t        until;
@@ -199,6 +203,7 @@ void request_end(struct request *q);                    /* answered */
 void client_start(struct world *w);
 void client_begin(struct record *rec, int64_t delay_ms);
 void client_drop_requests(struct replica *r);
+void client_check_birth(struct record *rec, struct uuid by);
 bool client_waits(const struct world *w);
 
 /* command.c: what callers, services and operators do with a running transaction */
