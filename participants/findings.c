@@ -4,15 +4,23 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Warnings take half of the room at most: a hint per step must not hide the one error. */
+static bool has_room(const struct findings *f, bool warning)
+{
+	size_t warnings = 0;
+
+	for (size_t i = 0; warning && i < f->n; i++)
+		warnings += f->items[i].warning;
+	return f->n < DEFINITION_FINDINGS_MAX && warnings < DEFINITION_FINDINGS_MAX / 2;
+}
+
 void finding_put(struct findings *f, struct str pointer, bool warning, struct str detail)
 {
 	if (!warning)
 		f->errors++;
-	if (f->n++ >= DEFINITION_FINDINGS_MAX) {
-		f->n = DEFINITION_FINDINGS_MAX;
+	if (!has_room(f, warning))
 		return;
-	}
-	f->items[f->n - 1] = (struct finding){ .pointer = arena_str(f->arena, pointer),
+	f->items[f->n++] = (struct finding){ .pointer = arena_str(f->arena, pointer),
 					       .detail = arena_str(f->arena, detail),
 					       .warning = warning };
 }
@@ -24,7 +32,7 @@ __attribute__((format(printf, 4, 0))) static void put(struct compiler *c, const 
 	char       detail[400];
 
 	/* Beyond the maximum only counted: a pointer each would make a bad document costly. */
-	if (c->findings->n < DEFINITION_FINDINGS_MAX) {
+	if (has_room(c->findings, warning)) {
 		vsnprintf(detail, sizeof detail, fmt, ap);
 		json_pointer(node, &pointer);
 		finding_put(c->findings, buf_view(&pointer), warning, str_of(detail));

@@ -173,6 +173,28 @@ static void test_limits(void)
 	free(f);
 }
 
+static void test_hints_leave_room(void)
+{
+	struct arena     arena = { 0 };
+	struct findings *f = calloc(1, sizeof *f);
+	struct buf       b = { 0 };
+	size_t           told = 0;
+
+	buf_cstr(&b, "{\"steps\":{");
+	for (int i = 0; i < 200; i++)
+		buf_fmt(&b, "%s\"s%d\":{\"action\":{\"url\":\"http://h/\"},\"after\":[\"s%d\"]}",
+			i ? "," : "", i, (i + 1) % 200);
+	buf_cstr(&b, "}}");
+	ok(compile(b.p, DEFINITION_NAMED, "demo", f, &arena) == NULL && f->errors == 1,
+	   "a ring of 200 steps is an error");
+	for (size_t i = 0; i < f->n; i++)
+		told += !f->items[i].warning;
+	ok(told == 1 && f->n == DEFINITION_FINDINGS_MAX / 2 + 1, "and told beside 200 warnings");
+	buf_fini(&b);
+	arena_fini(&arena);
+	free(f);
+}
+
 static void test_many_edges(void)
 {
 	struct arena     arena = { 0 };
@@ -570,6 +592,7 @@ int main(void)
 {
 	test_corpus();
 	test_limits();
+	test_hints_leave_room();
 	test_many_edges();
 	test_plan();
 	test_builtin_defaults();
