@@ -51,6 +51,7 @@ X(CHANGE, ON_LOG,                                                               
 	"WHERE t.gid = n.gid AND t.owner IS NOT DISTINCT FROM $1::uuid "                       \
 	"AND t.epoch = n.epoch AND t.version = n.version RETURNING t.gid")                     \
 /* Numbers grow by transaction, need no sequence, and stay exact in a double until 2037. */    \
+/* Nothing is told of a change of this commit that did not apply ($12..$14, as SETTLE knows them). */ \
 X(JOURNAL, ON_LOG,                                                                             \
 	"INSERT INTO sagad.journal (number, gid, at, what, step, op, outcome, attempt, status, " \
 	"detail, actor, replica) "                                                             \
@@ -58,7 +59,10 @@ X(JOURNAL, ON_LOG,                                                              
 	"n.gid, n.at, n.what, n.step, n.op, n.outcome, n.attempt, n.status, n.detail, n.actor, n.replica " \
 	"FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], " \
 	"$7::int[], $8::int[], $9::text[], $10::text[], $11::uuid[]) WITH ORDINALITY "         \
-	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, place)") \
+	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, place) " \
+	"WHERE n.gid <> ALL ($12::text[]) OR EXISTS (SELECT 1 FROM sagad.transaction t, "      \
+	"unnest($12::text[], $13::bigint[], $14::bigint[]) AS c(gid, epoch, version) "         \
+	"WHERE t.gid = n.gid AND c.gid = t.gid AND t.epoch = c.epoch AND t.version = c.version + 1)") \
 /* Not "verdict IS NULL": that would be found by inbox_open, row by row. \
  * A verdict stands only with what it speaks of: the change of this commit, or a row that is ours or \
  * nobody's. $4..$6 are the changes as sent; only the one that applied has this epoch and version + 1. */ \

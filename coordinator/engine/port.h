@@ -95,7 +95,8 @@ struct change {
 	int64_t    due_at;
 };
 
-/* A line of the journal. Append-only; happy transactions write none. */
+/* A line of the journal. Append-only; happy transactions write none. Not written when a change of its
+ * gid in the same batch does not apply. */
 struct entry {
 	struct str   gid;
 	int64_t      at;

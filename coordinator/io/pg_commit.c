@@ -141,6 +141,16 @@ static void put_changes(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_TIMESTAMPTZ, item_time, c, b->changes, n, release_at(c));
 }
 
+/* The changes by what they were made of: for statements that speak of those that applied. */
+static void put_change_keys(struct pg_params *p, const struct batch *b)
+{
+	const struct change *c;
+
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, b->change_count, c->gid);
+	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->epoch);
+	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->version);
+}
+
 static void put_entries(struct pg_params *p, const struct batch *b)
 {
 	const struct entry *e;
@@ -157,19 +167,17 @@ static void put_entries(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->detail);
 	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->actor);
 	ARRAY(p, PG_UUID, item_uuid, e, b->entries, n, e->replica);
+	put_change_keys(p, b);
 }
 
 static void put_settled(struct pg_params *p, const struct batch *b)
 {
 	const struct settled *s;
-	const struct change  *c;
 
 	params_uuid(p, b->me);
 	ARRAY(p, PG_UUID, item_uuid, s, b->settled, b->settled_count, s->id);
 	ARRAY(p, PG_TEXT, item_text, s, b->settled, b->settled_count, str_of(verdict_name(s->verdict)));
-	ARRAY(p, PG_TEXT, item_text, c, b->changes, b->change_count, c->gid);
-	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->epoch);
-	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->version);
+	put_change_keys(p, b);
 }
 
 /* ---- the answer ------------------------------------------------------------------------- */

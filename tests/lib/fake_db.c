@@ -308,7 +308,8 @@ static enum log_result commit(struct fake_op *op)
 	for (size_t i = 0; i < b->change_count; i++)
 		op->changed[i] = change(db, b->me, &b->changes[i]);
 	for (size_t i = 0; i < b->entry_count; i++)
-		add_entry(db, &b->entries[i]);
+		if (!has_missed(op, b->entries[i].gid))
+			add_entry(db, &b->entries[i]);
 	for (size_t i = 0; i < b->settled_count; i++)
 		settle(db, op, &b->settled[i]);
 	for (size_t i = 0; i < b->entry_count; i++)
