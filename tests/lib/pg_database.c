@@ -73,6 +73,7 @@ void pg_database_drop(struct pg_database *d)
 	in_home(d, "DROP DATABASE IF EXISTS", "WITH (FORCE)");
 }
 
+__attribute__((format(printf, 2, 0)))
 static PGresult *run(struct pg_database *d, const char *format, va_list ap)
 {
 	char sql[4096];
