@@ -60,9 +60,9 @@ X(JOURNAL, ON_LOG,                                                              
 	"FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], " \
 	"$7::int[], $8::int[], $9::text[], $10::text[], $11::uuid[]) WITH ORDINALITY "         \
 	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, place) " \
-	"WHERE n.gid <> ALL ($12::text[]) OR EXISTS (SELECT 1 FROM sagad.transaction t, "      \
+	"WHERE (SELECT t.epoch = c.epoch AND t.version = c.version + 1 FROM sagad.transaction t, " \
 	"unnest($12::text[], $13::bigint[], $14::bigint[]) AS c(gid, epoch, version) "         \
-	"WHERE t.gid = n.gid AND c.gid = t.gid AND t.epoch = c.epoch AND t.version = c.version + 1)") \
+	"WHERE t.gid = n.gid AND c.gid = n.gid) IS DISTINCT FROM false")                       \
 /* Not "verdict IS NULL": that would be found by inbox_open, row by row. \
  * A verdict stands only with what it speaks of: the change of this commit, or a row that is ours or \
  * nobody's. $4..$6 are the changes as sent; only the one that applied has this epoch and version + 1. */ \
@@ -133,7 +133,9 @@ X(REPORT, ON_WORK,                                                              
 /* LIMIT keeps the planner from reading every owned row into a hash. */                        \
 X(MEMBERS, ON_WORK,                                                                            \
 	"SELECT r.id, r.lock_key, r.state, r.address, r.weight, b.speed, b.load, r.started_at, " \
-	"b.seen_at, r.fenced_by, (SELECT true FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) " \
+	"b.seen_at, r.fenced_by, (SELECT true FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1), " \
+	"CASE WHEN r.state <> 'live' THEN (SELECT count(*) FROM (SELECT 1 FROM sagad.transaction t "  \
+	"WHERE t.owner = r.id ORDER BY t.gid LIMIT $1::int) c) ELSE 0 END "                    \
 	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id ORDER BY r.id")    \
 /* Shared is enough to shut its owner out, and two who look at once do not see each other. */  \
 X(PROBE, ON_WORK, "SELECT pg_try_advisory_xact_lock_shared($1::bigint)")                       \

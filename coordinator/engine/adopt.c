@@ -19,9 +19,8 @@ static bool has_room(const struct engine *e)
 
 /* ---- rows of the dead --------------------------------------------------------------- */
 
-/* Survivors take pages side by side, each as large as its share of their power:
- * so they finish together, and who is faster than it said takes more. */
-static unsigned my_page(const struct engine *e)
+/* Of the power of all that live. */
+static double my_share(const struct engine *e)
 {
 	double all = 0, mine = 0;
 
@@ -32,9 +31,16 @@ static unsigned my_page(const struct engine *e)
 		if (uuid_eq(e->peers[i].id, e->me))
 			mine = e->peers[i].power;
 	}
-	if (all <= 0 || mine <= 0)
-		return ADOPT_PAGE / 2;
-	return 1 + (unsigned)(ADOPT_PAGE * mine / all);
+	return mine > 0 ? mine / all : 1;
+}
+
+/* The first sweep over a dead one takes our share of its rows and no more; on the next look whoever
+ * sees rows takes them: some survivor may have no room, or die as well. */
+static uint32_t first_sweep(const struct engine *e, const struct peer *p)
+{
+	if (p->swept)
+		return UINT32_MAX;
+	return 1 + (uint32_t)(my_share(e) * p->rows);
 }
 
 static void on_adopt(void *arg, enum log_result result, const struct row *rows, size_t n);
@@ -43,18 +49,18 @@ static void ask_page(struct engine *e)
 {
 	e->adopt_busy = true;
 	e->adopt_life = e->life;
-	e->adopt_limit = e->adopt_solo ? 1 : my_page(e);
+	e->adopt_limit = e->adopt_solo ? 1 : e->adopt_left < ADOPT_PAGE ? e->adopt_left : ADOPT_PAGE;
 	e->ports.log.adopt(e->ports.log.ctx, e->me, e->adopt_from, str_of(e->adopt_after),
 	                   e->adopt_limit, e->adopt_solo, on_adopt, e);
 }
 
 /* The next dead one with rows, in the order of ids, from the one in hand on. */
-static const struct peer *next_dead(const struct engine *e, const struct uuid *behind)
+static struct peer *next_dead(const struct engine *e, const struct uuid *behind)
 {
 	const struct peer *in_hand = NULL;
 
 	for (size_t i = 0; i < e->peers_n; i++) {
-		const struct peer *p = &e->peers[i];
+		struct peer *p = &e->peers[i];
 
 		if (behind != NULL && uuid_eq(p->id, *behind)) {
 			in_hand = p;
@@ -70,10 +76,12 @@ static const struct peer *next_dead(const struct engine *e, const struct uuid *b
 
 static void start_pass(struct engine *e, const struct uuid *behind)
 {
-	const struct peer *p = next_dead(e, behind);
+	struct peer *p = next_dead(e, behind);
 
 	if (p == NULL)
 		return;
+	e->adopt_left = first_sweep(e, p);
+	p->swept = true;
 	e->adopt_from = p->id;
 	e->adopt_solo = false;
 	e->adopt_after[0] = '\0';
@@ -86,7 +94,8 @@ static void go_on(struct engine *e, const struct row *rows, size_t n)
 {
 	if (!has_room(e))
 		return;
-	if (!e->adopt_solo && n > 0 && n >= e->adopt_limit && rows[n - 1].gid.n <= GID_MAX) {
+	if (!e->adopt_solo && n > 0 && n >= e->adopt_limit && e->adopt_left > 0 &&
+	    rows[n - 1].gid.n <= GID_MAX) {
 		str_cstr(rows[n - 1].gid, e->adopt_after, sizeof e->adopt_after);
 		ask_page(e);
 	} else if (!e->adopt_solo && e->solo_n == 0) {
@@ -132,6 +141,8 @@ static void on_adopt(void *arg, enum log_result result, const struct row *rows, 
 		if (n > 0)
 			say(e, TRACE_INFO, "adopted", (struct str){ 0 }, "from=%s rows=%zu solo=%d",
 			    uuid_text(e->adopt_from, from), n, e->adopt_solo);
+		if (e->adopt_left != UINT32_MAX && !e->adopt_solo)
+			e->adopt_left -= n < e->adopt_left ? (uint32_t)n : e->adopt_left;
 		go_on(e, rows, n);
 	}
 	turn_end(e);

@@ -208,6 +208,8 @@ struct peer {
 	char             *address;
 	double            power;       /* weight × speed */
 	bool              owns;
+	uint32_t          rows;        /* that it left, as far as they were counted */
+	bool              swept;       /* our share of them was taken; what is left is for whoever comes */
 	int64_t           free_since;  /* boot_ms of the first look at a free lock; 0: held */
 	int64_t           look_at;
 };
@@ -288,6 +290,7 @@ struct engine {
 	bool         adopt_solo;
 	char         adopt_after[GID_MAX + 1];
 	unsigned     adopt_limit;
+	uint32_t     adopt_left;       /* of our share; only the first sweep has one */
 	uint64_t     adopt_life, due_life, inbox_life, mine_life, reload_life, members_life;
 	int64_t      busy_until;       /* boot_ms: parked work was seen lately */
 	bool         due_busy, inbox_busy, inbox_again;

@@ -159,6 +159,8 @@ struct inbox_row {
 typedef void inbox_done(void *arg, enum log_result result, const struct inbox_row *rows, size_t n);
 typedef void verdicts_done(void *arg, enum log_result result, const struct settled *rows, size_t n);
 
+enum { MEMBER_ROWS_MAX = 10000 };
+
 enum member_state { MEMBER_LIVE, MEMBER_DRAINED, MEMBER_FENCED };
 
 struct member {
@@ -172,6 +174,7 @@ struct member {
 	int64_t           started_at, seen_at;
 	struct uuid       fenced_by;
 	bool              owns;         /* unfinished rows name it */
+	uint32_t          rows;         /* how many, if it is not live; counted to MEMBER_ROWS_MAX, where shares stop to matter */
 };
 typedef void members_done(void *arg, enum log_result result, const struct member *m, size_t n);
 

@@ -135,7 +135,7 @@ void suite_members(struct suite *s)
 	suite_report(s, s->me, 1234.5, 0.75);
 	suite_ok(s, s->result == LOG_DONE, "it reports");
 	m = suite_member(s, s->me);
-	suite_ok(s, m != NULL && m->owns, "who has unfinished rows, owns");
+	suite_ok(s, m != NULL && m->owns && m->rows == 0, "who has unfinished rows, owns; nobody counts while it lives");
 	suite_ok(s, m != NULL && m->speed > 1234 && m->speed < 1235 && m->load > 0.74 && m->load < 0.76 &&
 	                 llabs(m->seen_at - s->given->now_ms(s->given->ctx)) < 5000,
 	         "speed, load and when it was seen are kept");
@@ -158,7 +158,7 @@ void suite_fencing(struct suite *s)
 	suite_fence(s, s->you, s->me, s->my_key);
 	suite_ok(s, s->result == LOG_DONE, "without its lock it is fenced");
 	m = suite_member(s, s->me);
-	suite_ok(s, m != NULL && m->state == MEMBER_FENCED && uuid_eq(m->fenced_by, s->you) && m->owns,
+	suite_ok(s, m != NULL && m->state == MEMBER_FENCED && uuid_eq(m->fenced_by, s->you) && m->owns && m->rows == 1,
 	         "the row says so, and by whom; its transactions are still its own");
 	suite_fence(s, s->you, s->me, s->my_key);
 	suite_ok(s, s->result == LOG_DONE, "fencing twice is no error");

@@ -160,6 +160,15 @@ const struct member *fake_db_member(const struct fake_db *db, struct uuid id)
 	return find_member(db, id);
 }
 
+static uint32_t rows_of(const struct fake_db *db, struct uuid id)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < db->row_n && n < MEMBER_ROWS_MAX; i++)
+		n += uuid_eq(db->rows[i].owner, id);
+	return n;
+}
+
 static bool owns(const struct fake_db *db, struct uuid id)
 {
 	for (size_t i = 0; i < db->row_n; i++)
@@ -465,6 +474,7 @@ static void members(struct fake_op *op)
 	for (size_t i = 0; i < db->member_n; i++) {
 		op->members[i] = fake_copy_member(&op->arena, &db->members[i]);
 		op->members[i].owns = owns(db, db->members[i].id);
+		op->members[i].rows = op->members[i].state == MEMBER_LIVE ? 0 : rows_of(db, db->members[i].id);
 	}
 	op->found = db->member_n;
 }

@@ -470,7 +470,7 @@ static void test_bad_row(struct world *w)
 {
 	w->output = STR("\"poison\"");
 	for (int i = 0; i < 6; i++) {
-		char gid[8];
+		char gid[16];
 
 		snprintf(gid, sizeof gid, "b%d", i);
 		begin(w, gid, &tcc, 600000);
