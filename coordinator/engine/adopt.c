@@ -9,7 +9,7 @@
 
 enum {
 	DUE_MS = 100, DUE_IDLE_MS = 250, BUSY_FOR_MS = 60000,
-	REPORT_MS = 2000, SWEEP_MS = 1000, SOLO_MS = 5000
+	DUE_CROWDED_MS = 1000, REPORT_MS = 2000, SWEEP_MS = 1000, SOLO_MS = 5000
 };
 
 static bool has_room(const struct engine *e)
@@ -186,7 +186,10 @@ static void on_due(void *arg, enum log_result result, const struct row *rows, si
 	if (n > 0)
 		e->busy_until = boot_ms(e) + BUSY_FOR_MS;
 	busy = boot_ms(e) < e->busy_until;
-	chore_soon(e, CHORE_DUE, n == DUE_PAGE ? 0 : busy ? DUE_MS : DUE_IDLE_MS);
+	chore_soon(e, CHORE_DUE, e->stats.load > 1 ? DUE_CROWDED_MS
+	                         : n == DUE_PAGE   ? 0
+	                         : busy            ? DUE_MS
+	                                           : DUE_IDLE_MS);
 	turn_end(e);
 }
 
@@ -213,8 +216,17 @@ static void on_report(void *arg, enum log_result result)
 	e->report_busy = false;
 }
 
-/* Speed is what it has shown it can do, forgotten slowly; load is what it does now, as a part of
- * that. Honest enough for shares: those who did more before get more. */
+/* Transactions in memory: beyond it a replica is crowded (K > 1), long before begins are refused. */
+static double capacity(const struct engine *e)
+{
+	double three_quarters = e->config.transactions_max * 0.75;
+
+	return three_quarters > 1 ? three_quarters : 1;
+}
+
+/* Speed is what it has shown it can do, forgotten slowly; load is the larger of two parts: of that
+ * speed, what it does now; of its capacity, what it holds. Honest enough for shares: those who did
+ * more before get more. */
 static void measure(struct engine *e)
 {
 	int64_t now = boot_ms(e), ms = now - e->reported_at;
@@ -228,6 +240,8 @@ static void measure(struct engine *e)
 	if (e->stats.speed < 1)
 		e->stats.speed = 1;
 	e->stats.load = e->rate / e->stats.speed;
+	if (e->stats.load < (double)e->owned_n / capacity(e))
+		e->stats.load = (double)e->owned_n / capacity(e);
 	e->steps_reported = e->steps_done;
 	e->reported_at = now;
 }
@@ -236,6 +250,8 @@ void report_speed(struct engine *e)
 {
 	chore_in(e, CHORE_REPORT, REPORT_MS);
 	measure(e);
+	if (e->stats.load > 1)
+		drive_crowded(e);
 	if (e->report_busy || !e->acting)
 		return;
 	e->report_busy = true;

@@ -5,6 +5,8 @@
 
 #include <assert.h>
 
+enum { CROWDED_PARK_MS = 200 };
+
 /* May the next event be decided on? One commit per transaction at most; and nothing
  * while we may not act: what the core then counts as an open call would start late. */
 static bool is_free(const struct engine *e, const struct owned *o)
@@ -12,15 +14,23 @@ static bool is_free(const struct engine *e, const struct owned *o)
 	return e->acting && !o->gone && !o->unborn && !o->doubt && o->commit == COMMIT_NONE;
 }
 
+/* K > 1: what sleeps at all is for others, who may have room. */
+static int64_t park_after_ms(const struct engine *e)
+{
+	bool crowded = e->stats.load > 1 && CROWDED_PARK_MS < e->config.park_after_ms;
+
+	return crowded ? CROWDED_PARK_MS : e->config.park_after_ms;
+}
+
 static bool may_park(const struct engine *e, const struct owned *o, int64_t now)
 {
 	return is_free(e, o) && !e->draining && o->open_calls == 0 && list_is_empty(&o->queue) &&
-	       (o->timer_at == 0 || o->timer_at > now + e->config.park_after_ms);
+	       (o->timer_at == 0 || o->timer_at > now + park_after_ms(e));
 }
 
 static int64_t linger_ms(const struct engine *e)
 {
-	return e->config.park_after_ms < LINGER_MS ? e->config.park_after_ms : LINGER_MS;
+	return park_after_ms(e) < LINGER_MS ? park_after_ms(e) : LINGER_MS;
 }
 
 static void arm(struct engine *e, struct owned *o)
@@ -322,4 +332,10 @@ void drive_all(struct engine *e)
 			calls_start(e, o, &o->txn);
 		drive_run(e, o);
 	}
+}
+
+void drive_crowded(struct engine *e)
+{
+	list_each(l, after, &e->owned)
+		arm(e, list_entry(l, struct owned, link));
 }

@@ -380,6 +380,7 @@ void drive_timer(struct engine *e, struct owned *o);
 void drive_queue(struct engine *e, struct owned *o, struct queued *q);
 void drive_stuck(struct engine *e, struct owned *o, enum stuck stuck);
 void drive_release(struct engine *e, struct owned *o, int64_t due_at);
+void drive_crowded(struct engine *e);                /* K > 1: what sleeps may be parked sooner */
 void drive_all(struct engine *e);                    /* after a time without acting */
 
 /* ---- calls.c ----------------------------------------------------------------------------- */

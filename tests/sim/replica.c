@@ -222,6 +222,7 @@ static void look_around(struct replica *r)
 	}
 	w->seen->missed_changes += s.missed_rows - r->missed;
 	w->seen->found_stranded += s.found - r->found;
+	w->seen->crowded += s.load > 1;
 	r->missed = s.missed_rows;
 	r->found = s.found;
 	if (s.state == ENGINE_SUSPENDED && !r->was_fenced)
@@ -297,7 +298,7 @@ void replica_start(struct replica *r)
 {
 	struct world        *w = r->w;
 	struct engine_config c = { .ttl_ms = TTL_MS, .beat_ms = BEAT_MS, .margin_ms = MARGIN_MS,
-		                   .fence_delay_ms = 250, .transactions_max = 100,
+		                   .fence_delay_ms = 250, .transactions_max = r->w->small ? 2 : 100,
 		                   .batch_rows = 2 + tape_choose(w->tape, 3), .batch_bytes = 1 << 16,
 		                   .weight = 1 + 50 * r->number, .address = str_of(r->address) };
 

@@ -31,7 +31,7 @@
 	X(settled) X(joins) X(pauses) X(waits_ended) X(waits_in_vain) X(reads)   \
 	X(decided) X(in_doubt) X(not_ready)                                      \
 	/* rest */                                                               \
-	X(parked) X(parked_for_good) X(taken_due) X(claimed) X(stuck) X(bad_rows)
+	X(parked) X(parked_for_good) X(taken_due) X(claimed) X(crowded) X(stuck) X(bad_rows)
 
 struct seen {
 #define X(name) unsigned long name;

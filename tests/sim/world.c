@@ -157,6 +157,7 @@ static void draw_faults(struct world *w)
 	for (uint32_t i = 0; i < n; i++)
 		if (tape_choose(w->tape, one_in) == one_in - 1)
 			w->kinds |= 1u << i;
+	w->small = tape_choose(w->tape, 4) == 3;
 }
 
 static void open_replica(struct world *w, unsigned i)

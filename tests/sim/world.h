@@ -125,6 +125,7 @@ struct world {
 	struct replica     replicas[REPLICAS];
 	struct record      records[TXNS_MAX];
 	unsigned           reasons;     /* people have given */
+	bool               small;       /* replicas have room for two transactions */
 	unsigned           record_n;
 	struct definition *definitions[DEFINITIONS_MAX];
 	unsigned           definition_n;
