@@ -193,16 +193,29 @@ static void on_poll(uv_poll_t *uv, int status, int events)
 	bool alive = PQconsumeInput(l->db) == 1;
 	/* Answers that came before the end still count. */
 	l->on_input(l->arg);
-	if (life == l->life && (!alive || PQstatus(l->db) == CONNECTION_BAD))
+	if (life != l->life)
+		return;
+	if (!alive || PQstatus(l->db) == CONNECTION_BAD) {
 		pg_link_break(l, PQerrorMessage(l->db));
+	} else if (status < 0) {
+		/* libuv has stopped watching a socket with an error (the server reset it), but what was
+		 * read now need not be all: the end is behind it. */
+		p->events = 0;
+		pg_link_flush(l);
+	}
 }
 
-/* The connect timer: either the start failed at once, or the time for connecting is over. */
+/* Either the start failed at once, or the time for connecting is over, or a write met the end. */
 static void on_connect_timer(void *arg)
 {
 	struct pg_link *l = arg;
+	uint64_t        life = l->life;
 
-	if (PQstatus(l->db) == CONNECTION_BAD) {
+	if (l->up)
+		l->on_input(l->arg); /* answers that came before the end still count */
+	if (life != l->life)
+		return;
+	if (l->up || PQstatus(l->db) == CONNECTION_BAD) {
 		pg_link_break(l, PQerrorMessage(l->db));
 		return;
 	}
@@ -228,12 +241,17 @@ void pg_link_open(struct pg_link *l, const char *name)
 		pg_timer_start(l->timer, LINK_CONNECT_MS);
 }
 
-/* A failed write shows as a broken connection when the rest of the input has been read. */
+/*
+ * A failed write shows as a broken connection when the rest of the input has been read. libpq may
+ * read that rest itself, here: then the socket is gone already, and no poll will ever tell. Not
+ * broken at once: whoever flushes does not expect to be called back.
+ */
 void pg_link_flush(struct pg_link *l)
 {
 	int rest = PQflush(l->db);
 
-	watch(l, rest > 0 ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+	if (!watch(l, rest > 0 ? UV_READABLE | UV_WRITABLE : UV_READABLE))
+		pg_timer_start(l->timer, 0);
 }
 
 void pg_link_fini(struct pg_link *l)

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pg_link.c - a session is seen to end, however the server ends it.
+ */
+#include "coordinator/io/pg_link.h"
+#include "tests/lib/tap.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct session {
+	struct pg_link link;
+	bool           is_up;
+	unsigned       downs;
+};
+
+/* ---- a server that lets everybody in, and then resets the connection -------------- */
+
+static const char welcome[] = { 'R', 0, 0, 0, 8, 0, 0, 0, 0, 'Z', 0, 0, 0, 5, 'I' };
+static const char notice[] = { 'N', 0, 0, 0, 9, 'M', 'b', 'y', 'e', 0 };
+
+/* With last words it waits for a question, which it does not answer. */
+static void serve(int listener, bool last_words)
+{
+	struct linger reset = { .l_onoff = 1 };
+	char          ignored[4096];
+	int           fd = accept(listener, NULL, NULL);
+	bool          good = fd >= 0 && read(fd, ignored, sizeof ignored) > 0 &&
+		write(fd, welcome, sizeof welcome) > 0;
+
+	if (good && last_words)
+		good = read(fd, ignored, sizeof ignored) > 0 && write(fd, notice, sizeof notice - 1) > 0;
+	else if (good)
+		usleep(50000);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	close(fd);
+	_exit(!good);
+}
+
+static int listen_somewhere(unsigned *port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t          n = sizeof at;
+	int                fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, n) != 0 || listen(fd, 4) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &n) != 0)
+		return -1;
+	*port = ntohs(at.sin_port);
+	return fd;
+}
+
+/* ---- the session -------------------------------------------------------------------- */
+
+static void ignore_notice(void *arg, const PGresult *r)
+{
+	(void)arg;
+	(void)r;
+}
+
+static void on_up(void *arg)
+{
+	struct session *s = arg;
+
+	PQsetNoticeReceiver(s->link.db, ignore_notice, NULL);
+	s->is_up = true;
+}
+
+static void on_input(void *arg)
+{
+	struct session *s = arg;
+
+	PQisBusy(s->link.db);
+}
+
+static void on_down(void *arg, const char *why)
+{
+	struct session *s = arg;
+
+	printf("# down: %s\n", why);
+	s->downs++;
+}
+
+static void on_closed(void *arg)
+{
+	(void)arg;
+}
+
+static void wake(uv_timer_t *timer)
+{
+	*(bool *)timer->data = true;
+}
+
+/* Until it is up, or until it is down; for two seconds at most. */
+static void run(uv_loop_t *loop, const struct session *s, bool until_up)
+{
+	uv_timer_t timer;
+	bool       late = false;
+
+	uv_update_time(loop);
+	uv_timer_init(loop, &timer);
+	timer.data = &late;
+	uv_timer_start(&timer, wake, 2000, 0);
+	while (!late && s->downs == 0 && !(until_up && s->is_up))
+		uv_run(loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&timer, NULL);
+	uv_run(loop, UV_RUN_NOWAIT);
+}
+
+/* The loop stands still while the server goes, so that all of its end is found at once. */
+static void test_end(bool last_words, const char *what)
+{
+	uv_loop_t         loop;
+	struct pg_handles handles = { .loop = &loop, .closed = on_closed };
+	struct session    s = { .is_up = false };
+	struct pg_dsn     dsn;
+	struct err        err;
+	char              text[120];
+	unsigned          port = 0;
+	int               status = 1, listener = listen_somewhere(&port);
+	pid_t             server = fork();
+
+	if (server == 0)
+		serve(listener, last_words);
+	snprintf(text, sizeof text, "host=127.0.0.1 port=%u user=x sslmode=disable gssencmode=disable "
+	         "target_session_attrs=any", port);
+	ok(listener >= 0 && server > 0 && pg_dsn_parse(&dsn, text, &err), "there is a server");
+	uv_loop_init(&loop);
+	pg_link_init(&s.link, &handles, &dsn);
+	s.link.on_up = on_up;
+	s.link.on_input = on_input;
+	s.link.on_down = on_down;
+	s.link.arg = &s;
+	pg_link_open(&s.link, "test");
+	run(&loop, &s, true);
+	ok(s.is_up, "it lets us in");
+	if (last_words)
+		ok(PQsendQuery(s.link.db, "SELECT 1") == 1, "a question is sent");
+	waitpid(server, &status, 0);
+	ok(status == 0, "the server has reset the connection");
+	if (!last_words) {
+		PQsendQuery(s.link.db, "SELECT 1");
+		PQconsumeInput(s.link.db); /* as libpq does when it sends again */
+		pg_link_flush(&s.link);
+		ok(s.downs == 0 && PQsocket(s.link.db) < 0, "who sends is not called back");
+	}
+	run(&loop, &s, false);
+	ok(s.downs == 1, "%s", what);
+	handles.closing = true;
+	pg_link_fini(&s.link);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	ok(handles.open == 0 && uv_loop_close(&loop) == 0, "and nothing is left open");
+	pg_dsn_fini(&dsn);
+	close(listener);
+}
+
+int main(void)
+{
+	test_end(true, "an end behind last words is seen");
+	test_end(false, "an end that libpq met by itself is seen");
+	return tap_done();
+}
