@@ -51,12 +51,15 @@ static void fill_answer(struct open_call *c, const struct call_answer *a)
 	q->ev.u.answer.bare_conflict = a->bare_conflict;
 	q->ev.u.answer.gone = a->gone;
 	q->ev.u.answer.retry_after_ms = a->retry_after_ms;
+	q->note.answered_at = now;
+	q->note.calls = 1;
 	if (outcome == OUTCOME_OK) {
 		q->note.output = own_str(a->output);
 		return;
 	}
 	q->note.status = a->status;
-	q->note.at = now;
+	/* 202 is for the journal; last_error is not the place for a sign of life. */
+	q->note.at = outcome == OUTCOME_ONGOING ? 0 : now;
 	q->note.error = own_str(a->error);
 }
 

@@ -177,6 +177,8 @@ static bool answer_event(struct engine *e, struct order *order, struct owned *o,
 	q->ev.u.answer.outcome = outcome_of(c);
 	note_free(&q->note);
 	q->note = (struct note){ 0 };
+	if (c->kind != COMMAND_RESOLVE) /* a person is no answer */
+		q->note.answered_at = now_ms(e);
 	if (c->kind == COMMAND_FAIL) {
 		q->note.error = c->body.n > 0 ? str_dup(c->body) : (struct str){ 0 };
 		q->note.at = now_ms(e);

@@ -92,6 +92,7 @@ static void write_next(struct engine *e, struct owned *o)
 
 		slot = step == TXN_CHECK ? &o->check : &o->notes[step];
 		kept = *slot;
+		note_count(slot, &q->note, q->ev.u.answer.op);
 		if (q->note.output.n > 0 && q->ev.u.answer.op == OP_TRY)
 			slot->output = q->note.output;
 		if (q->note.at != 0) {
@@ -100,7 +101,7 @@ static void write_next(struct engine *e, struct owned *o)
 			slot->at = q->note.at;
 		}
 	}
-	progress_write(&e->batch.text, &o->next, o->notes, &o->check);
+	progress_write(&e->batch.text, &o->next, o->row.created_at, o->notes, &o->check);
 	if (answer)
 		*slot = kept;
 }
@@ -110,7 +111,7 @@ static void write_bare(struct engine *e, struct owned *o)
 {
 	struct note *bare = mem_array((size_t)o->next.step_count + 1, sizeof *bare);
 
-	progress_write(&e->batch.text, &o->next, bare, &no_note);
+	progress_write(&e->batch.text, &o->next, o->row.created_at, bare, &no_note);
 	free(bare);
 }
 
@@ -152,7 +153,7 @@ static void add_begin(struct engine *e, struct owned *o, size_t i)
 	struct batch_work *b = &e->batch;
 
 	b->text_at[i] = b->text.n;
-	progress_write(&b->text, &o->txn, o->notes, &o->check);
+	progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
 	b->begins[b->wire.begin_count] = o->row;
 	b->begins[b->wire.begin_count++].progress.n = b->text.n - b->text_at[i];
 }
@@ -194,7 +195,7 @@ static void add_change(struct engine *e, struct owned *o, size_t i)
 		add_next(e, o, c);
 		break;
 	case COMMIT_RELEASE:
-		progress_write(&b->text, &o->txn, o->notes, &o->check);
+		progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
 		c->release = true;
 		c->due_at = o->release_at;
 		break;

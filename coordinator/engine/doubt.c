@@ -59,8 +59,8 @@ void doubt_add(struct engine *e, struct owned *o)
 /* ---- a begin whose gid is taken ------------------------------------------------------ */
 
 struct taken {
+	struct asked   asked;
 	struct engine *e;
-	struct list    begins;
 };
 
 static void on_taken(void *arg, enum log_result result, const struct row *rows, size_t n)
@@ -74,7 +74,7 @@ static void on_taken(void *arg, enum log_result result, const struct row *rows, 
 		o = owned_load(e, &rows[0]);
 		o->gone = true;
 	}
-	for (struct list *l; (l = list_pop(&t->begins)) != NULL;) {
+	for (struct list *l; (l = list_pop(&t->asked.begins)) != NULL;) {
 		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
 		enum begin_result    r = o != NULL ? BEGIN_EXISTS : BEGIN_LOST;
 
@@ -83,7 +83,7 @@ static void on_taken(void *arg, enum log_result result, const struct row *rows, 
 	}
 	if (o != NULL)
 		owned_rest(e, o);
-	free(t);
+	asked_free(&t->asked);
 	turn_end(e);
 }
 
@@ -92,9 +92,9 @@ void begin_taken(struct engine *e, struct owned *o)
 	struct taken *t = mem_alloc(sizeof *t);
 
 	t->e = e;
-	list_init(&t->begins);
+	asked_put(e, &t->asked);
 	for (struct list *l; (l = list_pop(&o->begins)) != NULL;)
-		list_push(&t->begins, l);
+		list_push(&t->asked.begins, l);
 	o->commit = COMMIT_NONE;
 	e->ports.log.read(e->ports.log.ctx, &o->row.gid, 1, on_taken, t);
 	owned_drop(e, o, BEGIN_LOST);

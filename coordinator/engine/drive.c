@@ -76,11 +76,11 @@ static void drop_grown(struct engine *e, struct owned *o)
 	o->grown_text = (struct str){ 0 };
 }
 
-static void note_answer(struct owned *o, struct queued *q)
+static struct note *note_of(struct owned *o, const struct queued *q)
 {
 	uint16_t step = q->ev.u.answer.step;
 
-	note_take(step == TXN_CHECK ? &o->check : &o->notes[step], &q->note, q->ev.u.answer.op);
+	return step == TXN_CHECK ? &o->check : &o->notes[step];
 }
 
 /* Nothing durable changed: it is in force at once. */
@@ -93,7 +93,9 @@ static void settle_unchanged(struct engine *e, struct owned *o, struct queued *q
 		return;
 	/* What it taught stays for people to see, but an output counts only with its commit. */
 	if (q->call != NULL && q->ev.u.answer.outcome != OUTCOME_OK)
-		note_answer(o, q);
+		note_take(note_of(o, q), &q->note, q->ev.u.answer.op);
+	else if (q->call != NULL)
+		note_count(note_of(o, q), &q->note, q->ev.u.answer.op);
 	if (q->order != NULL && q->order->from_inbox) {
 		commit_settle(e, q->order->id, up->verdict);
 		order_free(e, q->order);
@@ -248,7 +250,7 @@ static void answer_deciding(struct engine *e, struct owned *o)
 	if (q == NULL)
 		return;
 	if (q->ev.kind == EV_ANSWER)
-		note_answer(o, q);
+		note_take(note_of(o, q), &q->note, q->ev.u.answer.op);
 	if (q->order != NULL) {
 		if (q->order->from_inbox)
 			o->inbox_seen = e->inbox_reads;

@@ -289,6 +289,7 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->orders);
 	list_init(&e->remote_ring);
 	list_init(&e->replies);
+	list_init(&e->asked);
 	e->stats.speed = 1;
 	e->reported_at = boot_ms(e);
 	for (int c = 0; c < CHORE_COUNT; c++)
@@ -323,8 +324,23 @@ static void free_list(struct list *list)
 	}
 }
 
+void asked_put(struct engine *e, struct asked *a)
+{
+	list_init(&a->begins);
+	list_push(&e->asked, &a->link);
+}
+
+void asked_free(struct asked *a)
+{
+	list_remove(&a->link);
+	for (struct list *l; (l = list_pop(&a->begins)) != NULL;)
+		free(list_entry(l, struct begin_waiter, link));
+	free(a);
+}
+
 void engine_close(struct engine *e)
 {
+	wait_away(e); /* they stand on the lists of what is freed next */
 	commit_fini(e);
 	free_list(&e->owned);
 	free_list(&e->resting);
@@ -332,9 +348,10 @@ void engine_close(struct engine *e)
 	members_fini(e);
 	for (struct list *l = e->orders.next; l != &e->orders; l = e->orders.next)
 		order_free(e, list_entry(l, struct order, link));
-	wait_away(e);
 	for (struct list *l; (l = list_pop(&e->replies)) != NULL;)
 		reply_free(list_entry(l, struct reply, link));
+	for (struct list *l = e->asked.next; l != &e->asked; l = e->asked.next)
+		asked_free(list_entry(l, struct asked, link));
 	table_fini(&e->by_gid);
 	table_fini(&e->waits);
 	table_fini(&e->remotes);

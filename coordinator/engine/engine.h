@@ -16,7 +16,10 @@ struct note {
 	struct str output; /* JSON of an ok try; empty: none */
 	struct str error;  /* of the last answer that was no success; empty: none */
 	int        status; /* HTTP status of that answer */
-	int64_t    at;     /* when it came; 0: none yet */
+	int64_t    at;     /* when it came; 0: none yet. `ongoing` is no error */
+	int64_t    answered_at; /* when the last call ended or the last callback came; 0: never */
+	uint32_t   calls;  /* that ended, of the op that was answered last */
+	enum op    op;     /* that op; with answered_at */
 };
 
 /* A transaction as it is in force. Borrowed: valid during the callback. */

@@ -307,6 +307,7 @@ struct engine {
 	uint64_t     last_handle;
 	bool         ended_busy;
 	struct list  replies;
+	struct list  asked;            /* struct asked: what waits for a read, only to be freed with us */
 
 	/* leaving */
 	int64_t       drain_until, drain_give_up;
@@ -327,9 +328,17 @@ struct stranger {
 	char        gid[GID_MAX + 1];
 };
 
+/* Memory that a port's answer would free. Stands first in what it is part of. */
+struct asked {
+	struct list link;
+	struct list begins;            /* struct begin_waiter that stand on it; initialised */
+};
+
 /* ---- engine.c ------------------------------------------------------------------------- */
 
 int64_t now_ms(const struct engine *e);
+void     asked_put(struct engine *e, struct asked *a);
+void     asked_free(struct asked *a);
 int64_t boot_ms(const struct engine *e);
 uint64_t random_u64(const struct engine *e);
 /* Some part of ms between the half and the whole, so that replicas do not march in step. */
@@ -367,6 +376,8 @@ void          owned_answer_begins(struct engine *e, struct owned *o, enum begin_
                                   enum begin_result others);
 /* The texts of the note become the step's. */
 void          note_take(struct note *kept, struct note *from, enum op op);
+/* Only that it came. */
+void          note_count(struct note *kept, const struct note *from, enum op op);
 void          note_free(struct note *note);
 void          queued_free(struct queued *q);
 struct step  *txn_step_at(const struct txn *t, uint16_t step); /* also TXN_CHECK */

@@ -23,9 +23,23 @@ void note_free(struct note *note)
 	str_free(&note->error);
 }
 
+/* Calls are counted per op: a cancel is not the fourth attempt of a try. */
+void note_count(struct note *kept, const struct note *from, enum op op)
+{
+	if (from->answered_at == 0)
+		return;
+	if (kept->op != op)
+		kept->calls = 0;
+	if (kept->calls < UINT32_MAX)
+		kept->calls += from->calls;
+	kept->op = op;
+	kept->answered_at = from->answered_at;
+}
+
 /* An output stays until a better one comes; the last failure stays as history. */
 void note_take(struct note *kept, struct note *from, enum op op)
 {
+	note_count(kept, from, op);
 	if (from->output.n > 0 && op == OP_TRY) {
 		str_free(&kept->output);
 		kept->output = from->output;
@@ -139,7 +153,8 @@ static struct str own_str(struct str s)
 static struct note own_note(const struct note *note)
 {
 	return (struct note){ .output = own_str(note->output), .error = own_str(note->error),
-		              .status = note->status, .at = note->at };
+		              .status = note->status, .at = note->at,
+		              .answered_at = note->answered_at, .calls = note->calls, .op = note->op };
 }
 
 static bool read_txn(struct engine *e, struct owned *o, struct arena *arena, struct note **notes,
@@ -152,7 +167,8 @@ static bool read_txn(struct engine *e, struct owned *o, struct arena *arena, str
 	o->txn.phase = o->row.phase;
 	o->txn.stuck = o->row.stuck;
 	o->txn.paused = o->row.paused;
-	return progress_read(o->row.progress, o->row.format, arena, &o->txn, notes, check, err);
+	return progress_read(o->row.progress, o->row.format, o->row.created_at, arena, &o->txn, notes, check,
+	                     err);
 }
 
 struct owned *owned_load(struct engine *e, const struct row *row)

@@ -6,7 +6,10 @@
 #include <string.h>
 
 /*
- * {"deadline_at":…,"steps":[{},{"state":"tried","output":9}],"outputs":[{"id":"7"}]}
+ * {"deadline_at":…,"steps":[{},{"state":"tried","answered":12,"output":9}],"outputs":[{"id":"7"}]}
+ *
+ * Each step says when it was answered last, in ms since created_at; for which op only if its state
+ * does not tell, and after how many calls if not after one.
  *
  * Outputs come from outside and stand last, verbatim, each announced by its length in its step. So
  * they are cut out before the rest is parsed: neither their depth nor their size counts towards
@@ -50,7 +53,41 @@ static void put_flag(struct buf *out, const char *name, bool set)
 	buf_cstr(out, "true");
 }
 
-static void put_step(struct buf *out, const struct step *s, const struct note *note)
+/* The op that brings a step into its state, or is the first to leave it. */
+static enum op usual_op(const struct step *s)
+{
+	switch (s->state) {
+	case STEP_PENDING:
+	case STEP_TRIED:
+	case STEP_REFUSED:
+	case STEP_UNTRIED:
+		return OP_TRY;
+	case STEP_CONFIRMED:
+		return OP_CONFIRM;
+	case STEP_CANCELLED:
+		return OP_CANCEL;
+	}
+	return OP_TRY;
+}
+
+static void put_answered(struct buf *out, const struct step *s, const struct note *note,
+                         int64_t created_at)
+{
+	if (note->answered_at == 0)
+		return;
+	/* Clocks of two replicas may differ by a little. */
+	put_name(out, "answered");
+	buf_i64(out, note->answered_at > created_at ? note->answered_at - created_at : 0);
+	if (note->op != usual_op(s))
+		put_word(out, "answered_op", op_name(note->op));
+	if (note->calls != 1) {
+		put_name(out, "calls");
+		buf_i64(out, note->calls);
+	}
+}
+
+static void put_step(struct buf *out, const struct step *s, const struct note *note,
+                     int64_t created_at)
 {
 	buf_char(out, '{');
 	if (s->state != STEP_PENDING)
@@ -63,6 +100,7 @@ static void put_step(struct buf *out, const struct step *s, const struct note *n
 	put_number(out, "misconfigured", s->misconfigured);
 	put_number(out, "first_at", s->first_at);
 	put_number(out, "next_at", s->next_at);
+	put_answered(out, s, note, created_at);
 	put_number(out, "status", note->status);
 	put_number(out, "error_at", note->at);
 	if (note->error.n > 0) {
@@ -91,8 +129,8 @@ static void put_outputs(struct buf *out, const struct note *notes, uint16_t n)
 		buf_char(out, ']');
 }
 
-void progress_write(struct buf *out, const struct txn *t, const struct note *notes,
-                    const struct note *check)
+void progress_write(struct buf *out, const struct txn *t, int64_t created_at,
+                    const struct note *notes, const struct note *check)
 {
 	struct note bare = *check;
 
@@ -107,14 +145,14 @@ void progress_write(struct buf *out, const struct txn *t, const struct note *not
 	}
 	if (t->plan->mode == MODE_MESSAGE) {
 		put_name(out, "check");
-		put_step(out, &t->check, &bare);
+		put_step(out, &t->check, &bare, created_at);
 	}
 	put_name(out, "steps");
 	buf_char(out, '[');
 	for (uint16_t i = 0; i < t->step_count; i++) {
 		if (i > 0)
 			buf_char(out, ',');
-		put_step(out, &t->steps[i], &notes[i]);
+		put_step(out, &t->steps[i], &notes[i], created_at);
 	}
 	buf_char(out, ']');
 	put_outputs(out, notes, t->step_count);
@@ -126,7 +164,9 @@ void progress_write(struct buf *out, const struct txn *t, const struct note *not
 struct reader {
 	struct arena *arena;
 	struct err   *err;
+	int64_t       created_at;
 	bool          failed;
+	bool          op_named; /* of the step that is being read */
 };
 
 static void fail(struct reader *r, const char *what)
@@ -170,6 +210,11 @@ static const char *stuck_word(int i)
 	return stuck_name((enum stuck)i);
 }
 
+static const char *op_word(int i)
+{
+	return op_name((enum op)i);
+}
+
 static const char *cause_word(int i)
 {
 	return cause_name((enum cause)i);
@@ -190,6 +235,14 @@ static void read_error(struct reader *r, const struct json *v, struct note *note
 		fail(r, "an error is no text");
 }
 
+static void read_answered(struct reader *r, const struct json *v, struct note *note)
+{
+	if (__builtin_add_overflow(r->created_at, read_number(r, v, INT64_MAX), &note->answered_at))
+		fail(r, "a number is out of range");
+	else if (note->answered_at <= 0) /* 0 would be: never */
+		note->answered_at = 1;
+}
+
 static void read_member(struct reader *r, const struct json *v, struct step *s, struct note *note)
 {
 	if (str_is(v->key, "state"))
@@ -208,6 +261,13 @@ static void read_member(struct reader *r, const struct json *v, struct step *s, 
 		s->first_at = read_number(r, v, INT64_MAX);
 	else if (str_is(v->key, "next_at"))
 		s->next_at = read_number(r, v, INT64_MAX);
+	else if (str_is(v->key, "answered"))
+		read_answered(r, v, note);
+	else if (str_is(v->key, "answered_op")) {
+		note->op = (enum op)find_word(r, v, op_word, OP_COUNT);
+		r->op_named = true;
+	} else if (str_is(v->key, "calls"))
+		note->calls = (uint32_t)read_number(r, v, UINT32_MAX);
 	else if (str_is(v->key, "status"))
 		note->status = (int)read_number(r, v, 999);
 	else if (str_is(v->key, "error_at"))
@@ -226,8 +286,14 @@ static void read_step(struct reader *r, const struct json *v, struct step *s, st
 		fail(r, "a step is no object");
 		return;
 	}
+	note->calls = 1;
+	r->op_named = false;
 	for (const struct json *m = v->first; m != NULL; m = m->next)
 		read_member(r, m, s, note);
+	if (note->answered_at == 0)
+		note->calls = 0;
+	if (!r->op_named || note->answered_at == 0)
+		note->op = usual_op(s);
 }
 
 static void read_steps(struct reader *r, const struct json *v, struct txn *t, struct note *notes)
@@ -328,10 +394,10 @@ static struct json *parse_head(struct reader *r, struct str text, struct str *ta
 	return top;
 }
 
-bool progress_read(struct str text, uint16_t format, struct arena *arena, struct txn *t,
-                   struct note **notes, struct note *check, struct err *err)
+bool progress_read(struct str text, uint16_t format, int64_t created_at, struct arena *arena,
+                   struct txn *t, struct note **notes, struct note *check, struct err *err)
 {
-	struct reader r = { .arena = arena, .err = err };
+	struct reader r = { .arena = arena, .err = err, .created_at = created_at };
 	struct str    tail;
 	const char   *wrong;
 

@@ -12,13 +12,14 @@
 
 enum { PROGRESS_FORMAT = 1 };
 
-void progress_write(struct buf *out, const struct txn *t, const struct note *notes,
-                    const struct note *check);
+/* created_at is that of the row: when answers came is told from there on. */
+void progress_write(struct buf *out, const struct txn *t, int64_t created_at,
+                    const struct note *notes, const struct note *check);
 
 /* t->plan, phase, stuck, paused and version are set from the row first; all else comes from text. Memory from
  * the arena: t->steps, *notes; text in notes points into it too. False, with a
  * sentence, on anything that txn_check() or the format does not allow. */
-bool progress_read(struct str text, uint16_t format, struct arena *arena, struct txn *t,
-                   struct note **notes, struct note *check, struct err *err);
+bool progress_read(struct str text, uint16_t format, int64_t created_at, struct arena *arena,
+                   struct txn *t, struct note **notes, struct note *check, struct err *err);
 
 #endif

@@ -13,6 +13,7 @@ enum { REMOTE_EVERY_MS = 100 };
 /* ---- reading -------------------------------------------------------------------------- */
 
 struct reading {
+	struct asked   asked;
 	struct engine *e;
 	view_done     *done;
 	void          *arg;
@@ -32,7 +33,7 @@ static void on_read(void *arg, enum log_result result, const struct row *rows, s
 	reply_new(e, r->arg, (int)result, o)->view = r->done;
 	if (o != NULL)
 		owned_rest(e, o);
-	free(r);
+	asked_free(&r->asked);
 	turn_end(e);
 }
 
@@ -47,6 +48,7 @@ void engine_read(struct engine *e, struct str gid, view_done *done, void *arg)
 	}
 	r = mem_alloc(sizeof *r);
 	*r = (struct reading){ .e = e, .done = done, .arg = arg };
+	asked_put(e, &r->asked);
 	e->ports.log.read(e->ports.log.ctx, &gid, 1, on_read, r);
 }
 
@@ -62,7 +64,8 @@ void engine_view(struct engine *e, const struct row *row,
 	if (row->def != NULL) {
 		txn = (struct txn){ .plan = d->plan(d->ctx, row->def), .version = row->version,
 				    .phase = row->phase, .stuck = row->stuck, .paused = row->paused };
-		if (progress_read(row->progress, row->format, &arena, &txn, &notes, &check, NULL)) {
+		if (progress_read(row->progress, row->format, row->created_at, &arena, &txn, &notes, &check,
+		                  NULL)) {
 			view.txn = &txn;
 			view.notes = notes;
 			view.check = &check;
@@ -209,6 +212,7 @@ void wait_ended(struct engine *e, struct owned *o)
 /* ---- time is up ---------------------------------------------------------------------------- */
 
 struct last_look {
+	struct asked   asked;
 	struct engine *e;
 	uint64_t       handle;
 };
@@ -230,7 +234,7 @@ static void on_last_look(void *arg, enum log_result result, const struct row *ro
 			owned_rest(e, o);
 		}
 	}
-	free(look);
+	asked_free(&look->asked);
 	turn_end(e);
 }
 
@@ -248,6 +252,7 @@ static void give_up(struct engine *e, struct waiter *w)
 	}
 	look = mem_alloc(sizeof *look);
 	*look = (struct last_look){ .e = e, .handle = w->handle };
+	asked_put(e, &look->asked);
 	e->ports.log.read(e->ports.log.ctx, &gid, 1, on_last_look, look);
 	list_remove(&w->link);
 	w->o = NULL;
@@ -309,12 +314,11 @@ void wait_remote(struct engine *e)
 
 void wait_away(struct engine *e)
 {
+	struct heap_node  *timer;
 	struct table_node *node;
 
-	/* In the order of coming, so that a run can be repeated. */
-	for (uint64_t h = 1; e->waits.n > 0 && h <= e->last_handle; h++) {
-		node = table_get(&e->waits, (struct str){ (const char *)&h, sizeof h });
-		if (node != NULL)
-			answer(e, table_entry(node, struct waiter, node), LOG_AWAY, NULL);
-	}
+	while ((timer = heap_first(&e->wait_timers)) != NULL)
+		answer(e, list_entry(timer, struct waiter, timer), LOG_AWAY, NULL);
+	while ((node = table_next(&e->waits, NULL)) != NULL) /* the few whose last look is under way */
+		answer(e, table_entry(node, struct waiter, node), LOG_AWAY, NULL);
 }
