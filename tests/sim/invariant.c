@@ -150,7 +150,8 @@ static void decode(struct record *rec, const struct row *row)
 	rec->def = row->def;
 	rec->txn = (struct txn){ .plan = &row->def->plan, .phase = row->phase, .stuck = row->stuck,
 		                 .paused = row->paused, .version = row->version };
-	if (!progress_read(row->progress, row->format, &rec->memory, &rec->txn, &rec->notes, &rec->check_note, &err)) {
+	if (!progress_read(row->progress, row->format, row->created_at, &rec->memory, &rec->txn, &rec->notes,
+	                   &rec->check_note, &err)) {
 		violated(rec->w, 68, "%s: its progress cannot be read: %s", rec->gid, err.text);
 		rec->txn.plan = NULL;
 	} else if (old.plan != NULL) {
