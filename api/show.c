@@ -225,6 +225,26 @@ static void show_op(struct buf *out, const struct txn *t, uint16_t step)
 		show_text(out, "op", str_of(op_name((enum op)op)));
 }
 
+/* Of the op it waits for, else of the one it was answered last; a call under way counts. */
+static uint32_t count_calls(const struct step *s, const struct note *n, int wanted)
+{
+	const int op = wanted >= 0 ? wanted : (int)n->op;
+	uint32_t  calls = n->answered_at && (int)n->op == op ? n->calls : 0;
+
+	return s->open_op == 1 + op && calls < UINT32_MAX ? calls + 1 : calls;
+}
+
+static void show_last_answer(struct buf *out, const struct note *n)
+{
+	if (n->answered_at == 0) {
+		buf_cstr(out, ",\"last_answer\":null");
+		return;
+	}
+	buf_fmt(out, ",\"last_answer\":{\"op\":\"%s\"", op_name(n->op));
+	show_time(out, "at", n->answered_at);
+	buf_char(out, '}');
+}
+
 static void show_step(struct buf *out, const struct view *v, uint16_t i)
 {
 	const struct step *s = &v->txn->steps[i];
@@ -234,7 +254,9 @@ static void show_step(struct buf *out, const struct view *v, uint16_t i)
 	buf_fmt(out, ",\"kind\":\"%s\",\"state\":\"%s\"", step_kind_name(v->txn->plan->steps[i].kind),
 	        step_state_name(s->state));
 	show_op(out, v->txn, i);
-	show_number(out, "attempts", s->attempts);
+	show_number(out, "attempts", count_calls(s, &v->notes[i], txn_wanted(v->txn, i)));
+	if (s->attempts)
+		show_number(out, "failed_attempts", s->attempts);
 	if (s->first_at)
 		show_time(out, "failing_since", s->first_at);
 	if (s->next_at)
@@ -245,6 +267,7 @@ static void show_step(struct buf *out, const struct view *v, uint16_t i)
 		show_flag(out, "ongoing", true);
 	if (s->flags & STEP_IS_RESOLVED)
 		show_flag(out, "resolved", true);
+	show_last_answer(out, &v->notes[i]);
 	show_last_error(out, &v->notes[i]);
 	show_raw(out, "output", v->notes[i].output);
 	buf_char(out, '}');
@@ -256,8 +279,11 @@ static void show_check(struct buf *out, const struct view *v)
 
 	if (v->txn->plan->mode != MODE_MESSAGE)
 		return;
-	buf_fmt(out, ",\"check\":{\"attempts\":%u", s->attempts);
+	buf_fmt(out, ",\"check\":{\"attempts\":%u", count_calls(s, v->check, OP_CHECK));
+	if (s->attempts)
+		show_number(out, "failed_attempts", s->attempts);
 	show_time(out, "next_at", s->next_at);
+	show_last_answer(out, v->check);
 	show_last_error(out, v->check);
 	buf_char(out, '}');
 }

@@ -3,6 +3,7 @@
 import json
 import re
 
+from lib.base import until
 from lib.client import step_of
 from lib.stub import Reply
 
@@ -190,3 +191,33 @@ def test_start_at_waits(client, stub, gid, cluster):
     assert not stub.calls
     got = client.ended(gid)
     assert got["phase"] == "confirmed", got
+
+
+def test_a_step_tells_its_calls_and_when_the_last_was_answered(client, stub, gid):
+    stub.on("/a", Reply(500), Reply(202), Reply(200))
+    steps = two_steps(stub)
+    steps["a"].update(poll="20ms", retry={"initial": "10ms", "max": "20ms"})
+    got = client.begin(gid=gid, mode="saga", steps=steps, input={}, wait="20s").json
+    a, b = step_of(got, "a"), step_of(got, "b")
+    assert (a["attempts"], b["attempts"]) == (3, 1), got
+    assert (a["last_answer"]["op"], b["last_answer"]["op"]) == ("try", "try")
+    assert got["created_at"] <= a["last_answer"]["at"] <= b["last_answer"]["at"]
+    assert a["last_error"]["status"] == 500 and b["last_error"] is None, "202 is no error"
+    # Read from the row: what it tells is in the log.
+    again = client.transaction(gid)
+    assert [(s["attempts"], s["last_answer"]) for s in again["steps"]] == [(s["attempts"], s["last_answer"]) for s in got["steps"]]
+
+
+def test_attempts_are_those_of_the_op_it_waits_for(client, stub, gid):
+    stub.on("/b", Reply(422))
+    stub.on("/a/undo", Reply(400), Reply(400), Reply(400), Reply(200))
+    client.begin(gid=gid, mode="saga", steps=two_steps(stub), input={},
+                 defaults={"retry": {"initial": "10ms", "max": "20ms"}})
+    a = until(lambda: (s := step_of(client.transaction(gid), "a")).get("stuck") == "misconfigured" and s)
+    assert (a["op"], a["attempts"], a["last_answer"]["op"]) == ("cancel", 3, "cancel"), a
+    assert "failed_attempts" not in a, a
+    b = step_of(client.transaction(gid), "b")
+    assert (b["state"], b["attempts"], b["last_answer"]["op"]) == ("cancelled", 1, "cancel"), b
+    assert client.post(f"/v1/transactions/{gid}/retry", {"reason": "mended"}).status == 200
+    got = client.ended(gid)
+    assert (got["phase"], step_of(got, "a")["attempts"]) == ("cancelled", 4), got

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BORN 1700000000000
+
 static const struct plan_step plan_steps[] = {
 	{ .kind = KIND_COMPENSATABLE, .has = HAS_TRY | HAS_CANCEL },
 	{ .kind = KIND_COMPENSATABLE, .has = HAS_TRY | HAS_CONFIRM | HAS_CANCEL },
@@ -31,7 +33,8 @@ static bool same_step(const struct step *a, const struct step *b)
 static bool same_note(const struct note *a, const struct note *b)
 {
 	return str_eq(a->output, b->output) && str_eq(a->error, b->error) &&
-	       a->status == b->status && a->at == b->at;
+	       a->status == b->status && a->at == b->at && a->answered_at == b->answered_at &&
+	       a->calls == b->calls && (a->answered_at == 0 || a->op == b->op);
 }
 
 static bool same(const struct txn *t, const struct note *notes, const struct note *check, struct str text)
@@ -41,7 +44,7 @@ static bool same(const struct txn *t, const struct note *notes, const struct not
 			      .stuck = t->stuck, .paused = t->paused };
 	struct note *back_notes, back_check;
 	struct err   err = { .text = "" };
-	bool         good = progress_read(text, PROGRESS_FORMAT, &arena, &back, &back_notes, &back_check, &err);
+	bool         good = progress_read(text, PROGRESS_FORMAT, BORN, &arena, &back, &back_notes, &back_check, &err);
 
 	if (!good)
 		printf("# %s\n", err.text);
@@ -63,7 +66,7 @@ static void test_fresh(void)
 	struct buf  out = { 0 };
 
 	txn_init(&t, &two_steps, 0, 0);
-	progress_write(&out, &t, notes, &no_note);
+	progress_write(&out, &t, BORN, notes, &no_note);
 	ok(str_is(buf_view(&out), "{\"steps\":[{},{}]}"), "a fresh saga is written in a few bytes: %s", out.p);
 	ok(same(&t, notes, &no_note, buf_view(&out)), "and read back");
 	buf_fini(&out);
@@ -78,8 +81,10 @@ static void test_full(void)
 		{ .state = STEP_UNTRIED },
 	};
 	struct note notes[3] = {
-		{ .output = STR("{\"n\": 1.10000000000000000000000001 , \"s\":\",\\\"outputs\\\":[\"}") },
-		{ .error = STR("say \"no\" \\ \n \xc3\xa9,\"outputs\":["), .status = 422, .at = 1700000000003 },
+		{ .output = STR("{\"n\": 1.10000000000000000000000001 , \"s\":\",\\\"outputs\\\":[\"}"),
+		  .answered_at = BORN + 5, .calls = 1, .op = OP_TRY },
+		{ .error = STR("say \"no\" \\ \n \xc3\xa9,\"outputs\":["), .status = 422, .at = 1700000000003,
+		  .answered_at = BORN, .calls = 7, .op = OP_CANCEL },
 		{ .output = STR("[]") },
 	};
 	struct txn t = { .plan = &three_steps, .version = 9, .phase = PHASE_CANCELLING,
@@ -87,16 +92,42 @@ static void test_full(void)
 			 .stuck_at = 5, .start_at = 0, .deadline_at = 7, .step_count = 3, .steps = steps };
 	struct buf out = { 0 };
 
-	progress_write(&out, &t, notes, &no_note);
+	progress_write(&out, &t, BORN, notes, &no_note);
 	ok(same(&t, notes, &no_note, buf_view(&out)), "every member and both outputs come back: %s", out.p);
 	ok(strstr(out.p, "1.10000000000000000000000001 ,") != NULL, "an output is kept as it was written");
+	buf_fini(&out);
+}
+
+/* What nearly every row has is a few bytes a step. */
+static void test_answered(void)
+{
+	struct step steps[2] = { { .state = STEP_TRIED }, { .state = STEP_CONFIRMED } };
+	struct note notes[2] = { { .answered_at = BORN + 12, .calls = 1, .op = OP_TRY },
+		                 { .answered_at = BORN + 30, .calls = 1, .op = OP_CONFIRM } };
+	struct txn  t = { .plan = &two_steps, .version = 2, .phase = PHASE_CONFIRMING,
+		          .step_count = 2, .steps = steps };
+	struct buf  out = { 0 };
+
+	progress_write(&out, &t, BORN, notes, &no_note);
+	ok(str_is(buf_view(&out), "{\"steps\":[{\"state\":\"tried\",\"answered\":12},"
+	                          "{\"state\":\"confirmed\",\"answered\":30}]}"),
+	   "one call each that ended well tells its time alone: %s", out.p);
+	notes[0] = (struct note){ .answered_at = BORN + 40, .calls = 0, .op = OP_CONFIRM };
+	steps[1].state = STEP_TRIED;
+	notes[1] = (struct note){ .answered_at = BORN - 9, .calls = 3, .op = OP_CONFIRM };
+	buf_clear(&out);
+	progress_write(&out, &t, BORN, notes, &no_note);
+	notes[1].answered_at = BORN;
+	ok(same(&t, notes, &no_note, buf_view(&out)),
+	   "a callback without a call, and calls of another op than the state tells: %s", out.p);
 	buf_fini(&out);
 }
 
 static void test_message(void)
 {
 	struct step step;
-	struct note note = { 0 }, check = { .error = STR("away"), .status = 503, .at = 8 };
+	struct note note = { 0 }, check = { .error = STR("away"), .status = 503, .at = 8,
+					   .answered_at = BORN + 8, .calls = 2, .op = OP_CHECK };
 	struct txn  t = { .steps = &step };
 	struct buf  out = { 0 };
 
@@ -104,7 +135,7 @@ static void test_message(void)
 	t.check.attempts = 3;
 	t.check.next_at = 12;
 	t.check.first_at = 11;
-	progress_write(&out, &t, &note, &check);
+	progress_write(&out, &t, BORN, &note, &check);
 	ok(same(&t, &note, &check, buf_view(&out)), "the back-check of a message comes back: %s", out.p);
 	buf_fini(&out);
 }
@@ -131,11 +162,11 @@ static void test_deep(void)
 	t.phase = PHASE_CONFIRMING;
 	notes[0].output = buf_view(&deep);
 	notes[1].output = buf_view(&wide);
-	progress_write(&out, &t, notes, &no_note);
+	progress_write(&out, &t, BORN, notes, &no_note);
 	ok(same(&t, notes, &no_note, buf_view(&out)), "deep and wide outputs count for themselves only");
 	notes[0].output = notes[1].output;
 	buf_clear(&out);
-	progress_write(&out, &t, notes, &no_note);
+	progress_write(&out, &t, BORN, notes, &no_note);
 	ok(same(&t, notes, &no_note, buf_view(&out)), "and not together");
 	buf_fini(&out);
 	buf_fini(&deep);
@@ -154,7 +185,8 @@ static bool reads(struct str text, uint16_t format, char why[256])
 
 	if (text.n > 0)
 		memcpy(copy, text.p, text.n);
-	good = progress_read((struct str){ copy, text.n }, format, &arena, &t, &notes, &check, &err);
+	good = progress_read((struct str){ copy, text.n }, format, BORN, &arena, &t, &notes,
+	                     &check, &err);
 	memcpy(why, err.text, 256);
 	arena_fini(&arena);
 	free(copy);
@@ -173,6 +205,8 @@ static void test_hostile(void)
 		"{\"steps\":[{\"attempts\":-1},{}]}", "{\"steps\":[{\"attempts\":4294967296},{}]}",
 		"{\"steps\":[{\"attempts\":1e3},{}]}", "{\"steps\":[{\"misconfigured\":65536},{}]}",
 		"{\"steps\":[{\"next_at\":9223372036854775808},{}]}", "{\"steps\":[{\"status\":1000},{}]}",
+		"{\"steps\":[{\"answered\":-1},{}]}", "{\"steps\":[{\"answered\":9223372036854775807},{}]}",
+		"{\"steps\":[{\"answered_op\":\"ask\"},{}]}", "{\"steps\":[{\"calls\":4294967296},{}]}",
 		"{\"steps\":[{\"error\":7},{}]}", "{\"steps\":[{\"output\":\"x\"},{}]}",
 		"{\"steps\":[{\"output\":2},{}]}", "{\"steps\":[{\"output\":2},{}],\"outputs\":[{}}",
 		"{\"steps\":[{\"output\":2},{}],\"outputs\":[{}]", "{\"steps\":[{\"output\":2},{}],\"outputs\":[{}",
@@ -228,6 +262,7 @@ int main(void)
 {
 	test_fresh();
 	test_full();
+	test_answered();
 	test_message();
 	test_deep();
 	test_hostile();
