@@ -121,6 +121,16 @@ CREATE TABLE sagad.participant (
 	CONSTRAINT participant_pkey PRIMARY KEY (name)
 );
 
+-- Timelines of the server that replicas have met. A new one means a failover: what was unfinished at that
+-- moment may have lost its last commits, unless a synchronous standby was promoted.
+CREATE TABLE sagad.timeline (
+	since       timestamptz NOT NULL,
+	unfinished  bigint      NOT NULL,
+	timeline    integer     NOT NULL,
+	is_failover boolean     NOT NULL,
+	CONSTRAINT timeline_pkey PRIMARY KEY (timeline)
+);
+
 -- How far the sweep of finished transactions has come; its row lock keeps sweeps apart.
 CREATE TABLE sagad.sweep (
 	name     text NOT NULL,

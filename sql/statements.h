@@ -137,6 +137,18 @@ X(MEMBERS, ON_WORK,                                                             
 	"CASE WHEN r.state <> 'live' THEN (SELECT count(*) FROM (SELECT 1 FROM sagad.transaction t "  \
 	"WHERE t.owner = r.id ORDER BY t.gid LIMIT $1::int) c) ELSE 0 END "                    \
 	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id ORDER BY r.id")    \
+/* The first timeline met is no failover. A row comes back from whoever is the first to see a new one. */ \
+X(TIMELINE_NOTE, ON_WORK,                                                                      \
+	"INSERT INTO sagad.timeline (since, timeline, is_failover, unfinished) "               \
+	"SELECT now(), n.timeline, n.is_failover, CASE WHEN n.is_failover THEN "               \
+	"(SELECT count(*) FROM sagad.transaction t WHERE t.owner IS NOT NULL) + "              \
+	"(SELECT count(*) FROM sagad.transaction t WHERE t.due_at IS NOT NULL) ELSE 0 END "    \
+	"FROM (SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline, " \
+	"(SELECT true FROM sagad.timeline t ORDER BY t.timeline LIMIT 1) IS NOT NULL AS is_failover) n " \
+	"WHERE (SELECT true FROM sagad.timeline t WHERE t.timeline = n.timeline) IS NULL "     \
+	"ON CONFLICT (timeline) DO NOTHING RETURNING timeline, is_failover, unfinished")       \
+X(TIMELINE_READ, ON_WORK,                                                                      \
+	"SELECT t.since FROM sagad.timeline t WHERE t.is_failover ORDER BY t.timeline DESC LIMIT $1::int") \
 /* Shared is enough to shut its owner out, and two who look at once do not see each other. */  \
 X(PROBE, ON_WORK, "SELECT pg_try_advisory_xact_lock_shared($1::bigint)")                       \
 /* Fails on purpose while the lock is held: the next statement then does not run. */           \

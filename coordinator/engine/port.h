@@ -374,6 +374,9 @@ struct store_port {
 	void (*list)(void *ctx, const struct list_filter *filter, struct str after, unsigned limit, list_done *done, void *arg);
 	void (*journal)(void *ctx, struct str gid, uint64_t after, unsigned limit, entries_done *done, void *arg);
 	void (*counts)(void *ctx, counts_done *done, void *arg);
+	/* The newest failover of the database that met a transaction while it was unfinished, as far as known in
+	 * memory, at once; 0: none. ended_at 0: it still is. */
+	int64_t (*failover_at)(void *ctx, int64_t created_at, int64_t ended_at);
 };
 
 #endif

@@ -70,6 +70,7 @@ void pg_conn_changed(struct pg *pg)
 	if (pg->unsafe_standby)
 		pg_trace(pg, TRACE_WARN, "unsafe_standby",
 		         "advice=\"a failover can lose decisions: set synchronous_standby_names\"");
+	pg_timeline_look(pg);
 	if (pg->config.on_back != NULL)
 		pg->config.on_back(pg->config.ctx);
 }

@@ -49,6 +49,8 @@ struct pg_watch {
 	void            *arg;
 };
 
+enum { FAILOVERS_MAX = 16 }; /* that are remembered */
+
 struct pg_definitions {
 	struct table names;   /* newest version of each name: struct newest */
 	struct table compiled; /* by "name version": struct compiled */
@@ -68,6 +70,8 @@ struct pg {
 	struct pg_timer      *later_timer;
 	bool                  closing, was_up;
 	bool                  unsafe_standby;
+	int64_t               failovers[FAILOVERS_MAX]; /* newest first */
+	size_t                failover_n;
 	uint64_t              connects, breaks, statements;
 	char                  last_error[256];
 	void                (*closed)(void *ctx);
@@ -80,6 +84,10 @@ void pg_run_later(struct pg *pg);                 /* only from a callback of the
 void pg_trace(struct pg *pg, enum trace_level level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void pg_conn_changed(struct pg *pg);              /* a connection became ready or broke */
+
+/* ---- pg_timeline.c ------------------------------------------------------------------ */
+void    pg_timeline_look(struct pg *pg); /* after every connect of the log */
+int64_t pg_timeline_failover_at(void *pg, int64_t created_at, int64_t ended_at);
 
 /* ---- pg_row.c ------------------------------------------------------------------------ */
 /* Verbs that give rows. */

@@ -267,6 +267,7 @@ void pg_store_port(struct pg *pg, struct store_port *port)
 		.list = store_list,
 		.journal = store_journal,
 		.counts = store_counts,
+		.failover_at = pg_timeline_failover_at,
 	};
 	pg_store_definition_verbs(port);
 }

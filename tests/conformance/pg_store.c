@@ -449,6 +449,32 @@ static void test_migrations(struct harness *h)
 	ok(!pg_migrate("postgres://[", &err) && err.kind == ERR_INVALID, "no DSN: %s", err.text);
 }
 
+/* As if the server had been promoted: its timeline is one that nobody has met. */
+static void test_failover(struct harness *h, struct uuid me)
+{
+	struct store_port *s = &h->a.store;
+	int64_t            now = clock_now_ms(&h->a.clock);
+	unsigned           backs = h->a.backs;
+
+	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.timeline WHERE NOT is_failover")) == 1,
+	   "the first timeline that replicas meet is remembered");
+	ok(s->failover_at(s->ctx, now - 1000, 0) == 0, "and is no failover");
+	struct row row = make_row(me, STR("met-by-failover"));
+	begin_row(h, &h->a, &row);
+	pg_database_run(&h->database, "UPDATE sagad.timeline SET timeline = timeline - 1");
+	pg_database_run(&h->database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+	                "WHERE application_name LIKE 'sagad %%' AND datname = current_database()");
+	harness_until(h, h->a.backs > backs, 5000);
+	harness_until(h, s->failover_at(s->ctx, now - 1000, 0) != 0, 5000);
+	int64_t at = s->failover_at(s->ctx, now - 1000, 0);
+	ok(at >= now - 1000 && at < now + 20000, "a new one is a failover");
+	ok(atoi(pg_database_ask(&h->database, "SELECT unfinished FROM sagad.timeline WHERE is_failover")) >= 1,
+	   "what was unfinished is counted");
+	ok(s->failover_at(s->ctx, at + 1, 0) == 0, "what began later is not marked");
+	ok(s->failover_at(s->ctx, now - 1000, at - 1) == 0, "nor what had ended");
+	ok(s->failover_at(s->ctx, now - 1000, at + 1) == at, "what ended since is");
+}
+
 int main(void)
 {
 	struct harness h;
@@ -468,6 +494,7 @@ int main(void)
 	test_journal(&h, me);
 	test_counts(&h);
 	test_words(&h);
+	test_failover(&h, me);
 	test_migrations(&h);
 	harness_close(&h);
 	return tap_done();
