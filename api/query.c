@@ -271,6 +271,18 @@ static bool escapes_are_whole(struct str path)
 	return true;
 }
 
+/* Steps up and down: the base path is where a participant begins, and must be what it looks like. */
+static bool has_dot_segment(struct str path)
+{
+	while (path.n > 0) {
+		struct str segment = cut(&path, '/');
+
+		if (str_is(segment, ".") || str_is(segment, ".."))
+			return true;
+	}
+	return false;
+}
+
 bool base_url_is_valid(struct str url)
 {
 	struct str rest = url;
@@ -286,7 +298,7 @@ bool base_url_is_valid(struct str url)
 	for (size_t i = 0; i < rest.n; i++)
 		if (rest.p[i] <= ' ' || rest.p[i] > '~' || strchr("?#@\"\\<>^`{|}", rest.p[i]))
 			return false;
-	return authority_is_valid(cut(&rest, '/')) && escapes_are_whole(rest);
+	return authority_is_valid(cut(&rest, '/')) && escapes_are_whole(rest) && !has_dot_segment(rest);
 }
 
 /* ---- cursors: hex of 8 bytes of the filters' hash, then of the key to go on behind ------ */

@@ -140,6 +140,27 @@ static const char *split_url(struct compiler *c, struct str text, struct call_pl
 	return wrong;
 }
 
+/* Whoever stands on the way may take a dot segment as a step up, out of the base path. What
+ * values make of a segment is looked at when they are filled in. */
+static bool has_dot_segment(struct str path)
+{
+	size_t start = 1; /* behind the first slash */
+
+	for (size_t i = 1; i <= path.n; i++) {
+		struct str segment = { path.p + start, i - start };
+		bool       end = i == path.n || path.p[i] == '?';
+
+		if (!end && path.p[i] != '/')
+			continue;
+		if (str_is(segment, ".") || str_is(segment, ".."))
+			return true;
+		if (end)
+			break;
+		start = i + 1;
+	}
+	return false;
+}
+
 static void add_path(struct compiler *c, const struct json *node, struct call_plan *call,
 		     struct str path)
 {
@@ -153,6 +174,8 @@ static void add_path(struct compiler *c, const struct json *node, struct call_pl
 	}
 	if (path.n > TEMPLATE_LINE_MAX)
 		finding_add(c, node, "a URL has at most %d bytes", TEMPLATE_LINE_MAX);
+	if (has_dot_segment(path))
+		finding_add(c, node, "a path has no segments \".\" and \"..\": write it out");
 	call->path = template_of_text(&tc, node, path, TEMPLATE_PATH);
 	if (template_is_constant(call->path)) {
 		buf_clear(&b);

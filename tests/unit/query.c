@@ -128,6 +128,9 @@ static void test_names(void)
 	   !base_url_is_valid(STR("http://::1")) && base_url_is_valid(STR("http://[::1]")), "brackets come in pairs");
 	ok(!base_url_is_valid(STR("http://a/%zz")) && !base_url_is_valid(STR("http://a/%2")) &&
 	   base_url_is_valid(STR("http://a/%2F")), "escapes are whole");
+	ok(!base_url_is_valid(STR("http://a/..")) && !base_url_is_valid(STR("http://a/b/./c")) &&
+	   !base_url_is_valid(STR("http://a/b/../")) && base_url_is_valid(STR("http://a/b.c/..d/...")) &&
+	   base_url_is_valid(STR("http://a/b/")), "no dot segments");
 	memset(url, 'a', sizeof url);
 	memcpy(url, "http://", 7);
 	ok(base_url_is_valid((struct str){ url, sizeof url - 1 }) &&
