@@ -74,7 +74,8 @@ static void answer_invalid(struct request *r, const struct err *err)
 		text = "The step has an error.";
 	}
 	buf_fini(&pointer);
-	request_problem(r, PROBLEM_DEFINITION_INVALID, "%s", text);
+	request_problem(r, err && err->kind == ERR_LIMIT ? PROBLEM_TOO_MANY_STEPS : PROBLEM_DEFINITION_INVALID,
+	                "%s", text);
 }
 
 static void on_command(void *arg, enum command_result result, enum verdict verdict, const struct view *view,

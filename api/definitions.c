@@ -114,7 +114,7 @@ void handle_definition_put(struct request *r)
 	struct definition *d = definition_compile(text, DEFINITION_NAMED, p->name, &findings);
 	if (!d) {
 		buf_str(&r->errors, show_findings(&findings, false, request_arena(r)));
-		request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
+		request_problem(r, findings.too_many_steps ? PROBLEM_TOO_MANY_STEPS : PROBLEM_DEFINITION_INVALID, NULL);
 		return;
 	}
 	definition_drop(d);

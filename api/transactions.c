@@ -254,7 +254,7 @@ static void begin_inline(struct request *r)
 	for (size_t i = 0; i < findings.n; i++)
 		if (!findings.items[i].warning)
 			problem_add_error(&r->errors, findings.items[i].pointer, findings.items[i].detail);
-	request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
+	request_problem(r, findings.too_many_steps ? PROBLEM_TOO_MANY_STEPS : PROBLEM_DEFINITION_INVALID, NULL);
 }
 
 static void begin(struct request *r)

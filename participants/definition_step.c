@@ -53,6 +53,7 @@ static bool add_step(struct compiler *c, const struct json *node, const struct j
 	struct plan *plan = &c->d->plan;
 
 	if (plan->step_count == TXN_STEPS_MAX) {
+		c->findings->too_many_steps = true;
 		finding_add(c, about, "too many steps: %d is the limit", TXN_STEPS_MAX);
 		return false;
 	}

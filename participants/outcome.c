@@ -170,6 +170,20 @@ static struct str trimmed(struct str s)
 	return s;
 }
 
+/* "Not JSON" alone costs somebody an afternoon where a name stands twice. */
+static void say_not_json(struct str body, struct call_lesson *out)
+{
+	struct arena      arena = { 0 };
+	struct json_error why;
+
+	append_clean(out, STR(", but its body is not JSON"), sizeof out->error);
+	if (json_parse(body, &arena, &why) == NULL) {
+		append_clean(out, STR(": "), sizeof out->error);
+		append_clean(out, str_of(why.text), sizeof out->error);
+	}
+	arena_fini(&arena);
+}
+
 /* The body of an ok try is the step's output. One that cannot be kept means that the participant
  * does not follow the contract, unless the document itself says that this status is an ok. */
 static void take_output(const struct call_reply *reply, bool mapped, struct call_lesson *out)
@@ -184,7 +198,7 @@ static void take_output(const struct call_reply *reply, bool mapped, struct call
 		out->output = body;
 	} else if (body.n > 0 && !mapped) {
 		out->outcome = OUTCOME_MISCONFIGURED;
-		append_clean(out, STR(", but its body is not JSON"), sizeof out->error);
+		say_not_json(body, out);
 	}
 }
 

@@ -254,6 +254,24 @@ static bool open_container(struct scan *s, bool object)
 	return true;
 }
 
+/* Where it stands for the second time: not remembered for the sake of those who do it right. */
+static size_t find_second(const struct scan *s, size_t start, struct str name)
+{
+	struct str object = { s->text.p + start, s->at - start + 1 }, inner;
+	size_t     at = 0;
+	bool       seen = false;
+
+	while (json_name(object, &at, &inner)) {
+		if (json_name_is(inner, name)) {
+			if (seen)
+				return (size_t)(inner.p - s->text.p) - 1;
+			seen = true;
+		}
+		json_next(object, &at);
+	}
+	return start;
+}
+
 static bool close_container(struct scan *s)
 {
 	struct frame *top = &s->frames[s->depth - 1];
@@ -262,7 +280,7 @@ static bool close_container(struct scan *s)
 	if (top->object && !names_differ(s->names + top->names, s->names_n - top->names, &twice)) {
 		top->in_child = true;
 		top->key = twice;
-		return fail(s, top->start, "this name stands twice in one object");
+		return fail(s, find_second(s, top->start, twice), "this name stands twice in one object");
 	}
 	s->at++;
 	if (top->node != NULL)

@@ -71,7 +71,8 @@ enum { TXN_STEPS_MAX = 256, TXN_EDGES_MAX = 4096 };
 	X(OVERDUE,       "overdue",       "no success within stuck_after; slow retries go on") \
 	X(ATTEMPTS,      "attempts",                               \
 	  "the attempts are used up and the step cannot be cancelled") \
-	X(MISCONFIGURED, "misconfigured", "the participant's answers do not follow the contract") \
+	X(MISCONFIGURED, "misconfigured",                           \
+	  "the call or its answer is not as the contract wants; last_error says what") \
 	X(GONE,          "gone",          "the participant no longer has what must be confirmed") \
 	X(POISON,        "poison",        "replicas died again and again while driving it") \
 	X(BAD_ROW,       "bad_row",       "the database refused to store its progress")

@@ -113,7 +113,8 @@ static bool refuse(struct engine *e, struct order *order, enum command_result re
                    const struct err *err)
 {
 	if (order->from_inbox)
-		commit_settle(e, order->id, VERDICT_NO_STEP);
+		commit_settle(e, order->id,
+		              err != NULL && err->kind == ERR_LIMIT ? VERDICT_LIMIT : VERDICT_NO_STEP);
 	order_fail(e, order, result, err);
 	return false;
 }

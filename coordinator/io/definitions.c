@@ -31,7 +31,7 @@ static void first_error(const struct findings *f, struct err *err)
 
 		if (it->warning)
 			continue;
-		err_set(err, ERR_INVALID, "%.*s: %.*s", (int)it->pointer.n, it->pointer.n ? it->pointer.p : "",
+		err_set(err, f->too_many_steps ? ERR_LIMIT : ERR_INVALID, "%.*s: %.*s", (int)it->pointer.n, it->pointer.n ? it->pointer.p : "",
 		        (int)it->detail.n, it->detail.n ? it->detail.p : "");
 		return;
 	}

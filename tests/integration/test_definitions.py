@@ -106,3 +106,17 @@ def test_published_schema_and_openapi_are_served(client):
     assert schema.status == 200 and schema.json["$schema"].endswith("2020-12/schema"), schema
     openapi = client.get("/v1/openapi.yaml")
     assert openapi.status == 200 and openapi.text.startswith("openapi: 3.1"), openapi
+
+
+def test_too_many_steps_have_a_code_of_their_own(client, gid):
+    steps = {f"s{i}": {"action": CALL, "compensate": CALL} for i in range(257)}
+    got = problem(client.put(f"/v1/definitions/{gid}", {"mode": "saga", "steps": steps}), 422, "too_many_steps")
+    assert got["errors"][0]["pointer"] == "/steps/s256", got
+    problem(client.begin(gid=gid, mode="saga", steps=steps, input={}), 422, "too_many_steps")
+    assert client.begin(gid=gid, mode="tcc", deadline="1m", input={}).status == 201
+    for i in range(256):
+        assert client.post(f"/v1/transactions/{gid}/steps", {"name": f"s{i}", "confirm": CALL}).status == 201
+    for _ in range(3):  # at the owner, and through its inbox
+        answer = client.post(f"/v1/transactions/{gid}/steps", {"name": "s256", "confirm": CALL})
+        problem(answer, 422, "too_many_steps")
+    assert client.post(f"/v1/transactions/{gid}/pause", {"reason": "tested"}).status == 200

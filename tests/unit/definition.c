@@ -173,6 +173,58 @@ static void test_limits(void)
 	free(f);
 }
 
+static void test_steps(void)
+{
+	struct arena     arena = { 0 };
+	struct findings *f = calloc(1, sizeof *f);
+	struct buf       b = { 0 };
+
+	buf_cstr(&b, "{\"steps\":{\"a\":{\"kind\":\"retriable\",\"action\":{\"url\":\"http://h/\"}}");
+	for (int i = 1; i < TXN_STEPS_MAX; i++)
+		buf_fmt(&b, ",\"s%d\":{\"kind\":\"retriable\",\"action\":{\"url\":\"http://h/\"}}", i);
+	buf_cstr(&b, "}}");
+	struct definition *d = compile(b.p, DEFINITION_NAMED, "demo", f, &arena);
+	ok(d != NULL && !f->too_many_steps, "256 steps are a definition");
+	definition_drop(d);
+	b.n -= 2;
+	buf_cstr(&b, ",\"more\":{\"kind\":\"retriable\",\"action\":{\"url\":\"http://h/\"}}}}");
+	ok(compile(b.p, DEFINITION_NAMED, "demo", f, &arena) == NULL && f->too_many_steps &&
+	       str_is(f->items[0].pointer, "/steps/more"),
+	   "one more is too many, and has its own mark");
+	buf_fini(&b);
+	arena_fini(&arena);
+	free(f);
+}
+
+static void test_dot_segments(void)
+{
+	static const struct {
+		const char *path;
+		bool        fits;
+	} rows[] = {
+		{ "/..", false }, { "/.", false }, { "/../x", false }, { "/a/../b", false },
+		{ "/a/./b", false }, { "/a/..", false }, { "/a/..?q=1", false }, { "/${gid}/..", false },
+		{ "/a.b/..c/...", true }, { "/a?x=/../b", true }, { "/a//b", true }, { "/..${gid}", true },
+	};
+	struct arena     arena = { 0 };
+	struct findings *f = calloc(1, sizeof *f);
+	struct buf       b = { 0 };
+
+	for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
+		const char *path = rows[i / 2].path;
+
+		buf_clear(&b);
+		buf_fmt(&b, "{\"steps\":{\"a\":{\"kind\":\"retriable\",\"action\":{%s%s\"}}}}",
+			i % 2 ? "\"participant\":\"p\",\"path\":\"" : "\"url\":\"http://h", path);
+		struct definition *d = compile(b.p, DEFINITION_NAMED, "demo", f, &arena);
+		ok((d != NULL) == rows[i / 2].fits, "%s %s", rows[i / 2].fits ? "a path:" : "no path:", path);
+		definition_drop(d);
+	}
+	buf_fini(&b);
+	arena_fini(&arena);
+	free(f);
+}
+
 static void test_hints_leave_room(void)
 {
 	struct arena     arena = { 0 };
@@ -592,6 +644,8 @@ int main(void)
 {
 	test_corpus();
 	test_limits();
+	test_steps();
+	test_dot_segments();
 	test_hints_leave_room();
 	test_many_edges();
 	test_plan();

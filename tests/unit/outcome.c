@@ -154,7 +154,8 @@ static void check_output(void)
 	l = learn(OP_TRY, &(struct call_reply){ .status = 200, .body = STR(" \n") });
 	ok(l.outcome == OUTCOME_OK && l.output.n == 0, "white space is no output");
 	l = learn(OP_TRY, &(struct call_reply){ .status = 200, .body = STR("{\"a\":1,\"a\":2}") });
-	ok(l.outcome == OUTCOME_MISCONFIGURED && strstr(l.error, "not JSON") != NULL, "a name twice is not JSON here");
+	ok(l.outcome == OUTCOME_MISCONFIGURED && strstr(l.error, "not JSON: this name stands twice") != NULL,
+	   "a name twice is not JSON here, and it says why: %s", l.error);
 	l = learn(OP_TRY, &(struct call_reply){ .status = 200, .body = STR("\"\\u0000\"") });
 	ok(l.outcome == OUTCOME_MISCONFIGURED, "nor is a NUL, which the log could not keep");
 	l = learn(OP_CONFIRM, &(struct call_reply){ .status = 200, .body = STR("{\"a\":1}") });
