@@ -77,6 +77,12 @@ static void heard(struct engine *e, int64_t sent_at)
 
 /* ---- heartbeats --------------------------------------------------------------------- */
 
+/* The lease of a silent one ends by then, and a TTL has passed in which others could fence it. */
+static int64_t others_turn_ends(const struct engine *e)
+{
+	return e->answered_at + 2 * (int64_t)e->config.ttl_ms;
+}
+
 static void broken(struct engine *e)
 {
 	if (!e->lease_open && !e->lease_opening)
@@ -86,8 +92,9 @@ static void broken(struct engine *e)
 	e->enrolled = false; /* somebody may have fenced us by now: asked again */
 	e->ports.lease.close(e->ports.lease.ctx);
 	chore_stop(e, CHORE_BEAT);
-	/* Silent on purpose: come back at once, and nobody could take over. */
-	chore_in(e, CHORE_LEASE, e->silent ? e->config.ttl_ms : about(e, e->lease_pause_ms));
+	/* Silent on purpose: come back at once, and nobody could take over. They have had their chance once. */
+	int64_t pause = about(e, e->lease_pause_ms), chance = others_turn_ends(e) - boot_ms(e);
+	chore_in(e, CHORE_LEASE, e->silent && chance > pause ? chance : pause);
 	e->lease_pause_ms = e->lease_pause_ms == 0 ? OPEN_FIRST_MS : 2 * e->lease_pause_ms;
 	if (e->lease_pause_ms > OPEN_MAX_MS)
 		e->lease_pause_ms = OPEN_MAX_MS;
@@ -132,7 +139,7 @@ static void go_silent(struct engine *e)
 	say(e, TRACE_ERROR, "log_dead", (struct str){ 0 }, "unanswered_ms=%lld",
 	    (long long)(boot_ms(e) - e->wanted_at));
 	/* Time enough for the others to take over, then we ask whether they did. */
-	chore_in(e, CHORE_LEASE, e->answered_at + 2 * (int64_t)e->config.ttl_ms - boot_ms(e));
+	chore_in(e, CHORE_LEASE, others_turn_ends(e) - boot_ms(e));
 }
 
 void lease_beat(struct engine *e)

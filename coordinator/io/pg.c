@@ -23,6 +23,16 @@ void pg_trace(struct pg *pg, enum trace_level level, const char *event, const ch
 	pg->config.trace.line(pg->config.trace.ctx, level, event, (struct str){ 0 }, detail);
 }
 
+const char *pg_said(const char *text, char out[PG_SAID_MAX])
+{
+	size_t n = 0;
+
+	for (; text != NULL && text[n] != '\0' && text[n] != '\n' && n < PG_SAID_MAX - 1; n++)
+		out[n] = text[n] == '"' ? '\'' : text[n];
+	out[n] = '\0';
+	return out;
+}
+
 /* ---- dones that are due -------------------------------------------------------- */
 
 void pg_later(struct pg *pg, struct pg_job *job)

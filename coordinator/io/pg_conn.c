@@ -132,6 +132,7 @@ static void note_error(struct pg_conn *c, struct pg_job *j, const PGresult *r)
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	const char *severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+	char        said[PG_SAID_MAX];
 
 	if (j->failed_at >= 0)
 		return;
@@ -141,9 +142,8 @@ static void note_error(struct pg_conn *c, struct pg_job *j, const PGresult *r)
 	/* Messages of class 22 and 23 may quote what was stored. */
 	bool quotes = strncmp(j->state, "22", 2) == 0 || strncmp(j->state, "23", 2) == 0;
 	if (strcmp(j->state, "22P02") != 0)
-		pg_trace(c->pg, TRACE_WARN, "statement_failed", "session=\"%s\" sqlstate=%s error=\"%.*s\"", c->name,
-		         j->state[0] ? j->state : "none", text && !quotes ? (int)strcspn(text, "\n\"") : 0,
-		         text ? text : "");
+		pg_trace(c->pg, TRACE_WARN, "statement_failed", "session=\"%s\" sqlstate=%s error=\"%s\"", c->name,
+		         j->state[0] ? j->state : "none", pg_said(quotes ? NULL : text, said));
 }
 
 static void finish(struct pg_conn *c, struct pg_job *j)
@@ -304,6 +304,7 @@ static void on_link_down(void *arg, const char *why)
 {
 	struct pg_conn *c = arg;
 	struct pg      *pg = c->pg;
+	char            said[PG_SAID_MAX];
 	struct list    *node;
 	uint32_t        random = (uint32_t)(uv_hrtime() >> 10);
 
@@ -320,8 +321,7 @@ static void on_link_down(void *arg, const char *why)
 		pg->breaks++;
 	c->state = CONN_DOWN;
 	snprintf(pg->last_error, sizeof pg->last_error, "%s", why);
-	pg_trace(pg, TRACE_WARN, "session_broken", "session=\"%s\" error=\"%.*s\"", c->name,
-	         (int)strcspn(why, "\""), why);
+	pg_trace(pg, TRACE_WARN, "session_broken", "session=\"%s\" error=\"%s\"", c->name, pg_said(why, said));
 	/* The first try at once would meet the same fault; jitter keeps replicas apart. */
 	c->backoff_ms = c->backoff_ms == 0 ? BACKOFF_MIN_MS : c->backoff_ms * 2;
 	if (c->backoff_ms > BACKOFF_MAX_MS)

@@ -73,6 +73,13 @@ static bool is_host_list(const char *name)
 	return strcmp(name, "host") == 0 || strcmp(name, "hostaddr") == 0 || strcmp(name, "port") == 0;
 }
 
+/* libpq would print them between our log lines. Who wants them sets his own. */
+static void ignore_notice(void *arg, const PGresult *r)
+{
+	(void)arg;
+	(void)r;
+}
+
 PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, bool block)
 {
 	const char *names[DSN_OPTIONS_MAX + 1], *values[DSN_OPTIONS_MAX + 1];
@@ -99,5 +106,6 @@ PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn
 		free(rotated[--rotated_n]);
 	if (db == NULL) /* out of memory, and nothing else */
 		abort();
+	PQsetNoticeReceiver(db, ignore_notice, NULL);
 	return db;
 }

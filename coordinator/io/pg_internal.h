@@ -83,6 +83,9 @@ void pg_later(struct pg *pg, struct pg_job *job); /* its done in a later turn */
 void pg_run_later(struct pg *pg);                 /* only from a callback of the loop */
 void pg_trace(struct pg *pg, enum trace_level level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* The first line of what the server or libpq said, fit to stand in double quotes. */
+enum { PG_SAID_MAX = 200 };
+const char *pg_said(const char *text, char out[PG_SAID_MAX]);
 void pg_conn_changed(struct pg *pg);              /* a connection became ready or broke */
 
 /* ---- pg_timeline.c ------------------------------------------------------------------ */

@@ -171,17 +171,10 @@ static void on_beat(struct pg_lease *l, const PGresult *r)
 
 /* ---- the session ------------------------------------------------------------------------------ */
 
-static void ignore_notice(void *arg, const PGresult *r)
-{
-	(void)arg;
-	(void)r;
-}
-
 static void on_up(void *arg)
 {
 	struct pg_lease *l = &((struct pg *)arg)->lease;
 
-	PQsetNoticeReceiver(l->link.db, ignore_notice, NULL);
 	ask_step(l, STEP_SESSION);
 }
 
@@ -215,6 +208,7 @@ static void on_down(void *arg, const char *why)
 {
 	struct pg       *pg = arg;
 	struct pg_lease *l = &pg->lease;
+	char             said[PG_SAID_MAX];
 	bool             was_open = l->state == LEASE_OPEN;
 	unsigned         n = l->beat_n;
 	struct err       err;
@@ -222,7 +216,7 @@ static void on_down(void *arg, const char *why)
 	pg_timer_stop(l->timer);
 	l->state = LEASE_CLOSED;
 	l->beat_sent = false;
-	pg_trace(pg, TRACE_WARN, "lease_broken", "error=\"%.*s\"", (int)strcspn(why, "\""), why);
+	pg_trace(pg, TRACE_WARN, "lease_broken", "error=\"%s\"", pg_said(why, said));
 	err_set(&err, ERR_UNAVAILABLE, "%s", why);
 	if (l->done != NULL) {
 		lease_done *done = l->done;

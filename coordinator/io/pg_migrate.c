@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void ignore_notice(void *arg, const PGresult *r)
-{
-	(void)arg;
-	(void)r;
-}
-
 static bool server_error(PGconn *db, const char *doing, struct err *err)
 {
 	const char *text = PQerrorMessage(db);
@@ -31,10 +25,8 @@ static PGconn *connect_to(const char *text, struct err *err)
 		return NULL;
 	PGconn *db = pg_dsn_connect(&dsn, "sagad migrate", 0, true);
 	pg_dsn_fini(&dsn);
-	if (PQstatus(db) == CONNECTION_OK) {
-		PQsetNoticeReceiver(db, ignore_notice, NULL);
+	if (PQstatus(db) == CONNECTION_OK)
 		return db;
-	}
 	const char *why = PQerrorMessage(db);
 	/* A server that answers and says no will say no again. */
 	bool refused = strstr(why, "does not exist") != NULL || strstr(why, "authentication failed") != NULL ||

@@ -60,8 +60,9 @@ static void on_down(void *arg, const char *why)
 {
 	struct pg       *pg = arg;
 	struct pg_watch *w = &pg->watch;
+	char             said[PG_SAID_MAX];
 
-	pg_trace(pg, TRACE_DEBUG, "watch_broken", "error=\"%.*s\"", (int)strcspn(why, "\""), why);
+	pg_trace(pg, TRACE_DEBUG, "watch_broken", "error=\"%s\"", pg_said(why, said));
 	if (w->is_on)
 		pg_timer_start(w->timer, AWAY_AFTER_MS);
 }
