@@ -119,10 +119,11 @@ static bool has_labels(struct request *r, const struct row *row)
 
 static void show_item(void *arg, const struct view *view)
 {
-	struct page *p = arg;
+	struct request *r = arg;
+	struct page    *p = r->own;
 
 	buf_cstr(&p->body, p->body.n ? ",\n" : "{\"items\":[");
-	show_transaction(&p->body, view, SHOW_ROW);
+	show_transaction(&p->body, view, transaction_failover(r, &view->row), SHOW_ROW);
 }
 
 static void finish_page(struct request *r, struct page *p, struct str next)
@@ -149,7 +150,7 @@ static void on_list(void *arg, enum log_result result, const struct row *rows, s
 	}
 	for (size_t i = 0; i < n; i++)
 		if (has_labels(r, &rows[i]))
-			engine_view(r->api->engine, &rows[i], show_item, r->own);
+			engine_view(r->api->engine, &rows[i], show_item, r);
 	finish_page(r, r->own, next);
 }
 

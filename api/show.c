@@ -324,7 +324,19 @@ static void show_row(struct buf *out, const struct row *row, const char *result)
 	show_number(out, "adoptions", row->adoptions);
 }
 
-void show_transaction(struct buf *out, const struct view *v, enum show how)
+/* Not stuck: it goes on. But a person should know that the database may have forgotten some of it. */
+static void show_attention(struct buf *out, int64_t failover_at)
+{
+	if (failover_at == 0) {
+		buf_cstr(out, ",\"attention\":null");
+		return;
+	}
+	buf_cstr(out, ",\"attention\":{\"reason\":\"failover\"");
+	show_time(out, "at", failover_at);
+	buf_char(out, '}');
+}
+
+void show_transaction(struct buf *out, const struct view *v, int64_t failover_at, enum show how)
 {
 	const struct txn *t = v->txn;
 
@@ -338,6 +350,7 @@ void show_transaction(struct buf *out, const struct view *v, enum show how)
 	}
 	show_row(out, &v->row, show_result(v));
 	show_stuck(out, v->row.stuck, t ? t->stuck_at : 0);
+	show_attention(out, failover_at);
 	if (how == SHOW_ROW) {
 		buf_char(out, '}');
 		return;

@@ -13,7 +13,8 @@ enum show {
 	SHOW_ALL
 };
 
-void show_transaction(struct buf *out, const struct view *v, enum show how);
+/* failover_at: the newest failover that met it unfinished; 0: none. */
+void show_transaction(struct buf *out, const struct view *v, int64_t failover_at, enum show how);
 /* The transaction's result, or NULL while it has not ended. */
 const char *show_result(const struct view *v);
 void show_entry(struct buf *out, const struct entry_row *e);

@@ -11,6 +11,13 @@ static const char *const WAIT_ONLY[] = { "wait", NULL };
 
 /* ---- answers --------------------------------------------------------------------- */
 
+int64_t transaction_failover(const struct request *r, const struct row *row)
+{
+	const struct store_port *store = &r->api->store;
+
+	return store->failover_at(store->ctx, row->created_at, row->ended_at);
+}
+
 void transaction_answer(struct request *r, unsigned status, const struct view *view, enum show how)
 {
 	struct buf body = { 0 };
@@ -21,7 +28,7 @@ void transaction_answer(struct request *r, unsigned status, const struct view *v
 		request_header(r, "Saga-Replayed", "true");
 	if (r->prefer.minimal)
 		request_header(r, "Preference-Applied", "return=minimal");
-	show_transaction(&body, view, r->prefer.minimal ? SHOW_MINIMAL : how);
+	show_transaction(&body, view, transaction_failover(r, &view->row), r->prefer.minimal ? SHOW_MINIMAL : how);
 	buf_char(&body, '\n');
 	request_answer(r, status, &body);
 }
