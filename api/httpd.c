@@ -63,7 +63,7 @@ struct httpd {
 /* A body longer than allowed is read to its end, so that the client reads our
  * answer and not a reset; up to this much. */
 #define THROW_MAX ((size_t)64 << 20)
-enum { EXPIRE_EVERY_MS = 500, POOL_BYTES = 32 * 1024 };
+enum { EXPIRE_EVERY_MS = 500, POOL_BYTES = 2 * HTTPD_HEAD_MAX };
 
 static int64_t monotonic_us(clockid_t id)
 {
@@ -247,7 +247,7 @@ static enum MHD_Result handle(struct exchange *x)
 	x->own->in_handler = false;
 	if (x->status)
 		return queue_answer(x);
-	assert(!x->body_too_big && !x->body_unclear);
+	assert(!x->body_too_big && !x->body_unclear && x->head == HEAD_FITS);
 	x->own->suspended = true;
 	list_push(&h->open, &x->own->node);
 	MHD_suspend_connection(x->own->mhd);
@@ -263,6 +263,27 @@ static bool is_unclear(const struct exchange *x)
 	return lengths > 1 || (lengths == 1 && count_headers(x, MHD_HTTP_HEADER_TRANSFER_ENCODING, NULL) > 0);
 }
 
+static enum MHD_Result add_size(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	size_t *n = ctx;
+
+	(void)kind;
+	*n += strlen(name) + (value ? strlen(value) : 0) + sizeof ": \r\n" - 1;
+	return MHD_YES;
+}
+
+static enum head judge_head(const struct exchange *x)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(x->own->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	size_t headers = 0;
+
+	if (!info || info->header_size <= HTTPD_HEAD_MAX)
+		return HEAD_FITS;
+	MHD_get_connection_values(x->own->mhd, MHD_HEADER_KIND, add_size, &headers);
+	return headers > info->header_size / 2 ? HEAD_LONG_HEADERS : HEAD_LONG_URL;
+}
+
 /* Headers are complete. What can be refused without its body is refused now
  * where the client waits for 100 Continue, or means to send for ever. */
 static enum MHD_Result begin_exchange(struct exchange *x)
@@ -273,8 +294,9 @@ static enum MHD_Result begin_exchange(struct exchange *x)
 
 	x->own->connection->in_body = true;
 	enter_stage(h, x->own->connection, STAGE_RECEIVE);
+	x->head = judge_head(x);
 	x->body_unclear = is_unclear(x);
-	if (x->body_unclear)
+	if (x->head != HEAD_FITS || x->body_unclear)
 		return handle(x);
 	if (length.n == 0 || !text_to_u64(length, &n))
 		return MHD_YES;

@@ -11,6 +11,11 @@
 struct httpd;
 struct exchange; /* one request and its answer */
 
+/* Request line and headers together. Beyond some 36 kB of headers, or 60 kB of URL, libmicrohttpd answers by
+ * itself, in HTML. */
+enum { HTTPD_HEAD_MAX = 32 * 1024 };
+enum head { HEAD_FITS, HEAD_LONG_URL, HEAD_LONG_HEADERS };
+
 struct httpd_config {
 	int      listen_fd;       /* listening; taken, also if opening fails */
 	size_t   body_max;        /* a longer body is read, thrown away, and marked */
@@ -19,7 +24,7 @@ struct httpd_config {
 	unsigned idle_ms;         /* between two requests */
 	unsigned send_ms;         /* for the client to take an answer */
 	/* Once for every request: answers it before it returns, or later. A request
-	 * with body_too_big or body_unclear must be answered before it returns. */
+	 * with body_too_big, body_unclear or a head that does not fit must be answered before it returns. */
 	void   (*handle)(void *ctx, struct exchange *x);
 	/* Closing, and the answer is still owed: answers it at once. */
 	void   (*cut_off)(void *ctx, struct exchange *x);
@@ -53,6 +58,7 @@ struct exchange {
 	struct buf   body;
 	bool         body_too_big;
 	bool         body_unclear; /* its headers disagree about where it ends: nothing of it was read */
+	enum head    head;         /* what makes it too big: nothing but it was read */
 	struct arena arena;        /* freed when the exchange is over */
 	void        *user;         /* the handler's */
 	int64_t      since_us;     /* CLOCK_MONOTONIC when the request was complete */

@@ -423,6 +423,10 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 		request_problem(r, PROBLEM_BODY_TOO_LARGE, "The body is longer than %zu bytes.", api->config.body_max);
 		return;
 	}
+	if (x->head != HEAD_FITS) {
+		request_problem(r, x->head == HEAD_LONG_URL ? PROBLEM_URI_TOO_LONG : PROBLEM_HEADERS_TOO_LARGE, NULL);
+		return;
+	}
 	if (x->body_unclear) {
 		request_problem(r, PROBLEM_BAD_REQUEST,
 		                "Content-Length stands twice, or beside Transfer-Encoding: send one of them, once.");

@@ -314,3 +314,9 @@ def test_large_but_legal(client):
     assert answer.json["valid"], answer.json["errors"][:3]
     deep = json.loads("[" * 60 + "]" * 60)
     assert client.post("/v1/transactions", {"definition": "nobody", "input": deep}).status == 404
+
+
+def test_long_heads_are_told_so(client):
+    problem(client.get("/v1/transactions?label=" + "x" * 40_000), 414, "uri_too_long")
+    problem(client.get("/v1/transactions", headers={f"X-{i}": "x" * 1000 for i in range(33)}), 431, "headers_too_large")
+    assert client.get("/v1/transactions", headers={f"X-{i}": "x" * 1000 for i in range(31)}).status == 200

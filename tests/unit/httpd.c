@@ -58,6 +58,10 @@ static void handle(void *ctx, struct exchange *x)
 {
 	(void)ctx;
 	server.handled++;
+	if (x->head != HEAD_FITS) {
+		answer(x, x->head == HEAD_LONG_URL ? 414 : 431);
+		return;
+	}
 	if (x->body_too_big || x->body_unclear) {
 		answer(x, x->body_unclear ? 400 : 413);
 		return;
@@ -359,6 +363,41 @@ static void test_bodies_without_a_clear_end(void)
 	turns(20);
 }
 
+/* A whole head of about n bytes, most of it in the URL or in headers; the status it gets. */
+static int status_of_head(size_t n, bool in_url)
+{
+	struct buf  head = { 0 };
+	int         fd = dial(), status = 0;
+
+	buf_cstr(&head, "GET /head?");
+	while (in_url && head.n < n)
+		buf_char(&head, 'u');
+	buf_cstr(&head, " HTTP/1.1\r\nHost: x\r\n");
+	while (!in_url && head.n < n)
+		buf_cstr(&head, "X-Header: and a value of a hundred bytes, as tokens and cookies are, or "
+		                "what they carry is longer\r\n");
+	buf_cstr(&head, "\r\n");
+	push(fd, head.p, head.n);
+	const char *got = hear(fd, "/head 0", 2000);
+	if (strstr(got, "/head 0"))
+		sscanf(got, "HTTP/1.1 %d", &status);
+	close(fd);
+	buf_fini(&head);
+	turns(20);
+	return status;
+}
+
+static void test_long_heads(void)
+{
+	ok(status_of_head(HTTPD_HEAD_MAX - 100, true) == 200, "a long URL is served");
+	ok(status_of_head(HTTPD_HEAD_MAX - 200, false) == 200, "and so are many headers");
+	ok(status_of_head(HTTPD_HEAD_MAX + 100, true) == 414, "a URL that is too long gets our own answer");
+	ok(status_of_head(HTTPD_HEAD_MAX + 100, false) == 431, "and so do headers");
+	ok(status_of_head(60000, true) == 414, "up to 60 kB of URL");
+	ok(status_of_head(36000, false) == 431, "and 36 kB of headers, which take more memory");
+	ok(status_of_head(200000, true) == 0, "not beyond");
+}
+
 static void test_slow_senders(void)
 {
 	int body = dial(), head = dial(), idle = dial();
@@ -437,6 +476,7 @@ int main(void)
 	test_who_leaves();
 	test_big_bodies();
 	test_bodies_without_a_clear_end();
+	test_long_heads();
 	test_slow_senders();
 	test_idle_ones_make_room();
 	test_the_end();
