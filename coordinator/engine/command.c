@@ -121,11 +121,22 @@ static bool refuse(struct engine *e, struct order *order, enum command_result re
 
 /* ---- an order as an event ----------------------------------------------------------- */
 
+/* If not, the core says so; whether the step's document makes sense is beside the point. */
+static bool takes_steps(const struct plan *plan)
+{
+	return plan->open && plan->mode != MODE_MESSAGE;
+}
+
 static bool join_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
 {
 	const struct definition_port *d = &e->ports.definition;
 	struct err                    err = { .kind = ERR_NONE };
 
+	if (!takes_steps(o->txn.plan)) {
+		q->ev.kind = EV_JOIN;
+		q->ev.u.join.plan = o->txn.plan;
+		return true;
+	}
 	switch (d->join(d->ctx, o->row.def, order->c.body, &o->grown, &o->grown_text, &err)) {
 	case JOIN_NEW:
 		q->ev.kind = EV_JOIN;
@@ -336,7 +347,7 @@ bool order_is_fit(struct engine *e, struct order *order, const struct row *row)
 	struct str                    text;
 	struct err                    err = { .kind = ERR_NONE };
 
-	if (order->c.kind != COMMAND_JOIN || row->def == NULL)
+	if (order->c.kind != COMMAND_JOIN || row->def == NULL || !takes_steps(d->plan(d->ctx, row->def)))
 		return true;
 	switch (d->join(d->ctx, row->def, order->c.body, &grown, &text, &err)) {
 	case JOIN_NEW:
