@@ -151,11 +151,16 @@ static unsigned method_bit(const char *name)
 	return 0;
 }
 
+/* What replicas say to each other is heard on both: workers share the first, so that only the second
+ * tells one from another. */
+static bool is_at(enum listener listener, unsigned i)
+{
+	return FACTS[i].role == ROLE_REPLICA || (listener == LISTENER_MAIN) == (i < ROUTE_MAIN_COUNT);
+}
+
 enum router_answer router_find(enum listener listener, struct str method, struct str path,
                                struct arena *arena, struct route_match *out)
 {
-	unsigned   first = listener == LISTENER_MAIN ? 0 : ROUTE_MAIN_COUNT;
-	unsigned   end = listener == LISTENER_MAIN ? ROUTE_MAIN_COUNT : ROUTE_COUNT;
 	struct str segments[ROUTE_SEGMENTS_MAX];
 	int        n, best = 0;
 
@@ -166,7 +171,9 @@ enum router_answer router_find(enum listener listener, struct str method, struct
 		return ROUTER_NONE;
 	if (str_is(method, "HEAD"))
 		method = STR("GET");
-	for (unsigned i = first; i < end; i++) {
+	for (unsigned i = 0; i < ROUTE_COUNT; i++) {
+		if (!is_at(listener, i))
+			continue;
 		struct str params[ROUTE_PARAMS_MAX] = { { 0 } };
 		struct str pattern = { FACTS[i].pattern, FACTS[i].pattern_n };
 		int        how = fit(pattern, segments, (size_t)n, params);

@@ -93,7 +93,7 @@ enum router_answer {
 
 enum listener { LISTENER_MAIN, LISTENER_OPS };
 
-/* HEAD finds the GET. Decoded parameters come from the arena. */
+/* Routes of the role replica are on both listeners. HEAD finds the GET. Decoded parameters come from the arena. */
 enum router_answer router_find(enum listener listener, struct str method, struct str path,
                                struct arena *arena, struct route_match *out);
 const struct route_fact *route_fact(enum route r);

@@ -144,7 +144,7 @@ struct order {
 	struct command   c;            /* texts in `text` */
 	struct uuid      id;           /* of its inbox row; nil: none */
 	bool             from_inbox;   /* nobody here waits for it */
-	bool             asked;        /* its verdict is being asked for now */
+	bool             asked;        /* its verdict is being asked for at this moment */
 	bool             maybe_put;    /* an answer was lost: it may stand in the inbox */
 	char            *address;      /* of the owner, to poke; or NULL */
 	enum order_state state;
