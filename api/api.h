@@ -33,6 +33,8 @@ struct api_config {
 	struct str callback_key;   /* of callback URLs; lives as long as the api */
 	/* About participants, for /v1/participants and /metrics; may be NULL. */
 	void     (*targets)(void *ctx, api_each_target *each, void *arg);
+	/* One of them was registered; may be NULL. */
+	void     (*participants_changed)(void *ctx);
 	/* For /readyz and /metrics; may be NULL: then it counts as up. */
 	void     (*database)(void *ctx, struct api_database *out);
 	/* How late the loop is, for /metrics; may be NULL. */

@@ -167,13 +167,6 @@ static void show_definition(struct buf *out, const struct definition_row *row, b
 	buf_char(out, '}');
 }
 
-static bool wants_drawing(struct request *r)
-{
-	struct str accept = exchange_header(r->x, "Accept");
-
-	return accept.n && memmem(accept.p, accept.n, "text/vnd.mermaid", 16) != NULL;
-}
-
 static void draw(struct request *r, const struct definition_row *row)
 {
 	struct findings    findings = { .arena = request_arena(r) };
@@ -204,7 +197,7 @@ static void on_one(void *arg, enum log_result result, const struct definition_ro
 	}
 	request_header(r, "ETag", "\"%u\"", rows[0].version);
 	request_header(r, "Vary", "Accept");
-	if (wants_drawing(r)) {
+	if (accept_prefers(exchange_header_list(r->x, "Accept"), "text/vnd.mermaid")) {
 		draw(r, &rows[0]);
 		return;
 	}

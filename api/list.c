@@ -68,7 +68,7 @@ static const char *read_filter(struct request *r, struct str name, struct str va
 	else if (str_starts(name, STR("label."))) {
 		f->label_name = (struct str){ name.p + 6, name.n - 6 };
 		f->label_value = value;
-		return f->label_name.n ? NULL : "the name of the label is missing behind label.";
+		return f->label_name.n ? NULL : "a label is asked for as label.NAME=VALUE";
 	}
 	return NULL;
 }

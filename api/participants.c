@@ -20,9 +20,13 @@ static void show_participant(struct buf *out, const struct participant_row *p)
 
 static void on_put(void *arg, enum log_result result)
 {
-	struct request *r = arg;
-	struct buf      body = { 0 };
+	struct request          *r = arg;
+	const struct api_config *c = &r->api->config;
+	struct buf               body = { 0 };
 
+	/* Also where the answer was lost: then it may be there. */
+	if (c->participants_changed)
+		c->participants_changed(c->ctx);
 	if (result != LOG_DONE) {
 		request_away(r, result);
 		return;

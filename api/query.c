@@ -114,6 +114,45 @@ bool wait_read(struct str text, int64_t *ms)
 	return true;
 }
 
+/* A weight in thousandths (RFC 9110, 12.4.2); what is none counts as nothing. */
+static unsigned weight_of(struct str parameters)
+{
+	while (parameters.n) {
+		struct str parameter = cut(&parameters, ';');
+		struct str name = trim(cut(&parameter, '=')), value = trim(parameter);
+		unsigned   thousandths = 0, unit = 1000;
+
+		if (!same_word(name, "q"))
+			continue;
+		for (size_t i = 0; i < value.n && unit > 0; i++) {
+			if (i == 1 && value.p[i] == '.')
+				continue;
+			if (!is_digit(value.p[i]))
+				return 0;
+			thousandths += (unsigned)(value.p[i] - '0') * unit;
+			unit /= 10;
+		}
+		return thousandths;
+	}
+	return 1000;
+}
+
+bool accept_prefers(struct str header, const char *type)
+{
+	unsigned wanted = 0, json = 0;
+
+	while (header.n) {
+		struct str parameters = cut(&header, ',');
+		struct str name = trim(cut(&parameters, ';'));
+
+		if (same_word(name, type))
+			wanted = weight_of(parameters);
+		else if (same_word(name, "application/json"))
+			json = weight_of(parameters);
+	}
+	return wanted > 0 && wanted >= json;
+}
+
 void prefer_read(struct str header, struct prefer *out)
 {
 	uint64_t seconds;
@@ -163,9 +202,14 @@ bool idempotency_key_read(struct str header, struct arena *arena, struct str *ke
 	char      *to = arena_alloc(arena, in.n + 1);
 	size_t     n = 0;
 
+	/* Half a string, or one with parameters: the key would silently be another than was meant. */
+	if (!quoted && in.n > 0 && in.p[0] == '"')
+		return false;
 	for (size_t i = 0; i < in.n; i++) {
 		char c = in.p[i];
 
+		if (quoted && c == '"')
+			return false;
 		if (quoted && c == '\\' && i + 1 < in.n) /* a structured-field string (RFC 8941, 3.3.3) */
 			c = in.p[++i];
 		if (c < ' ' || c > '~')

@@ -30,6 +30,9 @@ const struct str *query_get(const struct query *q, const char *name);
  * in a dot stand for all that start so. */
 const struct str *query_unknown(const struct query *q, const char *const *known);
 
+/* Does an Accept header want this media type, at least as much as JSON? Wildcards mean JSON. */
+bool accept_prefers(struct str header, const char *type);
+
 struct prefer { /* RFC 7240; what we do not know is ignored, as it says */
 	bool    wait, minimal; /* minimal: return=minimal */
 	int64_t wait_ms;       /* 0 .. WAIT_MAX_MS */

@@ -104,7 +104,7 @@ void request_problem(struct request *r, enum problem p, const char *fmt, ...)
 	text = (struct problem_text){
 		.detail = str_of(detail),
 		.instance = r->x->path,
-		.gid = r->gid,
+		.gid = r->gid_is_new ? (struct str){ 0 } : r->gid,
 		.request_id = r->request_id,
 		.errors = buf_view(&r->errors),
 	};
@@ -212,7 +212,7 @@ bool request_only(struct request *r, const char *const *known)
 
 	if (!name)
 		return true;
-	request_problem(r, PROBLEM_BAD_REQUEST, "The query parameter %s is not known here.",
+	request_problem(r, PROBLEM_BAD_REQUEST, "The query parameter \"%s\" is not known here.",
 	                str_cstr(*name, text, sizeof text));
 	return false;
 }
@@ -357,7 +357,7 @@ static bool read_query(struct request *r)
 	r->prefer.wait = true;
 	if (wait_read(*wait, &r->prefer.wait_ms))
 		return true;
-	request_problem(r, PROBLEM_BAD_REQUEST, "wait is a duration like 20s, at most 60s.");
+	request_problem(r, PROBLEM_BAD_REQUEST, "wait is a duration like 20s; more than 60s counts as 60s.");
 	return false;
 }
 

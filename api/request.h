@@ -43,6 +43,7 @@ struct request {
 	struct buf         errors;      /* for the problem */
 	uint64_t           wait_handle; /* 0: does not wait */
 	view_done         *wait_done;
+	bool               gid_is_new;  /* we made it and nothing has it: no business of an error's */
 	bool               replayed;    /* an earlier request began it */
 	void              *own;         /* the handler's */
 };

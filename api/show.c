@@ -92,13 +92,17 @@ static void show_output(struct buf *out, const struct view *v)
 	struct scope scope = { v->row.def, v->row.gid, v->row.created_at, v->row.input, outputs };
 	struct buf   text = { 0 };
 	struct err   err;
+	bool         fine;
 
 	for (uint16_t i = 0; i < n; i++)
 		outputs[i] = v->notes[i].output;
-	/* A template that reads an output nobody gave: there is nothing to show. */
-	if (!definition_output(v->row.def, &scope, &text, &err))
+	/* A template that reads an output nobody gave: there is nothing to show but why. */
+	fine = definition_output(v->row.def, &scope, &text, &err);
+	if (!fine)
 		buf_clear(&text);
 	show_raw(out, "output", buf_view(&text));
+	if (!fine)
+		show_text(out, "output_error", str_of(err.text));
 	buf_fini(&text);
 	free(outputs);
 }

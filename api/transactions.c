@@ -216,6 +216,7 @@ static void begin_with(struct request *r, struct definition *def, uint32_t versi
 		request_problem(r, PROBLEM_INVALID_REQUEST, NULL);
 		return;
 	}
+	r->gid_is_new = false; /* from here on it may exist */
 	engine_begin(r->api->engine, &row, s->start_at, s->deadline_at, on_begun, r);
 }
 
@@ -285,7 +286,7 @@ static void on_maybe_replay(void *arg, enum log_result result, const struct view
 	} else if (view) {
 		answer_replay(r, view);
 	} else {
-		request_error(r, "/deadline", "the deadline is not behind the start");
+		request_error(r, "/deadline", "the deadline must be after the start");
 		request_problem(r, PROBLEM_INVALID_REQUEST, NULL);
 	}
 }
@@ -312,7 +313,7 @@ static bool choose_gid(struct request *r, struct begin *b)
 		uint64_t           a = clock->random(clock->ctx);
 
 		id = uuid_v7(request_now(r), a, clock->random(clock->ctx));
-		b->gid_is_ours = true;
+		b->gid_is_ours = r->gid_is_new = true;
 	}
 	char *text = arena_alloc(request_arena(r), UUID_TEXT + 1);
 	r->gid = str_of(uuid_text(id, text));

@@ -138,6 +138,11 @@ static void database_state(void *ctx, struct api_database *out)
 	                              s.last_error };
 }
 
+static void look_at_participants(void *ctx)
+{
+	participants_look(((struct replica *)ctx)->participants);
+}
+
 static uint64_t lag_us(void *ctx)
 {
 	return loop_lag_us(((struct replica *)ctx)->loop);
@@ -218,6 +223,7 @@ static bool open_api(struct replica *r, struct str callback_key, struct err *err
 		.waiters_max = r->config->options->max_waiters,
 		.callback_key = callback_key,
 		.targets = each_target,
+		.participants_changed = look_at_participants,
 		.database = database_state,
 		.loop_lag_us = lag_us,
 		.ctx = r,

@@ -23,7 +23,7 @@ struct participants {
 	char             *secrets_dir; /* "": none */
 	struct table      table;       /* of struct known, in the arena */
 	struct arena      arena;
-	bool              asking;
+	bool              asking, again; /* again: it changed after the question under way was asked */
 	/* Waiting for the next question, for the one under way, and to be told now. */
 	struct participants_wait *next, *now, *due;
 	void (*closed)(void *arg);
@@ -126,7 +126,7 @@ static void on_rows(void *arg, enum log_result result, const struct participant_
 		p->due = w->next;
 		w->done(w->arg, result == LOG_DONE);
 	}
-	if (p->next != NULL && !p->asking)
+	if ((p->next != NULL || p->again) && !p->asking)
 		ask(p);
 }
 
@@ -135,6 +135,7 @@ static void ask(struct participants *p)
 	p->now = p->next;
 	p->next = NULL;
 	p->asking = true;
+	p->again = false;
 	p->store.participant_list(p->store.ctx, on_rows, p);
 }
 
@@ -142,6 +143,13 @@ void participants_refresh(struct participants *p, struct participants_wait *wait
 {
 	wait->next = p->next;
 	p->next = wait;
+	if (!p->asking)
+		ask(p);
+}
+
+void participants_look(struct participants *p)
+{
+	p->again = true;
 	if (!p->asking)
 		ask(p);
 }

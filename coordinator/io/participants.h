@@ -35,6 +35,8 @@ struct participants_wait {
 };
 void participants_refresh(struct participants *p, struct participants_wait *wait);
 void participants_unwait(struct participants *p, struct participants_wait *wait);
+/* The table has changed: asks again at once, and tells nobody. */
+void participants_look(struct participants *p);
 
 /* The store must not call back after it. Frees itself some turns later, then calls
  * closed (may be NULL). */

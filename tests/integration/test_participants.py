@@ -103,3 +103,14 @@ def test_denied_networks_are_never_called(client, gid):
     got = until(lambda: step_of(client.transaction(gid), "a")["last_error"])
     assert got["status"] == 0, got
     assert client.post(f"/v1/transactions/{gid}/pause", {"reason": "tested"}).status in (200, 409)
+
+
+def test_a_name_registered_anew_counts_at_once_where_it_was_registered(client, stub, gid):
+    at = client.addresses()[0]
+    for n in range(5):
+        assert client.put(f"/v1/participants/moving-{gid}", {"base_url": f"{stub.url}/{n}"}, at=at).status == 200
+        steps = {"a": {"kind": "retriable", "action": {"participant": f"moving-{gid}", "path": "/x"}}}
+        answer = client.send("POST", "/v1/transactions?wait=20s", {"mode": "saga", "input": {}, "steps": steps}, at=at)
+        assert answer.json["phase"] == "confirmed", answer
+        until(lambda: stub.calls)
+    assert [c.path for c in stub.calls] == [f"/{n}/x" for n in range(5)]

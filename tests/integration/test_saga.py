@@ -221,3 +221,17 @@ def test_attempts_are_those_of_the_op_it_waits_for(client, stub, gid):
     assert client.post(f"/v1/transactions/{gid}/retry", {"reason": "mended"}).status == 200
     got = client.ended(gid)
     assert (got["phase"], step_of(got, "a")["attempts"]) == ("cancelled", 4), got
+
+
+def test_an_output_that_cannot_be_made_says_why(client, stub, gid):
+    stub.on("/a", Reply(200, {"id": 7}))
+    client.define("out-" + gid, mode="saga", steps=two_steps(stub), output={"a": "${steps.a.output.name}"})
+    got = client.run(gid=gid, definition="out-" + gid, input={})
+    assert got["phase"] == "confirmed" and got["output"] is None, got
+    assert "steps.a.output.name" in got["output_error"], got
+
+
+def test_a_refused_start_names_no_gid_but_the_callers(client, gid):
+    assert "gid" not in client.begin(definition="nobody-" + gid, input={}).json
+    assert "gid" not in client.begin(mode="tcc", input={}).json, "no deadline"
+    assert client.begin(gid=gid, definition="nobody-" + gid, input={}).json["gid"] == gid

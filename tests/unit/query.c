@@ -89,11 +89,34 @@ static void test_keys(void)
 	ok(idempotency_key_read(STR("\"a b\""), &arena, &key) && str_is(key, "a b"), "a quoted key");
 	ok(idempotency_key_read(STR(" a b "), &arena, &key) && str_is(key, "a b"), "the same bare");
 	ok(idempotency_key_read(STR("\"a\\\"b\""), &arena, &key) && str_is(key, "a\"b"), "escapes in a quoted one");
+	ok(!idempotency_key_read(STR("\"k-1"), &arena, &key) && !idempotency_key_read(STR("\"k\";a=b"), &arena, &key) &&
+	   !idempotency_key_read(STR("\"k\"1\""), &arena, &key) && !idempotency_key_read(STR("\""), &arena, &key),
+	   "half a quoted one, or more than one, is refused");
+	ok(idempotency_key_read(STR("k\"1"), &arena, &key) && str_is(key, "k\"1"), "a bare one may have quotes inside");
 	ok(!idempotency_key_read(STR("\"\""), &arena, &key), "an empty key is refused");
 	ok(!idempotency_key_read(STR("a\xc3\xa4"), &arena, &key), "one that is not ASCII too");
 	memset(big, 'k', sizeof big);
 	ok(!idempotency_key_read((struct str){ big, sizeof big }, &arena, &key), "one that is too long too");
 	ok(idempotency_key_read((struct str){ big, sizeof big - 1 }, &arena, &key), "the longest is taken");
+}
+
+static void test_accept(void)
+{
+	static const struct {
+		const char *header;
+		bool        drawn;
+	} rows[] = {
+		{ "text/vnd.mermaid", true }, { "Text/VND.mermaid; q=0.5", true }, { "text/vnd.mermaid, */*;q=0.8", true },
+		{ "application/json;q=0.5, text/vnd.mermaid;v=1;q=0.75", true }, { "text/vnd.mermaid;q=1.000", true },
+		{ "application/json, text/vnd.mermaid", true }, { "text/vnd.mermaid;q=0", false },
+		{ "text/vnd.mermaid;q=0.000", false }, { "application/json, text/vnd.mermaid;q=0.1", false },
+		{ "", false }, { "*/*", false }, { "text/*", false }, { "text/vnd.mermaids", false },
+		{ "application/json", false }, { "text/vnd.mermaid;q=x", false }, { "text/vnd.mermaid;q=", false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		ok(accept_prefers(str_of(rows[i].header), "text/vnd.mermaid") == rows[i].drawn, "%s: %s",
+		   rows[i].drawn ? "a drawing" : "no drawing", rows[i].header);
 }
 
 static void test_traceparent(void)
@@ -252,6 +275,7 @@ int main(void)
 	test_prefer();
 	test_etags();
 	test_keys();
+	test_accept();
 	test_traceparent();
 	test_names();
 	test_cursors();
