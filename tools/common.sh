@@ -28,7 +28,7 @@ is_installed() {
 	case $1 in
 	libclang-rt-dev) compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' >/dev/null ;;
 	pkgconf) command -v pkg-config >/dev/null ;;
-	libcurl4-openssl-dev) pkg-config --exists libcurl ;;
+	libcurl4-openssl-dev) pkg-config --exists libcurl 2>/dev/null ;;
 	*) return 1 ;;
 	esac
 }

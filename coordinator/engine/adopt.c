@@ -9,7 +9,7 @@
 
 enum {
 	DUE_MS = 100, DUE_IDLE_MS = 250, BUSY_FOR_MS = 60000,
-	DUE_CROWDED_MS = 1000, REPORT_MS = 2000, SWEEP_MS = 1000, SOLO_MS = 5000
+	OTHERS_LOOK_MS = 1500, DUE_CROWDED_MS = 1000, REPORT_MS = 2000, SWEEP_MS = 1000, SOLO_MS = 5000
 };
 
 static bool has_room(const struct engine *e)
@@ -34,13 +34,13 @@ static double my_share(const struct engine *e)
 	return mine > 0 ? mine / all : 1;
 }
 
-/* The first sweep over a dead one takes our share of its rows and no more; on the next look whoever
- * sees rows takes them: some survivor may have no room, or die as well. */
-static uint32_t first_sweep(const struct engine *e, const struct peer *p)
+/* The first sweep over a dead one takes our share of its rows and no more. When all who live have had
+ * the time to look, whoever sees rows takes them: some survivor may have no room, or have died as well. */
+static uint32_t sweep_limit(const struct engine *e, const struct peer *p)
 {
-	if (p->swept)
-		return UINT32_MAX;
-	return 1 + (uint32_t)(my_share(e) * p->rows);
+	if (p->swept_at == 0)
+		return 1 + (uint32_t)(my_share(e) * p->rows);
+	return boot_ms(e) - p->swept_at < OTHERS_LOOK_MS ? 0 : UINT32_MAX;
 }
 
 static void on_adopt(void *arg, enum log_result result, const struct row *rows, size_t n);
@@ -68,7 +68,8 @@ static struct peer *next_dead(const struct engine *e, const struct uuid *behind)
 		}
 		if (behind != NULL && in_hand == NULL)
 			continue;
-		if (p->state != MEMBER_LIVE && p->owns && !uuid_eq(p->id, e->me))
+		if (p->state != MEMBER_LIVE && p->owns && !uuid_eq(p->id, e->me) &&
+		    sweep_limit(e, p) > 0)
 			return p;
 	}
 	return NULL;
@@ -80,8 +81,9 @@ static void start_pass(struct engine *e, const struct uuid *behind)
 
 	if (p == NULL)
 		return;
-	e->adopt_left = first_sweep(e, p);
-	p->swept = true;
+	e->adopt_left = sweep_limit(e, p);
+	if (p->swept_at == 0)
+		p->swept_at = boot_ms(e);
 	e->adopt_from = p->id;
 	e->adopt_solo = false;
 	e->adopt_after[0] = '\0';

@@ -209,7 +209,7 @@ struct peer {
 	double            power;       /* weight × speed */
 	bool              owns;
 	uint32_t          rows;        /* that it left, as far as they were counted */
-	bool              swept;       /* our share of them was taken; what is left is for whoever comes */
+	int64_t           swept_at;    /* boot_ms when we took our share of them; 0: not yet */
 	int64_t           free_since;  /* boot_ms of the first look at a free lock; 0: held */
 	int64_t           look_at;
 };

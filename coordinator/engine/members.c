@@ -69,7 +69,7 @@ static void keep_members(struct engine *e, const struct member *m, size_t n)
 					  .state = m[i].state, .address = (char *)(uintptr_t)address.p,
 					  .power = m[i].weight * (m[i].speed > 1 ? m[i].speed : 1),
 					  .owns = m[i].owns, .rows = m[i].rows,
-					  .swept = old != NULL && old->swept,
+					  .swept_at = old != NULL ? old->swept_at : 0,
 					  .free_since = old != NULL ? old->free_since : 0,
 					  .look_at = old != NULL ? old->look_at
 					                         : boot_ms(e) + e->config.ttl_ms / 2 };
