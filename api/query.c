@@ -364,11 +364,6 @@ void cursor_write(uint64_t filters, struct str after, struct buf *out)
 	}
 }
 
-static int nibble(char c)
-{
-	return is_digit(c) ? c - '0' : c - 'a' + 10;
-}
-
 bool cursor_read(struct str text, uint64_t filters, struct arena *arena, struct str *after)
 {
 	size_t n = text.n / 2;
@@ -379,7 +374,7 @@ bool cursor_read(struct str text, uint64_t filters, struct arena *arena, struct 
 	for (size_t i = 0; i < n; i++) {
 		if (!is_lower_hex(text.p[2 * i]) || !is_lower_hex(text.p[2 * i + 1]))
 			return false;
-		bytes[i] = (char)(nibble(text.p[2 * i]) << 4 | nibble(text.p[2 * i + 1]));
+		bytes[i] = (char)(text_hex(text.p[2 * i]) << 4 | text_hex(text.p[2 * i + 1]));
 	}
 	for (size_t i = 0; i < 8; i++)
 		if ((uint8_t)bytes[i] != filter_byte(filters, i))

@@ -31,17 +31,6 @@ const char *role_name(enum role r)
 
 /* ---- percent-encoding (RFC 3986, 2.1) ------------------------------------------ */
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 bool percent_decode(struct str text, struct arena *arena, struct str *out)
 {
 	char  *to = arena_alloc(arena, text.n + 1);
@@ -53,7 +42,7 @@ bool percent_decode(struct str text, struct arena *arena, struct str *out)
 		if (c == '%') {
 			if (text.n - i < 3)
 				return false;
-			int high = hex_value(text.p[i + 1]), low = hex_value(text.p[i + 2]);
+			int high = text_hex(text.p[i + 1]), low = text_hex(text.p[i + 2]);
 			if (high < 0 || low < 0)
 				return false;
 			c = (char)(high << 4 | low);

@@ -13,11 +13,8 @@ static int hex4(struct str s, size_t at)
 	if (at + 4 > s.n)
 		return -1;
 	for (size_t i = at; i < at + 4; i++) {
-		char c = s.p[i];
-		int  d = c >= '0' && c <= '9'   ? c - '0'
-			 : c >= 'a' && c <= 'f' ? c - 'a' + 10
-			 : c >= 'A' && c <= 'F' ? c - 'A' + 10
-						: -1;
+		int d = text_hex(s.p[i]);
+
 		if (d < 0)
 			return -1;
 		v = v * 16 + d;

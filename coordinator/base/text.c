@@ -111,6 +111,17 @@ bool text_is_utf8(struct str a)
 
 /* ---- numbers, durations, times ----------------------------------------- */
 
+int text_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
 bool text_to_u64(struct str a, uint64_t *out)
 {
 	uint64_t v = 0;

@@ -27,6 +27,7 @@ struct str str_dup(struct str a);       /* mem_copy; free((char *)result.p) */
 uint64_t   str_hash(struct str a, uint64_t seed);
 
 bool text_is_utf8(struct str a);        /* RFC 3629: no surrogates, no overlong forms */
+int        text_hex(char c);            /* the value of one hex digit, any case; -1: it is none */
 /* Whole decimal number without sign; false on anything else or overflow. */
 bool text_to_u64(struct str a, uint64_t *out);
 

@@ -69,17 +69,6 @@ const char *uuid_text(struct uuid u, char out[UUID_TEXT + 1])
 	return out;
 }
 
-static int nibble(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 bool uuid_parse(struct str text, struct uuid *out)
 {
 	size_t at = 0;
@@ -89,7 +78,7 @@ bool uuid_parse(struct str text, struct uuid *out)
 	for (int i = 0; i < 16; i++) {
 		if ((i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-')
 			return false;
-		int high = nibble(text.p[at]), low = nibble(text.p[at + 1]);
+		int high = text_hex(text.p[at]), low = text_hex(text.p[at + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
