@@ -19,7 +19,7 @@ stages=(
 	"sim            $SIM_SEEDS simulator seeds, optimised"
 	"sim-asan       $SIM_SEEDS_ASAN simulator seeds, sanitized"
 	"bugs           every planted bug is found by the simulator"
-	"log            the log conformance suite against a real PostgreSQL"
+	"log            log, lease, store and plans against a real PostgreSQL"
 	"fuzz           each fuzzer for $FUZZ_SECONDS seconds"
 	"dist           the release tarball builds and installs outside the tree"
 	"e2e            end to end: real processes, a real PostgreSQL (pytest)"
@@ -50,10 +50,13 @@ run_sim-asan() { tap_quietly build/asan/tests/sim/sim.t 100001 $SIM_SEEDS_ASAN; 
 run_bugs() { srcdir=$root tap_quietly tests/sim/bugs.t; }
 
 run_log() {
-	local dsn
+	local dsn test failed=0
 	dsn=$(tools/postgres.sh start .dev/pg-log)
-	SAGAD_TEST_DSN=$dsn tap_quietly build/asan/tests/conformance/pg.t || { tools/postgres.sh remove .dev/pg-log; return 1; }
+	for test in conformance/pg conformance/pg_lease conformance/pg_store integration/plans; do
+		SAGAD_TEST_DSN=$dsn tap_quietly "build/asan/tests/$test.t" || failed=1
+	done
 	tools/postgres.sh remove .dev/pg-log
+	return $failed
 }
 
 # Two at a time: this machine may have no more than two processors.
