@@ -55,6 +55,18 @@ struct replica {
 
 /* ---- ports that need nothing else ---------------------------------------------- */
 
+/* The replica's id in log lines follows the incarnation, which may change while it runs. */
+static void name_lines(struct replica *r)
+{
+	struct engine_stats stats;
+
+	if (r->engine == NULL)
+		return;
+	engine_stats(r->engine, &stats);
+	uuid_text(stats.me, r->incarnation);
+	r->line.replica = str_of(r->incarnation);
+}
+
 static void trace_line(void *ctx, enum trace_level level, const char *event, struct str gid, const char *detail)
 {
 	static const enum line_level levels[] = {
@@ -63,6 +75,9 @@ static void trace_line(void *ctx, enum trace_level level, const char *event, str
 	};
 	struct replica *r = ctx;
 
+	if (levels[level] < r->line.level)
+		return;
+	name_lines(r);
 	line_write(&r->line, levels[level], event, gid, detail);
 }
 
@@ -281,16 +296,6 @@ static int64_t next_at(void *ctx)
 	return soon < r->quit_at ? soon : r->quit_at;
 }
 
-/* The replica's id in log lines follows the incarnation, which may change while it runs. */
-static void name_lines(struct replica *r)
-{
-	struct engine_stats stats;
-
-	engine_stats(r->engine, &stats);
-	uuid_text(stats.me, r->incarnation);
-	r->line.replica = str_of(r->incarnation);
-}
-
 static void tick(void *ctx)
 {
 	struct replica *r = ctx;
@@ -298,7 +303,6 @@ static void tick(void *ctx)
 	line_tick(&r->line);
 	if (r->quit_at == 0) {
 		engine_tick(r->engine);
-		name_lines(r);
 	} else if (loop_boot_ms() >= r->quit_at) {
 		loop_stop(r->loop);
 	}
@@ -350,6 +354,7 @@ static void close_all(struct replica *r)
 		api_close(r->api);
 	if (r->engine != NULL)
 		engine_close(r->engine);
+	r->engine = NULL; /* log lines ask it for its name */
 	loop_settle(r->loop, SETTLE_MS);
 	loop_close(r->loop);
 }

@@ -78,7 +78,7 @@ CREATE TABLE sagad.inbox (
 CREATE INDEX inbox_open ON sagad.inbox (created_at, id) WHERE verdict IS NULL;
 
 -- One row per incarnation. What changes with every beat has a table of its own, since begins hold
--- this row FOR SHARE.
+-- this row FOR SHARE. left_rows: how many it owned when it was fenced, for the survivors' shares.
 CREATE TABLE sagad.replica (
 	id         uuid        NOT NULL,
 	lock_key   bigint      NOT NULL,
@@ -87,6 +87,7 @@ CREATE TABLE sagad.replica (
 	address    text        NOT NULL,
 	started_at timestamptz NOT NULL,
 	left_at    timestamptz,
+	left_rows  integer,
 	fenced_by  uuid,
 	CONSTRAINT replica_pkey PRIMARY KEY (id),
 	CONSTRAINT replica_state CHECK (state IN ('live', 'drained', 'fenced')),

@@ -134,8 +134,7 @@ X(REPORT, ON_WORK,                                                              
 X(MEMBERS, ON_WORK,                                                                            \
 	"SELECT r.id, r.lock_key, r.state, r.address, r.weight, b.speed, b.load, r.started_at, " \
 	"b.seen_at, r.fenced_by, (SELECT true FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1), " \
-	"CASE WHEN r.state <> 'live' THEN (SELECT count(*) FROM (SELECT 1 FROM sagad.transaction t "  \
-	"WHERE t.owner = r.id ORDER BY t.gid LIMIT $1::int) c) ELSE 0 END "                    \
+	"r.left_rows "                                                                         \
 	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id ORDER BY r.id")    \
 /* The first timeline met is no failover. A row comes back from whoever is the first to see a new one. */ \
 X(TIMELINE_NOTE, ON_WORK,                                                                      \
@@ -156,8 +155,9 @@ X(FENCE_LOCK, ON_WORK,                                                          
 	"SELECT (CASE WHEN pg_try_advisory_xact_lock_shared($1::bigint) THEN '1' "             \
 	"ELSE 'that replica lives' END)::int")                                                 \
 X(FENCE, ON_WORK,                                                                              \
-	"UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = $1::uuid "    \
-	"WHERE id = $2::uuid AND state = 'live'")                                              \
+	"UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = $1::uuid, "   \
+	"left_rows = (SELECT count(*) FROM (SELECT 1 FROM sagad.transaction t WHERE t.owner = $2::uuid " \
+	"ORDER BY t.gid LIMIT $3::int) c) WHERE id = $2::uuid AND state = 'live'")             \
 X(RETIRE, ON_WORK,                                                                             \
 	"UPDATE sagad.replica SET state = 'drained', left_at = now() WHERE id = $1::uuid AND state = 'live'") \
 /* Whoever holds the position sweeps; the others find nothing to do. */                        \

@@ -174,7 +174,7 @@ struct member {
 	int64_t           started_at, seen_at;
 	struct uuid       fenced_by;
 	bool              owns;         /* unfinished rows name it */
-	uint32_t          rows;         /* how many, if it is not live; counted to MEMBER_ROWS_MAX, where shares stop to matter */
+	uint32_t          rows;         /* how many did when it was fenced; counted to MEMBER_ROWS_MAX, where shares stop to matter */
 };
 typedef void members_done(void *arg, enum log_result result, const struct member *m, size_t n);
 

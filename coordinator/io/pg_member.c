@@ -134,7 +134,7 @@ static void on_members(struct pg_job *job)
 			.seen_at = cell_time(r, i, 8),
 			.fenced_by = cell_uuid(r, i, 9),
 			.owns = cell_bool(r, i, 10),
-			.rows = (uint32_t)cell_i64(r, i, 11),
+			.rows = (uint32_t)cell_i32(r, i, 11),
 		};
 		if (state_of(cell_text(r, i, 2), &m->state))
 			n++;
@@ -150,7 +150,6 @@ static void log_members(void *ctx, members_done *done, void *arg)
 
 	j->members_done = done;
 	pg_job_params(&j->job);
-	params_i32(pg_job_params(&j->job), MEMBER_ROWS_MAX);
 	pg_job_add(&j->job, SQL_MEMBERS);
 	pg_job_send(&j->job, on_members);
 }
@@ -178,6 +177,7 @@ static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_
 	p = pg_job_params(&j->job);
 	params_uuid(p, me);
 	params_uuid(p, dead);
+	params_i32(p, MEMBER_ROWS_MAX);
 	pg_job_add(&j->job, SQL_FENCE);
 	pg_job_send(&j->job, on_fenced);
 }

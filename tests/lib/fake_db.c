@@ -207,6 +207,7 @@ static enum log_result fence(struct fake_db *db, const struct fake_op *op)
 		return LOG_AGAIN;
 	if (dead != NULL && dead->state == MEMBER_LIVE) {
 		dead->state = MEMBER_FENCED;
+		dead->rows = rows_of(db, dead->id);
 		dead->fenced_by = op->me;
 	}
 	return LOG_DONE;
@@ -474,7 +475,6 @@ static void members(struct fake_op *op)
 	for (size_t i = 0; i < db->member_n; i++) {
 		op->members[i] = fake_copy_member(&op->arena, &db->members[i]);
 		op->members[i].owns = owns(db, db->members[i].id);
-		op->members[i].rows = op->members[i].state == MEMBER_LIVE ? 0 : rows_of(db, db->members[i].id);
 	}
 	op->found = db->member_n;
 }
