@@ -185,17 +185,17 @@ def test_bad_headers_of_a_call(client, headers):
 
 def raw(replica, data, wait=10.0, close=False):
     with socket.create_connection(("127.0.0.1", replica.replicas[0].port), timeout=wait) as link:
-        link.sendall(data)
-        if close:
-            link.shutdown(socket.SHUT_WR)
         got = b""
-        try:
+        try:  # a server that has read enough may hang up before all of it is sent
+            link.sendall(data)
+            if close:
+                link.shutdown(socket.SHUT_WR)
             while not got.endswith(b"}") and len(got) < 1 << 20:
                 piece = link.recv(65536)
                 if not piece:
                     break
                 got += piece
-        except (ConnectionResetError, TimeoutError):
+        except OSError:
             pass
         return got
 
