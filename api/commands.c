@@ -102,6 +102,9 @@ static void on_command(void *arg, enum command_result result, enum verdict verdi
 	case COMMAND_LATE:
 		request_problem(r, PROBLEM_OWNER_LATE, NULL);
 		return;
+	case COMMAND_LOST:
+		request_problem(r, PROBLEM_FATE_UNKNOWN, NULL);
+		return;
 	}
 }
 

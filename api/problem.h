@@ -68,8 +68,9 @@
 	  "Nothing was done. The same request will work when the database is back.")                             \
 	X(NOT_LIVE,           "not_live",               503, true,  "This replica holds no lease now",           \
 	  "Nothing was done. Ask again, or ask another replica.")                                                \
-	X(FATE_UNKNOWN,       "fate_unknown",           503, true,  "It may or may not have begun",              \
-	  "The database connection broke in the commit. Asking again with the same gid is safe.")                \
+	X(FATE_UNKNOWN,       "fate_unknown",           503, true,  "It may or may not have been done",          \
+	  "The database connection broke in the commit. A start with the same gid may be repeated; before "      \
+	  "anything else is, look at the transaction.")                                                          \
 	X(OWNER_LATE,         "owner_late",             503, true,  "The owner has not answered yet",            \
 	  "The command is stored and will be applied; asking again is safe.")
 

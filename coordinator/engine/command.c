@@ -428,6 +428,10 @@ void order_route(struct engine *e, struct order *order)
 		order_free(e, order); /* still in the inbox; or too late for its caller */
 		return;
 	}
+	if (order->doubt) {
+		order_fail(e, order, COMMAND_LOST, NULL);
+		return;
+	}
 	order->state = ORDER_ROUTE;
 	order->o = NULL;
 	arm(e, order, boot_ms(e));

@@ -418,6 +418,8 @@ static void lost(struct engine *e)
 			continue;
 		}
 		owned_answer_begins(e, o, BEGIN_LOST, BEGIN_LOST);
+		if (o->deciding != NULL && o->deciding->order != NULL)
+			o->deciding->order->doubt = true;
 		settle_gone_order(e, o);
 		owned_rest(e, o);
 	}

@@ -31,6 +31,7 @@ static void requeue_order(struct owned *o)
 	}
 	note_free(&q->note);
 	q->note = (struct note){ 0 };
+	q->order->doubt = true;
 	list_push(o->queue.next, &q->link); /* first */
 	o->queue_n++;
 }
@@ -113,6 +114,7 @@ static struct owned *replace(struct engine *e, struct owned *old, const struct r
 		if (q->order == NULL)
 			continue;
 		q->order->o = o;
+		q->order->doubt = false; /* the epoch has moved on: what was lost cannot land any more */
 		list_push(&o->queue, l);
 		o->queue_n++;
 	}
@@ -201,10 +203,13 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 	for (struct list *l; (l = list_pop(&e->reloading)) != NULL;) {
 		struct owned *o = list_entry(l, struct owned, commit_link);
 
-		if (result == LOG_DONE && current)
+		if (result == LOG_DONE && current) {
 			not_mine(e, o);
-		else
-			list_push(&e->doubts, l);
+			continue;
+		}
+		/* The database may be away for an hour: that nobody knows can be said at once. */
+		owned_answer_begins(e, o, BEGIN_LOST, BEGIN_LOST);
+		list_push(&e->doubts, l);
 	}
 	if (result != LOG_DONE)
 		retry_later(e);

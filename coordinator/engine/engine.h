@@ -115,7 +115,8 @@ enum command_result {
 	COMMAND_INVALID, /* err says why (a step document that does not compile) */
 	COMMAND_DIFFERS, /* JOIN: the name is taken by another content */
 	COMMAND_AWAY,    /* nothing happened */
-	COMMAND_LATE     /* queued for its owner, which has not applied it within 10 s; it will be */
+	COMMAND_LATE,    /* queued for its owner, which has not applied it within 10 s; it will be */
+	COMMAND_LOST     /* fate unknown: its commit may still land. Sent on, it could be done twice */
 };
 typedef void command_done(void *arg, enum command_result result, enum verdict verdict,
                           const struct view *view, const struct err *err); /* view with APPLIED */

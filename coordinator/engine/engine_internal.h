@@ -146,6 +146,7 @@ struct order {
 	bool             from_inbox;   /* nobody here waits for it */
 	bool             asked;        /* its verdict is being asked for at this moment */
 	bool             maybe_put;    /* an answer was lost: it may stand in the inbox */
+	bool             doubt;        /* its commit was lost, and the row was not read again since */
 	char            *address;      /* of the owner, to poke; or NULL */
 	enum order_state state;
 	command_done    *done;         /* NULL: answered, or from the inbox */

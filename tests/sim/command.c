@@ -102,7 +102,7 @@ static void on_command(void *arg, enum command_result result, enum verdict v, co
 	struct request *q = arg;
 	struct record  *rec = q->rec;
 	struct world   *w = rec->w;
-	static const char *const names[] = { "applied", "unknown", "invalid", "differs", "away", "late" };
+	static const char *const names[] = { "applied", "unknown", "invalid", "differs", "away", "late", "lost" };
 
 	say(w, "     %s: r%u answers %s %s: %s, %s", rec->gid, q->r->number, command_name(q->c.kind), q->step,
 	    names[result], result == COMMAND_APPLIED ? verdict_name(v) : "-");

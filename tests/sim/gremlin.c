@@ -105,15 +105,19 @@ static void cut_lease(struct replica *r)
 	after(w, draw_ms(w, 200), end_lease_cut, NULL, r);
 }
 
+/* Told at once, by its next beat, or not before its own clock says so: then it goes on for a while
+ * beside those who have fenced it, and only epochs and versions stand between them. */
 static void drop_lease(struct replica *r)
 {
 	struct world *w = r->w;
-	bool          silent = choose(w, 2) == 1;
+	uint32_t      how = choose(w, 4);
 
-	say(w, "r%u's lease is dropped%s", r->number, silent ? ", and nobody tells it" : "");
+	say(w, "r%u's lease is dropped%s", r->number, how > 0 ? ", and nobody tells it" : "");
 	w->seen->lease_dropped++;
-	w->seen->lease_dropped_silently += silent;
-	fake_lease_drop(r->lease, silent);
+	w->seen->lease_dropped_silently += how > 0;
+	fake_lease_drop(r->lease, how > 0);
+	if (how > 1)
+		cut_lease(r);
 }
 
 static void strike(struct world *w, enum fault kind, struct replica *r)
