@@ -21,7 +21,7 @@ struct finding {
 struct findings { /* memory comes from the arena the caller gives */
 	struct arena  *arena;
 	struct finding items[DEFINITION_FINDINGS_MAX];
-	size_t         n, errors; /* beyond the maximum only counted; warnings take half of it at most */
+	size_t n, errors; /* beyond the maximum only counted; warnings take half of it at most */
 	bool           too_many_steps; /* one of the errors is this limit */
 };
 
@@ -42,8 +42,8 @@ void               definition_drop(struct definition *d); /* NULL is harmless */
 
 const struct plan *definition_plan(const struct definition *d);
 struct str         definition_name(const struct definition *d); /* empty: inline */
-struct str         definition_document(
-	    const struct definition *d); /* the text it was compiled from (grown by joins) */
+/* The text it was compiled from, grown by joins. */
+struct str definition_document(const struct definition *d);
 struct str definition_step_name(const struct definition *d, uint16_t step); /* TXN_CHECK: "check" */
 int        definition_step_find(const struct definition *d, struct str name); /* index or -1 */
 int64_t    definition_deadline_ms(const struct definition *d);                /* 0: none */

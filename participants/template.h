@@ -2,8 +2,9 @@
  * template.h - ${…} in texts and JSON values: compiled at registration, filled once per call.
  *
  *	hole      = "${" reference *( "??" ( reference | literal ) ) "}"
- *	reference = ( "input" | "steps." NAME ".output" | "gid" | "definition" | "now" ) *( "." name
- *| "[" n "]" ) literal   = a JSON string, number, true, false or null, or 'text'
+ *	reference = root *( "." name | "[" n "]" )
+ *	root      = "input" | "steps." NAME ".output" | "gid" | "definition" | "now"
+ *	literal   = a JSON string, number, true, false or null, or 'text'
  *
  * Total: no loops, no calls, no arithmetic. A value is a slice of the JSON text it
  * comes from and is put in as it was written. "$${" stands for "${".

@@ -46,8 +46,7 @@ struct template_hole {
 /* Reads the hole at the start of h->text; h->at then stands behind it. False: reported. */
 bool template_read_hole(struct template_hole *h);
 
-struct template
-{
+struct template {
 	enum template_place   place;
 	struct template_part *parts;
 	size_t                n;
