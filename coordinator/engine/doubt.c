@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MINE_EVERY_MS = 30000, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000 };
+enum { BEGIN_DOUBT_MS = 2000, MINE_EVERY_MS = 30000, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000 };
 
 /* ---- into doubt -------------------------------------------------------------------- */
 
@@ -41,6 +41,7 @@ void doubt_add(struct engine *e, struct owned *o)
 	assert(!o->gone && !o->sent);
 	o->commit = COMMIT_NONE;
 	o->doubt = true;
+	o->doubt_since = boot_ms(e);
 	if (o->grown != NULL)
 		e->ports.definition.drop(e->ports.definition.ctx, o->grown);
 	o->grown = NULL;
@@ -207,8 +208,9 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 			not_mine(e, o);
 			continue;
 		}
-		/* The database may be away for an hour: that nobody knows can be said at once. */
-		owned_answer_begins(e, o, BEGIN_LOST, BEGIN_LOST);
+		/* A broken connection is back soon, and then we know. But the database may be away for an hour. */
+		if (boot_ms(e) - o->doubt_since >= BEGIN_DOUBT_MS)
+			owned_answer_begins(e, o, BEGIN_LOST, BEGIN_LOST);
 		list_push(&e->doubts, l);
 	}
 	if (result != LOG_DONE)

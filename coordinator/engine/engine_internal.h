@@ -96,6 +96,7 @@ struct owned {
 	bool               readable;     /* txn and notes are set */
 	bool               unborn;       /* the insert is not known to be done */
 	bool               doubt;        /* what the log holds is not known */
+	int64_t            doubt_since;  /* boot_ms */
 	bool               gone;         /* out of the table; a batch under way still needs its memory */
 	bool               sent;         /* its commit is in the batch under way */
 	bool               solo;         /* adopted alone, no progress yet */
