@@ -57,6 +57,10 @@ void    engine_flush(struct engine *e);         /* sends the batch if none is un
 typedef void drained_done(void *arg);
 void    engine_drain(struct engine *e, uint32_t grace_ms, drained_done *done, void *arg);
 
+/* Is the lease certainly ours at this moment, by the clock? Asked by whoever queues calls, right before one
+ * leaves the process: a call may have been started while we might act, and wait. */
+bool    engine_may_act(struct engine *e);
+
 /* ---- news from the shell ---------------------------------------------------------- */
 
 void engine_on_lease_lost(struct engine *e);     /* the lease session broke */

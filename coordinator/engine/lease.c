@@ -41,6 +41,11 @@ bool lease_may_act(struct engine *e)
 	return e->acting;
 }
 
+bool engine_may_act(struct engine *e)
+{
+	return lease_may_act(e);
+}
+
 static void act(struct engine *e)
 {
 	if (e->acting || e->gone)

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { QUEUE_PAUSE_MS = 100 };
+
 /* One request of a replica, with all that names it: copies under way, its answer, its time-out. */
 struct sent {
 	struct list        link;     /* replica.calls while open */
@@ -327,6 +329,42 @@ static void travel(struct sent *s)
 	after(s->r->w, wire_ms(s->r->w), arrive, drop_ref, s);
 }
 
+/* Leaves the process; the time-out counts from here. */
+static void leave(struct sent *s)
+{
+	struct replica *r = s->r;
+	struct world   *w = r->w;
+
+	if (!replica_may_act(r))
+		violated(w, 85, "%s: r%u sends a call past its lease", s->rec->gid, r->number);
+	s->refs++;
+	fake_loop_post(&w->loop, &r->end, CALL_TIMEOUT_MS, time_out, drop_ref, s);
+	if (fault(w, FAULT_LOST_CALLS, 8))
+		w->seen->requests_lost++;
+	else
+		travel(s);
+	if (fault(w, FAULT_TWICE, 6)) {
+		w->seen->requests_twice++;
+		travel(s);
+	}
+}
+
+/* Calls queue behind others to the same participant; the queue asks again before it sends. */
+static void queue(void *arg)
+{
+	struct sent  *s = arg;
+	struct world *w = s->r->w;
+
+	if (s->open && !engine_may_act(s->r->engine)) {
+		w->seen->calls_held++;
+		fake_loop_post(&w->loop, &s->r->end, QUEUE_PAUSE_MS, queue, drop_ref, s);
+		return;
+	}
+	if (s->open)
+		leave(s);
+	release(s);
+}
+
 static uint64_t port_start(void *ctx, const struct call_request *req, call_done *done, void *arg)
 {
 	struct replica *r = ctx;
@@ -335,9 +373,8 @@ static uint64_t port_start(void *ctx, const struct call_request *req, call_done 
 	struct sent    *s = mem_alloc(sizeof *s);
 
 	*s = (struct sent){ .r = r, .rec = rec, .handle = ++r->handle, .epoch = req->epoch, .step = req->step,
-		            .op = req->op, .attempt = req->attempt, .open = true, .refs = 2, .done = done,
+		            .op = req->op, .attempt = req->attempt, .open = true, .refs = 1, .done = done,
 		            .arg = arg };
-	fake_loop_post(&w->loop, &r->end, CALL_TIMEOUT_MS, time_out, drop_ref, s);
 	if (rec == NULL) {
 		list_push(&r->calls, &s->link);
 		violated(w, 16, "r%u calls for a transaction nobody began", r->number);
@@ -348,13 +385,11 @@ static uint64_t port_start(void *ctx, const struct call_request *req, call_done 
 	list_push(&r->calls, &s->link);
 	if (req->step < STEPS_MAX)
 		rec->effects[req->step].asked[req->op] = true;
-	if (fault(w, FAULT_LOST_CALLS, 8))
-		w->seen->requests_lost++;
-	else
-		travel(s);
-	if (fault(w, FAULT_TWICE, 6)) {
-		w->seen->requests_twice++;
-		travel(s);
+	if (fault(w, FAULT_SLOW_CALLS, 6)) {
+		s->refs++;
+		fake_loop_post(&w->loop, &r->end, 50 * (int64_t)choose(w, 40), queue, drop_ref, s);
+	} else {
+		leave(s);
 	}
 	return s->handle;
 }
