@@ -183,6 +183,13 @@ static bool open_log(struct replica *r, struct err *err)
 	return true;
 }
 
+static bool may_call(void *ctx)
+{
+	struct replica *r = ctx;
+
+	return r->engine != NULL && engine_may_act(r->engine);
+}
+
 static bool open_calls(struct replica *r, struct str callback_key, struct err *err)
 {
 	const struct options     *o = r->config->options;
@@ -196,6 +203,8 @@ static bool open_calls(struct replica *r, struct str callback_key, struct err *e
 		.http = r->http,
 		.participants = r->participants,
 		.clock = r->ports.clock,
+		.may_send = may_call,
+		.may_send_ctx = r,
 		.rules = { .callback_base = str_of(r->config->advertise), .callback_key = callback_key },
 		.per_participant = o->calls_per_participant,
 		.queue_max = o->calls_queue,
@@ -280,6 +289,7 @@ static void flush(void *ctx)
 
 	httpd_loop_flush(r->ops_loop);
 	httpd_loop_flush(r->api_loop);
+	caller_flush(r->caller);
 	if (r->quit_at == 0)
 		engine_flush(r->engine);
 	else if (api_connections(r->api) == 0)

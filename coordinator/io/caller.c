@@ -50,6 +50,7 @@ struct caller {
 	struct job         **jobs;
 	uint32_t            *free_jobs;
 	uint32_t             job_count, free_count;
+	bool                 held;   /* something waits because it may not be sent */
 	void               (*closed)(void *arg);
 	void                *closed_arg;
 };
@@ -184,7 +185,15 @@ static struct target *target_of(struct caller *c, struct str name)
 
 static void send_job(struct job *j);
 
-/* Sends what waits, first come first served, as far as the limit allows. */
+static bool may_send(struct caller *c)
+{
+	if (c->config.may_send == NULL || c->config.may_send(c->config.may_send_ctx))
+		return true;
+	c->held = true;
+	return false;
+}
+
+/* Sends what waits, first come first served, as far as the limit and the lease allow. */
 static void pump(struct caller *c, struct target *t)
 {
 	const struct participant *p = participant_of(c, t->is.name);
@@ -192,7 +201,7 @@ static void pump(struct caller *c, struct target *t)
 	t->is.limit = c->config.per_participant;
 	if (p != NULL && p->max_in_flight > 0)
 		t->is.limit = p->max_in_flight;
-	while (t->is.in_flight < t->is.limit && t->is.queued > 0) {
+	while (t->is.in_flight < t->is.limit && t->is.queued > 0 && may_send(c)) {
 		struct job *j = list_entry(list_pop(&t->queue), struct job, link);
 
 		t->is.queued--;
@@ -445,6 +454,17 @@ void caller_each_target(const struct caller *c, caller_each *each, void *arg)
 
 	for (; n != NULL; n = table_next(&c->targets, n))
 		each(arg, &table_entry(n, struct target, node)->is);
+}
+
+void caller_flush(struct caller *c)
+{
+	struct table_node *n;
+
+	if (!c->held || !may_send(c))
+		return;
+	c->held = false;
+	for (n = table_next(&c->targets, NULL); n != NULL; n = table_next(&c->targets, n))
+		pump(c, table_entry(n, struct target, node));
 }
 
 static void on_closed(uv_handle_t *handle)

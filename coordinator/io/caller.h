@@ -14,6 +14,10 @@ struct caller_config {
 	struct http         *http;
 	struct participants *participants;    /* NULL: calls by name cannot be made */
 	struct clock_port    clock;
+	/* May a call leave the process at this moment? Calls wait in our queues, and the lease they were started
+	 * under may have ended since. NULL: always. */
+	bool               (*may_send)(void *ctx);
+	void                *may_send_ctx;
 	struct call_rules    rules;           /* its slices live as long as the caller */
 	uint32_t             per_participant; /* calls in flight to one, unless it says otherwise */
 	uint32_t             queue_max;       /* calls waiting for one; beyond it `unknown` */
@@ -21,6 +25,8 @@ struct caller_config {
 
 struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config);
 void           caller_ports(struct caller *c, struct caller_port *out);
+/* In every turn of the loop: sends what was held back, once it may be sent again. */
+void           caller_flush(struct caller *c);
 
 struct caller_target { /* borrowed */
 	struct str name;            /* host:port or participant:NAME */

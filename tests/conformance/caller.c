@@ -231,6 +231,22 @@ static void check_abort_ended(struct world *w)
 	definition_drop(d);
 }
 
+/* A call that waited in the queue until the lease was in doubt must not leave any more. */
+static void check_held(struct world *w)
+{
+	struct definition *d = world_definition(w, &w->stub, "/ok", "1s");
+	struct got         got = { 0 };
+
+	w->held = true;
+	world_call(w, d, OP_TRY, &got);
+	caller_flush(w->caller);
+	ok(!world_until(w, &got, 50) && world_target(w, &w->stub).queued == 1, "what may not be sent waits");
+	w->held = false;
+	caller_flush(w->caller);
+	ok(world_until(w, &got, 1000) && got.outcome == OUTCOME_OK, "and goes when it may");
+	definition_drop(d);
+}
+
 static void check_reuse(struct world *w)
 {
 	struct definition *d = world_definition(w, &w->stub, "/ok", "1s");
@@ -447,6 +463,7 @@ int main(void)
 	check_queue_full(&w);
 	check_bulkhead(&w);
 	check_abort_ended(&w);
+	check_held(&w);
 	check_reuse(&w);
 	check_deny(&w);
 	check_resolver(&w);

@@ -175,6 +175,11 @@ void world_refresh(struct world *w)
 
 /* ---- opening and closing ---------------------------------------------------------------------------- */
 
+static bool may_send(void *ctx)
+{
+	return !((struct world *)ctx)->held;
+}
+
 void world_open(struct world *w, uv_loop_t *loop, const char *deny, const char *secrets)
 {
 	struct store_port store = { .ctx = w, .participant_list = participant_list };
@@ -199,6 +204,7 @@ void world_open(struct world *w, uv_loop_t *loop, const char *deny, const char *
 	w->participants = participants_open(loop, &store, w->secrets);
 	w->caller = caller_open(loop, &(struct caller_config){
 		.http = w->http, .participants = w->participants, .clock = { w, clock_now, clock_now, clock_random },
+		.may_send = may_send, .may_send_ctx = w,
 		.rules = { .callback_base = STR("http://sagad:7070"), .callback_key = STR("key") },
 		.per_participant = IN_FLIGHT, .queue_max = QUEUE });
 	caller_ports(w->caller, &w->port);

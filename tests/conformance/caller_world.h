@@ -42,6 +42,7 @@ struct world {
 	participants_done      *asked;
 	void                   *asked_arg;
 	unsigned                closed, answered;
+	bool                    held; /* nothing may be sent */
 };
 
 void world_open(struct world *w, uv_loop_t *loop, const char *deny, const char *secrets);
