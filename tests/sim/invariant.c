@@ -62,6 +62,9 @@ static void note_decision(struct record *rec, enum phase phase)
 	if (rec->decision != DECISION_NONE)
 		violated(rec->w, 58, "%s: the decision is revised", rec->gid);
 	rec->decision = d;
+	if (d == DECISION_CANCEL && rec->txn.cause == CAUSE_DEADLINE &&
+	    (rec->deadline_at == 0 || world_now(rec->w) + SKEW_MAX_MS < rec->deadline_at))
+		violated(rec->w, 59, "%s: is cancelled by a deadline that has not passed", rec->gid);
 }
 
 static bool has_cancel(const struct record *rec, uint16_t step)
@@ -298,6 +301,27 @@ static void check_request(struct replica *r, const struct call_request *req, str
 			violated(w, 80, "%s: two calls of step %u at a time", rec->gid, req->step);
 }
 
+/* What the log says about waiting binds the owner of that epoch; one before knows an older log. */
+static void check_patience(struct replica *r, const struct call_request *req, struct record *rec)
+{
+	struct world      *w = rec->w;
+	const struct step *s = req->step == TXN_CHECK ? &rec->txn.check : &rec->txn.steps[req->step];
+
+	if (req->epoch != rec->epoch)
+		return;
+	if (rec->txn.paused)
+		violated(w, 86, "%s: called while it is paused", rec->gid);
+	if (rec->txn.stuck == STUCK_POISON || rec->txn.stuck == STUCK_BAD_ROW ||
+	    (s->stuck != STUCK_NONE && s->stuck != STUCK_OVERDUE))
+		violated(w, 87, "%s: step %u is called while it waits for a person", rec->gid, req->step);
+	if ((s->flags & STEP_IS_ONGOING) == 0 && replica_now(r) < s->next_at) /* else it is only a hint */
+		violated(w, 88, "%s: step %u is called before its time", rec->gid, req->step);
+	if (replica_now(r) < rec->txn.start_at)
+		violated(w, 89, "%s: called before it starts", rec->gid);
+	if (req->op != OP_CHECK && service_open_calls(r, rec) >= rec->txn.plan->max_parallel)
+		violated(w, 97, "%s: more calls at a time than its plan allows", rec->gid);
+}
+
 void invariant_call(struct replica *r, const struct call_request *req, struct record *rec)
 {
 	struct world *w = rec->w;
@@ -314,6 +338,7 @@ void invariant_call(struct replica *r, const struct call_request *req, struct re
 		return;
 	}
 	check_request(r, req, rec);
+	check_patience(r, req, rec);
 	switch (req->op) {
 	case OP_TRY: check_try(rec, req->step); break;
 	case OP_CONFIRM: check_confirm(rec, req->step); break;

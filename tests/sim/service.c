@@ -431,6 +431,18 @@ bool service_is_open(const struct replica *r, const struct record *rec, uint16_t
 	return false;
 }
 
+unsigned service_open_calls(const struct replica *r, const struct record *rec)
+{
+	unsigned n = 0;
+
+	list_each(it, next, &r->calls) {
+		const struct sent *s = list_entry(it, struct sent, link);
+
+		n += s->rec == rec && s->step != TXN_CHECK;
+	}
+	return n;
+}
+
 /* Of a joined step whose caller tries it himself. */
 bool service_try_by_caller(struct record *rec, uint16_t step)
 {

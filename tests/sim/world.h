@@ -20,7 +20,8 @@ enum {
 	TTL_MS = 2000, BEAT_MS = 400, MARGIN_MS = 300,
 	FAULTS_MS = 6000,     /* then all is well again */
 	QUIET_MS = 150000,    /* by then all must have ended */
-	CALL_TIMEOUT_MS = 400
+	CALL_TIMEOUT_MS = 400,
+	SKEW_MAX_MS = 14      /* between the clocks of a replica and the database */
 };
 
 /* Which kinds of faults a run has: each run draws its own few. */
@@ -180,6 +181,7 @@ int64_t replica_now(const struct replica *r);
 /* service.c */
 void service_port(struct replica *r, struct caller_port *port);
 void service_drop_calls(struct replica *r);
+unsigned service_open_calls(const struct replica *r, const struct record *rec);
 bool service_is_open(const struct replica *r, const struct record *rec, uint16_t step, enum op op);
 bool service_try_by_caller(struct record *rec, uint16_t step);
 

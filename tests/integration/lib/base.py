@@ -12,11 +12,12 @@ ASAN_BIN = pathlib.Path(os.environ.get("SAGAD_ASAN_BIN", ROOT / "build/asan"))
 
 # Below the kernel's own range for outgoing connections, and a range per worker.
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ports = itertools.cycle(range(20000 + 1000 * _worker, 21000 + 1000 * _worker))
+_base = int(os.environ.get("SAGAD_TEST_PORTS", "20000")) + 500 * _worker
+_ports = itertools.cycle(range(_base, _base + 500))
 
 
 def free_port():
-    for port in itertools.islice(_ports, 1000):
+    for port in itertools.islice(_ports, 500):
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
