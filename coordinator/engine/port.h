@@ -25,6 +25,10 @@ struct definition;
 
 #define AT_NEVER INT64_MAX /* due_at of a row that only a person can move ('infinity') */
 
+/* The newest format of progress that this version reads and the one it writes. During a rolling upgrade
+ * rows of a newer one stand beside ours: the verbs that take rows leave them to replicas that read them. */
+enum { ROW_FORMAT = 1 };
+
 /* ---- clock and chance ------------------------------------------------------ */
 
 struct clock_port {
@@ -188,7 +192,7 @@ struct log_port {
 	/* A page of the gids with owner == me, gid > after, in order; only gid, epoch and version are filled. */
 	void (*mine)(void *ctx, struct uuid me, struct str after, unsigned limit, rows_done *done, void *arg);
 	/* The three that take rows give none to a replica whose own row is not live: a zombie must not take
-	 * what nobody would look for there. */
+	 * what nobody would look for there. And only rows with format <= ROW_FORMAT. */
 	/* Take rows of a fenced or drained incarnation: owner me, epoch + 1, version + 1, adoptions + 1.
 	 * Ordinary: rows with adoptions < 2. Solo: one row with adoptions >= 2. Disjoint between replicas. */
 	void (*adopt)(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,

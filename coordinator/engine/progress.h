@@ -10,7 +10,9 @@
 #include "coordinator/base/arena.h"
 #include "coordinator/engine/engine.h"
 
-enum { PROGRESS_FORMAT = 1 };
+/* Members of an object that this version does not know are ignored when it is read, and gone when it is
+ * written again: what must survive that needs a new format. */
+enum { PROGRESS_FORMAT = ROW_FORMAT };
 
 /* created_at is that of the row: when answers came is told from there on. */
 void progress_write(struct buf *out, const struct txn *t, int64_t created_at,
