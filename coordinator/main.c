@@ -16,11 +16,12 @@ extern char **environ;
 enum { DATABASE_WAIT_S = 30 };
 
 struct sagad {
-	struct options options;
-	int            api_fd;
-	int            ops_fds[WORKERS_MAX];
-	char           advertise[600];
-	char           ops_host[300];
+	struct options   options;
+	struct pg_schema schema;
+	int              api_fd;
+	int              ops_fds[WORKERS_MAX];
+	char             advertise[600];
+	char             ops_host[300];
 };
 
 static int fail(const struct err *err)
@@ -107,6 +108,7 @@ static int run_worker(void *ctx, unsigned index)
 			close(s->ops_fds[i]);
 	const struct replica_config config = {
 		.options = &s->options,
+		.schema = s->schema,
 		.api_fd = s->api_fd,
 		.ops_fd = s->ops_fds[index],
 		.advertise = s->advertise,
@@ -123,11 +125,16 @@ static bool need_dsn(const struct sagad *s, struct err *err)
 	               "--dsn='host=/run/postgresql dbname=sagad', or SAGAD_DSN, or --dsn-file");
 }
 
+static bool check_database(struct sagad *s, struct err *err)
+{
+	return pg_check(s->options.dsn, PG_LEASE_LOCK, &s->schema, err);
+}
+
 /* Rolling start: a database that is away for a while must not end the process, or a whole
  * cluster restarted during a failover would stay down. What a person must change does end it. */
-static bool prepare_database(const struct sagad *s, struct err *err)
+static bool prepare_database(struct sagad *s, struct err *err)
 {
-	for (unsigned waited_s = 0; !pg_migrate(s->options.dsn, err) || !pg_check(s->options.dsn, err);
+	for (unsigned waited_s = 0; !pg_migrate(s->options.dsn, &s->schema, err) || !check_database(s, err);
 	     waited_s++) {
 		if (err->kind != ERR_UNAVAILABLE || waited_s >= DATABASE_WAIT_S)
 			return false;
@@ -150,13 +157,24 @@ static int run(struct sagad *s)
 	return workers_run(s->options.workers, run_worker, s);
 }
 
+static bool print_newer(const struct sagad *s)
+{
+	bool newer = s->schema.version > s->schema.known;
+
+	if (newer)
+		printf("the schema has version %d; this sagad knows %d, and can work with it\n", s->schema.version,
+		       s->schema.known);
+	return newer;
+}
+
 static int migrate(struct sagad *s)
 {
 	struct err err = { 0 };
 
-	if (!need_dsn(s, &err) || !pg_migrate(s->options.dsn, &err))
+	if (!need_dsn(s, &err) || !pg_migrate(s->options.dsn, &s->schema, &err))
 		return fail(&err);
-	puts("the schema is up to date");
+	if (!print_newer(s))
+		puts("the schema is up to date");
 	return EXIT_SUCCESS;
 }
 
@@ -164,8 +182,9 @@ static int check(struct sagad *s)
 {
 	struct err err = { 0 };
 
-	if (!need_dsn(s, &err) || !pg_check(s->options.dsn, &err))
+	if (!need_dsn(s, &err) || !check_database(s, &err))
 		return fail(&err);
+	print_newer(s);
 	puts("settings and database are fit to run a replica");
 	return EXIT_SUCCESS;
 }

@@ -389,6 +389,9 @@ int replica_run(const struct replica_config *config)
 		line_fmt(&r.line, LINE_INFO, "started", (struct str){ 0 }, "version=%s api=%s address=%s lease_ttl_ms=%lld",
 		         PACKAGE_VERSION, config->advertise, config->address,
 		         (long long)config->options->lease_ttl);
+		if (config->schema.version > config->schema.known)
+			line_fmt(&r.line, LINE_INFO, "schema_newer", (struct str){ 0 }, "schema=%d known=%d",
+			         config->schema.version, config->schema.known);
 		loop_run(r.loop, &hooks);
 		line_write(&r.line, LINE_INFO, "stopped", (struct str){ 0 }, "");
 	} else {

@@ -4,10 +4,12 @@
 #ifndef COORDINATOR_REPLICA_H
 #define COORDINATOR_REPLICA_H
 
+#include "coordinator/io/pg.h"
 #include "coordinator/options.h"
 
 struct replica_config {
 	const struct options *options;
+	struct pg_schema      schema;   /* as found at the start */
 	int                   api_fd;   /* listening; taken */
 	int                   ops_fd;   /* listening; taken */
 	const char           *advertise; /* base URL of the API, for callbacks */

@@ -14,7 +14,13 @@ for file in "$@"; do
 	"$(printf '%04d' "$n")"_*) ;;
 	*) echo "embed.sh: $file is not migration number $n" >&2; exit 1 ;;
 	esac
-	printf '\t{ %d, "%s",\n' "$n" "$name"
+	oldest=$(sed -n 's/^-- oldest: \([0-9]\{1,4\}\)$/\1/p' "$file")
+	if [ $n = 1 ]; then oldest=1; fi # nothing is older
+	if [ -z "$oldest" ] || [ "$oldest" -gt $n ]; then
+		echo "embed.sh: $file needs a line \"-- oldest: N\" (sql/README.md)" >&2
+		exit 1
+	fi
+	printf '\t{ %d, %d, "%s",\n' "$n" "$oldest" "$name"
 	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/\t  "/' -e 's/$/\\n"/' "$file"
 	printf '\t},\n'
 done

@@ -8,6 +8,7 @@
 
 struct migration {
 	int         version; /* from 1, without gaps */
+	int         oldest;  /* newest migration of the oldest program that works with it */
 	const char *name;    /* the file's, without .sql */
 	const char *sql;     /* any number of statements; run in one transaction; never changed once released */
 };

@@ -18,7 +18,8 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 /* Taking a row: whoever held it before is refused by the epoch from now on. */
 #define TAKE "UPDATE sagad.transaction t SET owner = $1::uuid, due_at = NULL, " \
 	"epoch = t.epoch + 1, version = t.version + 1"
-/* A fenced replica takes nothing more. What slips in between is found by the sweep of its rows. */
+/* A fenced replica takes nothing more. What slips in between is found by the sweep of its rows.
+ * And nobody takes a row whose format is newer than what it reads. */
 #define I_LIVE "EXISTS (SELECT 1 FROM sagad.replica r WHERE r.id = $1::uuid AND r.state = 'live')"
 
 #define TRANSACTION_STATEMENTS(X)                                                              \
@@ -88,18 +89,19 @@ X(ADOPT, ON_WORK,                                                               
 	"WHERE r.id = $2::uuid AND r.state <> 'live'), "                                       \
 	"c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                            \
 	"WHERE EXISTS (SELECT 1 FROM dead) AND " I_LIVE " AND t.owner = $2::uuid AND t.gid > $3::text " \
-	"AND (t.adoptions >= 2) = $5::boolean ORDER BY t.gid LIMIT $4::int FOR UPDATE OF t SKIP LOCKED) " \
+	"AND (t.adoptions >= 2) = $5::boolean AND t.format <= $6::int "                        \
+	"ORDER BY t.gid LIMIT $4::int FOR UPDATE OF t SKIP LOCKED) "                           \
 	TAKE ", adoptions = t.adoptions + "                                                    \
 	"CASE WHEN $5::boolean AND (SELECT state FROM dead) = 'drained' THEN 0 ELSE 1 END "    \
 	"FROM c WHERE t.gid = c.gid AND t.owner IS NOT DISTINCT FROM $2::uuid RETURNING " ROW_COLUMNS) \
 X(TAKE_DUE, ON_WORK,                                                                           \
 	"WITH c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                       \
-	"WHERE t.due_at <= now() AND " I_LIVE " ORDER BY t.due_at LIMIT $2::int "              \
+	"WHERE t.due_at <= now() AND t.format <= $3::int AND " I_LIVE " ORDER BY t.due_at LIMIT $2::int " \
 	"FOR UPDATE OF t SKIP LOCKED) "                                                        \
 	TAKE " FROM c WHERE t.gid = c.gid AND t.owner IS NULL RETURNING " ROW_COLUMNS)         \
 X(CLAIM, ON_WORK,                                                                              \
-	TAKE " WHERE t.gid = $2::text AND t.owner IS NULL AND t.ended_at IS NULL AND " I_LIVE  \
-	" RETURNING " ROW_COLUMNS)                                                             \
+	TAKE " WHERE t.gid = $2::text AND t.owner IS NULL AND t.ended_at IS NULL "             \
+	"AND t.format <= $3::int AND " I_LIVE " RETURNING " ROW_COLUMNS)                                                             \
 X(READ, ON_WORK, "SELECT " ROW_COLUMNS " FROM sagad.transaction t WHERE t.gid = ANY ($1::text[])") \
 X(READ_ENDED, ON_WORK, "SELECT " ROW_COLUMNS " FROM sagad.transaction t "                      \
 	"WHERE t.gid = ANY ($1::text[]) AND t.ended_at IS NOT NULL")
@@ -112,6 +114,7 @@ X(INBOX_READ, ON_WORK,                                                          
 	"SELECT i.id, i.gid, i.command, i.body FROM sagad.inbox i "                            \
 	"LEFT JOIN sagad.transaction t ON t.gid = i.gid "                                      \
 	"WHERE i.verdict IS NULL AND (t.owner IS NULL OR t.owner = $1::uuid) "                 \
+	"AND (t.format <= $3::int) IS NOT FALSE "                                              \
 	"ORDER BY i.created_at, i.id LIMIT $2::int")                                           \
 X(INBOX_VERDICTS, ON_WORK,                                                                     \
 	"SELECT i.id, i.verdict FROM sagad.inbox i WHERE i.id = ANY ($1::uuid[]) AND i.verdict IS NOT NULL") \
@@ -278,6 +281,8 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"AND EXISTS (SELECT 1 FROM pg_stat_replication), "                                     \
 	"current_setting('transaction_read_only')::boolean"
 
+#define SQL_BACKEND "SELECT pg_backend_pid()"
+
 /* The lease's own session: simple protocol, one statement at a time, small answers. */
 #define SQL_LEASE_SESSION \
 	"SELECT set_config('statement_timeout', '%u', false), " \
@@ -308,10 +313,14 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 #define SQL_MIGRATE_HOME \
 	"CREATE SCHEMA IF NOT EXISTS sagad; " \
 	"CREATE TABLE IF NOT EXISTS sagad.schema_version (version integer PRIMARY KEY, name text NOT NULL, " \
-	"checksum text NOT NULL, applied_at timestamptz NOT NULL)"
+	"checksum text NOT NULL, applied_at timestamptz NOT NULL, oldest integer)"
 #define SQL_MIGRATE_HAS_HOME "SELECT to_regclass('sagad.schema_version') IS NOT NULL"
-#define SQL_MIGRATE_READ "SELECT version, checksum FROM sagad.schema_version ORDER BY version"
+/* As JSON, since the first version has no such column. Without it no older program can run. */
+#define SQL_MIGRATE_READ \
+	"SELECT v.version, v.checksum, COALESCE((to_jsonb(v) ->> 'oldest')::int, v.version) " \
+	"FROM sagad.schema_version v ORDER BY v.version"
 #define SQL_MIGRATE_RECORD \
-	"INSERT INTO sagad.schema_version (version, name, checksum, applied_at) VALUES ($1::int, $2, $3, now())"
+	"INSERT INTO sagad.schema_version (version, name, checksum, applied_at, oldest) " \
+	"VALUES ($1::int, $2, $3, now(), $4::int)"
 
 #endif

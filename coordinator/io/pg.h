@@ -14,6 +14,10 @@
 struct uv_loop_s;
 struct pg;
 
+/* How an incarnation shows that it lives: a lock of a session, or a row that it writes again and again.
+ * Each kind sees, watches and fences both. */
+enum pg_lease_mode { PG_LEASE_LOCK, PG_LEASE_ROW };
+
 struct pg_config {
 	const char       *dsn;      /* conninfo or URI; several hosts are tried in turn; copied */
 	uint32_t          statement_timeout_ms; /* 0: 10000 */
@@ -42,10 +46,17 @@ struct pg_stats {
 };
 void pg_stats(const struct pg *pg, struct pg_stats *out);
 
+/* A schema may be newer than the program (version > known), if it says that programs as old as this one
+ * can work with it (sql/README.md). */
+struct pg_schema {
+	int version, known;
+};
+
 /* Brings the schema up to this program's version; any number of replicas may try at once. Blocks: use
  * it before the loop runs. ERR_UNAVAILABLE: no server; ERR_REFUSED: err says what a person must change. */
-bool pg_migrate(const char *dsn, struct err *err) __attribute__((warn_unused_result));
+bool pg_migrate(const char *dsn, struct pg_schema *schema, struct err *err) __attribute__((warn_unused_result));
 /* Could a replica run here? Schema, server version, encoding, a lease that works. Changes nothing. Blocks. */
-bool pg_check(const char *dsn, struct err *err) __attribute__((warn_unused_result));
+bool pg_check(const char *dsn, enum pg_lease_mode mode, struct pg_schema *schema, struct err *err)
+	__attribute__((warn_unused_result));
 
 #endif

@@ -75,6 +75,7 @@ static void inbox_read(void *ctx, struct uuid me, unsigned limit, inbox_done *do
 	j->rows_done = done;
 	params_uuid(p, me);
 	params_i32(p, (int32_t)limit);
+	params_i32(p, ROW_FORMAT);
 	pg_job_add(&j->job, SQL_INBOX_READ);
 	pg_job_send(&j->job, on_read);
 }

@@ -45,6 +45,7 @@ static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str af
 	params_text(p, after);
 	params_i32(p, solo ? 1 : (int32_t)limit);
 	params_bool(p, solo);
+	params_i32(p, ROW_FORMAT);
 	rows_send(j, SQL_ADOPT);
 }
 
@@ -55,6 +56,7 @@ static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *d
 
 	params_uuid(p, me);
 	params_i32(p, (int32_t)limit);
+	params_i32(p, ROW_FORMAT);
 	rows_send(j, SQL_TAKE_DUE);
 }
 
@@ -65,6 +67,7 @@ static void log_claim(void *ctx, struct uuid me, struct str gid, rows_done *done
 
 	params_uuid(p, me);
 	params_text(p, gid);
+	params_i32(p, ROW_FORMAT);
 	rows_send(j, SQL_CLAIM);
 }
 

@@ -56,7 +56,24 @@ static void checksum(const struct migration *m, char out[65])
 	digest_hex(hash, sizeof hash, out);
 }
 
-/* What the database says it has, compared with what this program knows. -1: err says why not. */
+/* One row of what the database says it has. Known ones must be ours; newer ones must bear with us. */
+static bool check_applied(int number, int wanted, const char *sum, int oldest, struct err *err)
+{
+	char want[65];
+
+	if (number > (int)migration_count)
+		return oldest <= (int)migration_count ||
+			err_set(err, ERR_REFUSED,
+			        "the database's schema has version %d, which a sagad that knows versions up to "
+			        "%d or newer can use; this one knows %d: run a newer sagad", number, oldest,
+			        (int)migration_count);
+	checksum(&migrations[number - 1], want);
+	return (number == wanted && strcmp(sum, want) == 0) ||
+		err_set(err, ERR_REFUSED, "migration %d in the database is not the one this sagad knows: "
+		        "they come from different builds", number);
+}
+
+/* The schema's version, which may be newer than what this program knows. -1: err says why not. */
 static int read_version(PGconn *db, struct err *err)
 {
 	PGresult *r = PQexec(db, SQL_MIGRATE_HAS_HOME);
@@ -72,25 +89,13 @@ static int read_version(PGconn *db, struct err *err)
 	if (PQresultStatus(r) != PGRES_TUPLES_OK)
 		version = server_error(db, "the schema's version cannot be read", err) - 1;
 	for (int i = 0; version >= 0 && i < PQntuples(r); i++) {
-		char want[65];
-		int  number = atoi(PQgetvalue(r, i, 0));
+		int number = atoi(PQgetvalue(r, i, 0));
 
-		if (number > (int)migration_count) {
-			err_set(err, ERR_REFUSED,
-			        "the database's schema has version %d and this sagad knows %d: run a newer sagad",
-			        atoi(PQgetvalue(r, PQntuples(r) - 1, 0)), (int)migration_count);
-			version = -1;
-			break;
-		}
-		checksum(&migrations[number - 1], want);
-		if (number != i + 1 || strcmp(PQgetvalue(r, i, 1), want) != 0) {
-			err_set(err, ERR_REFUSED,
-			        "migration %d in the database is not the one this sagad knows: "
-			        "they come from different builds", number);
-			version = -1;
-			break;
-		}
-		version = number;
+		if (number < 1)
+			version = err_set(err, ERR_REFUSED, "the schema says it has a migration %d", number) - 1;
+		else
+			version = check_applied(number, i + 1, PQgetvalue(r, i, 1), atoi(PQgetvalue(r, i, 2)), err)
+				? number : -1;
 	}
 	PQclear(r);
 	return version;
@@ -99,15 +104,16 @@ static int read_version(PGconn *db, struct err *err)
 /* One migration, in one transaction, with its record: all of it or nothing. */
 static bool apply(PGconn *db, const struct migration *m, struct err *err)
 {
-	char        number[16], sum[65], doing[80];
-	const char *values[3] = { number, m->name, sum };
+	char        number[16], oldest[16], sum[65], doing[80];
+	const char *values[4] = { number, m->name, sum, oldest };
 
 	snprintf(number, sizeof number, "%d", m->version);
+	snprintf(oldest, sizeof oldest, "%d", m->oldest);
 	snprintf(doing, sizeof doing, "migration %.60s", m->name);
 	checksum(m, sum);
 	if (!run(db, m->sql, doing, err))
 		return false;
-	PGresult *r = PQexecParams(db, SQL_MIGRATE_RECORD, 3, NULL, values, NULL, NULL, 0);
+	PGresult *r = PQexecParams(db, SQL_MIGRATE_RECORD, 4, NULL, values, NULL, NULL, 0);
 	bool      recorded = PQresultStatus(r) == PGRES_COMMAND_OK || server_error(db, doing, err);
 	PQclear(r);
 	return recorded;
@@ -129,7 +135,7 @@ static bool migrate_one(PGconn *db, bool *finished, struct err *err)
 	return run(db, "COMMIT", "a migration cannot be committed", err);
 }
 
-bool pg_migrate(const char *dsn, struct err *err)
+bool pg_migrate(const char *dsn, struct pg_schema *schema, struct err *err)
 {
 	PGconn *db = connect_to(dsn, err);
 	bool    good, finished = false;
@@ -139,10 +145,12 @@ bool pg_migrate(const char *dsn, struct err *err)
 	/* Without a lock first, so that a role without the right to create can run. */
 	int version = read_version(db, err);
 	good = version >= 0;
-	finished = version == (int)migration_count;
+	finished = version >= (int)migration_count;
 	while (good && !finished)
 		good = migrate_one(db, &finished, err);
 	PQfinish(db);
+	*schema = (struct pg_schema){ version < (int)migration_count ? (int)migration_count : version,
+		                      (int)migration_count };
 	return good;
 }
 
@@ -201,23 +209,62 @@ static bool check_lease(PGconn *db, struct err *err)
 	PQclear(r);
 	if (!direct)
 		return err_set(err, ERR_REFUSED, "a connection pooler answers instead of PostgreSQL: "
-		               "name the database server itself in the DSN");
+		               "name the database server itself in the DSN, or run every replica with "
+		               "lease.mode=row and the pooler with pool_mode = session");
 	if (!set)
 		return err_set(err, ERR_REFUSED, "idle_session_timeout cannot be set for a session");
 	return visible || err_set(err, ERR_REFUSED, "advisory locks do not work as in PostgreSQL here");
 }
 
-bool pg_check(const char *dsn, struct err *err)
+/* 0: err says why there is none. */
+static int backend_of(PGconn *db, const char *sql, struct err *err)
+{
+	PGresult *r;
+	int       pid;
+
+	if (!ask(db, sql, 1, &r, err))
+		return 0;
+	pid = atoi(PQgetvalue(r, 0, 0));
+	PQclear(r);
+	return pid;
+}
+
+/*
+ * A pooler in session mode gives each of our sessions a backend of its own. One that gives them out by
+ * the transaction either hands ours to the second session, which holds on to it, or gives us another.
+ */
+static bool check_sessions(const char *dsn, PGconn *db, struct err *err)
+{
+	int     first = backend_of(db, SQL_BACKEND, err), other = 0, again = 0;
+	PGconn *second = first != 0 ? connect_to(dsn, err) : NULL;
+
+	if (second == NULL)
+		return false;
+	if (run(second, "BEGIN", "a second session cannot be used", err))
+		other = backend_of(second, SQL_BACKEND, err);
+	if (other != 0 && other != first)
+		again = backend_of(db, SQL_BACKEND, err);
+	PQfinish(second);
+	if (other == 0 || (again == 0 && other != first))
+		return false;
+	return (other != first && again == first) ||
+		err_set(err, ERR_REFUSED, "a connection pooler gives out backends by the transaction: sagad needs "
+		        "sessions; set its pool_mode = session, or name the database server itself in the DSN");
+}
+
+bool pg_check(const char *dsn, enum pg_lease_mode mode, struct pg_schema *schema, struct err *err)
 {
 	PGconn *db = connect_to(dsn, err);
 
 	if (db == NULL)
 		return false;
 	int  version = read_version(db, err);
-	bool good = version >= 0 && check_server(db, err) && check_lease(db, err);
+	bool good = version >= 0 && check_server(db, err) &&
+		(mode == PG_LEASE_LOCK ? check_lease(db, err) : check_sessions(dsn, db, err));
 	if (good && version < (int)migration_count)
 		good = err_set(err, ERR_REFUSED, "the schema has version %d of %d: run sagad migrate", version,
 		               (int)migration_count);
 	PQfinish(db);
+	*schema = (struct pg_schema){ version, (int)migration_count };
 	return good;
 }

@@ -256,6 +256,70 @@ static void test_drained_is_no_poison(struct harness *h)
 	ok(a.n == 1 && a.row.adoptions == 2, "taken over from one that left in good order: not counted");
 }
 
+static size_t take(struct harness *h, struct uuid me, struct uuid dead, struct answer *a)
+{
+	size_t n = 0;
+
+	*a = (struct answer){ 0 };
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, a);
+	harness_wait(h, &a->done);
+	n += a->n;
+	*a = (struct answer){ 0 };
+	h->a.log.take_due(h->a.log.ctx, me, 10, on_rows, a);
+	harness_wait(h, &a->done);
+	n += a->n;
+	*a = (struct answer){ 0 };
+	h->a.log.claim(h->a.log.ctx, me, STR("newer-asleep"), on_rows, a);
+	harness_wait(h, &a->done);
+	return n + a->n;
+}
+
+static void on_inbox(void *arg, enum log_result result, const struct inbox_row *rows, size_t n)
+{
+	size_t newer = 0;
+
+	for (size_t i = 0; i < n; i++)
+		newer += str_is(rows[i].gid, "newer-due");
+	*(struct answer *)arg = (struct answer){ .done = true, .result = result, .n = newer };
+}
+
+/* In a rolling upgrade: what a newer version wrote is left to those who can read it. */
+static void test_newer_rows(struct harness *h)
+{
+	struct uuid      dead = make_id(), me = make_id();
+	struct row       owned = make_row(dead, STR("newer-owned")), due = make_row(dead, STR("newer-due"));
+	struct row       asleep = make_row(dead, STR("newer-asleep"));
+	struct inbox_row command = { make_id(), STR("newer-due"), STR("cancel"), STR("{}") };
+	struct answer    a = { 0 };
+
+	enroll(h, &h->a, dead, 13);
+	enroll(h, &h->a, me, 14);
+	owned.format = due.format = asleep.format = ROW_FORMAT + 1;
+	ok(begin_row(h, &h->a, &owned) == LOG_DONE && begin_row(h, &h->a, &due) == LOG_DONE &&
+	   begin_row(h, &h->a, &asleep) == LOG_DONE, "rows of a newer format are there");
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET owner = NULL, due_at = CASE gid WHEN 'newer-due' "
+	                "THEN now() ELSE 'infinity' END WHERE gid IN ('newer-due', 'newer-asleep')");
+	h->a.log.inbox_put(h->a.log.ctx, &command, on_done, &a);
+	harness_wait(h, &a.done);
+	a = (struct answer){ 0 };
+	h->a.log.retire(h->a.log.ctx, dead, on_done, &a);
+	harness_wait(h, &a.done);
+	ok(take(h, me, dead, &a) == 0, "none of them is taken");
+	a = (struct answer){ 0 };
+	h->a.log.inbox_read(h->a.log.ctx, me, 10, on_inbox, &a);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE && a.n == 0, "nor are commands for them");
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET format = %d WHERE gid LIKE 'newer-%%'", ROW_FORMAT);
+	a = (struct answer){ 0 };
+	h->a.log.inbox_read(h->a.log.ctx, me, 10, on_inbox, &a);
+	harness_wait(h, &a.done);
+	ok(a.n == 1, "whoever knows their format reads the command");
+	ok(take(h, me, dead, &a) == 3, "and takes the rows");
+	a = (struct answer){ 0 };
+	h->a.log.inbox_forget(h->a.log.ctx, &command.id, 1, on_done, &a);
+	harness_wait(h, &a.done);
+}
+
 /* ---- refusals of the server ----------------------------------------------------------------- */
 
 static void test_refusals(struct harness *h, struct uuid me)
@@ -374,6 +438,7 @@ int main(void)
 	test_begin_against_fence(&h);
 	test_adoption_at_once(&h);
 	test_drained_is_no_poison(&h);
+	test_newer_rows(&h);
 	test_refusals(&h, me);
 	test_session(&h);
 	test_hot_updates(&h, me);

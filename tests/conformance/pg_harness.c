@@ -65,12 +65,14 @@ static bool is_up(const struct end *e)
 
 bool harness_open(struct harness *h, const char *prefix, const char **why)
 {
+	struct pg_schema schema;
+
 	memset(h, 0, sizeof *h);
 	if (!pg_database_make(&h->database, prefix, why))
 		return false;
 	uv_loop_init(&h->loop);
 	*why = h->err.text;
-	if (!pg_migrate(h->database.dsn, &h->err) || !end_open(h, &h->a, h->database.dsn) ||
+	if (!pg_migrate(h->database.dsn, &schema, &h->err) || !end_open(h, &h->a, h->database.dsn) ||
 	    !end_open(h, &h->b, h->database.dsn))
 		return false;
 	harness_until(h, is_up(&h->a) && is_up(&h->b), 10000);

@@ -417,36 +417,50 @@ static void test_migrations(struct harness *h)
 	const char *dsn = h->database.dsn;
 	pid_t       pids[4];
 	int         good = 0, status;
+	const int   known = (int)migration_count;
+	struct pg_schema schema;
 
-	ok(pg_migrate(dsn, &err), "migrating again changes nothing");
-	ok(pg_check(dsn, &err), "a replica could run here");
+	ok(pg_migrate(dsn, &schema, &err), "migrating again changes nothing");
+	ok(pg_check(dsn, PG_LEASE_LOCK, &schema, &err), "a replica could run here");
+	ok(schema.version == known && schema.known == known, "and is of this version");
+	pg_database_run(&h->database, "INSERT INTO sagad.schema_version VALUES (%d, 'next', 'x', now(), %d)", known + 1,
+	                known);
+	ok(pg_migrate(dsn, &schema, &err) && pg_check(dsn, PG_LEASE_LOCK, &schema, &err) &&
+	   schema.version == known + 1 && schema.known == known, "a newer schema that bears with us is welcome");
+	pg_database_run(&h->database, "INSERT INTO sagad.schema_version VALUES (%d, 'later', 'x', now(), %d)", known + 2,
+	                known + 1);
+	ok(!pg_migrate(dsn, &schema, &err) && err.kind == ERR_REFUSED && strstr(err.text, "newer sagad") != NULL,
+	   "one that does not is refused: %s", err.text);
+	ok(!pg_check(dsn, PG_LEASE_LOCK, &schema, &err) && err.kind == ERR_REFUSED, "by the check as well");
+	pg_database_run(&h->database, "DELETE FROM sagad.schema_version WHERE version > %d", known);
 	pg_database_run(&h->database, "UPDATE sagad.schema_version SET checksum = 'other' WHERE version = 1");
-	ok(!pg_migrate(dsn, &err) && err.kind == ERR_REFUSED, "another build's migration is refused: %s", err.text);
+	ok(!pg_migrate(dsn, &schema, &err) && err.kind == ERR_REFUSED, "another build's migration is refused: %s", err.text);
 	pg_database_run(&h->database, "INSERT INTO sagad.schema_version VALUES (99, 'future', 'x', now())");
-	pg_database_run(&h->database, "DELETE FROM sagad.schema_version WHERE version = 1");
-	ok(!pg_migrate(dsn, &err) && err.kind == ERR_REFUSED && strstr(err.text, "newer") != NULL,
+	pg_database_run(&h->database, "DELETE FROM sagad.schema_version WHERE version <= %d", known);
+	/* It says nothing of older programs: none can work with it. */
+	ok(!pg_migrate(dsn, &schema, &err) && err.kind == ERR_REFUSED && strstr(err.text, "newer") != NULL,
 	   "a newer schema is refused: %s", err.text);
 	end_close(h, &h->a);
 	end_close(h, &h->b);
 	pg_database_run(&h->database, "DROP SCHEMA sagad CASCADE");
-	ok(!pg_check(dsn, &err) && err.kind == ERR_REFUSED, "without a schema: %s", err.text);
+	ok(!pg_check(dsn, PG_LEASE_LOCK, &schema, &err) && err.kind == ERR_REFUSED, "without a schema: %s", err.text);
 	/* Four replicas start at once on an empty database. */
 	fflush(stdout);
 	for (int i = 0; i < 4; i++)
 		if ((pids[i] = fork()) == 0)
-			_exit(pg_migrate(dsn, &err) ? 0 : 1);
+			_exit(pg_migrate(dsn, &schema, &err) ? 0 : 1);
 	for (int i = 0; i < 4; i++)
 		good += waitpid(pids[i], &status, 0) == pids[i] && status == 0;
 	ok(good == 4, "four that migrate at once all succeed");
 	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.schema_version")) == (int)migration_count,
 	   "and did it once");
-	ok(pg_check(dsn, &err), "a replica could run there");
+	ok(pg_check(dsn, PG_LEASE_LOCK, &schema, &err), "a replica could run there");
 
-	ok(!pg_migrate("host=127.0.0.1 port=1", &err) && err.kind == ERR_UNAVAILABLE, "no server: %s", err.text);
+	ok(!pg_migrate("host=127.0.0.1 port=1", &schema, &err) && err.kind == ERR_UNAVAILABLE, "no server: %s", err.text);
 	char other[1300];
 	snprintf(other, sizeof other, "%s dbname=nobody_%s", h->database.dsn, h->database.name);
-	ok(!pg_migrate(other, &err) && err.kind == ERR_REFUSED, "no database: %s", err.text);
-	ok(!pg_migrate("postgres://[", &err) && err.kind == ERR_INVALID, "no DSN: %s", err.text);
+	ok(!pg_migrate(other, &schema, &err) && err.kind == ERR_REFUSED, "no database: %s", err.text);
+	ok(!pg_migrate("postgres://[", &schema, &err) && err.kind == ERR_INVALID, "no DSN: %s", err.text);
 }
 
 /* As if the server had been promoted: its timeline is one that nobody has met. */

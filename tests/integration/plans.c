@@ -112,10 +112,11 @@ static void check(struct pg_database *d, const char *name, const char *text)
 int main(void)
 {
 	struct pg_database d;
+	struct pg_schema   schema;
 	struct err         err = { 0 };
 	const char        *why;
 
-	if (!pg_database_make(&d, "sagad_plans", &why) || !pg_migrate(d.dsn, &err)) {
+	if (!pg_database_make(&d, "sagad_plans", &why) || !pg_migrate(d.dsn, &schema, &err)) {
 		printf("1..0 # SKIP %s %s\n", why, err.text);
 		return getenv("SAGAD_TEST_DSN") != NULL;
 	}

@@ -109,6 +109,7 @@ def test_a_newer_schema_is_refused(database):
         columns = [c.name for c in db.execute("SELECT * FROM sagad.schema_version LIMIT 0").description]
         rest = ", ".join(c for c in columns if c != "version")
         db.execute(f"INSERT INTO sagad.schema_version (version, {rest}) SELECT 9999, {rest} FROM sagad.schema_version LIMIT 1")
+        db.execute("UPDATE sagad.schema_version SET oldest = 9999 WHERE version = 9999")
     refuses(database, "9999")
 
 
