@@ -28,6 +28,7 @@ struct transfer {
 	size_t             header_cap;
 	struct buf         body;
 	bool               too_big, denied;
+	bool               head_ended; /* the empty line behind the headers was read */
 	char               saga_outcome[HEADER_VALUE_MAX], retry_after[HEADER_VALUE_MAX];
 	char               error[CURL_ERROR_SIZE];
 	uint64_t           started_ns;
@@ -173,8 +174,12 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	struct transfer *t = arg;
 	struct str       line = { p, size * n };
 
-	if (str_starts(line, STR("HTTP/"))) /* what a 1xx answer said does not count */
+	if (str_starts(line, STR("HTTP/"))) { /* what a 1xx answer said does not count */
 		t->saga_outcome[0] = t->retry_after[0] = '\0';
+		t->head_ended = false;
+	} else if (line.n > 0 && (line.p[0] == '\r' || line.p[0] == '\n')) {
+		t->head_ended = true;
+	}
 	take_header(line, STR("Saga-Outcome"), t->saga_outcome);
 	take_header(line, STR("Retry-After"), t->retry_after);
 	return line.n;
@@ -311,7 +316,7 @@ struct transfer *http_start(struct http *h, const struct http_request *r, http_d
 	assert(h->closing == 0 && r->timeout_ms > 0);
 	t->done = done;
 	t->arg = arg;
-	t->too_big = t->denied = false;
+	t->too_big = t->denied = t->head_ended = false;
 	t->saga_outcome[0] = t->retry_after[0] = t->error[0] = '\0';
 	t->started_ns = uv_hrtime();
 	buf_clear(&t->body);
@@ -340,6 +345,9 @@ static void describe(struct transfer *t, CURLcode code, struct http_result *out)
 	} else if (code != CURLE_OK && !t->too_big) {
 		out->unsendable = code == CURLE_URL_MALFORMAT;
 		out->reply.failure = str_of(why);
+	} else if (!t->head_ended) {
+		/* To libcurl that is a whole answer without a body; 200 would be an ok. */
+		out->reply.failure = STR("the connection ended within the headers of the answer");
 	} else {
 		out->reply = (struct call_reply){
 			.status = (int)status, .saga_outcome = str_of(t->saga_outcome),

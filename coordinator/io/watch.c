@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct watched {
@@ -14,7 +15,7 @@ struct watched {
 	bool    announced;  /* watch_closing() will come */
 };
 
-enum { EVENTS = 64 };
+enum { EVENTS = 64, THROWN_MAX = 64 };
 
 static struct watched *entry(struct watch *w, int fd)
 {
@@ -75,6 +76,17 @@ void watch_closing(struct watch *w, int fd)
 	*it = (struct watched){ 0 };
 }
 
+/* A resting connection that can be read: its server closed it, or sent bytes that nobody asked for. libcurl
+ * looks for the first only and would take the second for the answer to its next request. */
+static void end_resting(int fd)
+{
+	char thrown[4096];
+
+	shutdown(fd, SHUT_RDWR);
+	for (int i = 0; i < THROWN_MAX && recv(fd, thrown, sizeof thrown, MSG_DONTWAIT) > 0; i++)
+		continue;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int uv_events)
 {
 	struct watch      *w = poll->data;
@@ -88,7 +100,9 @@ static void on_poll(uv_poll_t *poll, int status, int uv_events)
 		struct watched *it = entry(w, fd);
 		bool            broken = (events[i].events & (EPOLLERR | EPOLLHUP)) != 0;
 
-		/* An idle connection that its server closed, or one closed in this very batch. */
+		if (it->announced && it->wanted == 0 && it->registered != 0)
+			end_resting(fd);
+		/* A resting connection, or one closed in this very batch. */
 		if ((it->wanted & events[i].events) == 0 && !(broken && it->wanted != 0)) {
 			if (it->registered != 0)
 				tell_kernel(w, fd, it, it->wanted);
