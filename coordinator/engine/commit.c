@@ -326,6 +326,31 @@ static void begins_away(struct engine *e)
 	}
 }
 
+/*
+ * Nobody hangs because the database does. What was not sent is not inserted, and while we may not act
+ * another replica may; what was sent is in doubt after a TTL, when we ourselves give the log up, and sooner
+ * if the lease went as well. The rows go their way: only their callers are told.
+ */
+void commit_begins(struct engine *e)
+{
+	const struct batch_work *b = &e->batch;
+	int64_t                  limit = e->acting ? (int64_t)e->config.ttl_ms : BEGIN_DOUBT_MS;
+	bool                     late = b->busy && boot_ms(e) - b->sent_at >= limit;
+
+#ifdef BUG_BEGINS_HANG
+	return;
+#endif
+	if (late)
+		e->log_away = true;
+	if (late || !e->acting)
+		begins_away(e);
+	for (struct list *l = b->members.next; late && l != &b->members; l = l->next)
+		owned_answer_begins(e, list_entry(l, struct owned, commit_link), BEGIN_LOST, BEGIN_LOST);
+	if (b->busy && !late)
+		chore_soon(e, CHORE_BEGINS, b->sent_at + limit - boot_ms(e));
+	doubt_begins(e);
+}
+
 static void log_away(struct engine *e)
 {
 	put_back(e);
@@ -523,6 +548,7 @@ static void on_commit(void *arg, enum log_result result, const struct batch_resu
 		lost(e);
 		break;
 	}
+	lease_try(e);
 	turn_end(e);
 }
 
@@ -540,6 +566,8 @@ void engine_flush(struct engine *e)
 	fill_batch(e);
 	b->busy = true;
 	b->life = e->life;
+	b->sent_at = boot_ms(e);
+	chore_soon(e, CHORE_BEGINS, e->config.ttl_ms);
 	e->ports.log.commit(e->ports.log.ctx, &b->wire, on_commit, e);
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BEGIN_DOUBT_MS = 2000, MINE_EVERY_MS = 30000, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000 };
+enum { MINE_EVERY_MS = 30000, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000 };
 
 /* ---- into doubt -------------------------------------------------------------------- */
 
@@ -56,6 +56,27 @@ void doubt_add(struct engine *e, struct owned *o)
 #endif
 	list_push(&e->doubts, &o->commit_link);
 	chore_soon(e, CHORE_RELOAD, 0);
+	chore_soon(e, CHORE_BEGINS, BEGIN_DOUBT_MS);
+}
+
+static void tell_begins(struct engine *e, struct list *doubts)
+{
+	for (struct list *l = doubts->next; l != doubts; l = l->next) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+		int64_t       left = o->doubt_since + BEGIN_DOUBT_MS - boot_ms(e);
+
+		if (left <= 0)
+			owned_answer_begins(e, o, BEGIN_LOST, BEGIN_LOST);
+		else
+			chore_soon(e, CHORE_BEGINS, left);
+	}
+}
+
+/* A broken connection is back soon, and then we know. But the database may be away for an hour. */
+void doubt_begins(struct engine *e)
+{
+	tell_begins(e, &e->doubts);
+	tell_begins(e, &e->reloading);
 }
 
 /* ---- a begin whose gid is taken ------------------------------------------------------ */
@@ -162,9 +183,9 @@ void take_row(struct engine *e, const struct row *row, bool adopted)
 	bool same = row->created_at == old->row.created_at &&
 	            memcmp(row->hash, old->row.hash, sizeof row->hash) == 0;
 	o = replace(e, old, row);
+	owned_answer_begins(e, o, unborn && same ? BEGIN_DONE : BEGIN_EXISTS, BEGIN_EXISTS);
 	if (unborn) { /* nobody has called anything for it yet */
 		e->stats.begun++;
-		owned_answer_begins(e, o, same ? BEGIN_DONE : BEGIN_EXISTS, BEGIN_EXISTS);
 		adopted = false;
 	}
 	e->stats.reloaded += doubt;
@@ -208,9 +229,6 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 			not_mine(e, o);
 			continue;
 		}
-		/* A broken connection is back soon, and then we know. But the database may be away for an hour. */
-		if (boot_ms(e) - o->doubt_since >= BEGIN_DOUBT_MS)
-			owned_answer_begins(e, o, BEGIN_LOST, BEGIN_LOST);
 		list_push(&e->doubts, l);
 	}
 	if (result != LOG_DONE)

@@ -44,6 +44,7 @@ static void (*const chores[])(struct engine *e) = {
 	[CHORE_LOOKS] = fence_looks,     [CHORE_DUE] = adopt_due,
 	[CHORE_INBOX] = inbox_look,      [CHORE_MINE] = doubt_mine,
 	[CHORE_RELOAD] = doubt_reload,   [CHORE_COMMIT] = commit_retry,
+	[CHORE_BEGINS] = commit_begins,
 	[CHORE_REPORT] = report_speed,   [CHORE_SWEEP] = sweep_old,
 	[CHORE_REMOTE] = wait_remote,    [CHORE_VERDICTS] = inbox_ask,
 	[CHORE_DRAIN] = drain_work
@@ -238,20 +239,32 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
                   begin_done *done, void *arg)
 {
 	struct owned        *o = owned_get(e, row->gid);
+	bool                 joins = o != NULL && (o->unborn || o->doubt) && !e->gone;
 	struct begin_waiter *b;
 	enum begin_result    why;
 
+#ifdef BUG_SECOND_BEGIN_AWAY
+	joins = joins && lease_may_act(e) && !e->draining && !e->log_away;
+#endif
 	if (o != NULL && !o->unborn && !o->doubt && lease_may_act(e)) {
 		reply_new(e, arg, BEGIN_EXISTS, o)->begin = done;
 		return;
 	}
-	if (begin_refused(e, row, &why)) {
+	/* While its insert is under way, or its fate unknown, whoever asks again learns what becomes of it:
+	 * "unavailable" would be a promise that it is not there. */
+	if (!joins && begin_refused(e, row, &why)) {
 		reply_new(e, arg, (int)why, NULL)->begin = done;
 		return;
 	}
 	b = mem_alloc(sizeof *b);
 	b->done = done;
 	b->arg = arg;
+	b->inserts = o == NULL;
+#ifdef BUG_FIRST_BEGIN_IS_HIS
+	b->inserts = o == NULL || list_is_empty(&o->begins);
+#endif
+	if (joins)
+		chore_soon(e, CHORE_BEGINS, BEGIN_DOUBT_MS);
 	if (o == NULL) {
 		o = owned_make(e, row, start_at, deadline_at);
 		o->unborn = true;

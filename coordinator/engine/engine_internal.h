@@ -18,6 +18,7 @@ enum {
 	ENDED_PAGE = 500, VERDICTS_PAGE = 200,
 	ADOPTIONS_POISON = 5,   /* taken over so often without any progress */
 	LINGER_MS = 1000,       /* what may be parked is kept this long: commands come in bursts */
+	BEGIN_DOUBT_MS = 2000,  /* how long a begin waits to learn whether it was done */
 	ORDER_MS = 10000        /* how long a caller waits for a command */
 };
 
@@ -34,6 +35,7 @@ enum {
 	X(MINE,    "find rows that are ours and not in memory")                        \
 	X(RELOAD,  "read again what is in doubt")                                      \
 	X(COMMIT,  "send the batch again after a pause")                               \
+	X(BEGINS,  "tell begins that wait for a commit which does not come")           \
 	X(REPORT,  "tell speed and load")                                              \
 	X(SWEEP,   "delete what is past its retention")                                \
 	X(REMOTE,  "ask for the end of transactions that others drive")                \
@@ -111,7 +113,7 @@ struct owned {
 	struct definition *grown;        /* of a join that is being committed */
 	struct str         grown_text;
 	struct list        waiters;      /* struct waiter */
-	struct list        begins;       /* struct begin_waiter; the first one is the insert's */
+	struct list        begins;       /* struct begin_waiter */
 	uint64_t           inbox_seen;   /* inbox reads up to this number may show what is settled by now */
 	unsigned           refused;      /* times the log would not store it */
 	char               text[];
@@ -119,6 +121,7 @@ struct owned {
 
 struct begin_waiter {
 	struct list  link;
+	bool         inserts;          /* the row is his; the others ask for the same gid, not for the same body */
 	begin_done  *done;
 	void        *arg;
 };
@@ -221,6 +224,7 @@ struct peer {
 struct batch_work {
 	bool            busy;
 	uint64_t        life;
+	int64_t         sent_at;       /* boot_ms */
 	struct list     members;       /* owned.commit_link, begins and changes mixed */
 	struct list     settles;
 	struct row     *begins;
@@ -374,7 +378,8 @@ void          owned_rest(struct engine *e, struct owned *o);
 void          owned_free(struct owned *o);
 void          owned_abort_calls(struct engine *e, struct owned *o);
 void          owned_view(const struct owned *o, struct view *view);
-void          owned_answer_begins(struct engine *e, struct owned *o, enum begin_result first,
+/* Whose row it is, and whoever else asked for the gid meanwhile. */
+void          owned_answer_begins(struct engine *e, struct owned *o, enum begin_result his,
                                   enum begin_result others);
 /* The texts of the note become the step's. */
 void          note_take(struct note *kept, struct note *from, enum op op);
@@ -410,6 +415,7 @@ void commit_settle(struct engine *e, struct uuid id, enum verdict verdict);
 bool commit_settles(const struct engine *e, struct uuid id); /* is that being settled, or was it since the inbox was read? */
 void commit_forget_settled(struct engine *e);
 void commit_retry(struct engine *e);  /* chore */
+void commit_begins(struct engine *e); /* chore */
 void commit_fini(struct engine *e);
 
 /* ---- doubt.c ------------------------------------------------------------------------------ */
@@ -419,6 +425,7 @@ void doubt_add(struct engine *e, struct owned *o);
 void begin_taken(struct engine *e, struct owned *o);
 void doubt_reload(struct engine *e);  /* chore */
 void doubt_mine(struct engine *e);    /* chore */
+void doubt_begins(struct engine *e);  /* those that wait in doubt for too long are told so */
 void doubt_forget(struct engine *e);  /* strangers of an incarnation that is over */
 /* A row that a verb made ours just now. */
 void take_row(struct engine *e, const struct row *row, bool adopted);
@@ -426,6 +433,7 @@ void take_row(struct engine *e, const struct row *row, bool adopted);
 /* ---- lease.c ------------------------------------------------------------------------------- */
 
 bool lease_may_act(struct engine *e);
+void lease_try(struct engine *e);     /* acts if nothing stands in the way any more */
 void lease_over(struct engine *e, const char *why); /* this incarnation is; starts the next */
 void lease_work(struct engine *e);    /* chore */
 void lease_beat(struct engine *e);    /* chore */

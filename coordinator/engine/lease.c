@@ -23,6 +23,7 @@ static void suspend(struct engine *e, const char *why)
 		return;
 	e->acting = false;
 	chore_stop(e, CHORE_SUSPEND);
+	chore_soon(e, CHORE_BEGINS, 0);
 	say(e, TRACE_WARN, "suspended", (struct str){ 0 }, "why=\"%s\"", why);
 }
 
@@ -46,9 +47,21 @@ bool engine_may_act(struct engine *e)
 	return lease_may_act(e);
 }
 
+/*
+ * A commit of an incarnation before this one is unanswered: its connection swallows what is sent, so
+ * whatever we took on now would hang as well, and we would be given up for dead once more.
+ */
+static bool owes_answer(const struct engine *e)
+{
+#ifdef BUG_ACTS_WITH_SILENT_LOG
+	return false;
+#endif
+	return e->batch.busy && e->batch.life != e->life;
+}
+
 static void act(struct engine *e)
 {
-	if (e->acting || e->gone)
+	if (e->acting || e->gone || owes_answer(e))
 		return;
 	e->acting = e->was_live = true;
 	e->log_away = false;
@@ -76,7 +89,13 @@ static void heard(struct engine *e, int64_t sent_at)
 	e->act_until = e->answered_at + e->config.ttl_ms - e->config.margin_ms;
 	if (e->acting)
 		chore_in(e, CHORE_SUSPEND, e->act_until - boot_ms(e));
-	else if (e->enrolled && e->lease_open && boot_ms(e) < e->act_until)
+	else
+		lease_try(e);
+}
+
+void lease_try(struct engine *e)
+{
+	if (e->enrolled && e->lease_open && boot_ms(e) < e->act_until)
 		act(e);
 }
 
@@ -292,7 +311,7 @@ void lease_over(struct engine *e, const char *why)
 		e->ports.lease.close(e->ports.lease.ctx);
 	e->lease_open = e->lease_opening = e->beating = e->enrolled = e->silent = false;
 	for (int c = 0; c < CHORE_COUNT; c++)
-		if (c != CHORE_REMOTE && c != CHORE_VERDICTS && c != CHORE_DRAIN)
+		if (c != CHORE_REMOTE && c != CHORE_VERDICTS && c != CHORE_DRAIN && c != CHORE_BEGINS)
 			chore_stop(e, (enum chore)c);
 	for (struct list *l = e->owned.next; l != &e->owned; l = e->owned.next) {
 		struct owned *o = list_entry(l, struct owned, link);

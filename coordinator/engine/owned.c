@@ -263,13 +263,12 @@ void owned_abort_calls(struct engine *e, struct owned *o)
 	assert(o->open_calls == 0);
 }
 
-void owned_answer_begins(struct engine *e, struct owned *o, enum begin_result first,
+void owned_answer_begins(struct engine *e, struct owned *o, enum begin_result his,
                          enum begin_result others)
 {
-	enum begin_result result = first;
-
-	for (struct list *l; (l = list_pop(&o->begins)) != NULL; result = others) {
+	for (struct list *l; (l = list_pop(&o->begins)) != NULL;) {
 		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
+		enum begin_result    result = b->inserts ? his : others;
 		bool shown = result == BEGIN_DONE || result == BEGIN_EXISTS;
 
 		reply_new(e, b->arg, (int)result, shown ? o : NULL)->begin = b->done;

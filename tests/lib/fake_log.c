@@ -533,6 +533,17 @@ void fake_log_restore(struct fake_log *log, unsigned channels)
 	log->up |= channels;
 }
 
+bool fake_log_owes(const struct fake_log *log, struct uuid me)
+{
+	list_each(it, after, &log->ops) {
+		const struct fake_op *op = list_entry(it, struct fake_op, link);
+
+		if (op->verb == FAKE_COMMIT && !uuid_eq(op->batch.me, me))
+			return true;
+	}
+	return false;
+}
+
 bool fake_log_is_up(const struct fake_log *log, unsigned channels)
 {
 	return (log->up & channels) == channels;

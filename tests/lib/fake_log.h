@@ -101,6 +101,8 @@ void             fake_log_close(struct fake_log *log); /* the process is gone; n
 /* What is under way is answered LOG_LOST, or LOG_AWAY if it was a read. Until restored, all is LOG_AWAY. */
 void             fake_log_break(struct fake_log *log, unsigned channels);
 void             fake_log_restore(struct fake_log *log, unsigned channels);
+/* A commit of another incarnation than this is unanswered. */
+bool             fake_log_owes(const struct fake_log *log, struct uuid me);
 bool             fake_log_is_up(const struct fake_log *log, unsigned channels);
 
 #endif

@@ -49,6 +49,9 @@ static void send_request(void *arg)
 	struct request *q = arg;
 
 	q->existed = q->rec->exists;
+	q->sent_at = q->rec->w->loop.now;
+	if (q->begins && uuid_eq(q->rec->away_by, q->r->me))
+		q->rec->away_by = (struct uuid){ 0 };
 	q->send(q);
 }
 
@@ -56,7 +59,8 @@ static void post_request(void *arg)
 {
 	struct request *q = arg;
 	struct world   *w = q->rec->w;
-	uint32_t        i = choose(w, REPLICAS);
+	/* Impatient clients ask the one that they asked before. */
+	uint32_t i = q->begins && fault(w, FAULT_CLIENTS, 2) ? q->rec->asked_last : choose(w, REPLICAS);
 
 	for (uint32_t k = 0; k < REPLICAS; k++) {
 		struct replica *r = &w->replicas[(i + k) % REPLICAS];
@@ -64,6 +68,7 @@ static void post_request(void *arg)
 		if (!r->up)
 			continue;
 		q->r = r;
+		q->rec->asked_last = r->number;
 		list_push(&r->requests, &q->link);
 		fake_loop_post(&w->loop, &r->end, wire_ms(w), send_request, NULL, q);
 		return;
@@ -111,6 +116,8 @@ void client_check_birth(struct record *rec, struct uuid by)
 	const struct world *w = rec->w;
 
 	rec->born_by = by;
+	if (!rec->unsure && uuid_eq(rec->away_by, by)) /* of a lost one it is known that it may */
+		violated(rec->w, 27, "%s: is begun by a replica that has said since that it will not", rec->gid);
 	for (unsigned i = 0; i < REPLICAS && !rec->unsure; i++)
 		list_each(it, next, &w->replicas[i].requests) {
 			const struct request *q = list_entry(it, struct request, link);
@@ -130,6 +137,10 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	static const char *const names[] = { "done", "exists", "busy", "away", "lost", "refused" };
 
 	say(w, "     %s: r%u answers the begin: %s", rec->gid, q->r->number, names[result]);
+	if (w->loop.now - q->sent_at > BEGIN_MAX_MS && q->r->thawed_at < q->sent_at)
+		violated(w, 25, "%s: r%u lets a begin hang", rec->gid, q->r->number);
+	if (result == BEGIN_DONE && view != NULL && view->row.hash[1] != q->variant)
+		violated(w, 26, "%s: r%u says of another body that it has begun", rec->gid, q->r->number);
 	world_mix(w, (uint64_t)result);
 	switch (result) {
 	case BEGIN_DONE:
@@ -147,8 +158,10 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	case BEGIN_BUSY:
 	case BEGIN_AWAY:
 	case BEGIN_LOST:
-		if (result == BEGIN_AWAY)
+		if (result == BEGIN_AWAY) {
 			check_away(q);
+			rec->away_by = q->r->me;
+		}
 		rec->unsure |= result == BEGIN_LOST;
 		w->seen->begins_away += result == BEGIN_AWAY;
 		w->seen->begins_lost += result == BEGIN_LOST;
@@ -178,6 +191,7 @@ static void send_begin(struct request *q)
 		r.document = str_of(d->text);
 	}
 	memset(r.hash, (int)rec->number, sizeof r.hash);
+	r.hash[1] = q->variant;
 	engine_begin(q->r->engine, &r, rec->start_at, rec->deadline_at, on_begun, q);
 }
 
@@ -189,6 +203,7 @@ void client_begin(struct record *rec, int64_t delay_ms)
 		return;
 	q = request_new(rec, send_begin);
 	q->scripted = q->begins = true;
+	q->variant = fault(rec->w, FAULT_CLIENTS, 4);
 	request_post(q, delay_ms);
 }
 
@@ -204,8 +219,8 @@ static void want(void *arg)
 		rec->deadline_at += world_now(w);
 	rec->wanted = true;
 	client_begin(rec, 0);
-	if (fault(w, FAULT_CLIENTS, 3))
-		client_begin(rec, (int64_t)choose(w, 30));
+	while (fault(w, FAULT_CLIENTS, 2))
+		client_begin(rec, (int64_t)choose(w, 30) * (1 + 49 * (int64_t)choose(w, 2)));
 }
 
 static void go_on(void *arg)

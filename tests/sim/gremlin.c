@@ -120,6 +120,19 @@ static void drop_lease(struct replica *r)
 		cut_lease(r);
 }
 
+/* A black hole: what is sent gets there when it ends, or never. */
+static void silence_log(struct replica *r)
+{
+	struct world *w = r->w;
+	int64_t       ms = draw_ms(w, 200);
+
+	say(w, "r%u's log session swallows everything for %lld ms", r->number, (long long)ms);
+	w->seen->silent_logs++;
+	r->silent_until = w->loop.now + ms;
+	if (choose(w, 2))
+		after(w, ms, replica_break_commits, NULL, r);
+}
+
 static void strike(struct world *w, enum fault kind, struct replica *r)
 {
 	switch (kind) {
@@ -134,6 +147,7 @@ static void strike(struct world *w, enum fault kind, struct replica *r)
 		break;
 	case FAULT_LEASE_DROP: drop_lease(r); break;
 	case FAULT_LEASE_CUT: cut_lease(r); break;
+	case FAULT_SILENT_LOG: silence_log(r); break;
 	case FAULT_WATCH:
 		fake_lease_break_watch(r->lease);
 		w->seen->watch_broken++;
@@ -158,7 +172,7 @@ static void prowl(void *arg)
 {
 	static const enum fault kinds[] = { FAULT_CRASH, FAULT_FREEZE, FAULT_DRAIN, FAULT_LOST_COMMITS,
 		                            FAULT_RESTART, FAULT_SLOW_DB, FAULT_LEASE_DROP,
-		                            FAULT_LEASE_CUT, FAULT_WATCH };
+		                            FAULT_LEASE_CUT, FAULT_WATCH, FAULT_SILENT_LOG };
 	struct world *w = arg;
 	enum fault    open[sizeof kinds / sizeof kinds[0]];
 	uint32_t      n = 0;

@@ -123,7 +123,7 @@ void replica_break_log(struct replica *r, unsigned channels, int64_t ms)
 	after(r->w, ms, end_log_cut, NULL, r);
 }
 
-static void break_commits(void *arg)
+void replica_break_commits(void *arg)
 {
 	struct replica *r = arg;
 
@@ -142,6 +142,8 @@ static void commit_fate(struct replica *r, struct fake_fate *f)
 	f->arrive_ms = 1;
 	f->answer_ms = 1;
 	f->land_ms = choose(w, 4);
+	if (w->loop.now < r->silent_until)
+		f->arrive_ms += r->silent_until - w->loop.now;
 	if (w->loop.now < w->slow_until)
 		f->land_ms += 100 * (int64_t)choose(w, 32);
 	if (fault(w, FAULT_LATE_COMMITS, 12)) {
@@ -149,7 +151,7 @@ static void commit_fate(struct replica *r, struct fake_fate *f)
 		f->arrive_ms += 10 * (int64_t)choose(w, 16);
 	}
 	if (fault(w, FAULT_LOST_COMMITS, 12))
-		after(w, (int64_t)choose(w, (uint32_t)(f->arrive_ms + f->land_ms + 3)), break_commits, NULL, r);
+		after(w, (int64_t)choose(w, (uint32_t)(f->arrive_ms + f->land_ms + 3)), replica_break_commits, NULL, r);
 	if (fault(w, FAULT_REFUSED_COMMITS, 12)) {
 		f->refuse = choose(w, 2) ? LOG_AWAY : LOG_AGAIN;
 		w->seen->refused_again += f->refuse == LOG_AGAIN;
@@ -228,6 +230,8 @@ static void look_around(struct replica *r)
 	if (s.state == ENGINE_SUSPENDED && !r->was_fenced)
 		w->seen->self_fences++;
 	r->was_fenced = s.state == ENGINE_SUSPENDED;
+	if (s.state == ENGINE_LIVE && fake_log_owes(r->log, s.me))
+		violated(w, 105, "r%u acts while the log owes it the answer of an earlier life", r->number);
 }
 
 static void turn_ends(void *arg)
@@ -375,6 +379,7 @@ void replica_thaw(struct replica *r)
 	if (!r->end.frozen)
 		return;
 	say(r->w, "r%u thaws", r->number);
+	r->thawed_at = r->w->loop.now;
 	r->w->seen->thawed_zombies += m != NULL && m->state != MEMBER_LIVE;
 	fake_end_thaw(&r->end);
 }

@@ -21,6 +21,7 @@ enum {
 	FAULTS_MS = 6000,     /* then all is well again */
 	QUIET_MS = 150000,    /* by then all must have ended */
 	CALL_TIMEOUT_MS = 400,
+	BEGIN_MAX_MS = 2 * TTL_MS + 2500, /* in which a begin is answered: its commit waits, is sent, is in doubt */
 	SKEW_MAX_MS = 14      /* between the clocks of a replica and the database */
 };
 
@@ -29,7 +30,7 @@ enum {
 	X(CRASH) X(FREEZE) X(DRAIN) X(LOST_CALLS) X(TWICE) X(SLOW_CALLS)          \
 	X(REFUSE) X(ODD_ANSWERS) X(ASYNC) X(STALE) X(LOST_COMMITS) X(LATE_COMMITS) \
 	X(REFUSED_COMMITS) X(RESTART) X(SLOW_DB) X(LEASE_DROP) X(LEASE_CUT)       \
-	X(WATCH) X(BAD_TEXT) X(COMMANDS) X(OPERATORS) X(CLIENTS)
+	X(WATCH) X(BAD_TEXT) X(COMMANDS) X(OPERATORS) X(CLIENTS) X(SILENT_LOG)
 
 #define X(name) FAULT_##name,
 enum fault { FAULTS(X) };
@@ -67,7 +68,7 @@ enum decision { DECISION_NONE, DECISION_CONFIRM, DECISION_CANCEL };
 /* One transaction as the outside knows it, beside what the log says. */
 struct record {
 	struct world      *w;
-	unsigned           number;
+	unsigned           number, asked_last; /* a replica */
 	char               gid[24];
 	struct definition *first_def, *def; /* as begun; as the log has it */
 	struct str         input;
@@ -75,7 +76,7 @@ struct record {
 	bool               wanted;      /* its caller asks for it from some moment on */
 	bool               acked;       /* its caller was told that it is durable */
 	bool               unsure;      /* a begin of it was lost: it may land at any time */
-	struct uuid        born_by;
+	struct uuid        born_by, away_by; /* said that it has not begun, and was not asked since */
 	bool               sender_ok;   /* message: did the sender's own commit happen? */
 	bool               caller_done; /* open: the caller has said what he wants */
 	bool               spoilt;      /* its input cannot be stored */
@@ -113,6 +114,8 @@ struct replica {
 	int64_t            busy_at;
 	unsigned           busy_n;
 	bool               log_cut, freezing;
+	int64_t            thawed_at;
+	int64_t            silent_until; /* its log session swallows what it is sent */
 	struct uuid        me;       /* as last seen */
 	char               address[16];
 };
@@ -175,6 +178,7 @@ void replica_stop(struct replica *r);   /* at once: a crash, or the end */
 void replica_freeze(struct replica *r, int64_t ms);
 void replica_thaw(struct replica *r);
 void replica_break_log(struct replica *r, unsigned channels, int64_t ms);
+void replica_break_commits(void *replica); /* its connection for commits, for a moment */
 bool replica_may_act(const struct replica *r);
 int64_t replica_now(const struct replica *r);
 
@@ -198,7 +202,8 @@ struct request {
 	bool           begins;
 	struct command c;
 	char           step[8], body[64];
-	int64_t        until;
+	int64_t        until, sent_at;
+	uint8_t        variant;   /* of the body: another request for the same gid */
 };
 struct request *request_new(struct record *rec, request_send *send);
 void request_post(struct request *q, int64_t delay_ms); /* to a replica of the tape's choice */
