@@ -127,7 +127,9 @@ static bool need_dsn(const struct sagad *s, struct err *err)
 
 static bool check_database(struct sagad *s, struct err *err)
 {
-	return pg_check(s->options.dsn, PG_LEASE_LOCK, &s->schema, err);
+	enum pg_lease_mode mode = strcmp(s->options.lease_mode, "row") == 0 ? PG_LEASE_ROW : PG_LEASE_LOCK;
+
+	return pg_check(s->options.dsn, mode, &s->schema, err);
 }
 
 /* Rolling start: a database that is away for a while must not end the process, or a whole

@@ -32,6 +32,8 @@
 	  "Replicas to run as processes behind the one API port.") \
 	X(lease_ttl,        "lease.ttl",             MS,    "10s",                   2000,    60000,       "duration", \
 	  "How long a replica that is silent keeps what it owns.") \
+	X(lease_mode,       "lease.mode",            WORD,  "lock",                  0,       0,           "lock|row", \
+	  "What a lease is: a lock of one session, found free milliseconds after a crash; or a row, for poolers.") \
 	X(weight,           "weight",                U32,   "100",                   1,       1000,        "share", \
 	  "How much of a dead replica's work this one takes, next to others.") \
 	X(max_transactions, "max-transactions",      U32,   "200000",                1,       100000000,   "transactions", \

@@ -169,6 +169,7 @@ static bool open_log(struct replica *r, struct err *err)
 {
 	const struct pg_config config = {
 		.dsn = r->config->options->dsn,
+		.lease_mode = strcmp(r->config->options->lease_mode, "row") == 0 ? PG_LEASE_ROW : PG_LEASE_LOCK,
 		.clock = &r->clock,
 		.trace = r->ports.trace,
 		.on_back = on_log_back,
@@ -386,9 +387,9 @@ int replica_run(const struct replica_config *config)
 
 		engine_start(r.engine);
 		name_lines(&r);
-		line_fmt(&r.line, LINE_INFO, "started", (struct str){ 0 }, "version=%s api=%s address=%s lease_ttl_ms=%lld",
-		         PACKAGE_VERSION, config->advertise, config->address,
-		         (long long)config->options->lease_ttl);
+		line_fmt(&r.line, LINE_INFO, "started", (struct str){ 0 }, "version=%s api=%s address=%s lease_ttl_ms=%lld "
+		         "lease_mode=%s", PACKAGE_VERSION, config->advertise, config->address,
+		         (long long)config->options->lease_ttl, config->options->lease_mode);
 		if (config->schema.version > config->schema.known)
 			line_fmt(&r.line, LINE_INFO, "schema_newer", (struct str){ 0 }, "schema=%d known=%d",
 			         config->schema.version, config->schema.known);

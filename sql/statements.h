@@ -120,6 +120,9 @@ X(INBOX_VERDICTS, ON_WORK,                                                      
 	"SELECT i.id, i.verdict FROM sagad.inbox i WHERE i.id = ANY ($1::uuid[]) AND i.verdict IS NOT NULL") \
 X(INBOX_FORGET, ON_WORK, "DELETE FROM sagad.inbox WHERE id = ANY ($1::uuid[])")
 
+/* By the clock of this moment, not of the transaction's begin: whoever waited for the row compares again. */
+#define LEASE_IS_OVER "clock_timestamp() - l.seen_at > l.ttl_ms * interval '1 ms'"
+
 #define REPLICA_STATEMENTS(X)                                                                  \
 X(ENROLL, ON_WORK,                                                                             \
 	"INSERT INTO sagad.replica AS r (id, lock_key, weight, state, address, started_at) "   \
@@ -151,16 +154,35 @@ X(TIMELINE_NOTE, ON_WORK,                                                       
 	"ON CONFLICT (timeline) DO NOTHING RETURNING timeline, is_failover, unfinished")       \
 X(TIMELINE_READ, ON_WORK,                                                                      \
 	"SELECT t.since FROM sagad.timeline t WHERE t.is_failover ORDER BY t.timeline DESC LIMIT $1::int") \
-/* Shared is enough to shut its owner out, and two who look at once do not see each other. */  \
-X(PROBE, ON_WORK, "SELECT pg_try_advisory_xact_lock_shared($1::bigint)")                       \
+/* A lease is a row or a lock. How long the row holds yet (null: there is none) and else, is the lock free? \
+ * Shared is enough to shut its owner out, and two who look at once do not see each other. */  \
+X(PROBE, ON_WORK,                                                                              \
+	"SELECT COALESCE(l.left_ms <= 0, pg_try_advisory_xact_lock_shared($1::bigint)), l.left_ms " \
+	"FROM (SELECT 1) one LEFT JOIN (SELECT CASE WHEN x.state = 'held' THEN "               \
+	"(extract(epoch FROM x.seen_at - clock_timestamp()) * 1000)::bigint + x.ttl_ms ELSE 0 END AS left_ms " \
+	"FROM sagad.lease x WHERE x.key = $1::bigint) l ON true")                              \
 /* Fails on purpose while the lock is held: the next statement then does not run. */           \
 X(FENCE_LOCK, ON_WORK,                                                                         \
 	"SELECT (CASE WHEN pg_try_advisory_xact_lock_shared($1::bigint) THEN '1' "             \
 	"ELSE 'that replica lives' END)::int")                                                 \
+/* Fails the same way while the row holds. The lock on this row shuts out the beat of one who is only \
+ * late: it waits, compares again and finds the row ended. The row is made if it is not there, since a \
+ * failover may have lost it and its holder may be about to open it again. Whoever's own row is over by \
+ * the database's clock does not judge: that clock may have been set forward for all of us. */ \
+X(FENCE_LEASE, ON_WORK,                                                                        \
+	"WITH ended AS (INSERT INTO sagad.lease AS l (key, session, ttl_ms, seen_at, state) "  \
+	"VALUES ($1::bigint, 0, 0, clock_timestamp(), 'ended') ON CONFLICT (key) DO UPDATE SET state = 'ended' " \
+	"WHERE (l.state <> 'held' OR " LEASE_IS_OVER ") AND (SELECT true FROM sagad.replica r " \
+	"JOIN sagad.lease l ON l.key = r.lock_key WHERE r.id = $2::uuid AND l.state = 'held' " \
+	"AND " LEASE_IS_OVER ") IS NULL RETURNING 1) "                                         \
+	"SELECT (CASE count(*) WHEN 1 THEN '1' ELSE 'that replica lives' END)::int FROM ended") \
 X(FENCE, ON_WORK,                                                                              \
 	"UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = $1::uuid, "   \
 	"left_rows = (SELECT count(*) FROM (SELECT 1 FROM sagad.transaction t WHERE t.owner = $2::uuid " \
 	"ORDER BY t.gid LIMIT $3::int) c) WHERE id = $2::uuid AND state = 'live'")             \
+X(LEASE_FREE, ON_WORK,                                                                         \
+	"UPDATE sagad.lease l SET state = 'free' WHERE l.key = $1::bigint AND l.session = $2::bigint " \
+	"AND l.state = 'held'")                                                                \
 X(RETIRE, ON_WORK,                                                                             \
 	"UPDATE sagad.replica SET state = 'drained', left_at = now() WHERE id = $1::uuid AND state = 'live'") \
 /* Whoever holds the position sweeps; the others find nothing to do. */                        \
@@ -185,7 +207,10 @@ X(SWEEP_REPLICA, ON_WORK,                                                       
 	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' "                   \
 	"AND r.left_at < now() - $1::bigint * interval '1 ms' "                                \
 	"AND (SELECT 1 FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) IS NULL RETURNING r.id) " \
-	"DELETE FROM sagad.replica_beat b USING gone WHERE b.id = gone.id")
+	"DELETE FROM sagad.replica_beat b USING gone WHERE b.id = gone.id")                    \
+X(SWEEP_LEASE, ON_WORK,                                                                        \
+	"DELETE FROM sagad.lease l WHERE l.seen_at < now() - ($1::bigint + l.ttl_ms) * interval '1 ms' " \
+	"AND (SELECT 1 FROM sagad.replica r WHERE r.lock_key = l.key AND r.state = 'live' LIMIT 1) IS NULL")
 
 #define STORE_STATEMENTS(X)                                                                    \
 /* Identical to the newest: nothing new. No row at all: another replica was faster, ask again. */ \
@@ -303,6 +328,27 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a " \
 	"WHERE a.application_name = '%s' AND a.pid <> pg_backend_pid() AND a.datname = current_database()"
 #define SQL_LEASE_BEAT "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+/* The same as a row: nothing of it is bound to the session but that a statement that hangs must not outlast
+ * the lease. A beat that a crash forgets makes the lease end early, and then nobody may fence for a TTL:
+ * it need not be on disk. */
+#define SQL_LEASE_ROW_SESSION \
+	"SELECT set_config('statement_timeout', '%u', false), set_config('lock_timeout', '0', false), " \
+	"set_config('default_transaction_isolation', 'read committed', false), " \
+	"set_config('synchronous_commit', 'off', false), set_config('enable_seqscan', 'off', false), " \
+	"set_config('enable_bitmapscan', 'off', false), set_config('TimeZone', 'UTC', false)"
+/* One that was ended is opened again, as a lock would be granted again: the row of the replica says whether
+ * its incarnation is over, and it is asked before anything is done. */
+#define SQL_LEASE_ROW_OPEN \
+	"INSERT INTO sagad.lease AS l (key, session, ttl_ms, seen_at, state) " \
+	"VALUES ('%lld'::bigint, '%lld'::bigint, %u, clock_timestamp(), 'held') ON CONFLICT (key) DO UPDATE SET " \
+	"session = excluded.session, ttl_ms = excluded.ttl_ms, seen_at = clock_timestamp(), state = 'held' " \
+	"RETURNING (extract(epoch FROM l.seen_at) * 1000)::bigint"
+/* A beat that comes too late does not revive: after an hour without a database everybody must hold a lease
+ * for a TTL anew before he judges others. */
+#define SQL_LEASE_ROW_BEAT \
+	"UPDATE sagad.lease l SET seen_at = clock_timestamp() WHERE l.key = '%lld'::bigint " \
+	"AND l.session = '%lld'::bigint AND l.state = 'held' AND NOT (" LEASE_IS_OVER ") " \
+	"RETURNING (extract(epoch FROM l.seen_at) * 1000)::bigint"
 /* A transaction's lock goes as soon as it has come: a frozen watcher blocks nobody. */
 #define SQL_WATCH_SESSION \
 	"SET statement_timeout = 0; SET lock_timeout = 0; SET client_connection_check_interval = '1s'"

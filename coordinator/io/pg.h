@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pg.h - PostgreSQL behind the ports of the log, the lease and the store.
  *
- * Five sessions a replica: commits, other work of the engine, lists and definitions, the lease, and a
- * watch on another replica's lease. Each reconnects by itself; while it is away its verbs answer AWAY.
+ * Five sessions a replica: commits, other work of the engine, lists and definitions, the lease, and (where
+ * leases are locks) a watch on another replica's lease. Each reconnects by itself; while it is away its verbs answer AWAY.
  * Nothing blocks the loop but the resolver: getaddrinfo() of a host name in the DSN may.
  */
 #ifndef COORDINATOR_IO_PG_H
@@ -20,6 +20,7 @@ enum pg_lease_mode { PG_LEASE_LOCK, PG_LEASE_ROW };
 
 struct pg_config {
 	const char       *dsn;      /* conninfo or URI; several hosts are tried in turn; copied */
+	enum pg_lease_mode lease_mode;
 	uint32_t          statement_timeout_ms; /* 0: 10000 */
 	uint32_t          keep_inbox_ms;   /* settled commands; 0: 60000 */
 	uint32_t          keep_replica_ms; /* rows of dead replicas; 0: 60000; longer than statement_timeout_ms */

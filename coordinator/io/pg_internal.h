@@ -26,7 +26,7 @@ struct pg_lease {
 	unsigned         step;         /* of opening: enum lease_step */
 	int64_t          key;
 	uint32_t         ttl_ms;
-	int              backend;
+	int64_t          session;      /* of a row: made anew by each opening */
 	char             name[40];     /* application_name: carries the key */
 	lease_done      *done;         /* of open */
 	void            *arg;
@@ -41,10 +41,11 @@ struct pg_lease {
 };
 
 struct pg_watch {
-	struct pg_link   link;
+	struct pg_link   link;         /* waits for the lock */
 	struct pg_timer *timer;
 	int64_t          key;
-	bool             is_on, asked, granted;
+	uint64_t         number;       /* of watches begun */
+	bool             is_on, is_away, asked, granted;
 	probe_done      *done;
 	void            *arg;
 };

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * pg_lease.c - our own lease, a lock of its session or a row that each beat writes; and probes of others.
+ */
+#include "coordinator/base/digest.h"
 #include "coordinator/base/mem.h"
 #include "coordinator/io/pg_internal.h"
 
@@ -6,9 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Opening goes SESSION -> TAKE -> PROOF -> held, or TAKE -> CLEAR -> taken. Three round trips, since a
- * pooler in transaction mode may change the backend between any two of them. */
-enum lease_step { STEP_SESSION, STEP_TAKE, STEP_CLEAR, STEP_PROOF };
+/* Opening a lock goes SESSION -> TAKE -> PROOF -> held, or TAKE -> CLEAR -> taken. Three round trips, since
+ * a pooler in transaction mode may change the backend between any two of them. A row cannot be taken by
+ * others: ROW_SESSION -> ROW_OPEN -> held. */
+enum lease_step { STEP_SESSION, STEP_TAKE, STEP_CLEAR, STEP_PROOF, STEP_ROW_SESSION, STEP_ROW_OPEN };
+
+static bool is_row(const struct pg_lease *l)
+{
+	const struct pg *pg = l->link.arg;
+
+	return pg->config.lease_mode == PG_LEASE_ROW;
+}
 
 /* ---- how an open ends -------------------------------------------------------------- */
 
@@ -67,6 +78,12 @@ static void ask_step(struct pg_lease *l, enum lease_step step)
 	case STEP_PROOF:
 		snprintf(sql, sizeof sql, SQL_LEASE_PROOF, key, key);
 		break;
+	case STEP_ROW_SESSION:
+		snprintf(sql, sizeof sql, SQL_LEASE_ROW_SESSION, l->ttl_ms / 2);
+		break;
+	case STEP_ROW_OPEN:
+		snprintf(sql, sizeof sql, SQL_LEASE_ROW_OPEN, key, (long long)l->session, l->ttl_ms);
+		break;
 	}
 	if (!ask(l, sql))
 		pg_timer_start(l->timer, 0);
@@ -85,7 +102,7 @@ static bool is_same_backend(struct pg_lease *l, const PGresult *r, int column)
 
 static const char a_pooler[] =
 	"a connection pooler answers instead of PostgreSQL; the lease is a lock of one session: "
-	"name the database server itself in the DSN";
+	"name the database server itself in the DSN, or run every replica with lease.mode=row";
 
 static void on_take(struct pg_lease *l, const PGresult *r)
 {
@@ -97,6 +114,14 @@ static void on_take(struct pg_lease *l, const PGresult *r)
 		refuse(l, "this server is a standby, whose locks mean nothing; name the primary in the DSN");
 	else
 		ask_step(l, is_true(r, 3) ? STEP_PROOF : STEP_CLEAR);
+}
+
+static void hold(struct pg_lease *l, const char *server_ms)
+{
+	clock_heard(((struct pg *)l->link.arg)->config.clock, strtoll(server_ms, NULL, 10), l->beat_at,
+	            clock_boot_ms());
+	pg_timer_stop(l->timer);
+	end_open(l, LEASE_HELD, NULL);
 }
 
 static void on_step(struct pg_lease *l, const PGresult *r)
@@ -121,13 +146,15 @@ static void on_step(struct pg_lease *l, const PGresult *r)
 			refuse(l, a_pooler);
 	} else if (l->step == STEP_TAKE) {
 		on_take(l, r);
+	} else if (l->step == STEP_ROW_SESSION) {
+		ask_step(l, STEP_ROW_OPEN);
+	} else if (l->step == STEP_ROW_OPEN) {
+		hold(l, PQgetvalue(r, 0, 0));
 	} else if (!is_same_backend(l, r, 0) || !is_true(r, 1)) {
-		refuse(l, "the lock is not in pg_locks: advisory locks do not work as in PostgreSQL here");
+		refuse(l, "the lock is not in pg_locks: advisory locks do not work as in PostgreSQL here; "
+		       "run every replica with lease.mode=row");
 	} else {
-		clock_heard(((struct pg *)l->link.arg)->config.clock, strtoll(PQgetvalue(r, 0, 2), NULL, 10),
-		            l->beat_at, clock_boot_ms());
-		pg_timer_stop(l->timer);
-		end_open(l, LEASE_HELD, NULL);
+		hold(l, PQgetvalue(r, 0, 2));
 	}
 }
 
@@ -135,10 +162,16 @@ static void on_step(struct pg_lease *l, const PGresult *r)
 
 static void send_beat(struct pg_lease *l)
 {
+	char sql[400];
+
 	if (l->beat_n == 0 || l->beat_sent)
 		return;
 	l->beat_sent = true;
-	if (!ask(l, SQL_LEASE_BEAT))
+	if (is_row(l))
+		snprintf(sql, sizeof sql, SQL_LEASE_ROW_BEAT, (long long)l->key, (long long)l->session);
+	else
+		snprintf(sql, sizeof sql, SQL_LEASE_BEAT);
+	if (!ask(l, sql))
 		pg_timer_start(l->timer, 0);
 }
 
@@ -158,7 +191,8 @@ static void on_beat(struct pg_lease *l, const PGresult *r)
 	uint64_t   life = l->link.life;
 
 	if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1) {
-		pg_link_break(&l->link, PQresultErrorMessage(r));
+		bool over = PQresultStatus(r) == PGRES_TUPLES_OK;
+		pg_link_break(&l->link, over ? "the lease was over before this beat came" : PQresultErrorMessage(r));
 		return;
 	}
 	clock_heard(pg->config.clock, strtoll(PQgetvalue(r, 0, 0), NULL, 10), l->beat_at, clock_boot_ms());
@@ -175,7 +209,7 @@ static void on_up(void *arg)
 {
 	struct pg_lease *l = &((struct pg *)arg)->lease;
 
-	ask_step(l, STEP_SESSION);
+	ask_step(l, is_row(l) ? STEP_ROW_SESSION : STEP_SESSION);
 }
 
 static void on_input(void *arg)
@@ -240,10 +274,28 @@ static void on_timer(void *arg)
 
 /* ---- the port ------------------------------------------------------------------------------------ */
 
+/* By another session, since this one may be waiting for the answer to a beat. If it gets lost, the row
+ * ends by itself. */
+static void free_row(struct pg *pg)
+{
+	struct pg_job    *j = mem_alloc(sizeof *j);
+	struct pg_params *p;
+
+	pg_job_begin(j, &pg->work);
+	p = pg_job_params(j);
+	params_i64(p, pg->lease.key);
+	params_i64(p, pg->lease.session);
+	pg_job_add(j, SQL_LEASE_FREE);
+	pg_job_send(j, pg_job_free);
+}
+
 static void lease_close(void *ctx)
 {
-	struct pg_lease *l = &((struct pg *)ctx)->lease;
+	struct pg       *pg = ctx;
+	struct pg_lease *l = &pg->lease;
 
+	if (l->state == LEASE_OPEN && is_row(l))
+		free_row(pg);
 	pg_timer_stop(l->timer);
 	pg_link_close(&l->link);
 	l->state = LEASE_CLOSED;
@@ -259,6 +311,7 @@ static void lease_open(void *ctx, int64_t key, uint32_t ttl_ms, lease_done *done
 	lease_close(ctx);
 	l->key = key;
 	l->ttl_ms = ttl_ms;
+	digest_random(&l->session, sizeof l->session);
 	l->done = done;
 	l->arg = arg;
 	l->state = LEASE_OPENING;

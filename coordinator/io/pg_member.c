@@ -159,14 +159,14 @@ static void on_fenced(struct pg_job *job)
 	struct member_job *j = (struct member_job *)job;
 	enum log_result    result = job->result;
 
-	/* FENCE_LOCK fails with a bad cast while its lock is held. */
-	if (job->failed_at == 0 && strcmp(job->state, "22P02") == 0)
+	/* FENCE_LOCK and FENCE_LEASE fail with a bad cast while the lease is held. */
+	if ((job->failed_at == 0 || job->failed_at == 1) && strcmp(job->state, "22P02") == 0)
 		result = LOG_AGAIN;
 	j->done(j->arg, result);
 	pg_job_free(job);
 }
 
-/* Two statements, since a row read in the statement that takes a lock is the row from before it. */
+/* One transaction, three statements: a row read in the statement that takes a lock is the row from before it. */
 static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, log_done *done, void *arg)
 {
 	struct member_job *j = open_job(ctx, false, done, arg);
@@ -174,6 +174,10 @@ static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_
 
 	params_i64(p, lock_key);
 	pg_job_add(&j->job, SQL_FENCE_LOCK);
+	p = pg_job_params(&j->job);
+	params_i64(p, lock_key);
+	params_uuid(p, me);
+	pg_job_add(&j->job, SQL_FENCE_LEASE);
 	p = pg_job_params(&j->job);
 	params_uuid(p, me);
 	params_uuid(p, dead);
@@ -196,6 +200,8 @@ static void log_sweep(void *ctx, log_done *done, void *arg)
 	pg_job_add(&j->job, SQL_SWEEP_INBOX);
 	params_i64(pg_job_params(&j->job), pg->config.keep_replica_ms);
 	pg_job_add(&j->job, SQL_SWEEP_REPLICA);
+	params_i64(pg_job_params(&j->job), pg->config.keep_replica_ms);
+	pg_job_add(&j->job, SQL_SWEEP_LEASE);
 	pg_job_send(&j->job, on_plain);
 }
 

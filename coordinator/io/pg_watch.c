@@ -1,13 +1,25 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * pg_watch.c - waits for the end of another replica's lease, in the way that suits that lease.
+ */
+#include "coordinator/base/mem.h"
 #include "coordinator/io/pg_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* A watch has a session of its own, since nothing else can be asked of one that waits for a lock, and
- * a new one each time: the end of the session is also the end of a wait that nobody wants any more
- * (client_connection_check_interval makes the server notice). */
-enum { AWAY_AFTER_MS = 250 };
+/*
+ * First the lease is looked at. A lock is waited for, on a session of its own, since nothing else can be
+ * asked of one that waits, and a new one each time: the end of the session is also the end of a wait that
+ * nobody wants any more (client_connection_check_interval makes the server notice). A row cannot be waited
+ * for: it is looked at now and then, and at the moment at which it would end. So are locks by those whose
+ * leases are rows, for their pooler may not have a session to spare.
+ */
+enum { AWAY_AFTER_MS = 250, LOOK_MIN_MS = 100, LOOK_MAX_MS = 1000, JUST_OVER_MS = 5 };
+
+struct look_job {
+	struct pg_job job;
+	uint64_t      number; /* of the watch that asked */
+};
 
 static void end_watch(struct pg_watch *w, enum log_result result, bool is_free)
 {
@@ -19,6 +31,71 @@ static void end_watch(struct pg_watch *w, enum log_result result, bool is_free)
 	done(w->arg, result, is_free);
 }
 
+/* Not at once: whoever watches will ask again, and a database that is away must not make that a loop. */
+static void go_away(struct pg_watch *w)
+{
+	w->is_away = true;
+	pg_timer_start(w->timer, AWAY_AFTER_MS);
+}
+
+/* ---- looking -------------------------------------------------------------------------- */
+
+/* left_ms < 0: not known. */
+static uint64_t pause_of(const struct pg *pg, int64_t left_ms)
+{
+	uint64_t pause = pg->lease.ttl_ms / 8;
+
+	pause = pause < LOOK_MIN_MS ? LOOK_MIN_MS : pause > LOOK_MAX_MS ? LOOK_MAX_MS : pause;
+	return left_ms >= 0 && (uint64_t)left_ms + JUST_OVER_MS < pause ? (uint64_t)left_ms + JUST_OVER_MS : pause;
+}
+
+static void on_looked(struct pg_job *job)
+{
+	struct pg       *pg = job->conn->pg;
+	struct pg_watch *w = &pg->watch;
+	const PGresult  *r = job->results[0];
+	bool             answered = job->result == LOG_DONE && PQntuples(r) == 1;
+
+	if (!w->is_on || w->number != ((struct look_job *)job)->number) {
+		pg_job_free(job);
+		return;
+	}
+	bool is_row = answered && !cell_is_null(r, 0, 1);
+	if (!answered)
+		go_away(w);
+	else if (cell_bool(r, 0, 0))
+		end_watch(w, LOG_DONE, true);
+	else if (is_row || pg->config.lease_mode == PG_LEASE_ROW)
+		pg_timer_start(w->timer, pause_of(pg, is_row ? cell_i64(r, 0, 1) : -1));
+	else
+		pg_link_open(&w->link, "sagad watch");
+	pg_job_free(job);
+}
+
+static void look(struct pg *pg)
+{
+	struct look_job *j = mem_alloc(sizeof *j);
+
+	j->number = pg->watch.number;
+	pg_job_begin(&j->job, &pg->work);
+	j->job.only_reads = true;
+	params_i64(pg_job_params(&j->job), pg->watch.key);
+	pg_job_add(&j->job, SQL_PROBE);
+	pg_job_send(&j->job, on_looked);
+}
+
+static void on_timer(void *arg)
+{
+	struct pg *pg = arg;
+
+	if (pg->watch.is_away)
+		end_watch(&pg->watch, LOG_AWAY, false);
+	else
+		look(pg);
+}
+
+/* ---- waiting --------------------------------------------------------------------------- */
+
 static void on_up(void *arg)
 {
 	struct pg_watch *w = &((struct pg *)arg)->watch;
@@ -29,7 +106,7 @@ static void on_up(void *arg)
 	if (w->asked)
 		pg_link_flush(&w->link);
 	else
-		pg_timer_start(w->timer, AWAY_AFTER_MS);
+		go_away(w);
 }
 
 static void on_input(void *arg)
@@ -55,7 +132,6 @@ static void on_input(void *arg)
 		pg_link_break(&w->link, "the watch was refused");
 }
 
-/* Not at once: whoever watches will ask again, and a database that is away must not make that a loop. */
 static void on_down(void *arg, const char *why)
 {
 	struct pg       *pg = arg;
@@ -64,15 +140,10 @@ static void on_down(void *arg, const char *why)
 
 	pg_trace(pg, TRACE_DEBUG, "watch_broken", "error=\"%s\"", pg_said(why, said));
 	if (w->is_on)
-		pg_timer_start(w->timer, AWAY_AFTER_MS);
+		go_away(w);
 }
 
-static void on_timer(void *arg)
-{
-	struct pg_watch *w = &((struct pg *)arg)->watch;
-
-	end_watch(w, LOG_AWAY, false);
-}
+/* ---- the port ---------------------------------------------------------------------------- */
 
 static void lease_unwatch(void *ctx)
 {
@@ -85,15 +156,17 @@ static void lease_unwatch(void *ctx)
 
 static void lease_watch(void *ctx, int64_t key, probe_done *done, void *arg)
 {
-	struct pg_watch *w = &((struct pg *)ctx)->watch;
+	struct pg       *pg = ctx;
+	struct pg_watch *w = &pg->watch;
 
 	lease_unwatch(ctx);
+	w->number++;
 	w->is_on = true;
-	w->asked = w->granted = false;
+	w->is_away = w->asked = w->granted = false;
 	w->key = key;
 	w->done = done;
 	w->arg = arg;
-	pg_link_open(&w->link, "sagad watch");
+	look(pg);
 }
 
 void pg_watch_verbs(struct lease_port *port)

@@ -27,7 +27,7 @@ static void trace_line(void *ctx, enum trace_level level, const char *event, str
 
 bool end_open(struct harness *h, struct end *e, const char *dsn)
 {
-	struct pg_config config = { .dsn = dsn, .clock = &e->clock, .trace = { NULL, trace_line }, .keep_inbox_ms = 1,
+	struct pg_config config = { .dsn = dsn, .lease_mode = h->mode, .clock = &e->clock, .trace = { NULL, trace_line }, .keep_inbox_ms = 1,
 		                    .keep_replica_ms = 1, .on_back = on_back, .on_lease_lost = on_lease_lost, .ctx = e };
 
 	clock_init(&e->clock);
@@ -77,6 +77,17 @@ bool harness_open(struct harness *h, const char *prefix, const char **why)
 		return false;
 	harness_until(h, is_up(&h->a) && is_up(&h->b), 10000);
 	*why = "no connection";
+	return is_up(&h->a) && is_up(&h->b);
+}
+
+bool harness_switch(struct harness *h, enum pg_lease_mode mode)
+{
+	end_close(h, &h->a);
+	end_close(h, &h->b);
+	h->mode = mode;
+	if (!end_open(h, &h->a, h->database.dsn) || !end_open(h, &h->b, h->database.dsn))
+		return false;
+	harness_until(h, is_up(&h->a) && is_up(&h->b), 10000);
 	return is_up(&h->a) && is_up(&h->b);
 }
 

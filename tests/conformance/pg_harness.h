@@ -22,12 +22,15 @@ struct harness {
 	struct pg_database database;
 	uv_loop_t          loop;
 	struct end         a, b;
+	enum pg_lease_mode mode;
 	struct err         err;
 };
 
 /* False: nothing to test against; why says so. Migrates and connects both ends. */
 bool harness_open(struct harness *h, const char *prefix, const char **why);
 void harness_close(struct harness *h);
+/* Both ends anew, with leases of that kind. */
+bool harness_switch(struct harness *h, enum pg_lease_mode mode);
 bool end_open(struct harness *h, struct end *e, const char *dsn);
 void end_close(struct harness *h, struct end *e);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pg_lease.c - the lease on PostgreSQL: the advisory lock, its beats, probes and watches.
+ * pg_lease.c - the lease on PostgreSQL, as a lock and as a row: beats, probes, watches, fences.
  */
 #include "tests/conformance/pg_harness.h"
 #include "tests/lib/tap.h"
@@ -88,6 +88,56 @@ static void test_time_out(struct harness *h)
 	ok(beat(h, &h->a) == LEASE_LOST, "and its beats are lost");
 }
 
+static void test_time_out_of_a_row(struct harness *h)
+{
+	struct answer a;
+
+	open_lease(h, &h->a, 77, TTL_MS, &a);
+	for (int i = 0; i < 6; i++) {
+		harness_sleep(h, TTL_MS / 4);
+		ok(beat(h, &h->a) == LEASE_HELD, "beats keep it beyond its time");
+	}
+	harness_sleep(h, TTL_MS - 300);
+	ok(!probe(h, &h->b, 77), "without a beat it is held for nearly its time");
+	harness_sleep(h, 600);
+	ok(probe(h, &h->b, 77), "and no longer");
+	unsigned losses = h->a.losses;
+	ok(beat(h, &h->a) == LEASE_LOST && h->a.losses == losses + 1, "its owner learns it by its next beat, once");
+}
+
+/* One replica and its session from before a broken connection: the newer opening counts. */
+static void test_opened_twice(struct harness *h)
+{
+	struct answer a;
+
+	open_lease(h, &h->a, 78, TTL_MS, &a);
+	ok(open_lease(h, &h->b, 78, TTL_MS, &a) == LEASE_HELD, "a row is opened again at once");
+	unsigned losses = h->a.losses;
+	ok(beat(h, &h->a) == LEASE_LOST && h->a.losses == losses + 1, "beats of the session before are lost");
+	h->a.lease.close(h->a.lease.ctx);
+	ok(!probe(h, &h->b, 78) && beat(h, &h->b) == LEASE_HELD, "and it cannot let the key go");
+	open_lease(h, &h->a, 78, TTL_MS, &a);
+	h->a.lease.close(h->a.lease.ctx);
+	h->b.lease.close(h->b.lease.ctx);
+	harness_sleep(h, 50);
+	ok(probe(h, &h->b, 78), "only whoever opened it last can");
+
+	open_lease(h, &h->a, 79, TTL_MS, &a);
+	struct answer beats = { 0 };
+	losses = h->a.losses;
+	pg_database_run(&h->database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+	                              "WHERE application_name LIKE 'sagad lease%%' AND datname = current_database()");
+	h->a.lease.beat(h->a.lease.ctx, on_lease, &beats);
+	harness_wait(h, &beats.done);
+	harness_sleep(h, 20);
+	ok(beats.lease == LEASE_LOST && h->a.losses == losses + 1, "a session that the server ended is lost, once");
+	h->a.lease.close(h->a.lease.ctx);
+	harness_sleep(h, 20);
+	ok(!probe(h, &h->b, 79), "but the row holds for its time");
+	ok(open_lease(h, &h->a, 79, TTL_MS, &a) == LEASE_HELD, "and is opened again");
+	h->a.lease.close(h->a.lease.ctx);
+}
+
 static void test_stale_session(struct harness *h)
 {
 	struct answer a, b;
@@ -135,14 +185,14 @@ static void test_watch(struct harness *h)
 	int64_t before = clock_boot_ms();
 	harness_wait(h, &watch.done);
 	int64_t after = clock_boot_ms();
-	ok(watch.flag && watch.times == 1 && after - before < 100, "the end of the holder is seen in %d ms",
+	ok(watch.flag && watch.times == 1 && after - before < (h->mode == PG_LEASE_ROW ? 400 : 100), "the end of the holder is seen in %d ms",
 	   (int)(after - before));
 	ok(open_lease(h, &h->a, 80, TTL_MS * 10, &a) == LEASE_HELD, "and the watcher kept nothing");
 
 	watch = (struct answer){ 0 };
 	h->b.lease.watch(h->b.lease.ctx, 80, on_probe, &watch);
 	harness_sleep(h, 100);
-	ok(sessions(h, "sagad watch") == 1, "a watch is one session");
+	ok(sessions(h, "sagad watch") == (h->mode == PG_LEASE_LOCK), "a lock is watched by one session, a row by none");
 	h->b.lease.watch(h->b.lease.ctx, 81, on_probe, &other);
 	harness_wait(h, &other.done);
 	ok(!watch.done && other.flag, "a new watch takes the place of the old");
@@ -155,6 +205,8 @@ static void test_watch(struct harness *h)
 	harness_sleep(h, 100);
 	ok(!watch.done, "and their answers are dropped");
 
+	if (h->mode == PG_LEASE_ROW)
+		return;
 	open_lease(h, &h->a, 80, TTL_MS * 10, &a);
 	h->b.lease.watch(h->b.lease.ctx, 80, on_probe, &watch);
 	harness_sleep(h, 100);
@@ -163,6 +215,180 @@ static void test_watch(struct harness *h)
 	harness_wait(h, &watch.done);
 	ok(watch.result == LOG_AWAY && !watch.flag, "a watch whose session broke says so");
 	h->a.lease.close(h->a.lease.ctx);
+}
+
+/* A row is looked at when it would end: not much later, and not all the time. */
+static void test_watch_of_a_row(struct harness *h)
+{
+	struct answer   a, watch = { 0 };
+	struct pg_stats stats;
+
+	open_lease(h, &h->a, 82, TTL_MS, &a);
+	int64_t opened = clock_boot_ms();
+	pg_stats(h->b.pg, &stats);
+	uint64_t statements = stats.statements;
+	h->b.lease.watch(h->b.lease.ctx, 82, on_probe, &watch);
+	harness_wait(h, &watch.done);
+	int late = (int)(clock_boot_ms() - opened) - TTL_MS;
+	pg_stats(h->b.pg, &stats);
+	ok(watch.flag && late > -50 && late < 100, "the end of a row that nobody renews is seen in %d ms", late);
+	ok(stats.statements - statements <= 14, "with %d looks", (int)(stats.statements - statements));
+	ok(beat(h, &h->a) == LEASE_LOST, "by its owner, too");
+}
+
+/* ---- fences ------------------------------------------------------------------------ */
+
+static enum log_result fence(struct harness *h, struct uuid me, struct uuid dead, int64_t key)
+{
+	struct answer a = { 0 };
+
+	h->b.log.fence(h->b.log.ctx, me, dead, key, on_done, &a);
+	harness_wait(h, &a.done);
+	return a.result;
+}
+
+static bool is_live(struct harness *h, struct uuid id)
+{
+	struct answer a = { 0 };
+
+	h->b.log.still_live(h->b.log.ctx, id, on_done, &a);
+	harness_wait(h, &a.done);
+	return a.result == LOG_DONE;
+}
+
+/* A lease of either kind, whatever kind whoever fences has himself. */
+static void test_fence(struct harness *h)
+{
+	struct uuid   owner = make_id(), other = make_id();
+	struct answer a;
+
+	enroll(h, &h->a, owner, 83);
+	enroll(h, &h->b, other, 84);
+	open_lease(h, &h->a, 83, TTL_MS, &a);
+	ok(fence(h, other, owner, 83) == LOG_AGAIN && is_live(h, owner), "who holds a lease is not fenced");
+	ok(beat(h, &h->a) == LEASE_HELD, "and does not feel it");
+	h->a.lease.close(h->a.lease.ctx);
+	harness_until(h, probe(h, &h->b, 83), 500);
+	ok(fence(h, other, owner, 83) == LOG_DONE && !is_live(h, owner), "who let it go is");
+	ok(fence(h, other, owner, 83) == LOG_DONE, "a second fence finds it done");
+	ok(open_lease(h, &h->a, 83, TTL_MS, &a) == LEASE_HELD && !is_live(h, owner),
+	   "the lease can be had again, but its owner's row says that it is over");
+	h->a.lease.close(h->a.lease.ctx);
+}
+
+/* Makes the row as old as that without waiting for it. */
+static void age(struct harness *h, int64_t key, int ms)
+{
+	pg_database_run(&h->database, "UPDATE sagad.lease SET seen_at = clock_timestamp() - %d * interval '1 ms' "
+	                "WHERE key = %lld", ms, (long long)key);
+}
+
+static void test_late_beats(struct harness *h)
+{
+	struct uuid   owner = make_id(), other = make_id();
+	struct answer a, late = { 0 };
+
+	enroll(h, &h->a, owner, 85);
+	enroll(h, &h->b, other, 86);
+	open_lease(h, &h->a, 85, TTL_MS, &a);
+	age(h, 85, TTL_MS - 200);
+	ok(fence(h, other, owner, 85) == LOG_AGAIN, "a row that is nearly over holds");
+	ok(beat(h, &h->a) == LEASE_HELD, "a beat renews it");
+	age(h, 85, TTL_MS + 1);
+	ok(beat(h, &h->a) == LEASE_LOST, "a beat that comes too late does not");
+	ok(fence(h, other, owner, 85) == LOG_DONE && !is_live(h, owner), "then its owner is fenced");
+
+	/* The beat waits for the fence, and then finds the row ended, whatever the clock says. */
+	open_lease(h, &h->a, 85, TTL_MS, &a);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "UPDATE sagad.lease SET state = 'ended' WHERE key = 85");
+	h->a.lease.beat(h->a.lease.ctx, on_lease, &late);
+	harness_sleep(h, 200);
+	ok(!late.done, "a beat waits for a fence under way");
+	pg_database_run(&h->database, "COMMIT");
+	harness_wait(h, &late.done);
+	ok(late.lease == LEASE_LOST, "and is refused after it");
+
+	/* And the other way round: the fence waits for the beat, and then finds the row renewed. */
+	struct answer fenced = { 0 };
+	owner = make_id();
+	enroll(h, &h->a, owner, 87);
+	open_lease(h, &h->a, 87, TTL_MS, &a);
+	age(h, 87, TTL_MS + 1);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "UPDATE sagad.lease SET seen_at = clock_timestamp() WHERE key = 87");
+	h->b.log.fence(h->b.log.ctx, other, owner, 87, on_done, &fenced);
+	harness_sleep(h, 200);
+	ok(!fenced.done, "a fence waits for a beat under way");
+	pg_database_run(&h->database, "COMMIT");
+	harness_wait(h, &fenced.done);
+	ok(fenced.result == LOG_AGAIN && is_live(h, owner), "and gives way to it");
+	h->a.lease.close(h->a.lease.ctx);
+}
+
+/* What a failover without a synchronous standby may do, or a person who sets the server's clock. */
+static void test_rows_gone_and_clocks_set(struct harness *h)
+{
+	struct uuid   owner = make_id(), other = make_id();
+	struct answer a, b;
+
+	enroll(h, &h->a, owner, 88);
+	enroll(h, &h->b, other, 89);
+	open_lease(h, &h->a, 88, TTL_MS, &a);
+	pg_database_run(&h->database, "DELETE FROM sagad.lease WHERE key = 88");
+	ok(beat(h, &h->a) == LEASE_LOST, "without its row a lease is lost");
+	ok(probe(h, &h->b, 88), "its key is free");
+	ok(fence(h, other, owner, 88) == LOG_DONE, "and a fence leaves a row behind");
+	ok(strcmp(pg_database_ask(&h->database, "SELECT state FROM sagad.lease WHERE key = 88"), "ended") == 0,
+	   "that says so to a beat still on its way");
+
+	owner = make_id();
+	enroll(h, &h->a, owner, 90);
+	open_lease(h, &h->a, 90, TTL_MS, &a);
+	open_lease(h, &h->b, 89, TTL_MS, &b);
+	age(h, 90, TTL_MS + 1);
+	age(h, 89, TTL_MS + 1);
+	ok(fence(h, other, owner, 90) == LOG_AGAIN, "when all rows end at once nobody judges");
+	ok(beat(h, &h->b) == LEASE_LOST && open_lease(h, &h->b, 89, TTL_MS, &b) == LEASE_HELD &&
+	   fence(h, other, owner, 90) == LOG_DONE, "before he holds his own again");
+	h->b.lease.close(h->b.lease.ctx);
+}
+
+static void test_dead_rows_go(struct harness *h)
+{
+	struct uuid   live = make_id();
+	struct answer a = { 0 };
+
+	enroll(h, &h->a, live, 92);
+	pg_database_run(&h->database, "INSERT INTO sagad.lease SELECT k, 1, 2000, now() - interval '1 hour', 'held' "
+	                "FROM unnest(ARRAY[91, 92]) k");
+	h->a.log.sweep(h->a.log.ctx, on_done, &a);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE && strcmp(pg_database_ask(&h->database, "SELECT string_agg(key::text, ',') FROM "
+	   "sagad.lease WHERE key IN (91, 92)"), "92") == 0, "rows that no live replica names are swept");
+}
+
+/* While the mode of a cluster is changed replicas of both kinds stand side by side. */
+static void test_both_kinds(struct harness *h)
+{
+	struct answer a, watch = { 0 };
+
+	end_close(h, &h->b);
+	h->mode = h->mode == PG_LEASE_ROW ? PG_LEASE_LOCK : PG_LEASE_ROW;
+	ok(end_open(h, &h->b, h->database.dsn), "a replica of the other kind");
+	harness_until(h, h->b.backs > 0, 5000);
+	ok(open_lease(h, &h->a, 93, TTL_MS, &a) == LEASE_HELD && open_lease(h, &h->b, 94, TTL_MS, &a) == LEASE_HELD,
+	   "each has its lease");
+	ok(!probe(h, &h->b, 93) && !probe(h, &h->a, 94), "which the other sees");
+	h->b.lease.watch(h->b.lease.ctx, 93, on_probe, &watch);
+	harness_sleep(h, 400);
+	ok(!watch.done, "a watch over the other kind waits");
+	h->a.lease.close(h->a.lease.ctx);
+	int64_t before = clock_boot_ms();
+	harness_wait(h, &watch.done);
+	ok(watch.flag && clock_boot_ms() - before < 600, "until it is let go: %d ms", (int)(clock_boot_ms() - before));
+	test_fence(h);
+	h->b.lease.close(h->b.lease.ctx);
 }
 
 static void test_refusals(struct harness *h)
@@ -206,6 +432,19 @@ int main(void)
 	test_stale_session(&h);
 	test_watch(&h);
 	test_time_out(&h);
+	test_fence(&h);
+	test_both_kinds(&h);
+	ok(harness_switch(&h, PG_LEASE_ROW), "leases are rows now");
+	test_held(&h);
+	test_opened_twice(&h);
+	test_watch(&h);
+	test_watch_of_a_row(&h);
+	test_time_out_of_a_row(&h);
+	test_fence(&h);
+	test_late_beats(&h);
+	test_rows_gone_and_clocks_set(&h);
+	test_dead_rows_go(&h);
+	test_both_kinds(&h);
 	test_refusals(&h);
 	harness_close(&h);
 	return tap_done();

@@ -36,6 +36,9 @@ static const struct {
 	{ "INBOX_VERDICTS", "Index Scan using inbox_pkey", NULL },
 	{ "INBOX_FORGET", "Index Scan using inbox_pkey", NULL },
 	{ "MEMBERS", "using transaction_owner", NULL },
+	{ "PROBE", "Index Scan using lease_pkey", NULL },
+	{ "FENCE_LEASE", "Conflict Arbiter Indexes: lease_pkey", "Index Scan using lease_pkey" },
+	{ "LEASE_FREE", "Index Scan using lease_pkey", NULL },
 	{ "FENCE", "Index Scan using replica_pkey", NULL },
 	{ "RETIRE", "Index Scan using replica_pkey", NULL },
 	{ "SWEEP", "Index Scan using transaction_pkey", "using journal_pkey" },
@@ -100,7 +103,7 @@ static void check(struct pg_database *d, const char *name, const char *text)
 		(strstr(plan, wants[i].needs) != NULL && (wants[i].needs_too == NULL || strstr(plan, wants[i].needs_too)));
 	/* The small tables that are read whole on purpose. */
 	bool whole = strcmp(name, "SWEEP") == 0 || strcmp(name, "MEMBERS") == 0 || strcmp(name, "SWEEP_REPLICA") == 0 ||
-		strcmp(name, "PARTICIPANT_LIST") == 0;
+		strcmp(name, "SWEEP_LEASE") == 0 || strcmp(name, "PARTICIPANT_LIST") == 0;
 	bool hashes = strstr(plan, "Hash Join") != NULL || strstr(plan, "Merge Join") != NULL ||
 		strstr(plan, "hashed SubPlan") != NULL;
 	bool scans = strstr(plan, "Seq Scan on transaction") != NULL || strstr(plan, "Seq Scan on journal") != NULL ||

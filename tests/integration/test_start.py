@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import psycopg
@@ -148,7 +149,7 @@ def pooler(database):
     made = []
     info = psycopg.conninfo.conninfo_to_dict(database)
 
-    def start(mode):
+    def start(mode, *settings):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="sagad-pooler-"))
         port = free_port()
         (folder / "users").write_text(f'"{info["user"]}" ""\n')
@@ -156,7 +157,8 @@ def pooler(database):
         (folder / "ini").write_text(
             f"[databases]\nx = {target}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
             f"pool_mode = {mode}\nauth_file = {folder}/users\nunix_socket_dir =\n"
-            "ignore_startup_parameters = extra_float_digits,options,idle_session_timeout\n".replace("auth_type = any", "auth_type = trust"))
+            "ignore_startup_parameters = extra_float_digits,options,idle_session_timeout\n".replace("auth_type = any", "auth_type = trust")
+            + "".join(f"{line}\n" for line in settings))
         command = [program, str(folder / "ini")]
         if os.getuid() == 0:  # it refuses root, as the server does
             subprocess.run(["chown", "-R", "postgres", folder], check=True)
@@ -180,9 +182,49 @@ def pooler(database):
         process.wait()
 
 
-def test_a_pooler_in_transaction_mode_is_refused(database, pooler):
+@pytest.mark.parametrize("lease", ["lock", "row"])
+def test_a_pooler_in_transaction_mode_is_refused(database, pooler, lease):
     assert run("migrate", f"--dsn={database}")[0] == 0
-    refuses(pooler("transaction"), "pool")
+    refuses(pooler("transaction"), "pool", *(["pool_mode = session"] if lease == "row" else ["lease.mode=row"]),
+            flags=[f"--lease.mode={lease}"])
+
+
+def test_a_pooler_with_many_sessions_in_transaction_mode_is_refused(database, pooler):
+    """Whichever backend it hands out next."""
+    dsn = pooler("transaction", "server_round_robin = 1")
+    held = [psycopg.connect(dsn) for _ in range(3)]
+    for db in held:
+        db.execute("SELECT 1")
+    for db in held:
+        db.rollback()
+    refuses(dsn, "pool_mode = session", flags=["--lease.mode=row"])
+    for db in held:
+        db.close()
+
+
+def test_a_pooler_in_session_mode_needs_leases_of_rows(database, pooler, stub):
+    dsn = pooler("session")
+    refuses(dsn, "lease.mode=row")
+    replicas = [Replica(dsn, tempfile.mkdtemp(), ["--lease.ttl=2s", "--lease.mode=row"]).start() for _ in range(2)]
+    for r in replicas:
+        r.ready()
+    client = Client(lambda: [r.at for r in replicas])
+    hold = threading.Event()
+    stub.on("/slow", lambda call: Reply(200, hold=None if hold.is_set() else hold))
+    quick = {"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/u"}}}
+    slow = {"a": {"action": {"url": stub.url + "/slow"}, "compensate": {"url": stub.url + "/u"}}}
+    for _ in range(10):
+        assert client.run(mode="saga", steps=quick, input={})["phase"] == "confirmed"
+    begun = client.post("/v1/transactions", {"gid": "left", "mode": "saga", "steps": slow, "input": {}}, at=replicas[0].at)
+    assert begun.status in (201, 202), begun
+    until(lambda: stub.seen("/slow"))
+    replicas[0].kill()
+    hold.set()
+    at = time.monotonic()
+    until(lambda: len(stub.seen("/slow")) == 2)
+    assert time.monotonic() - at < 3.5, "TTL + 1.5 s"
+    assert client.send("GET", "/v1/transactions/left?wait=10s", at=replicas[1].at).json["phase"] == "confirmed"
+    replicas[1].stop()
 
 
 def test_workers_share_the_port(database, stub):
