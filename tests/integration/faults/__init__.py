@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of every kind, and what must hold after each."""
+"""Whatever kills, freezes or splits replicas, their database and their participants: each fault a test."""

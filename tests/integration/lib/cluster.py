@@ -29,8 +29,10 @@ class Replica:
             f"--advertise={self.url}", "--log.level=debug", *flags,
         ]
         self.process = None
+        self.killed = False  # by the test, on purpose
 
     def start(self):
+        self.killed = False
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
@@ -70,6 +72,7 @@ class Replica:
 
     def kill(self):
         """kill -9, and the time of it."""
+        self.killed = True
         self.process.kill()
         at = time.monotonic()
         self.process.wait()
@@ -134,6 +137,8 @@ class Cluster:
                 r.process.terminate()
         failed = None
         for r in self.replicas:
+            if r.killed:
+                continue
             ended_before = r.process.poll() not in (None, 0)
             try:
                 r.process.wait(30)

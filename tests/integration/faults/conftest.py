@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the fault suite."""
+import functools
+import subprocess
+
+import pytest
+
+from lib.base import BIN
+from .modes import both_modes  # noqa: F401  pylint: disable=unused-import
+from .world import World
+
+
+@functools.lru_cache
+def knows_modes():
+    got = subprocess.run([BIN / "sagad", "--help"], stdout=subprocess.PIPE, text=True, check=True)
+    return "lease.mode" in got.stdout
+
+
+@pytest.fixture
+def make_world(database, postgres):
+    """A world that this test alone uses and may hurt."""
+    made = []
+
+    def make(**more):
+        if more.get("mode", "lock") != "lock" and not knows_modes():
+            pytest.skip("this sagad has one lease mode")
+        more.setdefault("postgres", postgres)
+        made.append(World(more.pop("dsn", database), **more))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()

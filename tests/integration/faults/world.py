@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster under load, its participants and its clients; and what must hold when a fault is over."""
+import collections
+import os
+import re
+import signal
+import time
+
+import psycopg
+
+from lib.base import until
+from lib.client import Client
+from lib.cluster import Cluster
+from lib.postgres import rows
+from .ledger import Audit, Row, Version
+from .load import Load, kinds
+from .participant import Participant
+
+FAULTS = {}
+
+
+def fault(name, modes=("lock", "row"), needs=()):
+    """Registers fault(world, random) for ./dev chaos. needs: attributes that a world must have, as postgres.
+
+    It hurts the world, waits until that has shown, and leaves it as it may be: hurt replicas come back by
+    world.restore(), everything else the fault mends itself."""
+    def register(function):
+        FAULTS[name] = function
+        function.modes, function.needs = modes, needs
+        return function
+    return register
+
+
+Report = collections.namedtuple(
+    "Report", "accepted ended confirmed cancelled stuck calls takeovers duplicates in_flight slowest excused")
+
+# Every version of every row, written by the database in the transaction of the change itself: what
+# sagad's own log forgets. Not in sagad's schema: sagad must not know.
+HISTORY = """
+CREATE SCHEMA IF NOT EXISTS witness;
+CREATE TABLE IF NOT EXISTS witness.history (
+	number bigint GENERATED ALWAYS AS IDENTITY, gid text, version bigint, epoch bigint, phase text, owner uuid,
+	at timestamptz, progress text);
+CREATE OR REPLACE FUNCTION witness.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO witness.history (gid, version, epoch, phase, owner, at, progress)
+	VALUES (NEW.gid, NEW.version, NEW.epoch, NEW.phase, NEW.owner, clock_timestamp(), NEW.progress);
+	RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER note AFTER INSERT OR UPDATE ON sagad.transaction
+	FOR EACH ROW EXECUTE FUNCTION witness.note();
+"""
+IDLE_SOCKETS = 96  # kept alive to participants and to clients that have just gone
+MEMORY_MAX = 12 << 20
+
+
+class World:
+    """direct: a DSN for the test's own questions, when dsn leads the replicas through something that may break.
+    lossy: the database may lose commits (an asynchronous failover). more: for lib.cluster.Cluster."""
+
+    def __init__(self, dsn, replicas=3, mode="lock", ttl="2s", flags=(), direct=None, sanitized=False, lossy=False,
+                 seed=0, history=True, postgres=None, **more):
+        self.dsn, self.direct, self.mode, self.lossy, self.postgres = dsn, direct or dsn, mode, lossy, postgres
+        self.ttl = float(ttl.removesuffix("s"))
+        self.seed = seed
+        self.sanitized = sanitized
+        self.participant = Participant(seed)
+        self.loads, self.gone = [], set()
+        self.told, self.history_from = {}, 0
+        self.kinds = kinds(self.participant.url)
+        self.mode_flags = [] if mode == "lock" else [f"--lease.mode={mode}"]
+        try:
+            self.cluster = Cluster(dsn, count=replicas, ttl=ttl, sanitized=sanitized,
+                                   flags=["--drain.grace=5s", *self.mode_flags, *flags], **more)
+        except BaseException:
+            self.participant.close()
+            raise
+        self.count = replicas
+        self.client = Client(lambda: [r.at for r in self.living])
+        self.history = history
+        if history:
+            self.execute(HISTORY)
+
+    # ---- questions --------------------------------------------------------------------------
+
+    @property
+    def replicas(self):
+        return self.cluster.replicas
+
+    @property
+    def living(self):
+        """Those whose process runs; a frozen one counts."""
+        return [r for r in list(self.replicas) if r.process is not None and r.process.poll() is None]
+
+    def rows(self, sql, *params):
+        return rows(self.direct, sql, *params)
+
+    def value(self, sql, *params):
+        return self.rows(sql, *params)[0][0]
+
+    def execute(self, sql):
+        with psycopg.connect(self.direct, autocommit=True) as db:
+            db.execute(sql)
+
+    def incarnation(self, replica):
+        """The id of the live incarnation at that address, or None."""
+        got = self.rows("SELECT id::text FROM sagad.replica WHERE address = %s AND state = 'live'", replica.url)
+        return got[0][0] if got else None
+
+    def owned_by(self, incarnation):
+        return self.value("SELECT count(*) FROM sagad.transaction WHERE owner = %s::uuid", incarnation)
+
+    def counter(self, replica, name):
+        found = re.search(rf"^{name}(?:{{[^}}]*}})? ([-\d.e+]+)$", replica.ops("/metrics").text, re.M)
+        return float(found.group(1)) if found else 0.0
+
+    # ---- what a test does ------------------------------------------------------------------------
+
+    def settled(self, timeout=30):
+        """Blocks until every living replica has been ready for a TTL without a break: only then may it fence others."""
+        since = {}
+
+        def all_old_enough():
+            for r in self.living:
+                try:
+                    ready = r.ops("/readyz").status == 200
+                except OSError:
+                    ready = False
+                if not ready:
+                    since.pop(r.port, None)
+                else:
+                    since.setdefault(r.port, time.monotonic())
+            return all(time.monotonic() - since.get(r.port, time.monotonic()) > self.ttl + 0.3 for r in self.living)
+
+        until(all_old_enough, timeout, 0.05)
+        return self
+
+    def load(self, clients=6, **more):
+        made = Load(lambda: [r.at for r in self.living], self.participant.url, clients,
+                    seed=more.pop("seed", self.seed), **more)
+        self.loads.append(made)
+        return made
+
+    def flowing(self, within=10, count=6):
+        """Transactions begun from now on end. Gives how long that took."""
+        began = time.monotonic()
+        with self.load(clients=count, only=["sequence", "tcc"], pause=0.2) as probe:
+            def ended():
+                ours = [g for g, t in list(probe.told.items()) if t.accepted_at is not None]
+                return len(ours) >= count and self.value(
+                    "SELECT count(*) FROM sagad.transaction WHERE gid = ANY(%s) AND ended_at IS NOT NULL",
+                    ours) >= count
+            until(ended, within, 0.05)
+        return time.monotonic() - began
+
+    def frozen(self, replica):
+        replica.signal(signal.SIGSTOP)
+        at = time.monotonic()
+        until(lambda: _state(replica.process.pid) == "T", 5, 0.001)
+        return at
+
+    def restore(self):
+        """Starts what was killed and thaws what was frozen, and waits until all are ready."""
+        for r in self.replicas:
+            if r.process.poll() is None:
+                r.signal(signal.SIGCONT)
+            else:
+                r.start()
+        for r in self.replicas:
+            r.ready(30)
+
+    def first_adopted(self, at, within, gids=None):
+        """Seconds from `at` to the first call of a transaction that changed hands after it; None if none came."""
+        def look():
+            seen = collections.defaultdict(int)
+            for c in self.participant.calls():
+                if c.at > at and seen[c.gid] and c.epoch > seen[c.gid] and (gids is None or c.gid in gids):
+                    return c.at - at
+                seen[c.gid] = max(seen[c.gid], c.epoch)
+            return None
+
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            got = look()
+            if got is not None:
+                return got
+            time.sleep(0.02)
+        return None
+
+    # ---- what must hold -------------------------------------------------------------------------
+
+    def verify(self, timeout=60):
+        """After the load: waits for the end of everything, audits it, and forgets it. Gives a Report."""
+        for load in self.loads:
+            load.stop()
+            self.told.update(load.told)
+        self._all_ended(timeout)
+        audit = self._audit()
+        found = [f"client: {v}" for load in self.loads for v in load.violations] + audit.run() + self._leaks()
+        assert not found, f"{len(found)} violations, of which the first: " + "\n".join(found[:20])
+        report = self._report(audit)
+        self._forget(audit)
+        return report
+
+    def _open(self):
+        return self.rows("SELECT gid, phase, owner::text, stuck, progress FROM sagad.transaction"
+                         " WHERE ended_at IS NULL AND stuck NOT IN ('attempts', 'misconfigured', 'gone')")
+
+    def _all_ended(self, timeout):
+        end = time.monotonic() + timeout
+        while True:
+            left = self._open()
+            if not left and not self.participant.open_calls():
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"{len(left)} have not ended within {timeout} s: {left[:5]}")
+            time.sleep(0.05)
+
+    def _audit(self):
+        there = {g: Row(*r) for g, *r in self.rows(
+            "SELECT gid, phase, stuck, epoch, version, owner::text FROM sagad.transaction")}
+        history = [Version(*v) for v in self.rows(
+            "SELECT gid, version, epoch, phase, owner::text, extract(epoch FROM at)::float8, progress"
+            " FROM witness.history WHERE number > %s ORDER BY number", self.history_from)] if self.history else []
+        history.sort(key=lambda v: (v.gid, v.version)) if self.lossy else None
+        calls = [c for c in self.participant.calls() if c.gid]
+        fresh = {g: r for g, r in there.items() if g not in self.gone}
+        return Audit({g: t for g, t in self.told.items() if g not in self.gone}, self.kinds, fresh, calls,
+                     self.participant.books(), history, self.lossy, self.gone)
+
+    def _report(self, audit):
+        duplicates = audit.duplicates()
+        ends = collections.Counter(r.phase for r in audit.rows.values())
+        return Report(
+            accepted=sum(t.accepted_at is not None for t in audit.told.values()),
+            ended=ends["confirmed"] + ends["cancelled"], confirmed=ends["confirmed"], cancelled=ends["cancelled"],
+            stuck=sum(r.stuck != "none" for r in audit.rows.values()), calls=len(audit.calls),
+            takeovers=sum(r.epoch > 1 for r in audit.rows.values()), duplicates=len(duplicates),
+            in_flight=sum(b.answered is None or b.answered > a.at for a, b in duplicates),
+            slowest=max([load.slowest for load in self.loads], default=0.0),
+            excused=dict(sum((collections.Counter(load.excused) for load in self.loads), collections.Counter())))
+
+    def _forget(self, audit):
+        self.gone |= set(audit.rows)
+        self.loads, self.told = [], {}
+        self.participant.forget()
+        if self.history:
+            self.history_from = self.value("SELECT coalesce(max(number), 0) FROM witness.history")
+
+    # ---- nothing leaks --------------------------------------------------------------------------
+
+    def _leaks(self):
+        found = []
+        if self.value("SELECT count(*) FROM sagad.inbox i WHERE verdict IS NULL"
+                      " AND created_at < clock_timestamp() - interval '30 s'"):
+            found.append("commands wait in the inbox, and nothing is left to do")
+        # What died long ago is swept; what died just now may still stand there.
+        if self.value("SELECT count(*) FROM sagad.replica WHERE left_at < clock_timestamp() - interval '5 min'"):
+            found.append("rows of replicas that died long ago")
+        if self.value("SELECT count(*) FROM sagad.inbox WHERE settled_at < clock_timestamp() - interval '3 min'"):
+            found.append("settled commands that nobody swept")
+        for r in self.living:
+            if _state(r.process.pid) != "T":
+                found += [f"replica at {r.at}: {w}" for w in self._leaks_of(r)]
+        return found
+
+    def _leaks_of(self, replica):
+        def nothing_open():
+            return all(self.counter(replica, f"sagad_{n}") == 0
+                       for n in ("owned_transactions", "open_calls", "queued_changes", "waiters"))
+        try:
+            until(nothing_open, 10, 0.05)
+        except AssertionError:
+            yield "transactions, calls, changes or waiters are left: " + " ".join(
+                line for line in replica.ops("/metrics").text.splitlines()
+                if re.match(r"sagad_(owned_transactions|open_calls|queued_changes|waiters) ", line))
+        except OSError as e:
+            yield f"does not answer: {e}"
+        if (fds := len(os.listdir(f"/proc/{replica.process.pid}/fd"))) > 40 + IDLE_SOCKETS:
+            yield f"{fds} file descriptors"
+        if not self.sanitized and (pss := memory(replica.process.pid)) > MEMORY_MAX:
+            yield f"{pss >> 10} KiB of memory (PSS)"
+
+    def close(self):
+        for load in self.loads:
+            load.stop()
+        try:
+            self.cluster.stop()
+        finally:
+            self.participant.close()
+
+
+def memory(pid):
+    """Proportional set size in bytes."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return next(int(line.split()[1]) << 10 for line in f if line.startswith("Pss:"))
+
+
+def _state(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rpartition(")")[2].split()[0]
