@@ -15,9 +15,16 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"t.created_at, t.ended_at, t.due_at, t.deadline_at, t.definition, t.definition_version, " \
 	"t.document, t.input, t.labels, t.traceparent, t.hash, t.retention_ms, t.format, t.progress"
 
+/* Epochs of a timeline that a failover began are above all that were given before it, those that were
+ * lost with it included. Null without a failover: GREATEST leaves it out. */
+#define FIRST_EPOCH "(SELECT max(l.timeline)::bigint << 24 FROM sagad.timeline l WHERE l.is_failover)"
+#define NEXT_EPOCH "GREATEST(t.epoch + 1, " FIRST_EPOCH ")"
+/* There are standbys, and none of them has to have a commit before we hear of it. */
+#define UNSAFE_STANDBY "current_setting('synchronous_standby_names') = '' " \
+	"AND EXISTS (SELECT 1 FROM pg_stat_replication)"
 /* Taking a row: whoever held it before is refused by the epoch from now on. */
 #define TAKE "UPDATE sagad.transaction t SET owner = $1::uuid, due_at = NULL, " \
-	"epoch = t.epoch + 1, version = t.version + 1"
+	"epoch = " NEXT_EPOCH ", version = t.version + 1"
 /* A fenced replica takes nothing more. What slips in between is found by the sweep of its rows.
  * And nobody takes a row whose format is newer than what it reads. */
 #define I_LIVE "EXISTS (SELECT 1 FROM sagad.replica r WHERE r.id = $1::uuid AND r.state = 'live')"
@@ -77,7 +84,7 @@ X(SETTLE, ON_LOG,                                                               
 	"ELSE (SELECT t.owner IS NULL OR t.owner = $1::uuid FROM sagad.transaction t "         \
 	"WHERE t.gid = i.gid) IS DISTINCT FROM false END")                                     \
 X(RELOAD, ON_WORK,                                                                             \
-	"UPDATE sagad.transaction t SET epoch = t.epoch + 1, version = t.version + 1 "         \
+	"UPDATE sagad.transaction t SET epoch = " NEXT_EPOCH ", version = t.version + 1 "      \
 	"WHERE t.gid = ANY ($2::text[]) AND t.owner IS NOT DISTINCT FROM $1::uuid "            \
 	"RETURNING " ROW_COLUMNS)                                                              \
 X(MINE, ON_WORK,                                                                               \
@@ -153,7 +160,9 @@ X(TIMELINE_NOTE, ON_WORK,                                                       
 	"WHERE (SELECT true FROM sagad.timeline t WHERE t.timeline = n.timeline) IS NULL "     \
 	"ON CONFLICT (timeline) DO NOTHING RETURNING timeline, is_failover, unfinished")       \
 X(TIMELINE_READ, ON_WORK,                                                                      \
-	"SELECT t.since FROM sagad.timeline t WHERE t.is_failover ORDER BY t.timeline DESC LIMIT $1::int") \
+	"SELECT t.since, t.unfinished FROM sagad.timeline t WHERE t.is_failover "              \
+	"ORDER BY t.timeline DESC LIMIT $1::int")                                              \
+X(STANDBYS, ON_WORK, "SELECT " UNSAFE_STANDBY)                                                 \
 /* A lease is a row or a lock. How long the row holds yet (null: there is none) and else, is the lock free? \
  * Shared is enough to shut its owner out, and two who look at once do not see each other. */  \
 X(PROBE, ON_WORK,                                                                              \
@@ -298,13 +307,18 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"set_config('jit', 'off', false), "                                                    \
 	"set_config('synchronous_commit', CASE current_setting('synchronous_commit') "         \
 	"WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
+/* 0: a standby, whose word does not count. */
+#define SERVER_TIMELINE \
+	"CASE WHEN pg_is_in_recovery() THEN 0 ELSE " \
+	"('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END"
 #define SQL_SERVER                                                                             \
 	"SELECT pg_is_in_recovery(), current_setting('server_encoding'), "                     \
 	"current_setting('server_version_num')::int, "                                         \
 	"(extract(epoch FROM clock_timestamp()) * 1000)::bigint, "                             \
-	"current_setting('synchronous_standby_names') = '' "                                   \
-	"AND EXISTS (SELECT 1 FROM pg_stat_replication), "                                     \
-	"current_setting('transaction_read_only')::boolean"
+	UNSAFE_STANDBY ", "                                                                    \
+	"current_setting('transaction_read_only')::boolean, " SERVER_TIMELINE
+/* On a host of the DSN that no session of ours is at: was another one promoted? */
+#define SQL_SCOUT "SELECT " SERVER_TIMELINE
 
 #define SQL_BACKEND "SELECT pg_backend_pid()"
 
@@ -315,7 +329,7 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"pg_backend_pid()"
 #define SQL_LEASE_TAKE \
 	"SELECT pg_backend_pid(), (SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'), " \
-	"pg_is_in_recovery(), pg_try_advisory_lock('%lld'::bigint)"
+	"pg_is_in_recovery(), pg_try_advisory_lock('%lld'::bigint), " SERVER_TIMELINE
 #define SQL_LEASE_PROOF \
 	"SELECT pg_backend_pid(), EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' " \
 	"AND l.pid = pg_backend_pid() AND l.mode = 'ExclusiveLock' AND l.granted AND l.objsubid = 1 " \

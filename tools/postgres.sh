@@ -4,7 +4,10 @@
 #
 #   postgres.sh start DIR           make it if it is not there, start it, print its DSN
 #   postgres.sh standby DIR OTHER   the same, as a hot standby of the one in OTHER
+#   postgres.sh promote DIR         that standby becomes a primary of its own
+#   postgres.sh rejoin DIR OTHER    an old primary, stopped, follows the one in OTHER
 #   postgres.sh stop DIR [MODE]     fast (default) or immediate: as if the power went
+#   postgres.sh kill DIR            kill -9 of all its processes
 #   postgres.sh dsn DIR             print its DSN
 #   postgres.sh place DIR           print the folder it really lives in
 #   postgres.sh remove DIR          stop it and delete the folder
@@ -78,7 +81,30 @@ start() {
 		{ tail -n 5 "$1/log" >&2; die "the server did not start; its log is $1/log"; }
 }
 
-[ $# -ge 2 ] || { sed -n '3,10s/^# \{0,3\}//p' "$0" >&2; exit 2; }
+# The children too: left alone they would go on writing for a moment.
+kill_all() {
+	local pid
+	pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) || return 0
+	kill -9 "$pid" $(ps -o pid= --ppid "$pid") 2>/dev/null || true
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+}
+
+# What it wrote on its own is rewound; where that cannot be done it is made anew.
+rejoin() { # rejoin PLACE OTHER
+	# Until its first checkpoint the new primary's control file names the old timeline.
+	as_owner "$bin/psql" -q -h "$2" -U sagad -d postgres -c CHECKPOINT >&2
+	if as_owner "$bin/pg_rewind" -D "$1/data" --source-server="host=$2 user=sagad dbname=postgres" -R \
+		>"$1/rewind.log" 2>&1; then
+		# The files came with the other's settings.
+		as_owner sed -i "s|^unix_socket_directories.*|unix_socket_directories = '$1'|" "$1/data/postgresql.conf"
+	else
+		rm -rf "$1/data"
+		as_owner "$bin/pg_basebackup" -h "$2" -U sagad -D "$1/data" -R -X stream -c fast >&2
+		configure "$1"
+	fi
+}
+
+[ $# -ge 2 ] || { sed -n '3,13s/^# \{0,3\}//p' "$0" >&2; exit 2; }
 verb=$1 place=$(place_of "$2")
 caller=$PWD
 cd / # the owner may not be able to stand where we stand
@@ -96,6 +122,16 @@ standby)
 	start "$place"
 	dsn_of "$place"
 	;;
+promote)
+	as_owner "$bin/pg_ctl" -D "$place/data" -w -t 60 -s promote >&2
+	;;
+rejoin)
+	other=$(cd "$caller" && place_of "$3")
+	rejoin "$place" "$other"
+	start "$place"
+	dsn_of "$place"
+	;;
+kill) kill_all "$place" ;;
 stop)
 	! is_running "$place" ||
 		as_owner "$bin/pg_ctl" -D "$place/data" -w -t 60 -s -m "${3:-fast}" stop >&2

@@ -72,15 +72,18 @@ void pg_conn_changed(struct pg *pg)
 {
 	bool is_up = pg->log.state == CONN_READY && pg->work.state == CONN_READY;
 	bool came = is_up && !pg->was_up;
+	bool work_came = pg->work.state == CONN_READY && !pg->work_was_up;
 
 	pg->was_up = is_up;
+	pg->work_was_up = pg->work.state == CONN_READY;
+	if (work_came && !pg->closing)
+		pg_timeline_look(pg);
 	if (!came || pg->closing)
 		return;
 	pg_trace(pg, TRACE_INFO, "log_connected", "connects=%llu", (unsigned long long)pg->connects);
 	if (pg->unsafe_standby)
 		pg_trace(pg, TRACE_WARN, "unsafe_standby",
 		         "advice=\"a failover can lose decisions: set synchronous_standby_names\"");
-	pg_timeline_look(pg);
 	if (pg->config.on_back != NULL)
 		pg->config.on_back(pg->config.ctx);
 }
@@ -92,6 +95,7 @@ static void on_all_closed(void *arg)
 	void      *ctx = pg->closed_ctx;
 
 	pg_dsn_fini(&pg->dsn);
+	pg_scout_free(pg);
 	free(pg);
 	if (closed != NULL)
 		closed(ctx);
@@ -122,6 +126,8 @@ struct pg *pg_open(struct uv_loop_s *loop, const struct pg_config *config, struc
 	pg_conn_open(&pg->store, pg, "sagad store", ON_STORE);
 	pg_lease_init(pg);
 	pg_watch_init(pg);
+	pg_timeline_init(pg);
+	pg_scout_init(pg, config->dsn);
 	return pg;
 }
 
@@ -140,6 +146,8 @@ void pg_close(struct pg *pg, void (*closed)(void *ctx), void *ctx)
 	pg->closing = true;
 	pg->closed = closed;
 	pg->closed_ctx = ctx;
+	pg_timeline_fini(pg);
+	pg_scout_close(pg);
 	pg_watch_fini(pg);
 	pg_lease_fini(pg);
 	pg_conn_close(&pg->store);
@@ -163,6 +171,9 @@ void pg_stats(const struct pg *pg, struct pg_stats *out)
 		.connects = pg->connects,
 		.breaks = pg->breaks,
 		.statements = pg->statements,
+		.timeline = pg->timeline,
+		.failovers = pg->failover_n,
+		.failover_unfinished = (uint64_t)pg->failover_unfinished,
 		.last_error = pg->last_error,
 	};
 }

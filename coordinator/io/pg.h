@@ -2,7 +2,8 @@
  * pg.h - PostgreSQL behind the ports of the log, the lease and the store.
  *
  * Five sessions a replica: commits, other work of the engine, lists and definitions, the lease, and (where
- * leases are locks) a watch on another replica's lease. Each reconnects by itself; while it is away its verbs answer AWAY.
+ * leases are locks) a watch on another replica's lease; with several hosts in the DSN, now and then one that
+ * looks at the others. Each reconnects by itself; while it is away its verbs answer AWAY.
  * Nothing blocks the loop but the resolver: getaddrinfo() of a host name in the DSN may.
  */
 #ifndef COORDINATOR_IO_PG_H
@@ -29,6 +30,9 @@ struct pg_config {
 	/* News, each in a turn of its own: commits and reads work (again); the lease's session broke. */
 	void            (*on_back)(void *ctx);
 	void            (*on_lease_lost)(void *ctx);
+	/* The server is one that was promoted ago_ms ago: what we know from before it may be more than it holds.
+	 * Comes before any answer of that server but to the look that told it. */
+	void            (*on_failover)(void *ctx, int64_t ago_ms);
 	void             *ctx;
 };
 
@@ -43,6 +47,9 @@ struct pg_stats {
 	bool        log_up, work_up, store_up, lease_held;
 	bool        unsafe_standby; /* there are standbys and none of them is synchronous */
 	uint64_t    connects, breaks, statements;
+	int32_t     timeline;       /* the newest met; 0: none yet */
+	uint64_t    failovers;      /* that replicas have met on this database, as far as remembered */
+	uint64_t    failover_unfinished; /* transactions that were unfinished at the newest of them */
 	const char *last_error;     /* of the newest failed connection; empty: none */
 };
 void pg_stats(const struct pg *pg, struct pg_stats *out);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 2000, LOOK_MS = 1000 };
+enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 2000, LOOK_MS = 1000, SCOUTING_MS = 10 };
 
 #define X(name, connections, text) [SQL_##name] = { "s_" #name, text, connections },
 static const struct {
@@ -252,6 +252,9 @@ static void on_setup(struct pg_job *j)
 	} else {
 		fault = setup_fault(j->results[1]);
 	}
+	int32_t timeline = fault == NULL ? cell_i32(j->results[1], 0, 6) : 0;
+	if (fault == NULL && (fault = pg_timeline_meet(pg, timeline)) != NULL)
+		c->link.turn++; /* the next host */
 	if (fault == NULL) {
 		clock_heard(pg->config.clock, cell_i64(j->results[1], 0, 3), j->sent_at, clock_boot_ms());
 		pg->unsafe_standby = cell_bool(j->results[1], 0, 4);
@@ -262,6 +265,7 @@ static void on_setup(struct pg_job *j)
 		return;
 	}
 	c->state = CONN_READY;
+	c->timeline = timeline;
 	c->backoff_ms = 0;
 	pg->connects++;
 	pg_timer_start(c->timer, LOOK_MS);
@@ -320,6 +324,7 @@ static void on_link_down(void *arg, const char *why)
 	if (c->state == CONN_READY)
 		pg->breaks++;
 	c->state = CONN_DOWN;
+	c->timeline = 0;
 	snprintf(pg->last_error, sizeof pg->last_error, "%s", why);
 	pg_trace(pg, TRACE_WARN, "session_broken", "session=\"%s\" error=\"%s\"", c->name, pg_said(why, said));
 	/* The first try at once would meet the same fault; jitter keeps replicas apart. */
@@ -334,6 +339,10 @@ static void on_timer(void *arg)
 {
 	struct pg_conn *c = arg;
 
+	if (c->state == CONN_DOWN && pg_scout_is_first(c->pg)) {
+		pg_timer_start(c->timer, SCOUTING_MS);
+		return;
+	}
 	if (c->state == CONN_DOWN) {
 		c->state = CONN_CONNECTING;
 		pg_link_open(&c->link, c->name);

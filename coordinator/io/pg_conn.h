@@ -45,6 +45,7 @@ struct pg_conn {
 	unsigned         statements; /* ON_... */
 	struct pg_link   link;
 	enum conn_state  state;
+	int32_t          timeline;   /* of the server it is at; 0: not known yet */
 	struct list      flight;    /* jobs sent, oldest first */
 	struct pg_timer *timer;     /* reconnect; when ready: looks for jobs without an answer */
 	uint32_t         backoff_ms;

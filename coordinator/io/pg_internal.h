@@ -38,6 +38,7 @@ struct pg_lease {
 	bool             beat_sent;
 	int64_t          beat_at;      /* boot */
 	bool             told_lost;
+	int32_t          timeline;     /* of its server; 0: not known yet */
 };
 
 struct pg_watch {
@@ -51,6 +52,15 @@ struct pg_watch {
 };
 
 enum { FAILOVERS_MAX = 16 }; /* that are remembered */
+
+struct pg_scout {
+	struct pg_link   link;
+	struct pg_timer *timer;    /* NULL: the DSN names one host */
+	struct pg_host  *hosts;
+	size_t           host_n, at;
+	bool             is_first; /* its first round is not over: no session is opened before */
+	bool             asked;
+};
 
 struct pg_definitions {
 	struct table names;   /* newest version of each name: struct newest */
@@ -69,7 +79,12 @@ struct pg {
 	struct pg_definitions definitions;
 	struct list           later;      /* jobs that are over and whose done has not been called */
 	struct pg_timer      *later_timer;
-	bool                  closing, was_up;
+	struct pg_scout       scout;
+	struct pg_timer      *timeline_timer;
+	bool                  closing, was_up, work_was_up;
+	int32_t               timeline;   /* the newest that any session has met; 0: none yet */
+	int32_t               told;       /* config.on_failover has been told of this one */
+	int64_t               failover_unfinished; /* transactions, at the newest failover */
 	bool                  unsafe_standby;
 	int64_t               failovers[FAILOVERS_MAX]; /* newest first */
 	size_t                failover_n;
@@ -90,8 +105,18 @@ const char *pg_said(const char *text, char out[PG_SAID_MAX]);
 void pg_conn_changed(struct pg *pg);              /* a connection became ready or broke */
 
 /* ---- pg_timeline.c ------------------------------------------------------------------ */
-void    pg_timeline_look(struct pg *pg); /* after every connect of the log */
+void    pg_timeline_init(struct pg *pg);
+void    pg_timeline_fini(struct pg *pg);
+/* A session has asked its server. NULL: good; else why it must not stay there. */
+const char *pg_timeline_meet(struct pg *pg, int32_t timeline);
+void    pg_timeline_look(struct pg *pg); /* the first job of every work session */
 int64_t pg_timeline_failover_at(void *pg, int64_t created_at, int64_t ended_at);
+
+/* ---- pg_scout.c --------------------------------------------------------------------- */
+void    pg_scout_init(struct pg *pg, const char *dsn);
+bool    pg_scout_is_first(const struct pg *pg);
+void    pg_scout_close(struct pg *pg);
+void    pg_scout_free(struct pg *pg); /* behind the last handle */
 
 /* ---- pg_row.c ------------------------------------------------------------------------ */
 /* Verbs that give rows. */

@@ -32,6 +32,7 @@ static void end_open(struct pg_lease *l, enum lease_result result, const struct 
 		pg_timer_stop(l->timer);
 		pg_link_close(&l->link);
 		l->state = LEASE_CLOSED;
+		l->timeline = 0;
 	} else {
 		l->state = LEASE_OPEN;
 	}
@@ -106,14 +107,22 @@ static const char a_pooler[] =
 
 static void on_take(struct pg_lease *l, const PGresult *r)
 {
-	if (!is_same_backend(l, r, 0))
+	int32_t     timeline = atoi(PQgetvalue(r, 0, 4));
+	const char *fault;
+
+	if (!is_same_backend(l, r, 0)) {
 		refuse(l, a_pooler);
-	else if ((uint32_t)atoi(PQgetvalue(r, 0, 1)) != l->ttl_ms)
+	} else if ((uint32_t)atoi(PQgetvalue(r, 0, 1)) != l->ttl_ms) {
 		refuse(l, "idle_session_timeout cannot be set for this session; let the role set it, without a pooler");
-	else if (is_true(r, 2))
+	} else if (is_true(r, 2)) {
 		refuse(l, "this server is a standby, whose locks mean nothing; name the primary in the DSN");
-	else
+	} else if ((fault = pg_timeline_meet(l->link.arg, timeline)) != NULL) {
+		l->link.turn++; /* the next host */
+		pg_link_break(&l->link, fault);
+	} else {
+		l->timeline = timeline;
 		ask_step(l, is_true(r, 3) ? STEP_PROOF : STEP_CLEAR);
+	}
 }
 
 static void hold(struct pg_lease *l, const char *server_ms)
@@ -249,6 +258,7 @@ static void on_down(void *arg, const char *why)
 
 	pg_timer_stop(l->timer);
 	l->state = LEASE_CLOSED;
+	l->timeline = 0;
 	l->beat_sent = false;
 	pg_trace(pg, TRACE_WARN, "lease_broken", "error=\"%s\"", pg_said(why, said));
 	err_set(&err, ERR_UNAVAILABLE, "%s", why);
@@ -299,6 +309,7 @@ static void lease_close(void *ctx)
 	pg_timer_stop(l->timer);
 	pg_link_close(&l->link);
 	l->state = LEASE_CLOSED;
+	l->timeline = 0;
 	l->done = NULL;
 	l->beat_n = 0;
 	l->beat_sent = false;

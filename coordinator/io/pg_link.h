@@ -25,6 +25,14 @@ void pg_dsn_fini(struct pg_dsn *dsn);
 /* Starts connecting under that name; hosts are tried from the `turn`-th on. Never NULL. */
 PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, bool block);
 
+/* Each host of the DSN alone, whatever it is: for a look at it. */
+struct pg_host {
+	struct pg_dsn dsn;
+	const char   *name, *port; /* as PQhost() and PQport() say them */
+};
+size_t pg_dsn_hosts(const char *text, struct pg_host **hosts); /* 0 and NULL: the text cannot be read */
+void   pg_dsn_hosts_free(struct pg_host *hosts, size_t n);
+
 /* ---- handles that outlive their owner by a turn ---------------------------------- */
 
 /* Counts the loop handles of one pg, so that it is freed after the last is closed. */

@@ -6,7 +6,7 @@ import subprocess
 
 import psycopg
 
-from .base import ROOT
+from .base import ROOT, until
 
 TOOL = ROOT / "tools/postgres.sh"
 _numbers = itertools.count(1)
@@ -58,6 +58,88 @@ class Postgres:
             [TOOL, "standby", folder, self.folder], stdout=subprocess.PIPE, check=True, text=True
         )
         return done.stdout.strip(), folder
+
+
+class Pair:
+    """A primary and its streaming standby, in folders of their own. Each has a role, which changes."""
+
+    def __init__(self, name, synchronous=True):
+        base = ROOT / ".dev/tests" / f"pair-{name}"
+        self.folders = [base.with_name(base.name + suffix) for suffix in ("-one", "-two")]
+        self.close()
+        self.primary, self.standby = self.folders
+        self._run("start", self.primary)
+        self._run("standby", self.standby, self.primary)
+        self.set_synchronous(synchronous)
+
+    @staticmethod
+    def _run(verb, folder, *arguments):
+        done = subprocess.run(
+            [TOOL, verb, folder, *arguments], stdout=subprocess.PIPE, check=True, text=True
+        )
+        return done.stdout.strip()
+
+    def close(self):
+        for folder in self.folders:
+            self._run("remove", folder)
+
+    def _place(self, folder):
+        return self._run("place", folder)
+
+    def direct(self, folder=None, database="postgres"):
+        """The DSN of one of them; without a folder, of the primary."""
+        return psycopg.conninfo.make_conninfo(self._run("dsn", folder or self.primary), dbname=database)
+
+    def dsn(self, database):
+        """Both, always in the same order: the one that was the first primary comes first."""
+        hosts = ",".join(self._place(f) for f in self.folders)
+        return psycopg.conninfo.make_conninfo("user=sagad", host=hosts, dbname=database)
+
+    def new_database(self):
+        name = f"sagad_test_{os.getpid()}_{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def execute(self, sql, folder=None):
+        with psycopg.connect(self.direct(folder), autocommit=True) as db:
+            db.execute(sql)
+
+    def set(self, name, value, folder=None):
+        self.execute(f"ALTER SYSTEM SET {name} = '{value}'", folder)
+        self.execute("SELECT pg_reload_conf()", folder)
+
+    def set_synchronous(self, on):
+        """Must the standby have a commit before anybody hears of it?"""
+        self.set("synchronous_standby_names", "*" if on else "")
+        sql = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = %s"
+        until(lambda: value(self.direct(), sql, "sync" if on else "async") == 1, 20)
+
+    def cut(self):
+        """The standby receives nothing more: what is committed from now on dies with the primary."""
+        self.set("primary_conninfo", "", self.standby)
+        until(lambda: value(self.direct(), "SELECT count(*) FROM pg_stat_replication") == 0, 20)
+
+    def heal(self):
+        self.set("primary_conninfo", f"host={self._place(self.primary)} user=sagad", self.standby)
+        until(lambda: value(self.direct(), "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == 1, 20)
+
+    def stop(self, folder=None, mode="immediate"):
+        self._run("stop", folder or self.primary, mode)
+
+    def kill(self, folder=None):
+        self._run("kill", folder or self.primary)
+
+    def start(self, folder):
+        self._run("start", folder)
+
+    def promote(self):
+        """The standby is the primary from now on; what the old one is, the test decides."""
+        self._run("promote", self.standby)
+        self.primary, self.standby = self.standby, self.primary
+
+    def rejoin(self):
+        """The old primary, stopped, follows the new one."""
+        self._run("rejoin", self.standby, self.primary)
 
 
 class GivenPostgres(Postgres):
