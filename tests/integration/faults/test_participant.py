@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The participant of the fault suite is honest, and fast enough not to be what a test measures."""
+import http.client
+import socket
+import time
+
+import pytest
+
+from .participant import Participant, Reply
+
+
+@pytest.fixture
+def participant():
+    made = Participant()
+    yield made
+    made.close()
+
+
+def ask(participant, op, path="/ok/s", gid="g", step="s"):
+    link = http.client.HTTPConnection(participant.host, timeout=5)
+    try:
+        link.request("POST", path, body="{}", headers={
+            "Saga-Id": gid, "Saga-Step": step, "Saga-Op": op, "Saga-Epoch": "1", "Idempotency-Key": "k"})
+        return link.getresponse().status
+    finally:
+        link.close()
+
+
+@pytest.mark.parametrize("ops, statuses, effect, wrong", [
+    (["try", "try"], [200, 200], 1, []),
+    (["try", "cancel", "cancel", "try"], [200, 200, 200, 422], 0, []),
+    (["cancel", "try"], [200, 422], 0, []),
+    (["try", "confirm", "confirm"], [200, 200, 200], 1, []),
+    (["confirm"], [200], 0, ["confirm of what was never tried"]),
+    (["try", "confirm", "cancel"], [200, 200, 200], 1, ["cancel after confirm"]),
+])
+def test_an_op_has_one_effect(participant, ops, statuses, effect, wrong):
+    assert [ask(participant, op) for op in ops] == statuses
+    book = participant.books()["g", "s"]
+    assert book.effect == effect and book.wrong == wrong
+    assert [c.status for c in participant.calls()] == statuses and participant.open_calls() == 0
+
+
+def silent(_call):
+    return Reply(drop=True)
+
+
+def test_scripts(participant):
+    participant.answer("/ok/s", Reply(503), Reply(200))
+    assert [ask(participant, "try") for _ in range(3)] == [503, 200, 200]
+    assert participant.books()["g", "s"].effect == 1
+    participant.answer("/ok/s", silent)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(participant, "try")
+    participant.answer("/ok/s")
+    assert ask(participant, "try") == 200
+
+
+def test_it_answers_thousands_of_calls_a_second(participant):
+    count, head = 4000, "POST /ok/s HTTP/1.1\r\nSaga-Id: g{0}\r\nSaga-Step: s\r\nSaga-Op: try\r\nContent-Length: 2\r\n\r\n{{}}"
+    with socket.create_connection(("127.0.0.1", participant.port)) as link:
+        began, got = time.monotonic(), b""
+        for chunk in range(0, count, 100):
+            link.sendall("".join(head.format(chunk + i) for i in range(100)).encode())
+            while got.count(b"HTTP/1.1 200") < 100 or not got.endswith(b"}"):
+                got += link.recv(1 << 16)
+            got = b""
+        took = time.monotonic() - began
+    print(f"{count / took:.0f} calls/s")
+    assert len(participant.calls()) == count and count / took > 2000
