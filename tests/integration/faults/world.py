@@ -54,12 +54,14 @@ MEMORY_MAX = 12 << 20
 
 
 class World:
-    """direct: a DSN for the test's own questions, when dsn leads the replicas through something that may break.
+    """dsn: as the replicas see it; or a function that gives that of replica number n. Then, or when it leads through
+    something that may break, direct is the DSN for the test's own questions and for sagad migrate.
     lossy: the database may lose commits (an asynchronous failover). more: for lib.cluster.Cluster."""
 
     def __init__(self, dsn, replicas=3, mode="lock", ttl="2s", flags=(), direct=None, sanitized=False, lossy=False,
                  seed=0, history=True, postgres=None, **more):
         self.dsn, self.direct, self.mode, self.lossy, self.postgres = dsn, direct or dsn, mode, lossy, postgres
+        dsn_of = dsn if callable(dsn) else lambda number: dsn
         self.ttl = float(ttl.removesuffix("s"))
         self.seed = seed
         self.sanitized = sanitized
@@ -69,7 +71,7 @@ class World:
         self.kinds = kinds(self.participant.url)
         self.mode_flags = [] if mode == "lock" else [f"--lease.mode={mode}"]
         try:
-            self.cluster = Cluster(dsn, count=replicas, ttl=ttl, sanitized=sanitized,
+            self.cluster = Cluster(self.direct, count=replicas, ttl=ttl, sanitized=sanitized, dsn_of=dsn_of,
                                    flags=["--drain.grace=5s", *self.mode_flags, *flags], **more)
         except BaseException:
             self.participant.close()

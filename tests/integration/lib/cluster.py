@@ -17,7 +17,8 @@ SANITIZER = {
 
 
 class Replica:
-    def __init__(self, dsn, folder, flags=(), sanitized=False, wrapper=()):
+    def __init__(self, dsn, folder, flags=(), sanitized=False, wrapper=(), env=None):
+        self.env = env or {}
         self.port = free_port()
         self.at = f"127.0.0.1:{self.port}"
         self.ops_at = f"127.0.0.1:{free_port()}"
@@ -36,7 +37,7 @@ class Replica:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env={**os.environ, **SANITIZER})
+                env={**os.environ, **SANITIZER, **self.env})
         return self
 
     def ready(self, timeout=15.0):
@@ -100,14 +101,17 @@ class Replica:
 
 
 class Cluster:
-    """count replicas on one database."""
+    """count replicas on one database. dsn_of: the DSN of replica number n, when each has its own way to it;
+    env_of: what is special in its environment; wrapper: of each."""
 
-    def __init__(self, dsn, count=3, flags=(), sanitized=False, ttl="2s"):
-        self.dsn = dsn
+    def __init__(self, dsn, count=3, flags=(), sanitized=False, ttl="2s", dsn_of=None, env_of=None, wrapper=()):
+        self.dsn, self.wrapper = dsn, wrapper
+        self.dsn_of = dsn_of or (lambda number: dsn)
+        self.env_of = env_of or (lambda number: {})
         self.folder = tempfile.mkdtemp(prefix="sagad-test-")
         self.flags = [f"--lease.ttl={ttl}", f"--callback-key-file={self._key()}", "--drain.grace=5s", *flags]
         self.sanitized = sanitized
-        self.replicas = []
+        self.replicas, self.made = [], 0
         self.client = Client(lambda: [r.at for r in self.replicas])
         subprocess.run([str(BIN / "sagad"), "migrate", f"--dsn={dsn}"], check=True, timeout=60)
         for _ in range(count):
@@ -122,8 +126,11 @@ class Cluster:
         return path
 
     def add(self, ready=True, flags=()):
-        r = Replica(self.dsn, self.folder, [*self.flags, *flags], self.sanitized).start()
-        self.replicas.append(r)
+        number, self.made = self.made, self.made + 1
+        r = Replica(self.dsn_of(number), self.folder, [*self.flags, *flags], self.sanitized, self.wrapper,
+                    self.env_of(number))
+        r.number = number
+        self.replicas.append(r.start())
         return r.ready() if ready else r
 
     def remove(self, replica):
