@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/bench/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *v, unsigned n)
+{
+	if (n == 0 || isnan(v[0]))
+		return NAN;
+	qsort(v, n, sizeof *v, compare);
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static struct floors median_floors(const struct rounds *r)
+{
+	struct floors m;
+	double        direct[ROUNDS_MAX], direct_1[ROUNDS_MAX], log[ROUNDS_MAX], commit[ROUNDS_MAX];
+
+	for (unsigned i = 0; i < r->n; i++) {
+		direct[i] = r->floors[i].direct_per_s;
+		direct_1[i] = r->floors[i].direct_1_ms;
+		log[i] = r->floors[i].log_per_s;
+		commit[i] = r->floors[i].commit_ms;
+	}
+	m.direct_per_s = median(direct, r->n);
+	m.direct_1_ms = median(direct_1, r->n);
+	m.log_per_s = median(log, r->n);
+	m.commit_ms = median(commit, r->n);
+	return m;
+}
+
+static struct figures median_figures(const struct rounds *r, size_t scenario)
+{
+	struct figures m = r->figures[scenario][0];
+	double         v[ROUNDS_MAX];
+
+#define X(field, ...) \
+	for (unsigned i = 0; i < r->n; i++) \
+		v[i] = r->figures[scenario][i].field; \
+	m.field = median(v, r->n);
+	FIGURES(X)
+#undef X
+	for (unsigned k = 0; k < MORE_MAX; k++) {
+		for (unsigned i = 0; i < r->n; i++)
+			v[i] = r->figures[scenario][i].more[k].value;
+		m.more[k].value = median(v, r->n);
+	}
+	return m;
+}
+
+/* ---- for people --------------------------------------------------------------------- */
+
+static void cell(FILE *out, double v, int decimals, int width)
+{
+	if (isnan(v))
+		fprintf(out, " %*s", width, "-");
+	else
+		fprintf(out, " %*.*f", width, decimals, v);
+}
+
+static void table_row(const struct rounds *r, size_t scenario, FILE *out)
+{
+	struct figures m = median_figures(r, scenario);
+
+	fprintf(out, "%-13s", scenarios[scenario].name);
+#define X(field, name, head, decimals) cell(out, m.field, decimals, (int)sizeof head - 1 > 8 ? (int)sizeof head - 1 : 8);
+	FIGURES(X)
+#undef X
+	for (unsigned k = 0; k < MORE_MAX && m.more[k].name != NULL; k++)
+		fprintf(out, "  %s %.*f", m.more[k].name, m.more[k].value < 100 ? 3 : 0, m.more[k].value);
+	fputc('\n', out);
+}
+
+void report_table(const struct rounds *r, FILE *out)
+{
+	struct floors f = median_floors(r);
+
+	fprintf(out, "median of %u round%s; CPU, WAL, commits and statements per saga\n\n", r->n, r->n > 1 ? "s" : "");
+	fprintf(out, "floors: direct %.0f/s (two calls each, 64 clients; one client %.3f ms), "
+	             "log %.0f sagas/s (row writes in the best batch; smallest commit %.3f ms)\n\n",
+	        f.direct_per_s, f.direct_1_ms, f.log_per_s, f.commit_ms);
+	fprintf(out, "%-13s", "");
+#define X(field, name, head, decimals) fprintf(out, " %8s", head);
+	FIGURES(X)
+#undef X
+	fputc('\n', out);
+	for (size_t i = 0; i < scenario_count; i++)
+		if (r->was_run[i])
+			table_row(r, i, out);
+}
+
+/* ---- for machines --------------------------------------------------------------------- */
+
+static void member(FILE *out, const char *name, double v, bool first)
+{
+	fprintf(out, "%s\"%s\": ", first ? "" : ", ", name);
+	if (isnan(v) || isinf(v))
+		fputs("null", out);
+	else
+		fprintf(out, "%.6g", v);
+}
+
+static void json_figures(const struct figures *m, FILE *out)
+{
+	bool first = true;
+
+#define X(field, name, ...) \
+	member(out, name, m->field, first); \
+	first = false;
+	FIGURES(X)
+#undef X
+	for (unsigned k = 0; k < MORE_MAX && m->more[k].name != NULL; k++)
+		member(out, m->more[k].name, m->more[k].value, false);
+}
+
+void report_json(const struct rounds *r, FILE *out)
+{
+	struct floors f = median_floors(r);
+	bool          first = true;
+
+	fputs("{\"floors\": {", out);
+	member(out, "direct_per_s", f.direct_per_s, true);
+	member(out, "log_per_s", f.log_per_s, false);
+	member(out, "direct_1_p50_ms", f.direct_1_ms, false);
+	member(out, "commit_p50_ms", f.commit_ms, false);
+	fputs("},\n \"scenarios\": {", out);
+	for (size_t i = 0; i < scenario_count; i++) {
+		struct figures m;
+
+		if (!r->was_run[i])
+			continue;
+		m = median_figures(r, i);
+		fprintf(out, "%s\"%s\": {", first ? "\n  " : ",\n  ", scenarios[i].name);
+		json_figures(&m, out);
+		fputc('}', out);
+		first = false;
+	}
+	fputs("\n }}\n", out);
+}
