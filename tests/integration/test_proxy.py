@@ -109,6 +109,14 @@ def test_whoever_lost_something_can_be_forgotten(proxy, database):
         assert answer(idle) == 7
 
 
+def test_a_lost_session_is_silent_and_the_next_one_lives(proxy, database):
+    with session(proxy, database) as lost:
+        assert proxy.lose("log", 0) == 1
+        assert silent(lost)
+        with session(proxy, database) as fresh:
+            assert answer(fresh) == 7
+
+
 def test_slow_is_a_round_trip(proxy, database):
     with session(proxy, database) as db, session(proxy, database, "work") as work:
         proxy.slow("log", ms=200)

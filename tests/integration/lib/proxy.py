@@ -64,6 +64,10 @@ class Proxy:
         only what it should hear: commits land and nobody is told."""
         self._ask("rule", kind=kind, door=replica, way=way)
 
+    def lose(self, kind=None, replica=None):
+        """A black hole for the sessions that are open now, as when a firewall forgets them: new ones pass."""
+        return self._ask("lose", kind=kind, door=replica)
+
     def slow(self, kind=None, ms=200, replica=None):
         """Each answer takes that much longer."""
         self._ask("rule", kind=kind, door=replica, slow=ms / 1000)
@@ -189,6 +193,7 @@ class Session:
         self.lost = {True: False, False: False}
         self.pipes = {True: Pipe(self, True), False: Pipe(self, False)}
         self.connecting = None
+        self.own = None  # a rule for this one alone
         self.rule = network.rule_of(door, None)
         network.sessions.add(self)
 
@@ -230,7 +235,7 @@ class Session:
 
     def obey(self):
         """The rules have changed, or are looked up for the first time."""
-        self.rule = self.network.rule_of(self.door, self.kind)
+        self.rule = self.own or self.network.rule_of(self.door, self.kind)
         if self.name is None:
             self.read_start()
         if self.rule.refuse:
@@ -308,8 +313,17 @@ class Network:
         for session in list(self.sessions):
             session.obey()
 
+    async def do_lose(self, kind, door, **_):
+        found = self.matching(kind, door)
+        for session in found:
+            session.own = Rule("both")
+            session.obey()
+        return len(found)
+
     async def do_restore(self, kind, door, forget, **_):
         hurt = [s for s in self.matching(kind, door) if s.is_hurt()]
+        for session in self.matching(kind, door):
+            session.own = None
         for key in list(self.rules):
             if kind in (None, key[0]) and door in (None, key[1]):
                 del self.rules[key]
