@@ -22,6 +22,7 @@ stages=(
 	"log            log, lease, store and plans against a real PostgreSQL"
 	"fuzz           each fuzzer for $FUZZ_SECONDS seconds"
 	"dist           the release tarball builds and installs outside the tree"
+	"faults         replicas, databases, participants and networks that break (pytest)"
 	"e2e            end to end: real processes, a real PostgreSQL (pytest)"
 )
 
@@ -72,11 +73,13 @@ run_dist() {
 	tools/dist.sh build/plain/sagad-*.tar.xz
 }
 
-run_e2e() {
+run_pytest() {
 	local python=/usr/bin/python3 # the one that Debian's packages belong to
-	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan \
-		$python -m pytest -q -n "${E2E_WORKERS:-4}" -p no:cacheprovider tests/integration "$@"
+	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan $python -m pytest -q -p no:cacheprovider "$@"
 }
+# Few at a time: some of them promise milliseconds.
+run_faults() { run_pytest -n "${FAULT_WORKERS:-3}" tests/integration/faults; }
+run_e2e() { run_pytest -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration; }
 
 if [ "${1:-}" = list ]; then
 	printf '%s\n' "${stages[@]}"
