@@ -132,7 +132,7 @@ static void on_adopt(void *arg, enum log_result result, const struct row *rows, 
 		return;
 	}
 	if (result == LOG_LOST)
-		chore_soon(e, CHORE_MINE, 0);
+		doubt_mine_soon(e, 0);
 	if (result == LOG_DONE) {
 		for (size_t i = 0; i < n; i++) {
 			take_row(e, &rows[i], true);
@@ -184,7 +184,7 @@ static void on_due(void *arg, enum log_result result, const struct row *rows, si
 		n = 0;
 	}
 	if (result == LOG_LOST)
-		chore_soon(e, CHORE_MINE, 0);
+		doubt_mine_soon(e, 0);
 	if (n > 0)
 		e->busy_until = boot_ms(e) + BUSY_FOR_MS;
 	busy = boot_ms(e) < e->busy_until;

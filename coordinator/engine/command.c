@@ -294,7 +294,7 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 		order_fail(e, order, COMMAND_AWAY, NULL);
 	} else {
 		if (result == LOG_LOST)
-			chore_soon(e, CHORE_MINE, 0);
+			doubt_mine_soon(e, 0);
 		arm(e, order, boot_ms(e) + AGAIN_MS);
 	}
 	turn_end(e);
@@ -399,7 +399,8 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 		order->state = ORDER_CLAIMING;
 		e->ports.log.claim(e->ports.log.ctx, e->me, rows[0].gid, on_claim, order);
 	} else if (uuid_is_nil(rows[0].owner) || uuid_eq(rows[0].owner, e->me)) {
-		chore_soon(e, CHORE_MINE, RETRY_MS);
+		if (!uuid_is_nil(rows[0].owner))
+			doubt_hint(e, rows[0].gid);
 		arm(e, order, boot_ms(e) + RETRY_MS);
 	} else {
 		send_to_owner(e, order, &rows[0]);

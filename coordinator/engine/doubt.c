@@ -9,7 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MINE_EVERY_MS = 30000, RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000 };
+enum {
+	MINE_EVERY_MS = 30000,
+	MINE_AGAIN_MS = 3000,  /* after a loss: what was lost may land late */
+	MINE_AGAIN = 2,        /* so often */
+	RETRY_FIRST_MS = 50, RETRY_MAX_MS = 1000,
+	STRANDED_MS = 500,     /* an owner who knows of it has done something by then, mostly */
+	STRANGERS_MAX = 4000   /* those of a page, and those that we were told of */
+};
 
 /* ---- into doubt -------------------------------------------------------------------- */
 
@@ -96,6 +103,7 @@ static void on_taken(void *arg, enum log_result result, const struct row *rows, 
 	if (result == LOG_DONE && n > 0) {
 		o = owned_load(e, &rows[0]);
 		o->gone = true;
+		doubt_tell_owner(e, &rows[0]);
 	}
 	for (struct list *l; (l = list_pop(&t->asked.begins)) != NULL;) {
 		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
@@ -177,14 +185,16 @@ void take_row(struct engine *e, const struct row *row, bool adopted)
 	}
 	if (row->epoch <= old->row.epoch && !old->doubt)
 		return; /* an answer that comes late */
-	if (old->commit != COMMIT_NONE)
+	if (old->commit == COMMIT_BEGIN && old->sent)
+		old->given = true;
+	if (old->commit != COMMIT_NONE && (old->commit != COMMIT_BEGIN || old->sent))
 		return; /* that commit misses, and then it is read again */
 	bool unborn = old->unborn, doubt = old->doubt;
 	bool same = row->created_at == old->row.created_at &&
 	            memcmp(row->hash, old->row.hash, sizeof row->hash) == 0;
 	o = replace(e, old, row);
 	owned_answer_begins(e, o, unborn && same ? BEGIN_DONE : BEGIN_EXISTS, BEGIN_EXISTS);
-	if (unborn) { /* nobody has called anything for it yet */
+	if (unborn && same) { /* nobody has called anything for it yet */
 		e->stats.begun++;
 		adopted = false;
 	}
@@ -202,10 +212,12 @@ static void retry_later(struct engine *e)
 
 static void not_mine(struct engine *e, struct owned *o)
 {
-	if (o->unborn)
+	if (o->unborn) {
+		doubt_mine_soon(e, MINE_AGAIN_MS); /* an insert that has not landed is seen by nobody */
 		begin_taken(e, o);
-	else
+	} else {
 		owned_drop(e, o, BEGIN_LOST);
+	}
 }
 
 static void on_reload(void *arg, enum log_result result, const struct row *rows, size_t n)
@@ -253,7 +265,7 @@ void doubt_reload(struct engine *e)
 	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->strangers)) != NULL;) {
 		struct stranger *s = list_entry(l, struct stranger, link);
 
-		e->strangers_n--;
+		table_remove(&e->strange, &s->node);
 		asked[strangers++] = s;
 		if (owned_get(e, str_of(s->gid)) == NULL)
 			gids[n++] = str_of(s->gid);
@@ -274,20 +286,62 @@ static void add_stranger(struct engine *e, struct str gid)
 {
 	struct stranger *s;
 
-	if (gid.n > GID_MAX || owned_get(e, gid) != NULL)
+	if (gid.n == 0 || gid.n > GID_MAX || owned_get(e, gid) != NULL ||
+	    table_get(&e->strange, gid) != NULL || e->strange.n >= STRANGERS_MAX)
 		return;
 	s = mem_alloc(sizeof *s);
 	str_cstr(gid, s->gid, sizeof s->gid);
 	list_push(&e->strangers, &s->link);
-	e->strangers_n++;
+	table_put(&e->strange, &s->node, str_of(s->gid));
+}
+
+/* Somebody has met a row of ours, says he. A begin that was lost may have landed behind our back: its row
+ * would wait for the next look at all of ours. Asked for in a moment, since it may be in an answer on its way. */
+void doubt_hint(struct engine *e, struct str gid)
+{
+#ifdef BUG_NO_HINTS
+	return;
+#endif
+	add_stranger(e, gid);
+	chore_soon(e, CHORE_RELOAD, RETRY_FIRST_MS);
+}
+
+/* Whoever does not know of a row has never written it. */
+static bool may_be_stranded(const struct engine *e, const struct row *row)
+{
+	return !uuid_is_nil(row->owner) && row->version == 1 &&
+	       now_ms(e) - row->created_at >= STRANDED_MS;
+}
+
+void doubt_tell_owner(struct engine *e, const struct row *row)
+{
+	struct str address = members_address(e, row->owner);
+
+	if (uuid_eq(row->owner, e->me)) /* it came to us while our own insert of it was on its way */
+		doubt_hint(e, row->gid);
+	else if (may_be_stranded(e, row) && address.n > 0)
+		e->ports.poke.poke(e->ports.poke.ctx, address, row->gid);
 }
 
 void doubt_forget(struct engine *e)
 {
 	for (struct list *l; (l = list_pop(&e->strangers)) != NULL;)
 		free(list_entry(l, struct stranger, link));
-	e->strangers_n = 0;
+	table_fini(&e->strange);
 	e->mine_after[0] = '\0';
+}
+
+/* All were looked at. What was lost since, or may land late, asks for another pass soon. */
+static void pass_ends(struct engine *e)
+{
+	e->mine_after[0] = '\0';
+	if (e->mine_again)
+		chore_soon(e, CHORE_MINE, 0);
+	else
+		chore_soon(e, CHORE_MINE, about(e, e->mine_left > 0 ? MINE_AGAIN_MS : MINE_EVERY_MS));
+	e->mine_again = false;
+	if (e->mine_left > 0)
+		e->mine_left--;
 }
 
 static void on_mine(void *arg, enum log_result result, const struct row *rows, size_t n)
@@ -305,13 +359,21 @@ static void on_mine(void *arg, enum log_result result, const struct row *rows, s
 			str_cstr(rows[n - 1].gid, e->mine_after, sizeof e->mine_after);
 			chore_soon(e, CHORE_MINE, 0);
 		} else {
-			e->mine_after[0] = '\0';
-			chore_soon(e, CHORE_MINE, about(e, MINE_EVERY_MS));
+			pass_ends(e);
 		}
 	} else {
 		chore_soon(e, CHORE_MINE, about(e, RETRY_MAX_MS));
 	}
 	turn_end(e);
+}
+
+void doubt_mine_soon(struct engine *e, int64_t ms)
+{
+	e->mine_left = MINE_AGAIN;
+	if (e->mine_busy || e->mine_after[0] != '\0')
+		e->mine_again = true; /* the pass under way may be past it */
+	else
+		chore_soon(e, CHORE_MINE, ms);
 }
 
 void doubt_mine(struct engine *e)
@@ -321,7 +383,7 @@ void doubt_mine(struct engine *e)
 #endif
 	if (e->mine_busy)
 		return;
-	if (e->strangers_n > 0) { /* one page at a time in memory */
+	if (e->strange.n > 0) { /* one page at a time in memory */
 		chore_in(e, CHORE_MINE, RETRY_FIRST_MS);
 		return;
 	}

@@ -214,7 +214,7 @@ void engine_on_log_back(struct engine *e)
 	if (!e->gone) {
 		chore_soon(e, CHORE_COMMIT, 0);
 		chore_soon(e, CHORE_RELOAD, 0);
-		chore_soon(e, CHORE_MINE, 0);
+		doubt_mine_soon(e, 0);
 		if (!e->lease_open || !e->enrolled)
 			chore_soon(e, CHORE_LEASE, 0);
 	}

@@ -97,6 +97,7 @@ struct owned {
 	uint16_t           queue_n;
 	bool               readable;     /* txn and notes are set */
 	bool               unborn;       /* the insert is not known to be done */
+	bool               given;        /* unborn, and its row came to us meanwhile: somebody else's insert */
 	bool               doubt;        /* what the log holds is not known */
 	int64_t            doubt_since;  /* boot_ms */
 	bool               gone;         /* out of the table; a batch under way still needs its memory */
@@ -279,9 +280,10 @@ struct engine {
 
 	/* doubt */
 	struct list doubts, reloading;
-	struct list strangers;         /* struct stranger: ours in the log, not in memory */
-	size_t      strangers_n;
-	bool        reload_busy, mine_busy;
+	struct list  strangers;        /* struct stranger: ours in the log, not in memory */
+	struct table strange;          /* the same, by gid */
+	bool        reload_busy, mine_busy, mine_again;
+	unsigned    mine_left;         /* passes that come soon, because something was lost */
 	uint32_t    reload_pause_ms;
 	char        mine_after[GID_MAX + 1];
 
@@ -330,8 +332,9 @@ struct engine {
 };
 
 struct stranger {
-	struct list link;
-	char        gid[GID_MAX + 1];
+	struct list       link;
+	struct table_node node;        /* engine.strange */
+	char              gid[GID_MAX + 1];
 };
 
 /* Memory that a port's answer would free. Stands first in what it is part of. */
@@ -425,6 +428,9 @@ void doubt_add(struct engine *e, struct owned *o);
 void begin_taken(struct engine *e, struct owned *o);
 void doubt_reload(struct engine *e);  /* chore */
 void doubt_mine(struct engine *e);    /* chore */
+void doubt_mine_soon(struct engine *e, int64_t ms);
+void doubt_hint(struct engine *e, struct str gid); /* that row may be ours, and not in memory */
+void doubt_tell_owner(struct engine *e, const struct row *row); /* that it is his, if he does not know */
 void doubt_begins(struct engine *e);  /* those that wait in doubt for too long are told so */
 void doubt_forget(struct engine *e);  /* strangers of an incarnation that is over */
 /* A row that a verb made ours just now. */

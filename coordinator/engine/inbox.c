@@ -151,7 +151,7 @@ void inbox_look(struct engine *e)
 
 void engine_on_poke(struct engine *e, struct str gid)
 {
-	(void)gid;
+	doubt_hint(e, gid);
 	chore_soon(e, CHORE_INBOX, 0);
 }
 

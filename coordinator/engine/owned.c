@@ -312,6 +312,8 @@ void owned_drop(struct engine *e, struct owned *o, enum begin_result begins)
 		e->solo_n--;
 	o->solo = false;
 	o->gone = true;
+	if (o->given)
+		doubt_hint(e, o->row.gid);
 	if (o->sent) { /* the batch settles with its callers and lets it rest */
 		list_remove(&o->link);
 		return;

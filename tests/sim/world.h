@@ -19,7 +19,7 @@ enum {
 	DEFINITIONS_MAX = 256,
 	TTL_MS = 2000, BEAT_MS = 400, MARGIN_MS = 300,
 	FAULTS_MS = 6000,     /* then all is well again */
-	QUIET_MS = 150000,    /* by then all must have ended */
+	QUIET_MS = 20000,     /* by then all must have ended */
 	CALL_TIMEOUT_MS = 400,
 	BEGIN_MAX_MS = 2 * TTL_MS + 2500, /* in which a begin is answered: its commit waits, is sent, is in doubt */
 	SKEW_MAX_MS = 14      /* between the clocks of a replica and the database */
