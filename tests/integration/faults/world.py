@@ -23,7 +23,7 @@ def fault(name, modes=("lock", "row"), needs=()):
     """Registers fault(world, random) for ./dev chaos. needs: attributes that a world must have, as postgres.
 
     It hurts the world, waits until that has shown, and leaves it as it may be: hurt replicas come back by
-    world.restore(), everything else the fault mends itself."""
+    world.restore(), everything else the fault mends itself. It may return figures: {name: seconds or number}."""
     def register(function):
         FAULTS[name] = function
         function.modes, function.needs = modes, needs
@@ -31,8 +31,9 @@ def fault(name, modes=("lock", "row"), needs=()):
     return register
 
 
+# duplicates: calls made again by a new owner; that each was in flight (nobody had stored its outcome) is audited.
 Report = collections.namedtuple(
-    "Report", "accepted ended confirmed cancelled stuck calls takeovers duplicates in_flight slowest excused")
+    "Report", "accepted ended confirmed cancelled stuck calls takeovers duplicates slowest excused")
 
 # Every version of every row, written by the database in the transaction of the change itself: what
 # sagad's own log forgets. Not in sagad's schema: sagad must not know.
@@ -154,9 +155,18 @@ class World:
             until(ended, within, 0.05)
         return time.monotonic() - began
 
-    def frozen(self, replica):
-        replica.signal(signal.SIGSTOP)
+    def busy(self, *victims, rows_each=3):
+        """Blocks until each of them drives transactions whose calls are open: there is something to take over."""
+        self.participant.latency(0.15)
+        for r in victims or self.living:
+            until(lambda r=r: self.value(
+                "SELECT count(*) FROM sagad.transaction t JOIN sagad.replica m ON m.id = t.owner"
+                " WHERE m.address = %s AND m.state = 'live' AND t.phase <> 'prepared'", r.url) >= rows_each, 15, 0.02)
+
+    def freeze(self, replica):
+        """SIGSTOP, and the time of it."""
         at = time.monotonic()
+        replica.signal(signal.SIGSTOP)
         until(lambda: _state(replica.process.pid) == "T", 5, 0.001)
         return at
 
@@ -171,7 +181,7 @@ class World:
             r.ready(30)
 
     def first_adopted(self, at, within, gids=None):
-        """Seconds from `at` to the first call of a transaction that changed hands after it; None if none came."""
+        """Seconds from `at` to the first call of a transaction that changed hands after it."""
         def look():
             seen = collections.defaultdict(int)
             for c in self.participant.calls():
@@ -186,7 +196,7 @@ class World:
             if got is not None:
                 return got
             time.sleep(0.02)
-        return None
+        raise AssertionError(f"no transaction was called by another owner within {within} s")
 
     # ---- what must hold -------------------------------------------------------------------------
 
@@ -237,7 +247,6 @@ class World:
             ended=ends["confirmed"] + ends["cancelled"], confirmed=ends["confirmed"], cancelled=ends["cancelled"],
             stuck=sum(r.stuck != "none" for r in audit.rows.values()), calls=len(audit.calls),
             takeovers=sum(r.epoch > 1 for r in audit.rows.values()), duplicates=len(duplicates),
-            in_flight=sum(b.answered is None or b.answered > a.at for a, b in duplicates),
             slowest=max([load.slowest for load in self.loads], default=0.0),
             excused=dict(sum((collections.Counter(load.excused) for load in self.loads), collections.Counter())))
 
@@ -245,6 +254,7 @@ class World:
         self.gone |= set(audit.rows)
         self.loads, self.told = [], {}
         self.participant.forget()
+        self.participant.latency(0)
         if self.history:
             self.history_from = self.value("SELECT coalesce(max(number), 0) FROM witness.history")
 
@@ -279,6 +289,9 @@ class World:
             yield f"does not answer: {e}"
         if (fds := len(os.listdir(f"/proc/{replica.process.pid}/fd"))) > 40 + IDLE_SOCKETS:
             yield f"{fds} file descriptors"
+        if self.value("SELECT count(*) FROM sagad.lease l WHERE NOT EXISTS"
+                      " (SELECT FROM sagad.replica r WHERE r.lock_key = l.key)") > 0:
+            yield "lease rows without a replica"
         if not self.sanitized and (pss := memory(replica.process.pid)) > MEMORY_MAX:
             yield f"{pss >> 10} KiB of memory (PSS)"
 
