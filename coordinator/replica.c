@@ -170,6 +170,7 @@ static bool open_log(struct replica *r, struct err *err)
 	const struct pg_config config = {
 		.dsn = r->config->options->dsn,
 		.lease_mode = strcmp(r->config->options->lease_mode, "row") == 0 ? PG_LEASE_ROW : PG_LEASE_LOCK,
+		.lease_ttl_ms = (uint32_t)r->config->options->lease_ttl,
 		.clock = &r->clock,
 		.trace = r->ports.trace,
 		.on_back = on_log_back,

@@ -101,6 +101,31 @@ static void on_all_closed(void *arg)
 		closed(ctx);
 }
 
+/*
+ * What hangs must not cost more than the lease does. The server ends its statements first; a session
+ * without any answer is given up after two TTLs: others have taken over by then, and until then no new
+ * incarnation gets anything done. Dead replicas are remembered while a statement of theirs may still run.
+ */
+static void set_paces(struct pg_config *c)
+{
+	if (c->lease_ttl_ms == 0)
+		c->lease_ttl_ms = 10000;
+	if (c->statement_timeout_ms == 0)
+		c->statement_timeout_ms = c->lease_ttl_ms < 6667 ? c->lease_ttl_ms * 3 / 2 : 10000;
+	if (c->keep_inbox_ms == 0)
+		c->keep_inbox_ms = 60000;
+	if (c->keep_replica_ms == 0)
+		c->keep_replica_ms = c->statement_timeout_ms < 15000 ? 60000 : 4 * c->statement_timeout_ms;
+}
+
+uint32_t pg_patience_ms(const struct pg *pg)
+{
+	uint32_t by = pg->config.statement_timeout_ms < pg->config.lease_ttl_ms ? pg->config.statement_timeout_ms
+	                                                                       : pg->config.lease_ttl_ms;
+
+	return 2 * by;
+}
+
 struct pg *pg_open(struct uv_loop_s *loop, const struct pg_config *config, struct err *err)
 {
 	struct pg_dsn dsn;
@@ -110,12 +135,8 @@ struct pg *pg_open(struct uv_loop_s *loop, const struct pg_config *config, struc
 	struct pg *pg = mem_alloc(sizeof *pg);
 	pg->config = *config;
 	pg->config.dsn = NULL; /* the caller's */
-	if (pg->config.statement_timeout_ms == 0)
-		pg->config.statement_timeout_ms = 10000;
-	if (pg->config.keep_inbox_ms == 0)
-		pg->config.keep_inbox_ms = 60000;
-	if (pg->config.keep_replica_ms == 0)
-		pg->config.keep_replica_ms = 60000;
+	set_paces(&pg->config);
+	pg_dsn_pace(&dsn, pg->config.lease_ttl_ms);
 	pg->dsn = dsn;
 	pg->handles = (struct pg_handles){ .loop = loop, .closed = on_all_closed, .arg = pg };
 	list_init(&pg->later);

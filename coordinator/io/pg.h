@@ -22,9 +22,10 @@ enum pg_lease_mode { PG_LEASE_LOCK, PG_LEASE_ROW };
 struct pg_config {
 	const char       *dsn;      /* conninfo or URI; several hosts are tried in turn; copied */
 	enum pg_lease_mode lease_mode;
-	uint32_t          statement_timeout_ms; /* 0: 10000 */
+	uint32_t          lease_ttl_ms;    /* how patient to be with a server that is silent; 0: 10000 */
+	uint32_t          statement_timeout_ms; /* 0: 3/2 of the TTL, at most 10000 */
 	uint32_t          keep_inbox_ms;   /* settled commands; 0: 60000 */
-	uint32_t          keep_replica_ms; /* rows of dead replicas; 0: 60000; longer than statement_timeout_ms */
+	uint32_t          keep_replica_ms; /* rows of dead replicas; 0: a minute, and longer than any statement takes */
 	struct clock     *clock;    /* kept right by every beat and connect; outlives pg */
 	struct trace_port trace;
 	/* News, each in a turn of its own: commits and reads work (again); the lease's session broke. */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 2000, LOOK_MS = 1000, SCOUTING_MS = 10 };
+enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 2000, SCOUTING_MS = 10 };
 
 #define X(name, connections, text) [SQL_##name] = { "s_" #name, text, connections },
 static const struct {
@@ -192,8 +192,10 @@ static void on_link_input(void *arg)
 		PGresult *r = PQgetResult(c->link.db);
 
 		nulls = r == NULL ? nulls + 1 : 0;
-		if (r != NULL)
+		if (r != NULL) {
+			c->heard_at = clock_boot_ms();
 			take_result(c, r);
+		}
 	}
 	if (life == c->link.life && list_is_empty(&c->flight))
 		PQisBusy(c->link.db); /* reads notices and news of the session's end */
@@ -233,6 +235,14 @@ static const char *setup_fault(const PGresult *r)
 	return NULL;
 }
 
+/* Often enough to see in time that an answer is overdue. */
+static void look_soon(struct pg_conn *c)
+{
+	uint32_t pause = pg_patience_ms(c->pg) / 20;
+
+	pg_timer_start(c->timer, pause < 1000 ? pause : 1000);
+}
+
 static void on_setup(struct pg_job *j)
 {
 	struct pg_conn *c = j->conn;
@@ -268,7 +278,7 @@ static void on_setup(struct pg_job *j)
 	c->timeline = timeline;
 	c->backoff_ms = 0;
 	pg->connects++;
-	pg_timer_start(c->timer, LOOK_MS);
+	look_soon(c);
 	pg_conn_changed(pg);
 }
 
@@ -284,7 +294,7 @@ static void on_link_up(void *arg)
 	PQsetNoticeReceiver(db, on_notice, c);
 	snprintf(timeout, sizeof timeout, "%u", c->pg->config.statement_timeout_ms);
 	c->state = CONN_SETUP;
-	pg_timer_start(c->timer, LOOK_MS);
+	look_soon(c);
 	j->conn = c;
 	j->failed_at = -1;
 	j->only_reads = true;
@@ -335,6 +345,19 @@ static void on_link_down(void *arg, const char *why)
 	pg_conn_changed(pg);
 }
 
+/* statement_timeout ends what the server works on; this, a server that is gone without a word. A job may have
+ * waited long behind others that were answered. */
+static bool is_silent(const struct pg_conn *c)
+{
+	const struct pg_job *oldest = list_entry(c->flight.next, struct pg_job, node);
+	int64_t              since;
+
+	if (list_is_empty(&c->flight))
+		return false;
+	since = oldest->sent_at > c->heard_at ? oldest->sent_at : c->heard_at;
+	return clock_boot_ms() - since > pg_patience_ms(c->pg);
+}
+
 static void on_timer(void *arg)
 {
 	struct pg_conn *c = arg;
@@ -348,14 +371,10 @@ static void on_timer(void *arg)
 		pg_link_open(&c->link, c->name);
 		return;
 	}
-	/* statement_timeout ends what the server works on; this, a server that is gone without a word. */
-	int64_t patience = 2 * (int64_t)c->pg->config.statement_timeout_ms;
-	struct pg_job *oldest = list_entry(c->flight.next, struct pg_job, node);
-	if (!list_is_empty(&c->flight) && clock_boot_ms() - oldest->sent_at > patience) {
+	if (is_silent(c))
 		pg_link_break(&c->link, "no answer");
-		return;
-	}
-	pg_timer_start(c->timer, LOOK_MS);
+	else
+		look_soon(c);
 }
 
 void pg_conn_open(struct pg_conn *c, struct pg *pg, const char *name, unsigned connections)

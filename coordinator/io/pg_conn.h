@@ -47,6 +47,7 @@ struct pg_conn {
 	enum conn_state  state;
 	int32_t          timeline;   /* of the server it is at; 0: not known yet */
 	struct list      flight;    /* jobs sent, oldest first */
+	int64_t          heard_at;  /* boot, of the newest answer */
 	struct pg_timer *timer;     /* reconnect; when ready: looks for jobs without an answer */
 	uint32_t         backoff_ms;
 	struct pg_params params;    /* of the statement being built */

@@ -3,18 +3,17 @@
 #include "coordinator/base/text.h"
 #include "coordinator/io/pg_link.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What a DSN leaves out. A peer that vanished is given up after some 20 s at most; a standby, which
+/* What a DSN leaves out, but for the two times of pg_dsn_pace(). A peer that vanished is given up; a standby, which
  * would grant the advisory lock too, is not a server for us. */
 static const struct {
 	const char *name, *value;
 } defaults[] = {
 	{ "target_session_attrs", "read-write" },
-	{ "tcp_user_timeout", "10000" },
 	{ "keepalives", "1" },
-	{ "keepalives_idle", "5" },
 	{ "keepalives_interval", "2" },
 	{ "keepalives_count", "3" },
 	{ "connect_timeout", "5" }, /* of blocking connects; others have a timer */
@@ -27,6 +26,7 @@ bool pg_dsn_parse(struct pg_dsn *dsn, const char *text, struct err *err)
 	char *why = NULL;
 
 	dsn->options = PQconninfoParse(text, &why);
+	pg_dsn_pace(dsn, PEER_SILENT_MS);
 	if (dsn->options != NULL)
 		return true;
 	/* libpq's sentence quotes the part it stumbled over; never the password, which has a name of its own. */
@@ -41,8 +41,21 @@ void pg_dsn_fini(struct pg_dsn *dsn)
 	dsn->options = NULL;
 }
 
-static const char *default_of(const char *name)
+void pg_dsn_pace(struct pg_dsn *dsn, uint32_t ttl_ms)
 {
+	uint32_t silent_ms = ttl_ms < PEER_SILENT_MS ? ttl_ms : PEER_SILENT_MS;
+
+	dsn->connect_ms = silent_ms < LINK_CONNECT_MS ? silent_ms : LINK_CONNECT_MS;
+	snprintf(dsn->user_timeout, sizeof dsn->user_timeout, "%u", silent_ms);
+	snprintf(dsn->keepalives_idle, sizeof dsn->keepalives_idle, "%u", silent_ms < 4000 ? 1 : silent_ms / 2000);
+}
+
+static const char *default_of(const struct pg_dsn *dsn, const char *name)
+{
+	if (strcmp(name, "tcp_user_timeout") == 0)
+		return dsn->user_timeout;
+	if (strcmp(name, "keepalives_idle") == 0)
+		return dsn->keepalives_idle;
 	for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
 		if (strcmp(defaults[i].name, name) == 0)
 			return defaults[i].value;
@@ -87,7 +100,7 @@ PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn
 	int         n = 0, rotated_n = 0;
 
 	for (PQconninfoOption *o = dsn->options; o->keyword != NULL && n < DSN_OPTIONS_MAX; o++) {
-		const char *value = o->val ? o->val : default_of(o->keyword);
+		const char *value = o->val ? o->val : default_of(dsn, o->keyword);
 
 		if (strcmp(o->keyword, "application_name") == 0)
 			value = name;

@@ -102,6 +102,7 @@ void pg_trace(struct pg *pg, enum trace_level level, const char *event, const ch
 /* The first line of what the server or libpq said, fit to stand in double quotes. */
 enum { PG_SAID_MAX = 200 };
 const char *pg_said(const char *text, char out[PG_SAID_MAX]);
+uint32_t pg_patience_ms(const struct pg *pg);     /* with a session that does not answer */
 void pg_conn_changed(struct pg *pg);              /* a connection became ready or broke */
 
 /* ---- pg_timeline.c ------------------------------------------------------------------ */

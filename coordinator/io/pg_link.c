@@ -238,7 +238,7 @@ void pg_link_open(struct pg_link *l, const char *name)
 	if (PQstatus(l->db) == CONNECTION_BAD || !watch(l, UV_WRITABLE))
 		pg_timer_start(l->timer, 0);
 	else
-		pg_timer_start(l->timer, LINK_CONNECT_MS);
+		pg_timer_start(l->timer, l->dsn->connect_ms);
 }
 
 /*

@@ -11,16 +11,20 @@
 #include <stdint.h>
 #include <uv.h>
 
-enum { LINK_CONNECT_MS = 5000 };
+enum { LINK_CONNECT_MS = 5000, PEER_SILENT_MS = 10000 };
 
 /* ---- what the server is told at the start ------------------------------------ */
 
 /* The DSN taken apart, with our defaults for what it leaves out. */
 struct pg_dsn {
 	PQconninfoOption *options;
+	uint32_t          connect_ms;      /* how long one try to connect may take */
+	char              user_timeout[12], keepalives_idle[12];
 };
 
 bool pg_dsn_parse(struct pg_dsn *dsn, const char *text, struct err *err);
+/* Gives a server up in proportion to the lease: within a TTL, never later than by default. */
+void pg_dsn_pace(struct pg_dsn *dsn, uint32_t ttl_ms);
 void pg_dsn_fini(struct pg_dsn *dsn);
 /* Starts connecting under that name; hosts are tried from the `turn`-th on. Never NULL. */
 PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, bool block);

@@ -7,6 +7,7 @@
 #include "tests/conformance/pg_harness.h"
 #include "tests/lib/tap.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -346,6 +347,42 @@ static void test_refusals(struct harness *h, struct uuid me)
 	pg_database_run(&h->database, "ROLLBACK");
 }
 
+/* A server that is there and says nothing: its process stands still. */
+static void test_silent_server(struct harness *h)
+{
+	struct end    c = { 0 };
+	struct uuid   me = make_id();
+	struct row    r = make_row(me, STR("silent"));
+
+	h->ttl_ms = 1000;
+	ok(end_open(h, &c, h->database.dsn), "a replica with a short lease");
+	harness_until(h, c.backs > 0, 5000);
+	enroll(h, &c, me, 22);
+	pid_t pid = (pid_t)atoi(pg_database_ask(&h->database, "SELECT pid FROM pg_stat_activity WHERE datname = "
+	                                        "current_database() AND application_name = 'sagad log' "
+	                                        "ORDER BY backend_start DESC LIMIT 1"));
+	if (pid <= 0 || kill(pid, SIGSTOP) != 0) {
+		printf("# not on the server's machine: its silence is not tested\n");
+		end_close(h, &c);
+		return;
+	}
+	unsigned backs = c.backs;
+	int64_t  before = clock_boot_ms();
+	ok(begin_row(h, &c, &r) == LOG_LOST, "a commit that nobody answers is lost");
+	int ms = (int)(clock_boot_ms() - before);
+	ok(ms >= 2000 && ms < 2600, "after two of its lease's times: %d ms", ms);
+	harness_until(h, c.backs > backs, 2000);
+	ok(begin_row(h, &c, &r) == LOG_DONE, "and a new session goes on");
+	kill(pid, SIGCONT);
+	harness_sleep(h, 100);
+	struct answer read = { 0 };
+	c.log.read(c.log.ctx, &r.gid, 1, on_rows, &read);
+	harness_wait(h, &read.done);
+	ok(read.n == 1 && read.row.version == 1, "what the silent one still does changes nothing");
+	h->ttl_ms = 0;
+	end_close(h, &c);
+}
+
 static void test_session(struct harness *h)
 {
 	struct answer a = { 0 };
@@ -440,6 +477,7 @@ int main(void)
 	test_drained_is_no_poison(&h);
 	test_newer_rows(&h);
 	test_refusals(&h, me);
+	test_silent_server(&h);
 	test_session(&h);
 	test_hot_updates(&h, me);
 	harness_close(&h);

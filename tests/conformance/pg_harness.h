@@ -23,6 +23,7 @@ struct harness {
 	uv_loop_t          loop;
 	struct end         a, b;
 	enum pg_lease_mode mode;
+	uint32_t           ttl_ms;  /* of ends opened from now on; 0: the default */
 	struct err         err;
 };
 
