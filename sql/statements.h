@@ -349,7 +349,7 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"SELECT set_config('statement_timeout', '%u', false), set_config('lock_timeout', '0', false), " \
 	"set_config('default_transaction_isolation', 'read committed', false), " \
 	"set_config('synchronous_commit', 'off', false), set_config('enable_seqscan', 'off', false), " \
-	"set_config('enable_bitmapscan', 'off', false), set_config('TimeZone', 'UTC', false)"
+	"set_config('enable_bitmapscan', 'off', false), set_config('TimeZone', 'UTC', false), " SERVER_TIMELINE
 /* One that was ended is opened again, as a lock would be granted again: the row of the replica says whether
  * its incarnation is over, and it is asked before anything is done. */
 #define SQL_LEASE_ROW_OPEN \

@@ -105,22 +105,30 @@ static const char a_pooler[] =
 	"a connection pooler answers instead of PostgreSQL; the lease is a lock of one session: "
 	"name the database server itself in the DSN, or run every replica with lease.mode=row";
 
+/* A lease on a server that was replaced counts for nothing; then the next host is tried. */
+static bool is_newest_server(struct pg_lease *l, const char *timeline)
+{
+	int32_t     number = (int32_t)strtol(timeline, NULL, 10);
+	const char *fault = pg_timeline_meet(l->link.arg, number);
+
+	if (fault == NULL) {
+		l->timeline = number;
+		return true;
+	}
+	l->link.turn++;
+	pg_link_break(&l->link, fault);
+	return false;
+}
+
 static void on_take(struct pg_lease *l, const PGresult *r)
 {
-	int32_t     timeline = atoi(PQgetvalue(r, 0, 4));
-	const char *fault;
-
 	if (!is_same_backend(l, r, 0)) {
 		refuse(l, a_pooler);
 	} else if ((uint32_t)atoi(PQgetvalue(r, 0, 1)) != l->ttl_ms) {
 		refuse(l, "idle_session_timeout cannot be set for this session; let the role set it, without a pooler");
 	} else if (is_true(r, 2)) {
 		refuse(l, "this server is a standby, whose locks mean nothing; name the primary in the DSN");
-	} else if ((fault = pg_timeline_meet(l->link.arg, timeline)) != NULL) {
-		l->link.turn++; /* the next host */
-		pg_link_break(&l->link, fault);
-	} else {
-		l->timeline = timeline;
+	} else if (is_newest_server(l, PQgetvalue(r, 0, 4))) {
 		ask_step(l, is_true(r, 3) ? STEP_PROOF : STEP_CLEAR);
 	}
 }
@@ -156,7 +164,8 @@ static void on_step(struct pg_lease *l, const PGresult *r)
 	} else if (l->step == STEP_TAKE) {
 		on_take(l, r);
 	} else if (l->step == STEP_ROW_SESSION) {
-		ask_step(l, STEP_ROW_OPEN);
+		if (is_newest_server(l, PQgetvalue(r, 0, 7)))
+			ask_step(l, STEP_ROW_OPEN);
 	} else if (l->step == STEP_ROW_OPEN) {
 		hold(l, PQgetvalue(r, 0, 0));
 	} else if (!is_same_backend(l, r, 0) || !is_true(r, 1)) {

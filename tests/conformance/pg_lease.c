@@ -257,21 +257,21 @@ static bool is_live(struct harness *h, struct uuid id)
 }
 
 /* A lease of either kind, whatever kind whoever fences has himself. */
-static void test_fence(struct harness *h)
+static void test_fence(struct harness *h, int64_t key)
 {
 	struct uuid   owner = make_id(), other = make_id();
 	struct answer a;
 
-	enroll(h, &h->a, owner, 83);
-	enroll(h, &h->b, other, 84);
-	open_lease(h, &h->a, 83, TTL_MS, &a);
-	ok(fence(h, other, owner, 83) == LOG_AGAIN && is_live(h, owner), "who holds a lease is not fenced");
+	enroll(h, &h->a, owner, key);
+	enroll(h, &h->b, other, key + 1);
+	open_lease(h, &h->a, key, TTL_MS, &a);
+	ok(fence(h, other, owner, key) == LOG_AGAIN && is_live(h, owner), "who holds a lease is not fenced");
 	ok(beat(h, &h->a) == LEASE_HELD, "and does not feel it");
 	h->a.lease.close(h->a.lease.ctx);
-	harness_until(h, probe(h, &h->b, 83), 500);
-	ok(fence(h, other, owner, 83) == LOG_DONE && !is_live(h, owner), "who let it go is");
-	ok(fence(h, other, owner, 83) == LOG_DONE, "a second fence finds it done");
-	ok(open_lease(h, &h->a, 83, TTL_MS, &a) == LEASE_HELD && !is_live(h, owner),
+	harness_until(h, probe(h, &h->b, key), 500);
+	ok(fence(h, other, owner, key) == LOG_DONE && !is_live(h, owner), "who let it go is");
+	ok(fence(h, other, owner, key) == LOG_DONE, "a second fence finds it done");
+	ok(open_lease(h, &h->a, key, TTL_MS, &a) == LEASE_HELD && !is_live(h, owner),
 	   "the lease can be had again, but its owner's row says that it is over");
 	h->a.lease.close(h->a.lease.ctx);
 }
@@ -387,7 +387,7 @@ static void test_both_kinds(struct harness *h)
 	int64_t before = clock_boot_ms();
 	harness_wait(h, &watch.done);
 	ok(watch.flag && clock_boot_ms() - before < 600, "until it is let go: %d ms", (int)(clock_boot_ms() - before));
-	test_fence(h);
+	test_fence(h, h->mode == PG_LEASE_ROW ? 100 : 102);
 	h->b.lease.close(h->b.lease.ctx);
 }
 
@@ -432,7 +432,7 @@ int main(void)
 	test_stale_session(&h);
 	test_watch(&h);
 	test_time_out(&h);
-	test_fence(&h);
+	test_fence(&h, 104);
 	test_both_kinds(&h);
 	ok(harness_switch(&h, PG_LEASE_ROW), "leases are rows now");
 	test_held(&h);
@@ -440,7 +440,7 @@ int main(void)
 	test_watch(&h);
 	test_watch_of_a_row(&h);
 	test_time_out_of_a_row(&h);
-	test_fence(&h);
+	test_fence(&h, 106);
 	test_late_beats(&h);
 	test_rows_gone_and_clocks_set(&h);
 	test_dead_rows_go(&h);
