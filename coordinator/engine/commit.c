@@ -201,9 +201,12 @@ static void add_change(struct engine *e, struct owned *o, size_t i)
 		break;
 	case COMMIT_BAD_ROW:
 		buf_str(&b->text, o->row.progress);
-		c->stuck = STUCK_BAD_ROW;
 		c->release = true;
 		c->due_at = AT_NEVER;
+		if (o->row.format > ROW_FORMAT)
+			c->due_at = now_ms(e); /* for a replica that can read it */
+		else
+			c->stuck = STUCK_BAD_ROW;
 		break;
 	case COMMIT_NONE:
 	case COMMIT_BEGIN:

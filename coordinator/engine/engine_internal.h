@@ -75,7 +75,7 @@ enum commit_kind {
 	COMMIT_BEGIN,
 	COMMIT_CHANGE,
 	COMMIT_RELEASE, /* as it is, owner null */
-	COMMIT_BAD_ROW  /* cannot be driven: stuck and released, its progress as it came */
+	COMMIT_BAD_ROW  /* cannot be driven: released, its progress as it came; stuck, if nobody can */
 };
 
 /* The list it stands on is its state: engine.owned, or engine.resting until nobody looks at it any more. */

@@ -276,8 +276,7 @@ static void read_member(struct reader *r, const struct json *v, struct step *s, 
 		read_error(r, v, note);
 	else if (str_is(v->key, "output"))
 		note->output.n = (size_t)read_number(r, v, INT32_MAX);
-	else
-		fail(r, "a step has a member of an unknown name");
+	/* what else there is a newer version has written */
 }
 
 static void read_step(struct reader *r, const struct json *v, struct step *s, struct note *note)
@@ -329,8 +328,7 @@ static void read_top(struct reader *r, const struct json *top, struct txn *t, st
 		else if (str_is(m->key, "steps")) {
 			read_steps(r, m, t, notes);
 			has_steps = true;
-		} else
-			fail(r, "it has a member of an unknown name");
+		} /* what else there is a newer version has written */
 	}
 	if (!has_steps)
 		fail(r, "it has no steps");

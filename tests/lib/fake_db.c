@@ -41,6 +41,14 @@ void fake_db_burden(struct fake_db *db, struct str gid, uint32_t adoptions)
 		r->adoptions = adoptions;
 }
 
+void fake_db_format(struct fake_db *db, struct str gid, uint16_t format)
+{
+	struct row *r = find(db, gid);
+
+	if (r != NULL)
+		r->format = format;
+}
+
 const struct row *fake_db_row(const struct fake_db *db, struct str gid)
 {
 	return find(db, gid);
@@ -379,7 +387,8 @@ static void walk_owned(struct fake_op *op)
 
 		if (!uuid_eq(r->owner, adopting ? op->other : op->me) || str_cmp(r->gid, op->after) <= 0)
 			continue;
-		if (adopting && (fake_db_is_locked(op, r->gid) || op->solo != (r->adoptions >= 2)))
+		if (adopting && (fake_db_is_locked(op, r->gid) || op->solo != (r->adoptions >= 2) ||
+		                 r->format > ROW_FORMAT))
 			continue;
 		if (adopting)
 			take(db, r, op->me, true);
@@ -399,7 +408,8 @@ static void take_due(struct fake_op *op)
 	for (size_t i = 0; i < db->row_n && op->found < op->limit; i++) {
 		struct row *r = &db->rows[i];
 
-		if (r->due_at == 0 || r->due_at > now || fake_db_is_locked(op, r->gid))
+		if (r->due_at == 0 || r->due_at > now || r->format > ROW_FORMAT ||
+		    fake_db_is_locked(op, r->gid))
 			continue;
 		take(db, r, op->me, false);
 		give(op, r, false);
@@ -410,7 +420,7 @@ static void claim(struct fake_op *op)
 {
 	struct row *r = find(op->db, op->gids[0]);
 
-	if (r == NULL || r->due_at == 0 || !is_live(op->db, op->me))
+	if (r == NULL || r->due_at == 0 || r->format > ROW_FORMAT || !is_live(op->db, op->me))
 		return;
 	take(op->db, r, op->me, false);
 	give(op, r, false);

@@ -71,6 +71,8 @@ void               fake_db_restart(struct fake_db *db);
 const struct row  *fake_db_row(const struct fake_db *db, struct str gid); /* or NULL */
 /* As if so many replicas had taken it over and died before it made any progress. */
 void               fake_db_burden(struct fake_db *db, struct str gid, uint32_t adoptions);
+/* As if a replica of another version had written it. */
+void               fake_db_format(struct fake_db *db, struct str gid, uint16_t format);
 const struct row  *fake_db_row_at(const struct fake_db *db, size_t i);    /* in order of gid; NULL behind the last */
 const struct member *fake_db_member(const struct fake_db *db, struct uuid id);
 size_t             fake_db_inbox(const struct fake_db *db, bool settled); /* how many */

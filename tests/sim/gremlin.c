@@ -133,6 +133,28 @@ static void silence_log(struct replica *r)
 		after(w, ms, replica_break_commits, NULL, r);
 }
 
+/* A replica of a newer version had it for a while: ours must leave it alone until it is what they know. */
+static void understand(void *arg)
+{
+	struct record *rec = arg;
+
+	fake_db_format(rec->w->db, str_of(rec->gid), ROW_FORMAT);
+}
+
+static void upgrade(struct world *w)
+{
+	struct record    *rec = &w->records[choose(w, w->record_n)];
+	const struct row *row = fake_db_row(w->db, str_of(rec->gid));
+
+	if (row == NULL || !uuid_is_nil(row->owner))
+		return;
+	say(w, "%s is written by a newer version", rec->gid);
+	w->seen->newer_rows++;
+	rec->newer_at = world_now(w);
+	fake_db_format(w->db, row->gid, ROW_FORMAT + 1);
+	after(w, draw_ms(w, 100), understand, NULL, rec);
+}
+
 static void strike(struct world *w, enum fault kind, struct replica *r)
 {
 	switch (kind) {
@@ -147,6 +169,7 @@ static void strike(struct world *w, enum fault kind, struct replica *r)
 		break;
 	case FAULT_LEASE_DROP: drop_lease(r); break;
 	case FAULT_LEASE_CUT: cut_lease(r); break;
+	case FAULT_NEWER: upgrade(w); break;
 	case FAULT_SILENT_LOG: silence_log(r); break;
 	case FAULT_WATCH:
 		fake_lease_break_watch(r->lease);
@@ -172,7 +195,7 @@ static void prowl(void *arg)
 {
 	static const enum fault kinds[] = { FAULT_CRASH, FAULT_FREEZE, FAULT_DRAIN, FAULT_LOST_COMMITS,
 		                            FAULT_RESTART, FAULT_SLOW_DB, FAULT_LEASE_DROP,
-		                            FAULT_LEASE_CUT, FAULT_WATCH, FAULT_SILENT_LOG };
+		                            FAULT_LEASE_CUT, FAULT_WATCH, FAULT_SILENT_LOG, FAULT_NEWER };
 	struct world *w = arg;
 	enum fault    open[sizeof kinds / sizeof kinds[0]];
 	uint32_t      n = 0;
@@ -200,6 +223,8 @@ void gremlin_heal(struct world *w)
 {
 	fake_locks_start(w->locks);
 	w->slow_until = 0;
+	for (unsigned i = 0; i < w->record_n; i++)
+		understand(&w->records[i]);
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		struct replica *r = &w->replicas[i];
 

@@ -174,6 +174,8 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 	}
 	if (before == NULL)
 		client_check_birth(rec, by);
+	else if (before->format > ROW_FORMAT)
+		violated(w, 98, "%s: is written by a version that cannot read it", rec->gid);
 	rec->exists = true;
 	rec->version = row->version;
 	rec->epoch = row->epoch;
@@ -203,10 +205,26 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 		check_confirmed(rec);
 }
 
+/* By its sender's clock: the number is a UUIDv7. */
+static int64_t put_at(const struct inbox_row *row)
+{
+	int64_t ms = 0;
+
+	for (int i = 0; i < 6; i++)
+		ms = ms << 8 | row->id.b[i];
+	return ms;
+}
+
 void invariant_settled(void *world, const struct inbox_row *row, enum verdict verdict, bool again)
 {
 	struct world *w = world;
 
+	const struct row    *of = fake_db_row(w->db, row->gid);
+	const struct record *rec = world_record(w, row->gid);
+
+	if (of != NULL && rec != NULL && of->format > ROW_FORMAT && !again && put_at(row) > rec->newer_at + SKEW_MAX_MS)
+		violated(w, 99, "%.*s: its command is settled by a version that cannot read it", (int)row->gid.n,
+		         row->gid.p);
 	say(w, "     %.*s: a command of the inbox is settled: %s", (int)row->gid.n, row->gid.p, verdict_name(verdict));
 	w->seen->settled += !again;
 }

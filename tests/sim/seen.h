@@ -14,7 +14,7 @@
 	/* replicas */                                                           \
 	X(crashes) X(freezes) X(frozen_mid_batch) X(frozen_past_lease)           \
 	X(thawed_zombies) X(drains) X(incarnations)                              \
-	X(adopted) X(adopted_solo) X(fences) X(self_fences)                      \
+	X(adopted) X(adopted_solo) X(fences) X(self_fences) X(newer_rows)        \
 	/* the database */                                                       \
 	X(restarts) X(commits_lost) X(landed_late) X(never_landed) X(refused_again) \
 	X(refused_away) X(bad_data) X(bisected) X(fenced_begins) X(missed_changes) \

@@ -30,7 +30,7 @@ enum {
 	X(CRASH) X(FREEZE) X(DRAIN) X(LOST_CALLS) X(TWICE) X(SLOW_CALLS)          \
 	X(REFUSE) X(ODD_ANSWERS) X(ASYNC) X(STALE) X(LOST_COMMITS) X(LATE_COMMITS) \
 	X(REFUSED_COMMITS) X(RESTART) X(SLOW_DB) X(LEASE_DROP) X(LEASE_CUT)       \
-	X(WATCH) X(BAD_TEXT) X(COMMANDS) X(OPERATORS) X(CLIENTS) X(SILENT_LOG)
+	X(WATCH) X(BAD_TEXT) X(COMMANDS) X(OPERATORS) X(CLIENTS) X(SILENT_LOG) X(NEWER)
 
 #define X(name) FAULT_##name,
 enum fault { FAULTS(X) };
@@ -73,6 +73,7 @@ struct record {
 	struct definition *first_def, *def; /* as begun; as the log has it */
 	struct str         input;
 	int64_t            start_at, deadline_at;
+	int64_t            newer_at;    /* since when its row is of a newer format */
 	bool               wanted;      /* its caller asks for it from some moment on */
 	bool               acked;       /* its caller was told that it is durable */
 	bool               unsure;      /* a begin of it was lost: it may land at any time */

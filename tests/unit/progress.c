@@ -198,7 +198,6 @@ static void test_hostile(void)
 	static const char *const texts[] = {
 		"", "{}", "[]", "null", "{", "{\"steps\":[]}", "{\"steps\":[{}]}", "{\"steps\":[{},{},{}]}",
 		"{\"steps\":[{},{}],\"steps\":[{},{}]}", "{\"steps\":{}}", "{\"steps\":[1,2]}",
-		"{\"steps\":[{},{}],\"more\":1}", "{\"steps\":[{\"more\":1},{}]}",
 		"{\"steps\":[{\"state\":\"done\"},{}]}", "{\"steps\":[{\"state\":1},{}]}",
 		"{\"steps\":[{\"stuck\":\"glue\"},{}]}", "{\"steps\":[{\"ongoing\":1},{}]}",
 		"{\"steps\":[{\"resolved\":false},{}]}",
@@ -234,6 +233,9 @@ static void test_hostile(void)
 	}
 	ok(!quiet, "each time with a sentence");
 	ok(!reads(STR("{\"steps\":[{},{}]}"), PROGRESS_FORMAT + 1, why), "a newer format is refused: %s", why);
+	ok(reads(STR("{\"steps\":[{},{}],\"more\":1}"), PROGRESS_FORMAT, why) &&
+	   reads(STR("{\"steps\":[{\"more\":{\"deep\":[1]},\"attempts\":1},{}]}"), PROGRESS_FORMAT, why),
+	   "what a newer version adds to the same format is passed over");
 	ok(reads(STR("{\"steps\":[{\"state\":\"tried\",\"output\":1},{}],\"outputs\":[1]}"), PROGRESS_FORMAT, why),
 	   "and what is right is read");
 }
