@@ -215,8 +215,10 @@ X(SWEEP_INBOX, ON_WORK,                                                         
 X(SWEEP_REPLICA, ON_WORK,                                                                      \
 	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' "                   \
 	"AND r.left_at < now() - $1::bigint * interval '1 ms' "                                \
-	"AND (SELECT 1 FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) IS NULL RETURNING r.id) " \
+	"AND (SELECT 1 FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) IS NULL RETURNING r.id, r.lock_key), " \
+	"leases AS (DELETE FROM sagad.lease l USING gone WHERE l.key = gone.lock_key) "        \
 	"DELETE FROM sagad.replica_beat b USING gone WHERE b.id = gone.id")                    \
+/* Of those that never came so far as to enrol. */                                             \
 X(SWEEP_LEASE, ON_WORK,                                                                        \
 	"DELETE FROM sagad.lease l WHERE l.seen_at < now() - ($1::bigint + l.ttl_ms) * interval '1 ms' " \
 	"AND (SELECT 1 FROM sagad.replica r WHERE r.lock_key = l.key AND r.state = 'live' LIMIT 1) IS NULL")

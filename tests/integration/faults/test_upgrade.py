@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two versions side by side: a rolling upgrade, the way back, and a schema that is too new."""
+import subprocess
+import time
+
+import psycopg
+import pytest
+
+from lib.base import BIN, free_port, until
+from lib.stub import Reply
+from .modes import both_modes
+from .world import fault
+
+SAGAD = BIN / "sagad"
+NEXT = BIN / "tests/integration/sagad-next"  # this version and a migration more; `make check` builds it
+REFUSED = 78
+
+
+def run(program, command, world):
+    done = subprocess.run([program, command, f"--dsn={world.direct}"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout
+
+
+def programs(world):
+    """Which schema versions those that live know."""
+    return {r.command[0] for r in world.living}
+
+
+def replace(world, program):
+    """One by one, as an operator does: SIGTERM, the end, the other program at the same place."""
+    slowest = 0.0
+    for r in list(world.replicas):
+        began = time.monotonic()
+        assert r.terminate() == 0, r.log()[-3000:]
+        r.command[0] = str(program)
+        r.start().ready()
+        slowest = max(slowest, time.monotonic() - began)
+    assert programs(world) == {str(program)}
+    return slowest
+
+
+@fault("rolling upgrade")
+def rolling_upgrade(world, rng):
+    """To the next version if this one runs, else back to this one."""
+    del rng
+    if programs(world) == {str(NEXT)}:
+        return {"rolling downgrade, slowest replica, s": replace(world, SAGAD)}
+    assert run(NEXT, "migrate", world)[0] == 0
+    return {"rolling upgrade, slowest replica, s": replace(world, NEXT)}
+
+
+@both_modes
+def test_a_rolling_upgrade_under_load_and_the_way_back(make_world, mode):
+    assert NEXT.exists(), f"{NEXT} is not there: make check builds it"
+    world = make_world(mode=mode)
+    world.settled()
+    with world.load(clients=8):
+        world.flowing()
+        figures = rolling_upgrade(world, None)
+        world.flowing()
+        figures |= rolling_upgrade(world, None)
+        world.flowing()
+    report = world.verify()
+    print(mode, {k: round(v, 2) for k, v in figures.items()}, report)
+    # Nobody was taken for dead, and nobody had to wait for a lease to run out.
+    assert world.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 0
+    assert report.accepted > 20
+    for r in world.living:  # it says so once each time it starts on the schema of the next version
+        said = r.events("schema_newer")
+        assert len(said) == 1 and "3" in str(said), said
+
+
+def test_the_first_new_replica_migrates_while_old_ones_run(make_world):
+    world = make_world()
+    world.settled()
+    with world.load(clients=6):
+        r = world.replicas[0]
+        assert r.terminate() == 0
+        r.command[0] = str(NEXT)
+        r.start().ready()
+        assert world.value("SELECT max(version) FROM sagad.schema_version") == 3
+        world.flowing()
+    world.verify()
+
+
+def test_rows_of_a_newer_format_are_left_to_newer_replicas(make_world, stub):
+    world = make_world(flags=["--park-after=200ms"])
+    stub.on("/wait", Reply(503, Retry_After=1))
+    steps = {"a": {"action": {"url": stub.url + "/wait"}, "compensate": {"url": stub.url + "/undo"}}}
+    begun = world.client.post("/v1/transactions", {"gid": "newer", "mode": "saga", "steps": steps, "input": {}})
+    assert begun.status in (201, 202), begun
+
+    def made_newer():
+        return world.rows("UPDATE sagad.transaction SET format = 99 WHERE gid = 'newer' AND owner IS NULL"
+                          " AND due_at < now() + interval '1 h' RETURNING version")
+
+    version = until(made_newer, 15, 0.01)[0][0]
+    stub.on("/wait", Reply(200))
+    calls = len(stub.seen("/wait"))
+    time.sleep(2.5)
+    assert world.rows("SELECT version, stuck, owner FROM sagad.transaction WHERE gid = 'newer'") == [
+        (version, "none", None)]
+    assert len(stub.seen("/wait")) == calls
+    world.execute("UPDATE sagad.transaction SET format = 1 WHERE gid = 'newer'")
+    assert world.client.ended("newer")["phase"] == "confirmed"
+
+
+@pytest.mark.parametrize("command", ["run", "check", "migrate"])
+def test_a_schema_that_is_too_new_is_refused(make_world, command):
+    world = make_world(replicas=2)
+    world.settled()
+    with psycopg.connect(world.direct, autocommit=True) as db:
+        db.execute("INSERT INTO sagad.schema_version (version, name, checksum, applied_at, oldest)"
+                   " VALUES (3, '0003_contract', 'x', now(), 3)")
+    done = subprocess.run(
+        [SAGAD, command, f"--dsn={world.direct}", f"--listen=127.0.0.1:{free_port()}",
+         f"--ops-listen=127.0.0.1:{free_port()}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
+    assert done.returncode == REFUSED, done
+    assert "version 3" in done.stdout and "run a newer sagad" in done.stdout, done.stdout
+    # Those that run go on, also over new connections.
+    with world.load(clients=4):
+        world.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sagad %'"
+                      " AND datname = current_database()")
+        world.flowing()
+    world.verify()
