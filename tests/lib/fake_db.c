@@ -211,8 +211,14 @@ static enum log_result fence(struct fake_db *db, const struct fake_op *op)
 {
 	struct member *dead = find_member(db, op->other);
 
+	const struct member *me = find_member(db, op->me);
+
 	if (db->config.is_locked(db->config.ctx, op->key))
 		return LOG_AGAIN;
+	if (db->config.may_judge != NULL && me != NULL && !db->config.may_judge(db->config.ctx, me->lock_key))
+		return LOG_AGAIN;
+	if (db->config.fenced != NULL)
+		db->config.fenced(db->config.ctx, op->key);
 	if (dead != NULL && dead->state == MEMBER_LIVE) {
 		dead->state = MEMBER_FENCED;
 		dead->rows = rows_of(db, dead->id);

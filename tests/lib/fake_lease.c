@@ -10,9 +10,10 @@ enum { CONNECT_TIMEOUT_MS = 1000 };
 struct session {
 	struct list        link;
 	struct fake_locks *locks;
-	struct fake_lease *lease; /* NULL: its process is gone */
+	struct fake_lease *lease; /* NULL: its process or connection is gone */
 	int64_t            key, since, heard_at;
 	uint32_t           ttl_ms;
+	bool               row;   /* outlives its connection */
 };
 
 struct fake_locks {
@@ -43,7 +44,7 @@ struct fake_lease {
 	struct list              wishes;
 	struct session          *session;
 	bool                     cut;
-	int64_t                  proven_at;
+	int64_t                  proven_at, key;
 };
 
 /* ---- the server: sessions and their locks -------------------------------------- */
@@ -80,20 +81,34 @@ static void hear_lost(void *arg)
 	lease->config.lost(lease->config.ctx);
 }
 
+static void end_connection(struct session *s, bool silent)
+{
+	struct fake_lease *lease = s->lease;
+
+	s->lease = NULL;
+	if (lease == NULL)
+		return;
+	lease->session = NULL;
+	if (!silent && !lease->cut)
+		fake_loop_post(s->locks->loop, lease->config.end, 1, hear_lost, NULL, lease);
+}
+
+/* Nobody waits for a row: it is looked at when it would end. */
+static int64_t noticed_ms(const struct fake_locks *locks, const struct session *s)
+{
+	int64_t left = s->heard_at + s->ttl_ms - locks->loop->now;
+
+	return s->row && left > 2 ? left : 2;
+}
+
 static void end_session(struct session *s, bool silent)
 {
 	struct fake_locks *locks = s->locks;
-	struct fake_lease *lease = s->lease;
 	int64_t            key = s->key;
 
+	end_connection(s, silent);
 	list_remove(&s->link);
 	s->locks = NULL; /* its timer frees it */
-	s->lease = NULL;
-	if (lease != NULL) {
-		lease->session = NULL;
-		if (!silent && !lease->cut)
-			fake_loop_post(locks->loop, lease->config.end, 1, hear_lost, NULL, lease);
-	}
 	list_each(it, after, &locks->leases)
 		list_each(it2, after2, &list_entry(it, struct fake_lease, link)->wishes) {
 			struct wish *wish = list_entry(it2, struct wish, link);
@@ -101,9 +116,18 @@ static void end_session(struct session *s, bool silent)
 			if (wish->ask == ASK_WATCH && wish->waiting && wish->key == key) {
 				wish->waiting = false;
 				wish->is_free = true;
-				answer(wish, 2);
+				answer(wish, noticed_ms(locks, s));
 			}
 		}
+}
+
+/* The connection is gone: a lock goes with it. */
+static void drop_session(struct session *s, bool silent)
+{
+	if (s->row)
+		end_connection(s, silent);
+	else
+		end_session(s, silent);
 }
 
 static void forget_session(void *arg)
@@ -139,15 +163,24 @@ static enum lease_result serve_open(struct wish *wish)
 	struct fake_locks *locks = lease->config.locks;
 	struct session    *s = holder(locks, wish->key);
 
+	lease->key = wish->key;
+	if (s != NULL && s->row) { /* only its own incarnation knows the key: it goes on in a new session */
+		end_connection(s, true);
+		s->lease = lease;
+		s->since = s->heard_at = locks->loop->now;
+		lease->session = s;
+		return LEASE_HELD;
+	}
 	if (s != NULL && s->lease == lease)
 		end_session(s, true);
 	if (s != NULL)
 		return LEASE_TAKEN;
 	if (lease->session != NULL)
-		end_session(lease->session, true);
+		drop_session(lease->session, true);
 	s = mem_alloc(sizeof *s);
 	*s = (struct session){ .locks = locks, .lease = lease, .key = wish->key,
-		               .since = locks->loop->now, .heard_at = locks->loop->now, .ttl_ms = wish->ttl_ms };
+		               .since = locks->loop->now, .heard_at = locks->loop->now, .ttl_ms = wish->ttl_ms,
+		               .row = lease->config.row };
 	list_push(&locks->sessions, &s->link);
 	lease->session = s;
 	fake_loop_post(locks->loop, NULL, wish->ttl_ms, check_idle, forget_session, s);
@@ -301,7 +334,11 @@ static void port_close(void *ctx)
 
 	drop_wishes(lease, 1u << ASK_OPEN | 1u << ASK_BEAT);
 	lease->proven_at = -1;
-	if (lease->session != NULL)
+	if (lease->session == NULL)
+		return;
+	if (lease->session->row && lease->cut)
+		end_connection(lease->session, true); /* nobody hears that it is free: it ends by itself */
+	else
 		end_session(lease->session, true);
 }
 
@@ -345,11 +382,34 @@ void fake_locks_close(struct fake_locks *locks)
 	free(locks);
 }
 
-void fake_locks_stop(struct fake_locks *locks)
+void fake_locks_end(struct fake_locks *locks, int64_t key)
+{
+	struct session *s = holder(locks, key);
+
+	if (s != NULL && s->row)
+		end_session(s, false);
+}
+
+bool fake_locks_is_row(const struct fake_locks *locks, int64_t key)
+{
+	list_each(it, after, &locks->leases) {
+		const struct fake_lease *lease = list_entry(it, struct fake_lease, link);
+
+		if (lease->config.row && lease->key == key)
+			return true;
+	}
+	return false;
+}
+
+void fake_locks_stop(struct fake_locks *locks, int64_t lost_ms)
 {
 	locks->down = true;
-	while (!list_is_empty(&locks->sessions))
-		end_session(list_entry(locks->sessions.next, struct session, link), false);
+	list_each(it, after, &locks->sessions) {
+		struct session *s = list_entry(it, struct session, link);
+
+		s->heard_at -= lost_ms;
+		drop_session(s, false);
+	}
 	list_each(it, after, &locks->leases)
 		fake_lease_break_watch(list_entry(it, struct fake_lease, link));
 }
@@ -378,14 +438,14 @@ void fake_lease_close(struct fake_lease *lease)
 	drop_wishes(lease, ~0u);
 	list_remove(&lease->link);
 	if (lease->session != NULL)
-		end_session(lease->session, true);
+		drop_session(lease->session, true);
 	free(lease);
 }
 
 void fake_lease_drop(struct fake_lease *lease, bool silent)
 {
 	if (lease->session != NULL)
-		end_session(lease->session, silent);
+		drop_session(lease->session, silent);
 }
 
 void fake_lease_cut(struct fake_lease *lease, bool cut)

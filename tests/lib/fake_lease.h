@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * fake_lease.h - advisory locks held by sessions that the server ends when they fall silent, behind lease_port.
+ * fake_lease.h - leases behind lease_port: advisory locks of sessions that the server ends when they fall
+ * silent, or rows that hold for a TTL after their last beat, whatever becomes of the session.
  */
 #ifndef TESTS_LIB_FAKE_LEASE_H
 #define TESTS_LIB_FAKE_LEASE_H
@@ -15,8 +16,11 @@ void               fake_locks_close(struct fake_locks *locks); /* after its leas
 bool               fake_locks_is_held(const struct fake_locks *locks, int64_t key);
 /* For how long, in one session; -1: not held. */
 int64_t            fake_locks_held_ms(const struct fake_locks *locks, int64_t key);
-/* Down: every session and watch dies, new ones are refused. */
-void               fake_locks_stop(struct fake_locks *locks);
+/* The lease is fenced: as a row it is over, and a beat that comes late does not revive it. */
+void               fake_locks_end(struct fake_locks *locks, int64_t key);
+bool               fake_locks_is_row(const struct fake_locks *locks, int64_t key);
+/* Down: every session and watch dies, new ones are refused. Rows stay, but forget the last `lost_ms`. */
+void               fake_locks_stop(struct fake_locks *locks, int64_t lost_ms);
 void               fake_locks_start(struct fake_locks *locks);
 
 struct fake_lease_config {
@@ -25,10 +29,11 @@ struct fake_lease_config {
 	void              *ctx;
 	int64_t          (*delay)(void *ctx); /* of one message, either way */
 	void             (*lost)(void *ctx);  /* the shell hears that the session broke */
+	bool               row;               /* what it opens is a row */
 };
 
 struct fake_lease *fake_lease_open(const struct fake_lease_config *config, struct lease_port *port);
-/* The process is gone; its sessions end at once. */
+/* The process is gone; its sessions end at once, and with them its lock, but not its row. */
 void               fake_lease_close(struct fake_lease *lease);
 /* The server ends the session now. Silent: the replica learns of it by its next beat only. */
 void               fake_lease_drop(struct fake_lease *lease, bool silent);

@@ -49,7 +49,10 @@ struct fake_db_config {
 	struct definition_port definition;         /* hold and drop */
 	/* A reference of the caller's, or NULL if it cannot be compiled. */
 	struct definition   *(*compile)(void *ctx, struct str name, uint32_t version, struct str document);
-	bool                 (*is_locked)(void *ctx, int64_t key); /* does a session hold this advisory lock? */
+	bool                 (*is_locked)(void *ctx, int64_t key); /* is this lease held? */
+	/* One whose own lease is a row, and over, does not judge. The second: that lease is fenced. May be NULL. */
+	bool                 (*may_judge)(void *ctx, int64_t my_key);
+	void                 (*fenced)(void *ctx, int64_t key);
 	/* A replica asks to fence another. May be NULL. */
 	void                 (*fences)(void *ctx, struct uuid me, struct uuid dead);
 	void                 (*bad)(void *ctx, const char *what);  /* an argument breaks port.h */

@@ -80,7 +80,7 @@ static void restart_database(struct world *w)
 
 	say(w, "the database restarts");
 	w->seen->restarts++;
-	fake_locks_stop(w->locks);
+	fake_locks_stop(w->locks, 100 * (int64_t)choose(w, 7)); /* what was not on disk yet */
 	for (unsigned i = 0; i < REPLICAS; i++)
 		replica_break_log(&w->replicas[i], FAKE_COMMITS | FAKE_OTHERS, ms + 10 * (int64_t)choose(w, 30));
 	fake_db_restart(w->db);

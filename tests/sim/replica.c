@@ -196,7 +196,9 @@ static int64_t lease_delay(void *ctx)
 {
 	struct world *w = ((struct replica *)ctx)->w;
 
-	return fault(w, FAULT_LEASE_CUT, 6) ? 1 + 50 * (int64_t)choose(w, 12) : 1;
+	if (!fault(w, FAULT_LEASE_CUT, 6))
+		return 1;
+	return 1 + (choose(w, 4) == 3 ? 250 : 50) * (int64_t)choose(w, 12); /* perhaps past the end of the lease */
 }
 
 static void lease_lost(void *ctx)
@@ -298,6 +300,11 @@ static void woken(void *ctx)
 
 /* ---- life and death --------------------------------------------------------------------- */
 
+static bool has_row(const struct replica *r)
+{
+	return r->w->rows == ROWS_ALL || (r->w->rows == ROWS_SOME && choose(r->w, 2));
+}
+
 void replica_start(struct replica *r)
 {
 	struct world        *w = r->w;
@@ -311,7 +318,7 @@ void replica_start(struct replica *r)
 		fake_end_init(&r->end, &w->loop, woken, r);
 	r->log = fake_log_open(&(struct fake_log_config){ w->db, &r->end, r, fate, survives }, &r->ports.log);
 	r->lease = fake_lease_open(
-		&(struct fake_lease_config){ w->locks, &r->end, r, lease_delay, lease_lost }, &r->ports.lease);
+		&(struct fake_lease_config){ w->locks, &r->end, r, lease_delay, lease_lost, has_row(r) }, &r->ports.lease);
 	r->ports.clock = (struct clock_port){ r, port_now, port_boot, port_random };
 	r->ports.poke = (struct poke_port){ r, port_poke };
 	r->ports.trace = (struct trace_port){ r, port_line };

@@ -21,6 +21,7 @@
 	X(slow_times) X(silent_logs) X(reloads) X(found_stranded)                \
 	/* leases */                                                             \
 	X(lease_dropped) X(lease_dropped_silently) X(lease_cut) X(watch_broken)  \
+	X(leases_as_rows) X(leases_mixed)                                        \
 	/* calls */                                                              \
 	X(requests_lost) X(requests_twice) X(answers_lost) X(timeouts) X(late_tries) X(calls_held) \
 	X(refusals) X(ongoing) X(callbacks) X(conflicts) X(misconfigured) X(gone) \

@@ -95,6 +95,18 @@ static bool is_locked(void *world, int64_t key)
 	return fake_locks_is_held(((struct world *)world)->locks, key);
 }
 
+static bool may_judge(void *world, int64_t my_key)
+{
+	const struct fake_locks *locks = ((struct world *)world)->locks;
+
+	return !fake_locks_is_row(locks, my_key) || fake_locks_is_held(locks, my_key);
+}
+
+static void fenced(void *world, int64_t key)
+{
+	fake_locks_end(((struct world *)world)->locks, key);
+}
+
 static void bad(void *world, const char *what)
 {
 	violated(world, 103, "the log is asked wrongly: %s", what);
@@ -134,7 +146,8 @@ static void answered(void *world, enum fake_verb verb, enum log_result result, s
 static void open_database(struct world *w)
 {
 	struct fake_db_config c = { .ctx = w, .loop = &w->loop, .now_ms = world_now,
-		                    .compile = plan_compile, .is_locked = is_locked, .bad = bad, .fences = fences,
+		                    .compile = plan_compile, .is_locked = is_locked,
+		                    .may_judge = may_judge, .fenced = fenced, .bad = bad, .fences = fences,
 		                    .wrote = invariant_wrote, .settled = invariant_settled,
 		                    .answered = answered, .unstorable = STR("!unstorable!") };
 
@@ -158,6 +171,9 @@ static void draw_faults(struct world *w)
 		if (tape_choose(w->tape, one_in) == one_in - 1)
 			w->kinds |= 1u << i;
 	w->small = tape_choose(w->tape, 4) == 3;
+	w->rows = (enum lease_rows)tape_choose(w->tape, 4);
+	w->seen->leases_as_rows += w->rows == ROWS_ALL;
+	w->seen->leases_mixed += w->rows == ROWS_SOME;
 }
 
 static void open_replica(struct world *w, unsigned i)

@@ -121,6 +121,9 @@ struct replica {
 	char               address[16];
 };
 
+/* A cluster changes its mode replica by replica. */
+enum lease_rows { ROWS_NONE, ROWS_NO, ROWS_ALL, ROWS_SOME };
+
 struct world {
 	struct tape       *tape;
 	struct seen       *seen;
@@ -130,6 +133,7 @@ struct world {
 	struct replica     replicas[REPLICAS];
 	struct record      records[TXNS_MAX];
 	unsigned           reasons;     /* people have given */
+	enum lease_rows    rows;        /* whose leases are rows */
 	bool               small;       /* replicas have room for two transactions */
 	unsigned           record_n;
 	struct definition *definitions[DEFINITIONS_MAX];
