@@ -40,10 +40,10 @@ static size_t length_of(struct str head)
 
 bool wire_read(struct str bytes, struct wire_message *m)
 {
-	const char *end = bytes.n ? memmem(bytes.p, bytes.n, "\r\n\r\n", 4) : NULL;
+	const char *end;
 	size_t      length;
 
-	if (end == NULL)
+	if (bytes.p == NULL || (end = memmem(bytes.p, bytes.n, "\r\n\r\n", 4)) == NULL)
 		return false;
 	m->head = (struct str){ bytes.p, (size_t)(end - bytes.p) + 4 };
 	length = length_of(m->head);
