@@ -22,6 +22,8 @@ struct api_database { /* what whoever talks to the database knows without asking
 	bool        unsafe_standby; /* there are standbys and none of them is synchronous */
 	uint64_t    connects, breaks, statements;
 	const char *last_error;     /* of the newest failed connection; empty: none */
+	uint64_t    failovers;      /* that replicas have met on this database */
+	uint64_t    failover_unfinished; /* transactions, at the newest of them */
 };
 
 struct api_config {

@@ -44,12 +44,17 @@ struct sample {
 	X(sagad_committed_rows_total,         counter, s->e.committed_rows,     "Rows in those batches") \
 	X(sagad_commit_failures_total,        counter, s->e.commit_failures,    "Batches that did not commit") \
 	X(sagad_missed_rows_total,            counter, s->e.missed_rows,        "Changes refused because owner, epoch or version differed") \
+	X(sagad_failovers_total,              counter, s->e.failovers,          "Times this replica met a database server that had been promoted") \
+	X(sagad_restored_total,               counter, s->e.restored,           "Transactions brought back that a failover had lost or set back") \
+	X(sagad_diverged_total,               counter, s->e.diverged,           "Transactions with which others had gone on from an older state after a failover") \
 	X(sagad_fenced_total,                 counter, s->e.fenced,             "Dead replicas fenced by this one") \
 	X(sagad_incarnations_total,           counter, s->e.incarnations,       "Lives of this process") \
 	X(sagad_commands_total,               counter, s->e.commands,           "Commands asked of this replica") \
 	X(sagad_inbox_commands_total,         counter, s->e.inbox_commands,     "Commands applied from the inbox") \
 	X(sagad_database_up,                  gauge,   s->db.up,                "1 while commits and reads can be sent") \
 	X(sagad_database_unsafe_standby,      gauge,   s->db.unsafe_standby,    "1 if there are standbys and none of them is synchronous") \
+	X(sagad_database_failovers,           gauge,   s->db.failovers,         "Failovers that replicas have met on this database") \
+	X(sagad_failover_unfinished,          gauge,   s->db.failover_unfinished, "Transactions that were unfinished at the newest of them") \
 	X(sagad_database_connects_total,      counter, s->db.connects,          "Database sessions opened") \
 	X(sagad_database_breaks_total,        counter, s->db.breaks,            "Database sessions that broke") \
 	X(sagad_database_statements_total,    counter, s->db.statements,        "Statements sent") \

@@ -46,6 +46,8 @@ void handle_ops_readyz(struct request *r)
 	buf_fmt(&body, "{\"ready\":%s,\"state\":\"%s\",\"replica\":\"%s\",\"lease_age_ms\":%lld",
 	        why ? "false" : "true", engine_state_name(stats.state), uuid_text(stats.me, id),
 	        (long long)stats.lease_age_ms);
+	if (api_database(r->api).unsafe_standby)
+		buf_cstr(&body, ",\"warning\":\"no standby is synchronous: a failover can lose decisions\"");
 	if (why)
 		buf_fmt(&body, ",\"reason\":\"%s\"", why);
 	buf_cstr(&body, "}\n");

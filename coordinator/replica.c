@@ -23,6 +23,7 @@ enum {
 	BATCH_ROWS = 300,          /* beyond it a bigger commit gains nothing */
 	BATCH_BYTES = 256 << 10,
 	FENCE_DELAY_MS = 250,
+	KEEP_BYTES = 1 << 20,      /* some hundred transactions that ended or were parked last */
 	CONNECTIONS_MAX = 16384,
 	CALLBACK_KEY_MAX = 4096,
 	STOP_MS = 2000,            /* for answers that are still being sent when all else is done */
@@ -114,6 +115,14 @@ static void on_log_back(void *ctx)
 		engine_on_log_back(r->engine);
 }
 
+static void on_failover(void *ctx, int64_t ago_ms)
+{
+	struct replica *r = ctx;
+
+	if (r->engine != NULL)
+		engine_on_failover(r->engine, ago_ms);
+}
+
 static void on_lease_lost(void *ctx)
 {
 	struct replica *r = ctx;
@@ -150,7 +159,7 @@ static void database_state(void *ctx, struct api_database *out)
 
 	pg_stats(((struct replica *)ctx)->pg, &s);
 	*out = (struct api_database){ s.log_up && s.work_up, s.unsafe_standby, s.connects, s.breaks, s.statements,
-	                              s.last_error };
+	                              s.last_error, s.failovers, s.failover_unfinished };
 }
 
 static void look_at_participants(void *ctx)
@@ -175,6 +184,7 @@ static bool open_log(struct replica *r, struct err *err)
 		.trace = r->ports.trace,
 		.on_back = on_log_back,
 		.on_lease_lost = on_lease_lost,
+		.on_failover = on_failover,
 		.ctx = r,
 	};
 
@@ -228,6 +238,7 @@ static void open_engine(struct replica *r)
 		.beat_ms = ttl_ms / 5,
 		.margin_ms = ttl_ms / 10,
 		.fence_delay_ms = FENCE_DELAY_MS,
+		.keep_bytes = KEEP_BYTES,
 		.park_after_ms = (uint32_t)o->park_after,
 		.transactions_max = o->max_transactions,
 		.batch_rows = BATCH_ROWS,

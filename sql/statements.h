@@ -87,6 +87,28 @@ X(RELOAD, ON_WORK,                                                              
 	"UPDATE sagad.transaction t SET epoch = " NEXT_EPOCH ", version = t.version + 1 "      \
 	"WHERE t.gid = ANY ($2::text[]) AND t.owner IS NOT DISTINCT FROM $1::uuid "            \
 	"RETURNING " ROW_COLUMNS)                                                              \
+/* Only forward, only over what nobody has taken since the failover, and never back on a decision. */ \
+X(RESTORE, ON_WORK,                                                                            \
+	"INSERT INTO sagad.transaction AS t (owner, gid, epoch, version, phase, stuck, paused, adoptions, " \
+	"created_at, ended_at, due_at, deadline_at, definition, definition_version, document, input, " \
+	"labels, traceparent, hash, retention_ms, format, progress) "                          \
+	"SELECT CASE WHEN n.ended_at IS NULL AND n.due_at IS NULL THEN $1::uuid END, n.* "     \
+	"FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], " \
+	"$8::int[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], " \
+	"$13::text[], $14::int[], $15::text[], $16::text[], $17::text[], $18::text[], $19::bytea[], " \
+	"$20::bigint[], $21::smallint[], $22::text[]) AS n(gid, epoch, version, phase, stuck, paused, " \
+	"adoptions, created_at, ended_at, due_at, deadline_at, definition, definition_version, document, " \
+	"input, labels, traceparent, hash, retention_ms, format, progress) "                   \
+	"WHERE " I_LIVE " AND n.epoch < " FIRST_EPOCH " "                                      \
+	"ON CONFLICT (gid) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch, "     \
+	"version = excluded.version, phase = excluded.phase, stuck = excluded.stuck, paused = excluded.paused, " \
+	"adoptions = excluded.adoptions, ended_at = excluded.ended_at, due_at = excluded.due_at, " \
+	"deadline_at = excluded.deadline_at, document = excluded.document, format = excluded.format, " \
+	"progress = excluded.progress, created_at = excluded.created_at "                      \
+	"WHERE t.epoch < " FIRST_EPOCH " AND t.epoch <= excluded.epoch AND t.version < excluded.version " \
+	"AND (t.phase IN ('prepared', 'trying') OR t.phase = excluded.phase "                  \
+	"OR (t.phase = 'confirming' AND excluded.phase IN ('confirmed', 'abandoned')) "        \
+	"OR (t.phase = 'cancelling' AND excluded.phase IN ('cancelled', 'abandoned'))) RETURNING t.gid") \
 X(MINE, ON_WORK,                                                                               \
 	"SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                           \
 	"WHERE t.owner = $1::uuid AND t.gid > $2::text ORDER BY t.gid LIMIT $3::int")          \

@@ -163,7 +163,7 @@ static void forgive_solo(struct engine *e)
 void adopt_more(struct engine *e)
 {
 	forgive_solo(e);
-	if (!e->adopt_busy && has_room(e))
+	if (!e->adopt_busy && has_room(e) && !failover_holds(e))
 		start_pass(e, NULL);
 }
 
@@ -199,7 +199,7 @@ void adopt_due(struct engine *e)
 {
 	if (e->due_busy)
 		return;
-	if (!has_room(e)) {
+	if (!has_room(e) || failover_holds(e)) {
 		chore_soon(e, CHORE_DUE, DUE_IDLE_MS);
 		return;
 	}

@@ -138,7 +138,7 @@ static void start(struct engine *e, struct owned *o, const struct txn *t, uint16
  */
 void calls_start(struct engine *e, struct owned *o, const struct txn *t)
 {
-	if (e->draining)
+	if (e->draining || o->unproven)
 		return;
 	for (uint16_t i = 0; i < t->step_count; i++)
 		if (t->steps[i].open_op != 0 && o->calls[i] == NULL) {

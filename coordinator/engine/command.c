@@ -407,7 +407,7 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 		send_to_owner(e, order, &rows[0]);
 	} else if (phase_is_ended(rows[0].phase)) {
 		judge_ended(e, order, &rows[0]);
-	} else if (uuid_is_nil(rows[0].owner) && e->acting && !e->draining) {
+	} else if (uuid_is_nil(rows[0].owner) && e->acting && !e->draining && !failover_holds(e)) {
 		order->state = ORDER_CLAIMING;
 		e->ports.log.claim(e->ports.log.ctx, e->me, rows[0].gid, on_claim, order);
 	} else if (uuid_is_nil(rows[0].owner) || uuid_eq(rows[0].owner, e->me)) {

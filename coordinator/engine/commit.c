@@ -485,6 +485,8 @@ static void learn(struct engine *e, struct owned *o, bool did)
 #ifdef BUG_IGNORE_EPOCH
 	did = did || o->commit == COMMIT_CHANGE;
 #endif
+	/* The last answer of a server that has been replaced proves nothing. */
+	o->unproven = did ? e->batch.failovers != e->failovers : o->unproven;
 	if (o->gone) {
 		done_gone(e, o, did);
 	} else if (!did && o->commit == COMMIT_BEGIN) {
@@ -497,6 +499,8 @@ static void learn(struct engine *e, struct owned *o, bool did)
 	} else {
 		drive_applied(e, o);
 	}
+	if (did && o->unproven && !o->gone)
+		failover_behind(e, o);
 }
 
 static void log_done_well(struct engine *e, const struct batch_result *r)
@@ -569,6 +573,7 @@ void engine_flush(struct engine *e)
 	fill_batch(e);
 	b->busy = true;
 	b->life = e->life;
+	b->failovers = e->failovers;
 	b->sent_at = boot_ms(e);
 	chore_soon(e, CHORE_BEGINS, e->config.ttl_ms);
 	e->ports.log.commit(e->ports.log.ctx, &b->wire, on_commit, e);

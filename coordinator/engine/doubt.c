@@ -43,6 +43,12 @@ static void requeue_order(struct owned *o)
 	o->queue_n++;
 }
 
+void doubt_reread(struct engine *e, struct owned *o)
+{
+	list_push(&e->doubts, &o->commit_link);
+	chore_soon(e, CHORE_RELOAD, 0);
+}
+
 void doubt_add(struct engine *e, struct owned *o)
 {
 	assert(!o->gone && !o->sent);
@@ -61,8 +67,7 @@ void doubt_add(struct engine *e, struct owned *o)
 	owned_drop(e, o, BEGIN_LOST);
 	return;
 #endif
-	list_push(&e->doubts, &o->commit_link);
-	chore_soon(e, CHORE_RELOAD, 0);
+	doubt_reread(e, o);
 	chore_soon(e, CHORE_BEGINS, BEGIN_DOUBT_MS);
 }
 
@@ -212,6 +217,11 @@ static void retry_later(struct engine *e)
 
 static void not_mine(struct engine *e, struct owned *o)
 {
+	if (o->diverged) {
+		e->stats.diverged++;
+		say(e, TRACE_ERROR, "diverged", o->row.gid, "version=%llu phase=%s",
+		    (unsigned long long)o->row.version, phase_name(o->row.phase));
+	}
 	if (o->unborn) {
 		doubt_mine_soon(e, MINE_AGAIN_MS); /* an insert that has not landed is seen by nobody */
 		begin_taken(e, o);
@@ -258,8 +268,14 @@ void doubt_reload(struct engine *e)
 
 	if (e->reload_busy)
 		return;
-	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->doubts)) != NULL; n++) {
-		gids[n] = list_entry(l, struct owned, commit_link)->row.gid;
+	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->doubts)) != NULL;) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (o->unproven) { /* what we know comes first, then what we do not */
+			failover_behind(e, o);
+			continue;
+		}
+		gids[n++] = o->row.gid;
 		list_push(&e->reloading, l);
 	}
 	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->strangers)) != NULL;) {
@@ -286,6 +302,8 @@ static void add_stranger(struct engine *e, struct str gid)
 {
 	struct stranger *s;
 
+	if (failover_holds(e)) /* who took it from us may live and know more of it */
+		return;
 	if (gid.n == 0 || gid.n > GID_MAX || owned_get(e, gid) != NULL ||
 	    table_get(&e->strange, gid) != NULL || e->strange.n >= STRANGERS_MAX)
 		return;
@@ -334,11 +352,14 @@ void doubt_forget(struct engine *e)
 /* All were looked at. What was lost since, or may land late, asks for another pass soon. */
 static void pass_ends(struct engine *e)
 {
+	bool soon = e->mine_left > 0 || failover_holds(e);
+
 	e->mine_after[0] = '\0';
+	failover_listed(e);
 	if (e->mine_again)
 		chore_soon(e, CHORE_MINE, 0);
 	else
-		chore_soon(e, CHORE_MINE, about(e, e->mine_left > 0 ? MINE_AGAIN_MS : MINE_EVERY_MS));
+		chore_soon(e, CHORE_MINE, about(e, soon ? MINE_AGAIN_MS : MINE_EVERY_MS));
 	e->mine_again = false;
 	if (e->mine_left > 0)
 		e->mine_left--;
@@ -351,8 +372,10 @@ static void on_mine(void *arg, enum log_result result, const struct row *rows, s
 	turn_begin(e);
 	e->mine_busy = false;
 	if (e->mine_life == e->life && result == LOG_DONE) {
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++) {
+			failover_look(e, &rows[i]);
 			add_stranger(e, rows[i].gid);
+		}
 		if (!list_is_empty(&e->strangers))
 			chore_soon(e, CHORE_RELOAD, 0);
 		if (n == MINE_PAGE && rows[n - 1].gid.n <= GID_MAX) {
@@ -362,7 +385,7 @@ static void on_mine(void *arg, enum log_result result, const struct row *rows, s
 			pass_ends(e);
 		}
 	} else {
-		chore_soon(e, CHORE_MINE, about(e, RETRY_MAX_MS));
+		chore_soon(e, CHORE_MINE, e->mine_life == 0 ? 0 : about(e, RETRY_MAX_MS));
 	}
 	turn_end(e);
 }

@@ -22,7 +22,7 @@ static void release_idle(struct engine *e)
 	list_each(l, after, &e->owned) {
 		struct owned *o = list_entry(l, struct owned, link);
 
-		if (o->commit == COMMIT_NONE && !o->unborn && !o->doubt && o->readable &&
+		if (o->commit == COMMIT_NONE && !o->unborn && !o->doubt && !o->unproven && o->readable &&
 		    o->open_calls == 0 && list_is_empty(&o->queue))
 			drive_release(e, o, due_of(e, o));
 	}

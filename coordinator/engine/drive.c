@@ -11,7 +11,7 @@ enum { CROWDED_PARK_MS = 200 };
  * while we may not act: what the core then counts as an open call would start late. */
 static bool is_free(const struct engine *e, const struct owned *o)
 {
-	return e->acting && !o->gone && !o->unborn && !o->doubt && o->commit == COMMIT_NONE;
+	return e->acting && !o->gone && !o->unborn && !o->doubt && !o->unproven && o->commit == COMMIT_NONE;
 }
 
 /* K > 1: what sleeps at all is for others, who may have room. */
@@ -267,9 +267,19 @@ static void end(struct engine *e, struct owned *o)
 {
 	o->row.ended_at = now_ms(e);
 	o->row.owner = (struct uuid){ 0 };
+	o->keep = true;
 	count_end(e, o->txn.phase);
 	wait_ended(e, o);
 	owned_drop(e, o, BEGIN_LOST);
+}
+
+/* As the log has it now. */
+static void released(struct owned *o)
+{
+	o->row.version++;
+	o->row.owner = (struct uuid){ 0 };
+	o->row.due_at = o->release_at;
+	o->keep = true;
 }
 
 void drive_applied(struct engine *e, struct owned *o)
@@ -280,6 +290,8 @@ void drive_applied(struct engine *e, struct owned *o)
 	o->commit = COMMIT_NONE;
 	if (kind != COMMIT_CHANGE) {
 		e->stats.parked++;
+		if (kind == COMMIT_RELEASE)
+			released(o);
 		owned_drop(e, o, BEGIN_LOST);
 		return;
 	}

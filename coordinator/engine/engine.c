@@ -45,7 +45,7 @@ static void (*const chores[])(struct engine *e) = {
 	[CHORE_INBOX] = inbox_look,      [CHORE_MINE] = doubt_mine,
 	[CHORE_RELOAD] = doubt_reload,   [CHORE_COMMIT] = commit_retry,
 	[CHORE_BEGINS] = commit_begins,
-	[CHORE_REPORT] = report_speed,   [CHORE_SWEEP] = sweep_old,
+	[CHORE_RESTORE] = failover_restore, [CHORE_REPORT] = report_speed,   [CHORE_SWEEP] = sweep_old,
 	[CHORE_REMOTE] = wait_remote,    [CHORE_VERDICTS] = inbox_ask,
 	[CHORE_DRAIN] = drain_work
 };
@@ -139,7 +139,11 @@ void turn_end(struct engine *e)
 		give(list_entry(list_pop(&e->replies), struct reply, link));
 	for (struct list *l = NULL; last != &e->resting && l != last;) {
 		l = list_pop(&e->resting);
-		owned_free(list_entry(l, struct owned, link));
+		struct owned *o = list_entry(l, struct owned, link);
+		if (o->keep)
+			failover_keep(e, o);
+		else
+			owned_free(o);
 	}
 	if (e->gone && e->drained != NULL) {
 		drained_done *done = e->drained;
@@ -299,6 +303,11 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->doubts);
 	list_init(&e->reloading);
 	list_init(&e->strangers);
+	list_init(&e->behind);
+	list_init(&e->restoring);
+	list_init(&e->kept);
+	list_init(&e->recalled);
+	list_init(&e->recalling);
 	list_init(&e->orders);
 	list_init(&e->remote_ring);
 	list_init(&e->replies);
@@ -357,6 +366,7 @@ void engine_close(struct engine *e)
 	commit_fini(e);
 	free_list(&e->owned);
 	free_list(&e->resting);
+	failover_fini(e);
 	doubt_forget(e);
 	members_fini(e);
 	for (struct list *l = e->orders.next; l != &e->orders; l = e->orders.next)

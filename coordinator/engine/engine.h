@@ -39,6 +39,7 @@ struct engine_config {
 	uint32_t   transactions_max;/* in memory; begins beyond it are BEGIN_BUSY */
 	uint32_t   batch_rows, batch_bytes; /* 300, 256 KiB */
 	uint32_t   weight;          /* 1 .. 1000 */
+	size_t     keep_bytes;      /* of what ended or was parked lately, for a failover that loses it */
 	struct str address;         /* how other replicas reach our API; lives as long as the engine */
 };
 
@@ -65,6 +66,8 @@ bool    engine_may_act(struct engine *e);
 
 void engine_on_lease_lost(struct engine *e);     /* the lease session broke */
 void engine_on_log_back(struct engine *e);       /* the log has a new connection; what was in doubt is read again */
+/* The log's server was promoted ago_ms ago: it may hold less than we were told. Before any answer of it. */
+void engine_on_failover(struct engine *e, int64_t ago_ms);
 void engine_on_poke(struct engine *e, struct str gid); /* another replica put a command for us */
 
 /* ---- transactions ------------------------------------------------------------------- */
@@ -150,6 +153,8 @@ struct engine_stats {
 	uint64_t          owned, open_calls, waiters, queued_changes;
 	/* counters since start */
 	uint64_t begun, confirmed, cancelled, abandoned, adopted, parked, taken_due, reloaded;
+	uint64_t failovers, restored; /* met; rows brought back that a failover had lost or set back */
+	uint64_t diverged; /* rows known here that others had gone on with, differently perhaps */
 	uint64_t found; /* rows of ours that were not in memory: after a lost answer */
 	uint64_t calls, calls_ok, calls_refused, calls_ongoing, calls_unknown, calls_misconfigured;
 	uint64_t commits, committed_rows, commit_failures, missed_rows;

@@ -36,6 +36,7 @@ enum {
 	X(RELOAD,  "read again what is in doubt")                                      \
 	X(COMMIT,  "send the batch again after a pause")                               \
 	X(BEGINS,  "tell begins that wait for a commit which does not come")           \
+	X(RESTORE, "bring back what a failover has lost")                              \
 	X(REPORT,  "tell speed and load")                                              \
 	X(SWEEP,   "delete what is past its retention")                                \
 	X(REMOTE,  "ask for the end of transactions that others drive")                \
@@ -78,12 +79,13 @@ enum commit_kind {
 	COMMIT_BAD_ROW  /* cannot be driven: released, its progress as it came; stuck, if nobody can */
 };
 
-/* The list it stands on is its state: engine.owned, or engine.resting until nobody looks at it any more. */
+/* The list it stands on is its state: engine.owned, or engine.resting until nobody looks at it any more, and
+ * then perhaps engine.kept. */
 struct owned {
 	struct engine     *e;
 	struct table_node  node;
 	struct list        link;
-	struct list        commit_link;  /* engine.collecting, batch.members, engine.doubts or engine.reloading */
+	struct list        commit_link;  /* engine.collecting, batch.members, engine.doubts, .reloading, .behind or .restoring */
 	struct heap_node   timer;        /* on now_ms */
 	struct row         row;          /* texts in `text`, or in def */
 	struct txn         txn;          /* in force */
@@ -100,6 +102,11 @@ struct owned {
 	bool               given;        /* unborn, and its row came to us meanwhile: somebody else's insert */
 	bool               doubt;        /* what the log holds is not known */
 	int64_t            doubt_since;  /* boot_ms */
+	bool               unproven;     /* since a failover: the log may stand behind us */
+	bool               behind;       /* it does; commit_link is on engine.behind or .restoring */
+	bool               restored;     /* it does not any more */
+	bool               diverged;     /* and could not be brought up to us */
+	bool               keep;         /* for a failover, when nobody looks at it any more */
 	bool               gone;         /* out of the table; a batch under way still needs its memory */
 	bool               sent;         /* its commit is in the batch under way */
 	bool               solo;         /* adopted alone, no progress yet */
@@ -224,7 +231,7 @@ struct peer {
 
 struct batch_work {
 	bool            busy;
-	uint64_t        life;
+	uint64_t        life, failovers; /* when it was sent */
 	int64_t         sent_at;       /* boot_ms */
 	struct list     members;       /* owned.commit_link, begins and changes mixed */
 	struct list     settles;
@@ -286,6 +293,16 @@ struct engine {
 	unsigned    mine_left;         /* passes that come soon, because something was lost */
 	uint32_t    reload_pause_ms;
 	char        mine_after[GID_MAX + 1];
+
+	/* failover */
+	uint64_t    failovers, restore_failovers, restore_life;
+	bool        holding;           /* rows of others, and parked ones, are left alone for a while */
+	int64_t     hold_until;        /* boot_ms, at least */
+	bool        restore_busy;
+	struct list behind, restoring; /* the log stands behind them */
+	struct list kept;              /* ended or parked lately, oldest first; */
+	struct list recalled, recalling; /* since a failover, until they are restored */
+	size_t      kept_bytes;
 
 	/* members, fence, adoption */
 	struct peer *peers;
@@ -426,6 +443,7 @@ void commit_fini(struct engine *e);
 void doubt_add(struct engine *e, struct owned *o);
 /* Not inserted, the gid is taken: its callers are shown by whom. */
 void begin_taken(struct engine *e, struct owned *o);
+void doubt_reread(struct engine *e, struct owned *o); /* one that is in doubt already */
 void doubt_reload(struct engine *e);  /* chore */
 void doubt_mine(struct engine *e);    /* chore */
 void doubt_mine_soon(struct engine *e, int64_t ms);
@@ -435,6 +453,16 @@ void doubt_begins(struct engine *e);  /* those that wait in doubt for too long a
 void doubt_forget(struct engine *e);  /* strangers of an incarnation that is over */
 /* A row that a verb made ours just now. */
 void take_row(struct engine *e, const struct row *row, bool adopted);
+
+/* ---- failover.c ------------------------------------------------------------------------------ */
+
+bool failover_holds(struct engine *e); /* may not yet take what may be another's */
+void failover_look(struct engine *e, const struct row *key);
+void failover_listed(struct engine *e);
+void failover_behind(struct engine *e, struct owned *o);
+void failover_restore(struct engine *e); /* chore */
+void failover_keep(struct engine *e, struct owned *o); /* takes it */
+void failover_fini(struct engine *e);
 
 /* ---- lease.c ------------------------------------------------------------------------------- */
 

@@ -73,6 +73,7 @@ static void act(struct engine *e)
 	chore_soon(e, CHORE_DUE, 0);
 	chore_soon(e, CHORE_INBOX, 0);
 	doubt_mine_soon(e, 0);
+	chore_soon(e, CHORE_RESTORE, 0);
 	chore_soon(e, CHORE_COMMIT, 0);
 	chore_soon(e, CHORE_REPORT, 0);
 	chore_soon(e, CHORE_SWEEP, about(e, 2000));

@@ -189,6 +189,11 @@ struct log_port {
 	/* After an unknown fate: epoch + 1 and version + 1 on those of the gids that
 	 * are still mine (waits for the old session's row locks), and the rows as they are then. */
 	void (*reload)(void *ctx, struct uuid me, const struct str *gids, size_t n, rows_done *done, void *arg);
+	/* After a failover: rows as they were last known here, of owner me, ended or parked, with the epoch and
+	 * version they had. Each becomes exactly so if the log has an older version of it that nobody has taken
+	 * since the failover, or none; it never goes back on a decision. Answers the gids that became so.
+	 * LOG_FENCED: our replica row is not live. */
+	void (*restore)(void *ctx, struct uuid me, const struct row *rows, size_t n, rows_done *done, void *arg);
 	/* A page of the gids with owner == me, gid > after, in order; only gid, epoch and version are filled. */
 	void (*mine)(void *ctx, struct uuid me, struct str after, unsigned limit, rows_done *done, void *arg);
 	/* The three that take rows give none to a replica whose own row is not live: a zombie must not take

@@ -157,6 +157,7 @@ void               definitions_fini(struct pg_definitions *d);
 /* ---- the ports ----------------------------------------------------------------------------- */
 void pg_log_port(struct pg *pg, struct log_port *port);       /* pg_log.c */
 void pg_commit(void *ctx, const struct batch *batch, batch_done *done, void *arg); /* pg_commit.c */
+void pg_restore(void *ctx, struct uuid me, const struct row *rows, size_t n, rows_done *done, void *arg);
 void pg_member_verbs(struct log_port *port);                  /* pg_member.c */
 void pg_inbox_verbs(struct log_port *port);                   /* pg_inbox.c */
 void pg_lease_port(struct pg *pg, struct lease_port *port);   /* pg_lease.c */

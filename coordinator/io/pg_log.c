@@ -135,6 +135,7 @@ void pg_log_port(struct pg *pg, struct log_port *port)
 		.ctx = pg,
 		.commit = pg_commit,
 		.reload = log_reload,
+		.restore = pg_restore,
 		.mine = log_mine,
 		.adopt = log_adopt,
 		.take_due = log_take_due,

@@ -10,7 +10,7 @@
 #include "coordinator/base/text.h"
 #include "coordinator/base/uuid.h"
 
-enum { PARAMS_MAX = 16 };
+enum { PARAMS_MAX = 24 }; /* RESTORE has 22 */
 
 /* Element types, numbers of the server's catalogue. */
 enum pg_type {

@@ -265,6 +265,12 @@ static void test_restart(void)
 	fake_log_restore(f.b, FAKE_COMMITS | FAKE_OTHERS);
 }
 
+static void set_failover(void *ctx, bool on)
+{
+	(void)ctx;
+	fake_db_first_epoch(f.db, on ? 900u << 24 : 0);
+}
+
 int main(void)
 {
 	struct fake_db_config db = { .loop = &f.loop, .now_ms = now_ms, .compile = compile,
@@ -272,6 +278,7 @@ int main(void)
 		                     .is_locked = is_locked, .bad = bad };
 	struct log_suite      suite = { .a = &f.port_a, .b = &f.port_b, .pump = pump, .sleep = sleep_ms,
 		                        .now_ms = now_ms, .random = draw, .lock = set_lock,
+		                        .failover = set_failover,
 		                        .ok = report, .prefix = STR("suite"), .document = STR("{}"),
 		                        .grown = STR("{\"grown\":1}"), .broken = STR("broken"),
 		                        .name = STR("known"), .version = 1 };

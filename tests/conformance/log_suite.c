@@ -208,6 +208,18 @@ void suite_reload(struct suite *s, struct uuid me, const struct str *gids, size_
 	wait(s);
 }
 
+void suite_restore_at(struct suite *s, const struct log_port *p, struct uuid me, const struct row *rows, size_t n)
+{
+	ask(s);
+	p->restore(p->ctx, me, rows, n, on_rows, s);
+	wait(s);
+}
+
+void suite_restore(struct suite *s, struct uuid me, const struct row *rows, size_t n)
+{
+	suite_restore_at(s, s->given->a, me, rows, n);
+}
+
 void suite_mine(struct suite *s, struct uuid me, struct str after, unsigned limit)
 {
 	ask(s);
@@ -355,6 +367,7 @@ void log_suite_run(const struct log_suite *given)
 		{ "inbox", suite_inbox },       { "inbox-misses", suite_inbox_misses },
 		{ "members", suite_members },   { "fencing", suite_fencing },
 		{ "retirement", suite_retirement }, { "sweeping", suite_sweeping },
+		{ "restoring", suite_restoring },
 	};
 
 	for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {

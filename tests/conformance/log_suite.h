@@ -16,6 +16,7 @@ struct log_suite {
 	int64_t              (*now_ms)(void *ctx);                 /* the database's clock, within a second */
 	uint64_t             (*random)(void *ctx);
 	void                 (*lock)(void *ctx, int64_t key, bool held); /* some session takes or frees the advisory lock */
+	void                 (*failover)(void *ctx, bool on); /* as if the server had been promoted; then no more */
 	void                 (*ok)(void *ctx, bool pass, const char *what);
 	struct str             prefix;    /* at most 20 characters */
 	struct str             document;  /* inline steps that compile */

@@ -42,6 +42,8 @@ void suite_commit(struct suite *s, const struct log_port *p, const struct batch 
 bool suite_begin(struct suite *s, struct str gid); /* by me, ordinary; did it insert? */
 bool suite_apply(struct suite *s, const struct log_port *p, struct uuid me, struct change c); /* did it apply? */
 void suite_reload(struct suite *s, struct uuid me, const struct str *gids, size_t n);
+void suite_restore(struct suite *s, struct uuid me, const struct row *rows, size_t n);
+void suite_restore_at(struct suite *s, const struct log_port *p, struct uuid me, const struct row *rows, size_t n);
 void suite_mine(struct suite *s, struct uuid me, struct str after, unsigned limit);
 void suite_adopt(struct suite *s, const struct log_port *p, struct uuid me, struct uuid dead, struct str after,
                  unsigned limit, bool solo);
@@ -75,5 +77,6 @@ void suite_members(struct suite *s);
 void suite_fencing(struct suite *s);
 void suite_retirement(struct suite *s);
 void suite_sweeping(struct suite *s);
+void suite_restoring(struct suite *s);
 
 #endif

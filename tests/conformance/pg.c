@@ -52,6 +52,13 @@ static void suite_lock(void *ctx, int64_t key, bool held)
 	                (long long)key);
 }
 
+static void suite_failover(void *ctx, bool on)
+{
+	pg_database_run(&((struct harness *)ctx)->database,
+	                on ? "INSERT INTO sagad.timeline VALUES (now(), 0, 900, true)"
+	                   : "DELETE FROM sagad.timeline WHERE timeline = 900");
+}
+
 static void suite_report(void *ctx, bool pass, const char *what)
 {
 	(void)ctx;
@@ -64,6 +71,7 @@ static void run_suite(struct harness *h)
 	uint8_t          hash[32] = { 1 };
 	struct log_suite suite = { .a = &h->a.log, .b = &h->b.log, .ctx = h, .pump = suite_pump, .sleep = suite_sleep,
 		                   .now_ms = suite_now, .random = suite_random, .lock = suite_lock,
+		                   .failover = suite_failover,
 		                   .ok = suite_report, .prefix = STR("suite"), .document = str_of(plain),
 		                   .grown = str_of(grown), .broken = STR("{\"steps\":7}"), .name = STR("known"),
 		                   .version = 1 };

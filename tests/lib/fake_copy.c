@@ -104,6 +104,9 @@ void fake_op_free(struct fake_op *op)
 {
 	const struct definition_port *d = &op->db->config.definition;
 
+	for (size_t i = 0; op->known != NULL && i < op->n; i++)
+		if (op->known[i].def != NULL)
+			d->drop(d->ctx, op->known[i].def);
 	for (size_t i = 0; op->rows != NULL && i < op->found; i++)
 		if (op->rows[i].def != NULL)
 			d->drop(d->ctx, op->rows[i].def);

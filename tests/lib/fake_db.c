@@ -77,12 +77,10 @@ static void let_go(const struct fake_db *db, struct definition *def)
 		db->config.definition.drop(db->config.definition.ctx, def);
 }
 
-static bool insert(struct fake_db *db, const struct row *r)
+static void insert_row(struct fake_db *db, const struct row *r)
 {
 	size_t i = place_of(db, r->gid);
 
-	if (i < db->row_n && str_eq(db->rows[i].gid, r->gid))
-		return false;
 	if (db->row_n == db->row_cap) {
 		db->row_cap = db->row_cap ? 2 * db->row_cap : 16;
 		db->rows = mem_grow(db->rows, db->row_cap, sizeof *db->rows);
@@ -91,7 +89,14 @@ static bool insert(struct fake_db *db, const struct row *r)
 	db->row_n++;
 	db->rows[i] = fake_keep_row(r);
 	db->rows[i].def = compile(db, r);
-	tell(db, r->owner, NULL, &db->rows[i]);
+}
+
+static bool insert(struct fake_db *db, const struct row *r)
+{
+	if (find(db, r->gid) != NULL)
+		return false;
+	insert_row(db, r);
+	tell(db, r->owner, NULL, find(db, r->gid));
 	return true;
 }
 
@@ -141,13 +146,18 @@ static bool change(struct fake_db *db, struct uuid me, const struct change *c)
 	return true;
 }
 
+static uint64_t next_epoch(const struct fake_db *db, uint64_t epoch)
+{
+	return epoch + 1 > db->first_epoch ? epoch + 1 : db->first_epoch;
+}
+
 static void take(struct fake_db *db, struct row *r, struct uuid me, bool adopted)
 {
 	struct row before = *r;
 
 	r->owner = me;
 	r->due_at = 0;
-	r->epoch++;
+	r->epoch = next_epoch(db, r->epoch);
 	r->version++;
 	r->adoptions += adopted;
 	tell(db, me, &before, r);
@@ -366,11 +376,54 @@ static void reload(struct fake_op *op)
 		if (r == NULL || !uuid_eq(r->owner, op->me))
 			continue;
 		struct row before = *r;
-		r->epoch++;
+		r->epoch = next_epoch(op->db, r->epoch);
 		r->version++;
 		tell(op->db, op->me, &before, r);
 		give(op, r, false);
 	}
+}
+
+static bool may_become(enum phase from, enum phase to)
+{
+	bool open = from == PHASE_PREPARED || from == PHASE_TRYING;
+
+	return open || from == to || (!phase_is_ended(from) && txn_may_move(from, to));
+}
+
+static void give_gid(struct fake_op *op, struct str gid)
+{
+	op->rows[op->found++] = (struct row){ .gid = arena_str(&op->arena, gid) };
+}
+
+static void tell_restored(const struct fake_op *op, const struct row *before, const struct row *after)
+{
+	if (op->db->config.restored != NULL)
+		op->db->config.restored(op->db->config.ctx, op->me, before, after);
+}
+
+static void restore_row(struct fake_op *op, const struct row *known)
+{
+	struct fake_db *db = op->db;
+	struct row     *r = find(db, known->gid), before;
+
+	if (known->epoch >= db->first_epoch)
+		return;
+	if (r == NULL) {
+		insert_row(db, known);
+		tell_restored(op, NULL, find(db, known->gid));
+		give_gid(op, known->gid);
+		return;
+	}
+	if (r->epoch >= db->first_epoch || r->epoch > known->epoch || r->version >= known->version ||
+	    !may_become(r->phase, known->phase))
+		return;
+	before = *r;
+	*r = fake_keep_row(known);
+	r->def = compile(db, r);
+	tell_restored(op, &before, r);
+	let_go(db, before.def);
+	fake_free_row(&before);
+	give_gid(op, known->gid);
 }
 
 /* Whoever was fenced takes nothing any more: its row may be gone before it learns of it. */
@@ -379,6 +432,16 @@ static bool is_live(struct fake_db *db, struct uuid id)
 	const struct member *m = find_member(db, id);
 
 	return m != NULL && m->state == MEMBER_LIVE;
+}
+
+static enum log_result restore(struct fake_op *op)
+{
+	if (!is_live(op->db, op->me))
+		return LOG_FENCED;
+	op->rows = arena_array(&op->arena, op->n, sizeof *op->rows);
+	for (size_t i = 0; i < op->n; i++)
+		restore_row(op, &op->known[i]);
+	return LOG_DONE;
 }
 
 static void walk_owned(struct fake_op *op)
@@ -541,9 +604,11 @@ static void retire(struct fake_op *op)
 void fake_db_apply(struct fake_op *op)
 {
 	op->result = LOG_DONE;
+	fake_past_note(op->db, op->verb);
 	switch (op->verb) {
 	case FAKE_COMMIT: op->result = commit(op); break;
 	case FAKE_RELOAD: reload(op); break;
+	case FAKE_RESTORE: op->result = restore(op); break;
 	case FAKE_MINE:
 	case FAKE_ADOPT: walk_owned(op); break;
 	case FAKE_TAKE_DUE: take_due(op); break;
@@ -626,6 +691,11 @@ bool fake_db_must_wait(const struct fake_op *op)
 			if (find(op->db, op->gids[i]) != NULL && fake_db_is_locked(op, op->gids[i]))
 				return true;
 		return false;
+	case FAKE_RESTORE:
+		for (size_t i = 0; i < op->n; i++)
+			if (fake_db_is_locked(op, op->known[i].gid))
+				return true;
+		return false;
 	case FAKE_FENCE: return member_is_shared(op, op->other);
 	case FAKE_RETIRE: return member_is_shared(op, op->me);
 	case FAKE_MINE:
@@ -683,6 +753,7 @@ void fake_db_close(struct fake_db *db)
 		list_remove(it);
 		fake_op_free(list_entry(it, struct fake_op, server_link));
 	}
+	fake_past_free(db);
 	while (db->row_n > 0) {
 		let_go(db, db->rows[--db->row_n].def);
 		fake_free_row(&db->rows[db->row_n]);

@@ -49,8 +49,29 @@ static void leave_client(struct fake_op *op)
 	list_remove(&op->link);
 }
 
+/* What the caller knows from now on. */
+static void tell_heard(const struct fake_op *op)
+{
+	const struct fake_db_config *c = &op->db->config;
+	const struct batch          *b = &op->batch;
+
+	if (c->heard == NULL)
+		return;
+	for (size_t i = 0; op->verb == FAKE_COMMIT && i < b->begin_count; i++)
+		if (op->begun[i])
+			c->heard(c->ctx, b->me, b->begins[i].gid, 1);
+	for (size_t i = 0; op->verb == FAKE_COMMIT && i < b->change_count; i++)
+		if (op->changed[i])
+			c->heard(c->ctx, b->me, b->changes[i].gid, b->changes[i].version + 1);
+	if (op->verb == FAKE_RELOAD || op->verb == FAKE_ADOPT || op->verb == FAKE_TAKE_DUE || op->verb == FAKE_CLAIM)
+		for (size_t i = 0; i < op->found; i++)
+			c->heard(c->ctx, op->me, op->rows[i].gid, op->rows[i].version);
+}
+
 static void call_back(struct fake_op *op, enum log_result result)
 {
+	if (result == LOG_DONE)
+		tell_heard(op);
 	bool                done = result == LOG_DONE;
 	size_t              n = done ? op->found : 0;
 	struct batch_result batch = { op->begun, op->changed };
@@ -59,6 +80,7 @@ static void call_back(struct fake_op *op, enum log_result result)
 	case FAKE_COMMIT: op->done.batch(op->arg, result, done ? &batch : NULL); break;
 	case FAKE_RELOAD:
 	case FAKE_MINE:
+	case FAKE_RESTORE:
 	case FAKE_ADOPT:
 	case FAKE_TAKE_DUE:
 	case FAKE_CLAIM:
@@ -342,6 +364,26 @@ static void verb_mine(void *ctx, struct uuid me, struct str after_gid, unsigned 
 	page(ctx, FAKE_MINE, me, (struct uuid){ 0 }, after_gid, limit, false, done, arg);
 }
 
+static void verb_restore(void *ctx, struct uuid me, const struct row *rows, size_t n, rows_done *done, void *arg)
+{
+	struct fake_op *op = new_op(ctx, FAKE_RESTORE);
+
+	op->me = me;
+	op->known = arena_array(&op->arena, n, sizeof *op->known);
+	op->n = n;
+	if (n == 0)
+		bad(ctx, "restores no row");
+	for (size_t i = 0; i < n; i++) {
+		op->known[i] = fake_copy_row(&op->arena, &rows[i]);
+		if (op->known[i].def != NULL)
+			op->db->config.definition.hold(op->db->config.definition.ctx, op->known[i].def);
+		if (!uuid_is_nil(rows[i].owner) && !uuid_eq(rows[i].owner, me))
+			bad(ctx, "restores a row of another");
+	}
+	op->done.rows = done;
+	send(op, arg);
+}
+
 static void verb_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after_gid, unsigned limit,
                        bool solo, rows_done *done, void *arg)
 {
@@ -487,6 +529,7 @@ struct fake_log *fake_log_open(const struct fake_log_config *config, struct log_
 		.commit = verb_commit,
 		.reload = verb_reload,
 		.mine = verb_mine,
+		.restore = verb_restore,
 		.adopt = verb_adopt,
 		.take_due = verb_take_due,
 		.claim = verb_claim,

@@ -17,6 +17,7 @@
 	X(COMMIT,         COMMITS, "commit",         true)     \
 	X(RELOAD,         OTHERS,  "reload",         true)     \
 	X(MINE,           OTHERS,  "mine",           false)    \
+	X(RESTORE,        OTHERS,  "restore",        true)     \
 	X(ADOPT,          OTHERS,  "adopt",          true)     \
 	X(TAKE_DUE,       OTHERS,  "take_due",       true)     \
 	X(CLAIM,          OTHERS,  "claim",          true)     \
@@ -58,6 +59,11 @@ struct fake_db_config {
 	void                 (*bad)(void *ctx, const char *what);  /* an argument breaks port.h */
 	/* Every write of a row as it lands: before NULL: inserted; after NULL: deleted. May be NULL. */
 	void                 (*wrote)(void *ctx, struct uuid by, const struct row *before, const struct row *after);
+	/* A row is brought back as it once was; before NULL: it was missing. May be NULL. */
+	void                 (*restored)(void *ctx, struct uuid by, const struct row *before, const struct row *after);
+	/* An answer has reached who asked: this version of the row is known there. May be NULL. */
+	void                 (*heard)(void *ctx, struct uuid by, struct str gid, uint64_t version);
+	bool                   remembers;          /* what it was like some writes ago, for a failover */
 	void                 (*settled)(void *ctx, const struct inbox_row *row, enum verdict verdict, bool again); /* may be NULL */
 	/* Every request the server has done with; n: rows found or in the batch; heard: somebody still waits. May be NULL. */
 	void                 (*answered)(void *ctx, enum fake_verb verb, enum log_result result, size_t n, bool heard);
@@ -70,6 +76,10 @@ struct fake_db    *fake_db_open(const struct fake_db_config *config);
 void               fake_db_close(struct fake_db *db); /* after its logs, and after the loop has dropped its events */
 /* The server stops and starts: what has not landed never will, every session dies. */
 void               fake_db_restart(struct fake_db *db);
+/* A standby is promoted that lacks the last writes of transactions and members (at most that many, and what
+ * is remembered): all sessions die as in a restart. Returns how many were lost. */
+void               fake_db_first_epoch(struct fake_db *db, uint64_t epoch); /* as it says, and no session dies */
+size_t             fake_db_failover(struct fake_db *db, size_t writes);
 /* For invariants, not for replicas. */
 const struct row  *fake_db_row(const struct fake_db *db, struct str gid); /* or NULL */
 /* As if so many replicas had taken it over and died before it made any progress. */

@@ -32,6 +32,7 @@ struct fake_op {
 	bool             solo;
 	int64_t          key;
 	double           speed, load;
+	struct row      *known;      /* to be restored; holds their definitions */
 	struct inbox_row inbox;
 	struct member    member;
 
@@ -61,6 +62,15 @@ struct fake_inbox {
 	int64_t          settled_at;
 };
 
+/* What stood in the database before a write. */
+struct fake_past {
+	struct row    *rows;
+	struct member *members;
+	size_t         row_n, member_n;
+};
+
+enum { FAKE_PAST = 12 };
+
 struct fake_db {
 	struct fake_db_config config;
 	struct list           ops;  /* on the server or on their way, oldest first */
@@ -73,6 +83,9 @@ struct fake_db {
 	size_t                member_n, member_cap;
 	struct entry         *entries;
 	size_t                entry_n, entry_cap;
+	struct fake_past      past[FAKE_PAST]; /* oldest first */
+	size_t                past_n;
+	uint64_t              first_epoch; /* of this timeline; 0: no failover yet */
 };
 
 /* fake_copy.c: deep copies; rows in answers hold their definition until fake_op_free(). */
@@ -82,6 +95,10 @@ struct member fake_copy_member(struct arena *a, const struct member *m);
 struct row    fake_keep_row(const struct row *r);
 void          fake_free_row(struct row *r);
 void          fake_op_free(struct fake_op *op);
+
+/* fake_past.c */
+void fake_past_note(struct fake_db *db, enum fake_verb verb);
+void fake_past_free(struct fake_db *db);
 
 /* fake_check.c */
 void fake_check_batch(const struct fake_db *db, const struct batch *b);

@@ -8,6 +8,7 @@ import pytest
 from lib.base import until
 from lib.cluster import Cluster
 from lib.postgres import Pair, rows, value
+from lib.stub import Reply
 
 pytestmark = pytest.mark.needs_server_control
 
@@ -121,3 +122,72 @@ def test_a_synchronous_standby_is_promoted_and_nothing_is_lost(make_pair, make_c
     assert value(pair.direct(database=database), "SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 0
     assert rows(pair.direct(database=database), "SELECT timeline, is_failover FROM sagad.timeline ORDER BY 1") == [
         (1, False), (2, True)]
+
+
+def tcc(client, stub, gid):
+    """An open TCC with one step that has been tried by its caller."""
+    assert client.begin(gid=gid, mode="tcc", deadline="10m", input={}).status == 201
+    step = {"name": "s", "confirm": {"url": stub.url + "/confirm"}, "cancel": {"url": stub.url + "/cancel"}}
+    assert client.post(f"/v1/transactions/{gid}/steps", step).status == 201
+
+
+def saga(client, stub, gid):
+    return client.begin(gid=gid, mode="saga", input={"n": 1.10}, steps={
+        "a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}},
+        "b": {"after": ["a"], "action": {"url": stub.url + "/slow", "timeout": "20s"},
+              "compensate": {"url": stub.url + "/undo"}}})
+
+
+def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, make_cluster, stub):
+    """Commits that were answered and never reached the standby come back from the memory of replicas."""
+    pair = make_pair(synchronous=False)
+    database = pair.new_database()
+    cluster = make_cluster(pair.dsn(database), ttl="2s")
+    client = cluster.client
+    gate = threading.Event()
+    stub.on("/slow", lambda call: Reply(200, hold=gate))
+    stub.on("/confirm", lambda call: Reply(200, hold=gate))
+    stub.on("/cancel", lambda call: Reply(200, hold=gate))
+    for i in range(10):
+        tcc(client, stub, f"yes-{i}")
+        tcc(client, stub, f"no-{i}")
+    quick = {"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}}
+    until(lambda: r_lag(pair) == 0, 10)
+    pair.cut()
+    for i in range(10):  # none of this reaches the standby
+        assert client.post(f"/v1/transactions/yes-{i}/confirm").status in (200, 202)
+        assert client.post(f"/v1/transactions/no-{i}/cancel").status in (200, 202)
+        assert saga(client, stub, f"new-{i}").status == 201
+        assert client.run(gid=f"over-{i}", mode="saga", input={}, steps=quick)["phase"] == "confirmed"
+    until(lambda: len(stub.seen("/confirm")) == 10 and len(stub.seen("/slow")) == 10, 10)
+    assert value(pair.direct(pair.standby, database),
+                 "SELECT count(*) FROM sagad.transaction WHERE phase <> 'prepared'") == 0
+    pair.kill()
+    pair.promote()
+    until(lambda: sum(metric(r, "sagad_restored_total") for r in cluster.replicas) >= 30, 15)
+    for r in cluster.replicas:
+        r.ready()
+    assert client.transaction("yes-0")["attention"]["reason"] == "failover"
+    gate.set()
+    all_end(pair, database)
+    there = phases(pair, database)
+    for i in range(10):
+        assert there[f"yes-{i}"] == "confirmed"
+        assert there[f"no-{i}"] == "cancelled"
+        assert there[f"new-{i}"] == "confirmed"
+        assert there[f"over-{i}"] == "confirmed"
+    assert not {c.gid for c in stub.seen("/cancel")} & {c.gid for c in stub.seen("/confirm")}
+    assert [c for c in stub.seen("/undo")] == []
+    assert sum(metric(r, "sagad_diverged_total") for r in cluster.replicas) == 0
+    assert client.transaction("new-0")["input"] == {"n": 1.10}
+
+
+def r_lag(pair):
+    return value(pair.direct(), "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) FROM pg_stat_replication")
+
+
+def metric(replica, name):
+    for line in replica.ops("/metrics").text.splitlines():
+        if line.split(" ")[0].split("{")[0] == name:
+            return float(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"no metric {name}")
