@@ -356,7 +356,7 @@ static void on_stop(void *ctx, int number)
 
 /* ---- closing: those that ask before those that answer ----------------------------------- */
 
-static void close_all(struct replica *r)
+static bool close_all(struct replica *r)
 {
 	if (r->api_loop != NULL) {
 		httpd_loop_close(r->api_loop, NULL, NULL);
@@ -379,7 +379,7 @@ static void close_all(struct replica *r)
 		engine_close(r->engine);
 	r->engine = NULL; /* log lines ask it for its name */
 	loop_settle(r->loop, SETTLE_MS);
-	loop_close(r->loop);
+	return loop_close(r->loop);
 }
 
 int replica_run(const struct replica_config *config)
@@ -411,8 +411,10 @@ int replica_run(const struct replica_config *config)
 		line_fmt(&r.line, LINE_ERROR, "start_failed", (struct str){ 0 }, "error=\"%s\"", err.text);
 		status = EXIT_SETTINGS;
 	}
-	close_all(&r);
+	bool closed = close_all(&r);
 	line_fini(&r.line);
 	arena_fini(&r.arena);
+	if (!closed)
+		_exit(status);
 	return status;
 }

@@ -139,7 +139,7 @@ void loop_settle(struct loop *l, unsigned ms)
 	uv_timer_stop(&l->timer);
 }
 
-void loop_close(struct loop *l)
+bool loop_close(struct loop *l)
 {
 	uv_close((uv_handle_t *)&l->prepare, on_closed);
 	uv_close((uv_handle_t *)&l->timer, on_closed);
@@ -148,9 +148,12 @@ void loop_close(struct loop *l)
 	while (l->open_handles > 0)
 		uv_run(&l->uv, UV_RUN_NOWAIT);
 	int rc = uv_loop_close(&l->uv);
+	if (rc != 0 && l->uv.active_reqs.count > 0)
+		return false;
 	assert(rc == 0 && "a handle was left open");
 	(void)rc;
 	free(l);
+	return true;
 }
 
 uint64_t loop_lag_us(const struct loop *l)

@@ -4,6 +4,7 @@
 #ifndef COORDINATOR_IO_LOOP_H
 #define COORDINATOR_IO_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -24,7 +25,9 @@ void         loop_run(struct loop *l, const struct loop_hooks *hooks);
 void         loop_stop(struct loop *l);  /* loop_run returns after this turn */
 /* Turns the loop without hooks until all handles that others close are closed, at most ms. */
 void         loop_settle(struct loop *l, unsigned ms);
-void         loop_close(struct loop *l);
+/* False: a thread still looks up a host name and cannot be called back. The loop stays, and exit() would wait
+ * for that thread: the process ends by _exit(). */
+bool         loop_close(struct loop *l) __attribute__((warn_unused_result));
 int64_t      loop_boot_ms(void);
 uint64_t     loop_lag_us(const struct loop *l); /* how late the timer was, smoothed */
 

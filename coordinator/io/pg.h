@@ -4,7 +4,7 @@
  * Five sessions a replica: commits, other work of the engine, lists and definitions, the lease, and (where
  * leases are locks) a watch on another replica's lease; with several hosts in the DSN, now and then one that
  * looks at the others. Each reconnects by itself; while it is away its verbs answer AWAY.
- * Nothing blocks the loop but the resolver: getaddrinfo() of a host name in the DSN may.
+ * Nothing blocks the loop: host names are looked up beside it.
  */
 #ifndef COORDINATOR_IO_PG_H
 #define COORDINATOR_IO_PG_H

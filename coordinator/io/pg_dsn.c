@@ -93,11 +93,26 @@ static void ignore_notice(void *arg, const PGresult *r)
 	(void)r;
 }
 
-PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, bool block)
+/* What stands for this list of hosts, addresses or ports; the caller frees. */
+static char *hosts_for(const PQconninfoOption *o, const char *value, unsigned turn, struct buf found[3])
+{
+	struct buf *list = &found[strcmp(o->keyword, "host") == 0 ? 0 : strcmp(o->keyword, "hostaddr") == 0 ? 1 : 2];
+
+	if (list->p != NULL)
+		return buf_take(list);
+	return value != NULL ? rotate(value, turn) : NULL;
+}
+
+PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, const struct pg_lookup *lookup,
+                       bool block)
 {
 	const char *names[DSN_OPTIONS_MAX + 1], *values[DSN_OPTIONS_MAX + 1];
-	char       *rotated[3];
-	int         n = 0, rotated_n = 0;
+	char       *made[3];
+	struct buf  found[3] = { { 0 } };
+	int         n = 0, made_n = 0;
+
+	if (lookup != NULL)
+		pg_lookup_found(lookup, &found[0], &found[1], &found[2]);
 
 	for (PQconninfoOption *o = dsn->options; o->keyword != NULL && n < DSN_OPTIONS_MAX; o++) {
 		const char *value = o->val ? o->val : default_of(dsn, o->keyword);
@@ -106,17 +121,17 @@ PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn
 			value = name;
 		if (strcmp(o->keyword, "client_encoding") == 0)
 			value = "UTF8";
+		if (is_host_list(o->keyword))
+			value = made[made_n++] = hosts_for(o, value, turn, found);
 		if (value == NULL)
 			continue;
-		if (is_host_list(o->keyword))
-			value = rotated[rotated_n++] = rotate(value, turn);
 		names[n] = o->keyword;
 		values[n++] = value;
 	}
 	names[n] = values[n] = NULL;
 	PGconn *db = block ? PQconnectdbParams(names, values, 0) : PQconnectStartParams(names, values, 0);
-	while (rotated_n > 0)
-		free(rotated[--rotated_n]);
+	while (made_n > 0)
+		free(made[--made_n]);
 	if (db == NULL) /* out of memory, and nothing else */
 		abort();
 	PQsetNoticeReceiver(db, ignore_notice, NULL);

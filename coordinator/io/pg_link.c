@@ -2,6 +2,7 @@
 #include "coordinator/io/pg_link.h"
 
 #include "coordinator/base/mem.h"
+#include "coordinator/base/text.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ struct pg_poll {
 	int                fd, events;
 };
 
-static void handle_closed(struct pg_handles *h)
+void pg_handle_closed(struct pg_handles *h)
 {
 	assert(h->open > 0);
 	if (--h->open == 0 && h->closing)
@@ -44,7 +45,7 @@ static void on_timer_closed(uv_handle_t *uv)
 	struct pg_handles *h = t->handles;
 
 	free(t);
-	handle_closed(h);
+	pg_handle_closed(h);
 }
 
 struct pg_timer *pg_timer_open(struct pg_handles *handles, void (*fire)(void *arg), void *arg)
@@ -89,7 +90,7 @@ static void on_poll_closed(uv_handle_t *uv)
 	struct pg_handles *h = p->handles;
 
 	free(p);
-	handle_closed(h);
+	pg_handle_closed(h);
 }
 
 static void unwatch(struct pg_link *l)
@@ -133,6 +134,8 @@ void pg_link_close(struct pg_link *l)
 {
 	unwatch(l);
 	pg_timer_stop(l->timer);
+	pg_lookup_drop(l->lookup);
+	l->lookup = NULL;
 	PQfinish(l->db);
 	l->db = NULL;
 	l->up = false;
@@ -205,12 +208,47 @@ static void on_poll(uv_poll_t *uv, int status, int events)
 	}
 }
 
+/* The time for connecting begins anew when a name has been found. */
+static void start_connecting(struct pg_link *l)
+{
+	l->db = pg_dsn_connect(l->dsn, l->name, l->turn, l->lookup, false);
+	pg_lookup_drop(l->lookup);
+	l->lookup = NULL;
+	if (PQstatus(l->db) == CONNECTION_BAD || !watch(l, UV_WRITABLE))
+		pg_timer_start(l->timer, 0);
+	else
+		pg_timer_start(l->timer, l->dsn->connect_ms);
+}
+
+static void connect_to_found(struct pg_link *l)
+{
+	struct buf hosts = { 0 }, addresses = { 0 }, ports = { 0 };
+	size_t     n = pg_lookup_found(l->lookup, &hosts, &addresses, &ports);
+
+	buf_fini(&hosts);
+	buf_fini(&addresses);
+	buf_fini(&ports);
+	if (n > 0)
+		start_connecting(l);
+	else
+		pg_link_break(l, "the name of the database's host cannot be looked up");
+}
+
+static void on_looked_up(void *arg)
+{
+	connect_to_found(arg);
+}
+
 /* Either the start failed at once, or the time for connecting is over, or a write met the end. */
 static void on_connect_timer(void *arg)
 {
 	struct pg_link *l = arg;
 	uint64_t        life = l->life;
 
+	if (l->db == NULL) { /* names are still being looked up: go on with those that are known */
+		connect_to_found(l);
+		return;
+	}
 	if (l->up)
 		l->on_input(l->arg); /* answers that came before the end still count */
 	if (life != l->life)
@@ -232,13 +270,19 @@ void pg_link_init(struct pg_link *l, struct pg_handles *handles, const struct pg
 
 void pg_link_open(struct pg_link *l, const char *name)
 {
-	assert(l->db == NULL);
+	assert(!pg_link_is_open(l));
 	l->life++;
-	l->db = pg_dsn_connect(l->dsn, name, l->turn, false);
-	if (PQstatus(l->db) == CONNECTION_BAD || !watch(l, UV_WRITABLE))
-		pg_timer_start(l->timer, 0);
+	l->name = name;
+	l->lookup = pg_lookup_start(l->handles, l->dsn, l->turn, on_looked_up, l);
+	if (l->lookup == NULL)
+		start_connecting(l);
 	else
 		pg_timer_start(l->timer, l->dsn->connect_ms);
+}
+
+bool pg_link_is_open(const struct pg_link *l)
+{
+	return l->db != NULL || l->lookup != NULL;
 }
 
 /*

@@ -26,8 +26,11 @@ bool pg_dsn_parse(struct pg_dsn *dsn, const char *text, struct err *err);
 /* Gives a server up in proportion to the lease: within a TTL, never later than by default. */
 void pg_dsn_pace(struct pg_dsn *dsn, uint32_t ttl_ms);
 void pg_dsn_fini(struct pg_dsn *dsn);
-/* Starts connecting under that name; hosts are tried from the `turn`-th on. Never NULL. */
-PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, bool block);
+struct pg_lookup;
+/* Starts connecting under that name to the hosts that were found, or, without a lookup (NULL), to those of
+ * the DSN from the `turn`-th on. Never NULL. */
+PGconn *pg_dsn_connect(const struct pg_dsn *dsn, const char *name, unsigned turn, const struct pg_lookup *found,
+                       bool block);
 
 /* Each host of the DSN alone, whatever it is: for a look at it. */
 struct pg_host {
@@ -48,12 +51,27 @@ struct pg_handles {
 	void      *arg;
 };
 
+void pg_handle_closed(struct pg_handles *handles);
+
 struct pg_timer;
 struct pg_timer *pg_timer_open(struct pg_handles *handles, void (*fire)(void *arg), void *arg);
 void             pg_timer_start(struct pg_timer *t, uint64_t ms); /* at least a turn later */
 void             pg_timer_stop(struct pg_timer *t);
 bool             pg_timer_is_on(const struct pg_timer *t);
 void             pg_timer_close(struct pg_timer *t); /* NULL is harmless */
+
+/* ---- host names ---------------------------------------------------------------------- */
+
+struct buf;
+
+/* Looks up the names among the hosts, from the `turn`-th on. NULL: there is no name to look up, or none can
+ * be. Else `done` comes from the loop, once, unless the lookup is dropped before. */
+struct pg_lookup *pg_lookup_start(struct pg_handles *handles, const struct pg_dsn *dsn, unsigned turn,
+                                  void (*done)(void *arg), void *arg);
+void              pg_lookup_drop(struct pg_lookup *lookup); /* NULL is harmless */
+/* The hosts whose addresses are known by now, as lists for libpq; how many. */
+size_t            pg_lookup_found(const struct pg_lookup *lookup, struct buf *hosts, struct buf *addresses,
+                                  struct buf *ports);
 
 /* ---- the session -------------------------------------------------------------------- */
 
@@ -62,7 +80,9 @@ struct pg_poll;
 struct pg_link {
 	struct pg_handles   *handles;
 	const struct pg_dsn *dsn;
-	PGconn              *db;      /* NULL: closed */
+	PGconn              *db;      /* NULL: closed, or its host is being looked up */
+	struct pg_lookup    *lookup;
+	const char          *name;
 	struct pg_poll      *poll;
 	struct pg_timer     *timer;   /* of connecting */
 	bool                 up;
@@ -76,7 +96,8 @@ struct pg_link {
 };
 
 void pg_link_init(struct pg_link *l, struct pg_handles *handles, const struct pg_dsn *dsn);
-void pg_link_open(struct pg_link *l, const char *name);
+void pg_link_open(struct pg_link *l, const char *name); /* the name lives as long as the link */
+bool pg_link_is_open(const struct pg_link *l);          /* at least trying to */
 void pg_link_flush(struct pg_link *l);  /* after anything was sent */
 void pg_link_close(struct pg_link *l);  /* the end of the session; no callback follows */
 void pg_link_break(struct pg_link *l, const char *why); /* close, then on_down before it returns */

@@ -23,7 +23,7 @@ static PGconn *connect_to(const char *text, struct err *err)
 
 	if (!pg_dsn_parse(&dsn, text, err))
 		return NULL;
-	PGconn *db = pg_dsn_connect(&dsn, "sagad migrate", 0, true);
+	PGconn *db = pg_dsn_connect(&dsn, "sagad migrate", 0, NULL, true);
 	pg_dsn_fini(&dsn);
 	if (PQstatus(db) == CONNECTION_OK)
 		return db;

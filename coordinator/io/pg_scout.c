@@ -70,7 +70,7 @@ static void on_timer(void *arg)
 	struct pg       *pg = arg;
 	struct pg_scout *s = &pg->scout;
 
-	if (s->link.db != NULL) { /* no answer in time */
+	if (pg_link_is_open(&s->link)) { /* no answer in time */
 		next_host(s);
 	} else if (is_ours(pg, &s->hosts[s->at])) {
 		next_host(s);

@@ -5,6 +5,8 @@
 #include "tests/lib/tap.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -157,8 +159,123 @@ static void test_end(bool last_words, const char *what)
 	close(listener);
 }
 
+/* ---- names ---------------------------------------------------------------------------- */
+
+/* The resolver that libuv finds before that of the C library. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (node != NULL && strcmp(node, "slow.test") == 0) {
+		usleep(1500000);
+		return EAI_AGAIN;
+	}
+	if (node != NULL && strcmp(node, "nobody.test") == 0)
+		return EAI_NONAME;
+	return real(node != NULL && strcmp(node, "here.test") == 0 ? "127.0.0.1" : node, service, hints, list);
+}
+
+struct beat {
+	uv_timer_t timer;
+	uint64_t   last, gap; /* the longest time in which the loop stood still */
+};
+
+static void on_beat(uv_timer_t *timer)
+{
+	struct beat *b = timer->data;
+	uint64_t     now = uv_hrtime() / 1000000;
+
+	b->gap = now - b->last > b->gap ? now - b->last : b->gap;
+	b->last = now;
+}
+
+/* Connects to these hosts; what is said of them stands in the answer. */
+static void test_hosts(const char *hosts, bool comes_up, int most_ms, const char *what)
+{
+	uv_loop_t         loop;
+	struct pg_handles handles = { .loop = &loop, .closed = on_closed };
+	struct session    s = { .is_up = false };
+	struct beat       beat = { .last = uv_hrtime() / 1000000 };
+	struct pg_dsn     dsn;
+	struct err        err;
+	char              text[200];
+	unsigned          port = 0;
+	int               listener = listen_somewhere(&port);
+	pid_t             server = comes_up ? fork() : 0;
+
+	if (comes_up && server == 0)
+		serve(listener, false);
+	snprintf(text, sizeof text, "host=%s port=%u user=x sslmode=disable gssencmode=disable "
+	         "target_session_attrs=any", hosts, port);
+	ok(pg_dsn_parse(&dsn, text, &err), "hosts %s", hosts);
+	pg_dsn_pace(&dsn, 400);
+	uv_loop_init(&loop);
+	beat.timer.data = &beat;
+	uv_timer_init(&loop, &beat.timer);
+	uv_timer_start(&beat.timer, on_beat, 10, 10);
+	pg_link_init(&s.link, &handles, &dsn);
+	s.link.on_up = on_up;
+	s.link.on_input = on_input;
+	s.link.on_down = on_down;
+	s.link.arg = &s;
+	uint64_t began = uv_hrtime() / 1000000;
+	pg_link_open(&s.link, "test");
+	run(&loop, &s, true);
+	int took = (int)(uv_hrtime() / 1000000 - began);
+	ok(s.is_up == comes_up && s.downs == !comes_up, "%s", what);
+	ok(took <= most_ms && beat.gap < 250, "in %d ms, in which the loop never stood still for long: %d ms", took,
+	   (int)beat.gap);
+	if (comes_up)
+		ok(strcmp(PQhost(s.link.db), "here.test") == 0 && strcmp(PQhostaddr(s.link.db), "127.0.0.1") == 0,
+		   "by the address of its name, which stays");
+	pg_link_fini(&s.link);
+	handles.closing = true;
+	uv_close((uv_handle_t *)&beat.timer, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	ok(handles.open == 0 && uv_loop_close(&loop) == 0, "and nothing is left open");
+	pg_dsn_fini(&dsn);
+	close(listener);
+	if (comes_up)
+		waitpid(server, NULL, 0);
+}
+
+/* Whoever closes does not wait; the answer that comes later finds nobody. */
+static void test_closed_while_asking(void)
+{
+	uv_loop_t         loop;
+	struct pg_handles handles = { .loop = &loop, .closed = on_closed };
+	struct session    s = { .is_up = false };
+	struct pg_dsn     dsn;
+	struct err        err;
+
+	uv_loop_init(&loop);
+	ok(pg_dsn_parse(&dsn, "host=slow.test,slow.test,slow.test,slow.test", &err), "several slow names");
+	pg_link_init(&s.link, &handles, &dsn);
+	s.link.on_down = on_down;
+	s.link.arg = &s;
+	pg_link_open(&s.link, "test");
+	ok(pg_link_is_open(&s.link), "are looked up");
+	uv_run(&loop, UV_RUN_NOWAIT);
+	uint64_t began = uv_hrtime() / 1000000;
+	pg_link_close(&s.link);
+	ok(!pg_link_is_open(&s.link) && uv_hrtime() / 1000000 - began < 250, "and let go of at once");
+	pg_link_open(&s.link, "test"); /* and again, while the first still hang */
+	pg_link_fini(&s.link);
+	handles.closing = true;
+	uv_run(&loop, UV_RUN_DEFAULT);
+	ok(s.downs == 0 && handles.open == 0 && uv_loop_close(&loop) == 0, "nothing is left open when they are through");
+	pg_dsn_fini(&dsn);
+}
+
 int main(void)
 {
+	test_hosts("here.test", true, 400, "a name is looked up");
+	test_hosts("nobody.test,here.test", true, 400, "a name that does not exist is left out");
+	test_hosts("slow.test,here.test", true, 800, "one that hangs is not waited for any longer than a connect may take");
+	test_hosts("slow.test", false, 800, "without any other, that is the end of this try");
+	test_hosts("nobody.test", false, 200, "and one that does not exist, at once");
+	test_closed_while_asking();
 	test_end(true, "an end behind last words is seen");
 	test_end(false, "an end that libpq met by itself is seen");
 	return tap_done();
