@@ -7,6 +7,9 @@
 
 /* After this long even a worse sample beats the old one: crystals drift by some 50 ppm, 3 ms a minute. */
 #define SAMPLE_LIVES_MS 60000
+/* A database's clock that is further behind than any network explains was set, or is another one's. To stand
+ * still until it has caught up would hold every retry and deadline back for as long. */
+#define SET_BACK_MS 5000
 
 static int64_t read_ms(clockid_t id)
 {
@@ -36,6 +39,9 @@ void clock_heard(struct clock *c, int64_t db_ms, int64_t sent_at, int64_t receiv
 	if (c->heard_at != 0 && slack > c->slack_ms && moved <= slack + c->slack_ms &&
 	    received_at - c->heard_at < SAMPLE_LIVES_MS)
 		return;
+	/* What was shown before the first answer was this machine's time, and that may be hours off. */
+	if (c->heard_at == 0 || c->last_ms - (received_at + offset) > SET_BACK_MS)
+		c->last_ms = 0;
 	c->offset_ms = offset;
 	c->slack_ms = slack;
 	c->heard_at = received_at;

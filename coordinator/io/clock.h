@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * clock.h - the database's clock as last heard, carried on by CLOCK_BOOTTIME; never goes back.
+ * clock.h - the database's clock as last heard, carried on by CLOCK_BOOTTIME. It goes back only where the
+ * database's own clock was set back, by seconds or more.
  */
 #ifndef COORDINATOR_IO_CLOCK_H
 #define COORDINATOR_IO_CLOCK_H
