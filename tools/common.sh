@@ -16,7 +16,7 @@ packages_of() {
 	build) echo gcc make autoconf automake pkgconf libuv1-dev libpq-dev libmicrohttpd-dev libjansson-dev \
 		libcurl4-openssl-dev libssl-dev ;;
 	run) echo postgresql curl jq ;;
-	test) echo clang libclang-rt-dev valgrind xz-utils pgbouncer python3-pytest python3-pytest-xdist \
+	test) echo clang libclang-rt-dev valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
 		python3-psycopg python3-jsonschema python3-yaml ;;
 	format) echo clang-format ;;
 	esac

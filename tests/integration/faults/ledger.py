@@ -40,6 +40,14 @@ class Audit:
     def wrong(self, gid, sentence):
         self.found.append(f"{gid}: {sentence}")
 
+    def story(self, gid):
+        """All that is known of a transaction, in the order of time."""
+        calls = [f"call {c.op} of {c.step} epoch {c.epoch} attempt {c.attempt} from {c.replica} at {c.at:.4f}"
+                 f" answered {c.status} at {c.answered}" for c in self.calls if c.gid == gid]
+        versions = [f"version {v.version} epoch {v.epoch} {v.phase} owner {v.owner} at {v.at:.4f} {v.progress}"
+                    for v in self.versions[gid]]
+        return "\n    ".join([f"{gid}: {self.rows.get(gid)}", *versions, *calls])
+
     # ---- the sentences ------------------------------------------------------------------
 
     def ends(self):

@@ -208,7 +208,11 @@ class World:
         self._all_ended(timeout)
         audit = self._audit()
         found = [f"client: {v}" for load in self.loads for v in load.violations] + audit.run() + self._leaks()
-        assert not found, f"{len(found)} violations, of which the first: " + "\n".join(found[:20])
+        if found:
+            stories = [audit.story(g) for g in sorted({f.split(": ")[0] for f in found} & set(audit.told))[:5]]
+            raise AssertionError(f"{len(found)} violations, of which the first: " + "\n".join(found[:20] + stories)
+                                 + f"\nclocks: monotonic {time.monotonic():.3f} is {time.time():.3f}; logs in"
+                                 f" {self.cluster.folder}")
         report = self._report(audit)
         self._forget(audit)
         return report

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clocks that lie: hours apart, jumping, and every zone another. The database's clock is the only one that counts."""
+import datetime
+import glob
+import json
+import time
+
+import pytest
+
+from .modes import both_modes
+from .test_freeze import CALLED as FROZEN, freeze_one
+from .test_kill import CALLED, MACHINE, bound, kill_one, run
+from .participant import Reply
+
+LIBRARY = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
+OFFSETS = ("+3h", "-5h", "+0")
+ZONES = ("Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati")
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed (Debian: faketime)")
+
+
+def lying(number):
+    """The environment of replica number n. Intervals stay true, as they do on a machine whose clock is set wrong."""
+    return {"LD_PRELOAD": LIBRARY, "FAKETIME": OFFSETS[number % 3], "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "TZ": ZONES[number % 3], "PGTZ": ZONES[(number + 1) % 3]}
+
+
+@pytest.fixture
+def lying_world(make_world):
+    def make(**more):
+        world = make_world(env_of=lying, **more)
+        # Each session starts in a zone that is nobody else's.
+        name = world.value("SELECT current_database()")
+        world.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
+        return world
+    return make
+
+
+def near(text, at, slack=3.0):
+    return abs(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() - at) < slack
+
+
+def own_times(replica):
+    """What the replica's own clock said, as its log lines tell."""
+    return [json.loads(line)["timestamp"] for line in replica.log().splitlines() if line.startswith("{")]
+
+
+def test_the_clocks_do_lie(lying_world):
+    """Else the other tests would prove nothing."""
+    for r in lying_world().replicas:
+        wrong = {"+3h": 10800, "-5h": -18000, "+0": 0}[lying(r.number)["FAKETIME"]]
+        assert near(own_times(r)[0], time.time() + wrong, 60)
+
+
+@both_modes
+def test_kill_9_with_clocks_hours_apart(lying_world, mode):
+    world = lying_world(mode=mode)
+    figures, report = run(world, kill_one)
+    assert figures[CALLED] <= bound(world) + MACHINE and report.takeovers > 0
+
+
+@both_modes
+def test_freeze_with_clocks_hours_apart(lying_world, mode):
+    world = lying_world(mode=mode)
+    figures, _ = run(world, freeze_one)
+    assert figures[FROZEN] <= world.ttl + 1.5 + MACHINE
+
+
+def test_times_mean_the_same_on_every_replica(lying_world):
+    """Deadlines, delays, back-off and parking come when they are due, whoever drives; and shown times are the database's."""
+    world = lying_world(flags=["--park-after=300ms"])
+    p, client = world.participant, world.client
+    p.answer("/ok/busy", *[Reply(503, headers={"Retry-After": "1"})] * 2, Reply(200))
+    p.answer("/ok/never", Reply(503))
+    undo = {"url": p.url + "/ok/undo"}
+    for r in world.replicas:
+        began = time.time()
+        name = f"r{r.number}"
+        p.answer("/ok/busy", Reply(503, headers={"Retry-After": "2"}), Reply(200))
+        for gid, url, more in ((f"{name}-retry", "/ok/busy", {}), (f"{name}-late", "/ok/never", {"deadline": "3s"})):
+            answer = client.post("/v1/transactions", {
+                "gid": gid, "mode": "saga", "input": {}, **more,
+                "steps": {"a": {"action": {"url": p.url + url}, "compensate": undo}}}, at=r.at)
+            assert answer.status == 201, answer
+            assert near(answer.json["created_at"], began), answer
+        retried = client.transaction(f"{name}-retry", wait="10s")
+        assert retried["phase"] == "confirmed" and 1.8 < time.time() - began < 5, retried
+        late = client.transaction(f"{name}-late", wait="10s")
+        assert late["phase"] == "cancelled" and late["cause"]["kind"] == "deadline", late
+        assert 2.8 < time.time() - began < 7
+        for other in world.replicas:
+            shown = client.get(f"/v1/transactions/{name}-late", at=other.at).json
+            assert near(shown["created_at"], began) and near(shown["ended_at"], time.time(), 6), shown
+
+
+def test_a_clock_that_jumps(make_world, tmp_path):
+    """An administrator sets a clock, twice, under load: nobody is fenced for it, and nothing runs early or late."""
+    offsets = {n: tmp_path / f"clock-{n}" for n in range(3)}
+    for path in offsets.values():
+        path.write_text("+0\n")
+    world = make_world(env_of=lambda number: {
+        "LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(offsets[number]), "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+
+    def jump(_world, rng):
+        before = {r.url: world.incarnation(r) for r in world.living}
+        for offset in ("+2h", "-3h", "+0"):
+            offsets[rng.randrange(3)].write_text(offset + "\n")
+            time.sleep(1.5)
+        assert {r.url: world.incarnation(r) for r in world.living} == before
+
+    _, report = run(world, jump)
+    assert report.takeovers == 0
+    assert any(not near(t, time.time(), 3600) for r in world.replicas for t in own_times(r)), "no clock jumped"

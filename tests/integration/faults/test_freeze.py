@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that stand still and then go on as if nothing had been."""
+import random
+import signal
+import time
+
+from lib.base import until
+from .modes import both_modes
+from .test_kill import MACHINE, pick, run
+from .world import fault
+
+CALLED = "SIGSTOP → first adopted call, s"
+
+
+def thaw(world, replica, old):
+    """SIGCONT; then it must do nothing in the name of who it was, and come back as another."""
+    seen = world.value("SELECT count(*) FROM sagad.journal WHERE replica = %s::uuid", old)
+    before = world.value("SELECT extract(epoch FROM clock_timestamp())::float8")
+    thawed = time.monotonic()
+    replica.signal(signal.SIGCONT)
+    new = until(lambda: world.incarnation(replica), world.ttl + 10)
+    assert new != old
+    replica.ready(15)
+    time.sleep(0.3)  # what it may have left to say in its old name
+    return lambda: nothing_of(world, replica, old, before, thawed, seen)
+
+
+def nothing_of(world, replica, old, before, thawed, seen):
+    """Rows, journal and participants heard nothing of that incarnation since."""
+    late = world.rows("SELECT gid, version, epoch FROM witness.history WHERE owner = %s::uuid"
+                      " AND extract(epoch FROM at) > %s", old, before)
+    assert late == [], f"the thawed replica wrote {late[:5]}"
+    assert world.value("SELECT count(*) FROM sagad.journal WHERE replica = %s::uuid", old) == seen
+    held = {(g, e) for g, e in world.rows("SELECT gid, epoch FROM witness.history WHERE owner = %s::uuid", old)}
+    late = [c for c in world.participant.calls(since=thawed) if c.replica == replica.url and (c.gid, c.epoch) in held]
+    assert late == [], f"the thawed replica called {late[:5]}"
+
+
+@fault("freeze one")
+def freeze_one(world, rng):
+    victim, = pick(world, rng, 1)
+    world.busy(victim)
+    old = world.incarnation(victim)
+    frozen = world.freeze(victim)
+    first = world.first_adopted(frozen, within=world.ttl + 6)
+    until(lambda: world.owned_by(old) == 0, 15)
+    time.sleep(world.ttl * rng.random())
+    audit = thaw(world, victim, old)
+    audit()
+    return {CALLED: first}
+
+
+@fault("freeze all but one")
+def freeze_all_but_one(world, rng):
+    victims = pick(world, rng, len(world.living) - 1)
+    world.busy(*victims)
+    olds = [world.incarnation(v) for v in victims]
+    frozen = [world.freeze(v) for v in victims]
+    first = world.first_adopted(frozen[-1], within=world.ttl + 6)
+    until(lambda: all(world.owned_by(old) == 0 for old in olds), 20)
+    for audit in [thaw(world, v, old) for v, old in zip(victims, olds)]:
+        audit()
+    return {"all but one frozen → first adopted call, s": first}
+
+
+@fault("freeze all")
+def freeze_all(world, rng):
+    """A laptop that slept: nobody is there to take over, and all wake at once."""
+    world.busy()
+    every = world.living
+    for r in every:
+        world.freeze(r)
+    time.sleep(world.ttl * (1.1 + rng.random()))
+    for r in every:
+        r.signal(signal.SIGCONT)
+    for r in every:
+        r.ready(30)
+
+
+@fault("flicker")
+def flicker(world, rng):
+    """Frozen again and again in the middle of calls, for less than a TTL, about one, and more."""
+    for share in (0.3, 0.7, 0.85, 1.0, 1.1, 1.3):
+        victim, = pick(world, rng, 1)
+        world.freeze(victim)
+        time.sleep(world.ttl * (share + 0.1 * rng.random()))
+        victim.signal(signal.SIGCONT)
+        time.sleep(0.5 * rng.random())
+    for r in world.living:
+        r.ready(30)
+
+
+@both_modes
+def test_frozen_beyond_its_lease_it_writes_nothing_calls_nobody_and_is_another(make_world, mode):
+    world = make_world(mode=mode)
+    figures, report = run(world, freeze_one)
+    assert figures[CALLED] <= world.ttl + 1.5 + MACHINE
+    assert report.takeovers > 0
+
+
+@both_modes
+def test_all_but_one_frozen(make_world, mode):
+    world = make_world(mode=mode)
+    figures, _ = run(world, freeze_all_but_one)
+    assert max(figures.values()) <= world.ttl + 1.5 + MACHINE
+
+
+@both_modes
+def test_all_frozen(make_world, mode):
+    run(make_world(mode=mode), freeze_all)
+
+
+@both_modes
+def test_frozen_again_and_again_in_the_middle_of_calls(make_world, mode):
+    run(make_world(mode=mode), flicker)
+
+
+def test_a_short_freeze_costs_nobody_his_life(make_world):
+    """Much less than a TTL: the same incarnation goes on."""
+    world = make_world()
+
+    def blink(_world, rng):
+        before = {r.url: world.incarnation(r) for r in world.living}
+        for r in world.living:
+            world.freeze(r)
+            time.sleep(world.ttl * (0.1 + 0.1 * rng.random()))
+            r.signal(signal.SIGCONT)
+        time.sleep(world.ttl)
+        assert {r.url: world.incarnation(r) for r in world.living} == before
+
+    _, report = run(world, blink)
+    assert report.takeovers == 0
