@@ -302,6 +302,7 @@ struct engine {
 	struct list behind, restoring; /* the log stands behind them */
 	struct list kept;              /* ended or parked lately, oldest first; */
 	struct list recalled, recalling; /* since a failover, until they are restored */
+	struct table kept_gids;        /* of all three */
 	size_t      kept_bytes;
 
 	/* members, fence, adoption */

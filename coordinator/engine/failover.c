@@ -34,12 +34,26 @@ static size_t size_of(const struct owned *o)
 	return n;
 }
 
-static void forget_oldest(struct engine *e, struct list *list)
+static void forget(struct engine *e, struct owned *o)
 {
-	struct owned *o = list_entry(list_pop(list), struct owned, link);
-
+	table_remove(&e->kept_gids, &o->node);
+	list_remove(&o->link);
 	e->kept_bytes -= size_of(o);
 	owned_free(o);
+}
+
+static void forget_oldest(struct engine *e, struct list *list)
+{
+	forget(e, list_entry(list->next, struct owned, link));
+}
+
+/* It was parked, taken up and has ended or was parked again: the older state is of no use. */
+static void forget_older(struct engine *e, struct str gid)
+{
+	struct table_node *node = table_get(&e->kept_gids, gid);
+
+	if (node != NULL)
+		forget(e, table_entry(node, struct owned, node));
 }
 
 /* Nothing drives it any more, and nobody looks at it: only a failover asks for it. */
@@ -47,6 +61,7 @@ void failover_keep(struct engine *e, struct owned *o)
 {
 	size_t size = size_of(o);
 
+	forget_older(e, o->row.gid);
 	if (size > e->config.keep_bytes) {
 		owned_free(o);
 		return;
@@ -56,6 +71,7 @@ void failover_keep(struct engine *e, struct owned *o)
 	while (e->kept_bytes + size > e->config.keep_bytes && !list_is_empty(&e->recalled))
 		forget_oldest(e, &e->recalled);
 	e->kept_bytes += size;
+	table_put(&e->kept_gids, &o->node, o->row.gid);
 	list_push(o->unproven ? &e->recalled : &e->kept, &o->link);
 	if (o->unproven) /* an old server's last answer: the new one does not know */
 		chore_soon(e, CHORE_RESTORE, 0);
@@ -69,6 +85,7 @@ void failover_fini(struct engine *e)
 		forget_oldest(e, &e->recalled);
 	while (!list_is_empty(&e->recalling))
 		forget_oldest(e, &e->recalling);
+	table_fini(&e->kept_gids);
 }
 
 /* ---- it is met ------------------------------------------------------------------------ */
@@ -274,8 +291,11 @@ static void fill(struct engine *e, struct page *p)
 		list_push(&e->restoring, l);
 	}
 	for (struct list *l; has_room(p) && (l = list_pop(&e->recalled)) != NULL;) {
-		add(p, list_entry(l, struct owned, link));
+		struct owned *o = list_entry(l, struct owned, link);
+
 		list_push(&e->recalling, l);
+		if (owned_get(e, o->row.gid) == NULL) /* else it is ours again, and newer */
+			add(p, o);
 	}
 }
 
@@ -292,7 +312,9 @@ void failover_restore(struct engine *e)
 	fill(e, &p);
 	for (size_t i = 0; i < p.n; i++)
 		p.rows[i].progress.p = p.text.p + p.text_at[i];
-	if (p.n > 0) {
+	if (p.n == 0) {
+		end_restore(e);
+	} else {
 		e->restore_busy = true;
 		e->restore_life = e->life;
 		e->restore_failovers = e->failovers;

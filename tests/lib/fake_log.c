@@ -377,6 +377,9 @@ static void verb_restore(void *ctx, struct uuid me, const struct row *rows, size
 		op->known[i] = fake_copy_row(&op->arena, &rows[i]);
 		if (op->known[i].def != NULL)
 			op->db->config.definition.hold(op->db->config.definition.ctx, op->known[i].def);
+		for (size_t k = 0; k < i; k++)
+			if (str_eq(rows[k].gid, rows[i].gid))
+				bad(ctx, "restores a row twice at once");
 		if (!uuid_is_nil(rows[i].owner) && !uuid_eq(rows[i].owner, me))
 			bad(ctx, "restores a row of another");
 	}
