@@ -10,7 +10,7 @@ mkdir -p "$out/found"
 # All that a fuzz target may reach: no I/O in it, so no library but libcrypto.
 clang -std=c11 -D_GNU_SOURCE -DFUZZ_WITH_LIBFUZZER -O1 -g -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	-o "$out/run" "tests/fuzz/$target.c" coordinator/base/*.c coordinator/core/*.c coordinator/engine/*.c \
-	participants/*.c \
+	participants/*.c coordinator/io/response.c \
 	api/problem.c api/query.c api/router.c api/start.c -lcrypto -lm 2>"$out/build.log" || { cat "$out/build.log" >&2; exit 1; }
 if ! "$out/run" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
 	-artifact_prefix="$out/" "$out/found" "tests/fuzz/corpus/$target" >"$out/run.log" 2>&1; then

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * http.h - outbound HTTP on the loop: libcurl's multi interface behind an epoll set of our own.
+ * http.h - outbound HTTP on the loop: our own client for http://, libcurl for everything else.
  */
 #ifndef COORDINATOR_IO_HTTP_H
 #define COORDINATOR_IO_HTTP_H
@@ -14,6 +14,7 @@ struct transfer;
 struct http_config {
 	size_t     response_max; /* bytes of a body; beyond it body_too_big */
 	struct str deny;         /* networks never called, as guard.h reads them; empty: none */
+	bool       curl_only;    /* libcurl for http://, too */
 };
 
 struct http_request { /* all memory stays the caller's and lives until done or abort */

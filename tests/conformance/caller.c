@@ -277,7 +277,7 @@ static void check_deny(struct world *w)
 	struct got         got = { 0 };
 	unsigned           connections = w->stub.connections;
 
-	world_open(&denied, w->loop, "127.0.0.0/8, fe80::/10", NULL);
+	world_open(&denied, w->loop, w->curl_only, "127.0.0.0/8, fe80::/10", NULL);
 	world_call(&denied, d, OP_TRY, &got);
 	ok(world_until(&denied, &got, 1000) && got.outcome == OUTCOME_MISCONFIGURED &&
 	   strstr(got.error, "deny") != NULL, "an address on the deny list is not called: %s", got.error);
@@ -435,7 +435,7 @@ static void check_close(struct world *w)
 	unsigned           done = 0;
 	uint64_t           began = uv_hrtime();
 
-	world_open(&other, w->loop, "none", NULL);
+	world_open(&other, w->loop, w->curl_only, "none", NULL);
 	for (unsigned i = 0; i < 3 * IN_FLIGHT; i++)
 		world_call(&other, d, OP_TRY, &got[i]);
 	world_call(&other, hung, OP_TRY, &resolving);
@@ -449,13 +449,12 @@ static void check_close(struct world *w)
 	definition_drop(hung);
 }
 
-int main(void)
+static void check_all(uv_loop_t *loop, bool curl_only)
 {
 	static struct world w;
-	uv_loop_t           loop;
 
-	uv_loop_init(&loop);
-	world_open(&w, &loop, "169.254.0.0/16", "secret directory");
+	printf("# %s\n", curl_only ? "libcurl" : "the plain client");
+	world_open(&w, loop, curl_only, "169.254.0.0/16", "secret directory");
 	check_answers(&w);
 	check_headers(&w);
 	check_traceparent(&w);
@@ -474,6 +473,15 @@ int main(void)
 	check_metrics(&w);
 	check_close(&w);
 	world_close(&w);
+}
+
+int main(void)
+{
+	uv_loop_t loop;
+
+	uv_loop_init(&loop);
+	check_all(&loop, false);
+	check_all(&loop, true);
 	ok(uv_loop_close(&loop) == 0, "nothing is left on the loop");
 	return tap_done();
 }

@@ -14,7 +14,7 @@ enum { HUGE_BODY = 3 << 20, RESPONSE_MAX = 1 << 20 };
 
 #define NOW_MS 1795423254123 /* 2026-11-23T08:40:54.123Z */
 
-/* libcurl's resolver finds this one first: a name server that hangs, and a name of our own. */
+/* The resolvers find this one first: a name server that hangs, and a name of our own. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
 	struct addrinfo    *a;
@@ -180,13 +180,13 @@ static bool may_send(void *ctx)
 	return !((struct world *)ctx)->held;
 }
 
-void world_open(struct world *w, uv_loop_t *loop, const char *deny, const char *secrets)
+void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets)
 {
 	struct store_port store = { .ctx = w, .participant_list = participant_list };
 	char              path[128];
 	FILE             *f;
 
-	*w = (struct world){ .loop = loop, .store_result = LOG_DONE, .input = "{\"order\":7.10,\"big\":123456789012345678901}" };
+	*w = (struct world){ .loop = loop, .curl_only = curl_only, .store_result = LOG_DONE, .input = "{\"order\":7.10,\"big\":123456789012345678901}" };
 	uv_timer_init(loop, &w->store_timer);
 	w->store_timer.data = w;
 	if (secrets != NULL) {
@@ -200,7 +200,8 @@ void world_open(struct world *w, uv_loop_t *loop, const char *deny, const char *
 	}
 	if (!stub_open(&w->stub, loop, handle, w) || !stub_open(&w->other, loop, handle, w))
 		abort();
-	w->http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .deny = str_of(deny) }, NULL);
+	w->http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .deny = str_of(deny),
+		                                         .curl_only = curl_only }, NULL);
 	w->participants = participants_open(loop, &store, w->secrets);
 	w->caller = caller_open(loop, &(struct caller_config){
 		.http = w->http, .participants = w->participants, .clock = { w, clock_now, clock_now, clock_random },

@@ -24,6 +24,7 @@ struct got {
 
 struct world {
 	uv_loop_t              *loop;
+	bool                    curl_only;
 	struct http            *http;
 	struct participants    *participants;
 	struct caller          *caller;
@@ -45,7 +46,8 @@ struct world {
 	bool                    held; /* nothing may be sent */
 };
 
-void world_open(struct world *w, uv_loop_t *loop, const char *deny, const char *secrets);
+/* curl_only: libcurl makes all calls. */
+void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets);
 void world_close(struct world *w);
 
 struct definition *world_document(const char *text);

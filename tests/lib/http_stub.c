@@ -88,9 +88,17 @@ static void on_written(uv_write_t *req, int status)
 
 static void send_answer(struct peer *p)
 {
-	struct written *w = mem_alloc(sizeof *w);
-	uv_buf_t        b;
+	const struct linger hard = { .l_onoff = 1 };
+	struct written     *w = mem_alloc(sizeof *w);
+	uv_buf_t            b;
+	uv_os_fd_t          fd;
 
+	if (p->answer.reset && uv_fileno((uv_handle_t *)&p->tcp, &fd) == 0) {
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+		free(w);
+		drop(p);
+		return;
+	}
 	w->peer = p;
 	w->bytes = p->answer.raw;
 	w->close = p->answer.close;
@@ -112,7 +120,7 @@ static void on_delay(uv_timer_t *t)
 	send_answer(t->data);
 }
 
-static bool parse(struct buf *in, struct stub_request *r, size_t *used)
+static bool parse(struct buf *in, size_t early, struct stub_request *r, size_t *used)
 {
 	char    *end = in->n ? memmem(in->p, in->n, "\r\n\r\n", 4) : NULL;
 	char    *line, *space;
@@ -130,6 +138,8 @@ static bool parse(struct buf *in, struct stub_request *r, size_t *used)
 		r->path.n++;
 	r->head = (struct str){ line + 1, head - (size_t)(line + 1 - in->p) - 2 };
 	text_to_u64(stub_header(r, "Content-Length"), &length);
+	if (early > 0 && length > early)
+		length = early;
 	if (in->n - head < length)
 		return false;
 	r->body = (struct str){ in->p + head, length };
@@ -142,7 +152,7 @@ static void next_request(struct peer *p)
 	struct stub_request r;
 	size_t              used;
 
-	if (p->busy || p->closing || !parse(&p->in, &r, &used))
+	if (p->busy || p->closing || !parse(&p->in, p->stub->answer_early, &r, &used))
 		return;
 	p->busy = true;
 	p->stub->requests++;

@@ -20,6 +20,7 @@ struct stub_answer {
 	unsigned   delay_ms;
 	bool       never;    /* no answer; the connection stays */
 	bool       close;    /* after these bytes */
+	bool       reset;    /* instead of them */
 };
 typedef void stub_handler(void *arg, const struct stub_request *r, struct stub_answer *out);
 
@@ -27,6 +28,7 @@ struct stub {
 	uv_loop_t    *loop;
 	uv_tcp_t      listener;
 	int           port;
+	size_t        answer_early; /* a body longer than this is answered when so much of it is there */
 	stub_handler *handler;
 	void         *arg;
 	struct list   peers;

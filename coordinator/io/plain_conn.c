@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/io/plain_internal.h"
+
+#include "coordinator/base/mem.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+	IDLE_MAX = 1024,          /* connections kept for later */
+	STEP_MS = 1000,           /* for one address, while there are others */
+	KEEPALIVE_S = 60
+};
+
+/* ---- opening and closing ----------------------------------------------------------- */
+
+static void drop_fd(struct conn *c)
+{
+	if (c->fd >= 0)
+		close(c->fd); /* which takes it out of the epoll set */
+	c->fd = -1;
+}
+
+void conn_free_closed(struct plain *p)
+{
+	struct list *node;
+
+	while ((node = list_pop(&p->closed)) != NULL)
+		free(list_entry(node, struct conn, link));
+}
+
+/* Its memory rests until no event of this batch can name it. */
+void conn_close(struct conn *c)
+{
+	struct plain *p = c->plain;
+
+	drop_fd(c);
+	heap_remove(&p->steps, &c->step);
+	if (c->state == CONN_IDLE) {
+		p->idle_count--;
+		list_remove(&c->age);
+	}
+	list_remove(&c->link);
+	if (c->transfer != NULL)
+		c->transfer->conn = NULL;
+	c->transfer = NULL;
+	site_leave(c->site);
+	buf_fini(&c->out);
+	c->state = CONN_CLOSED;
+	list_push(&p->closed, &c->link);
+	if (!p->in_batch)
+		conn_free_closed(p);
+}
+
+static void end_with(struct conn *c, enum plain_end end, int error)
+{
+	struct plain_transfer *t = c->transfer;
+
+	conn_close(c);
+	plain_fail(t, end, error);
+}
+
+/* A registration for everything, made once, told of changes only: no system call is spent on
+ * it again, however many requests the connection carries. */
+static bool watch(struct conn *c)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		                  .data = { .ptr = c } };
+
+	return epoll_ctl(c->plain->epoll_fd, EPOLL_CTL_ADD, c->fd, &ev) == 0;
+}
+
+static void set_options(int fd)
+{
+	const int on = 1, seconds = KEEPALIVE_S;
+
+	/* None of them is needed for an answer. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+}
+
+/* 0: under way, or an errno. */
+static int begin_connect(struct conn *c, const struct site_address *a)
+{
+	int error = 0;
+
+	c->fd = socket(a->is.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return errno;
+	set_options(c->fd);
+	if ((connect(c->fd, &a->is.any, a->n) != 0 && errno != EINPROGRESS) || !watch(c))
+		error = errno;
+	if (error != 0)
+		drop_fd(c);
+	return error;
+}
+
+/* An address gets half of the time that is left, a second at most; the last one gets all of it. */
+static void set_step(struct conn *c)
+{
+	const int64_t now = plain_now();
+	int64_t       half = (c->transfer->deadline.at - now) / 2;
+
+	if (c->tried >= c->site->n)
+		return;
+	half = now + (half < STEP_MS ? half : STEP_MS);
+	heap_put(&c->plain->steps, &c->step, half);
+	plain_arm(c->plain, half);
+}
+
+/* Tries the addresses that are left, until one does not refuse at once. */
+static void try_addresses(struct conn *c, int error)
+{
+	struct plain_transfer *t = c->transfer;
+	struct site           *s = c->site;
+
+	while (c->tried < s->n) {
+		const struct site_address *a;
+
+		c->address = (s->first + c->tried++) % s->n;
+		a = &s->addresses[c->address];
+		/* Connections kept for later need no second look: the list never changes. */
+		if (guard_denies(c->plain->guard, &a->is.any)) {
+			t->denied = true;
+			continue;
+		}
+		error = begin_connect(c, a);
+		if (error == 0) {
+			set_step(c);
+			return;
+		}
+	}
+	site_forget_addresses(s);
+	end_with(c, t->denied ? PLAIN_DENIED : PLAIN_NO_CONN, error);
+}
+
+void conn_open(struct plain_transfer *t)
+{
+	struct conn *c = mem_alloc(sizeof *c);
+
+	c->plain = t->plain;
+	c->site = t->site;
+	c->site->users++;
+	c->transfer = t;
+	c->state = CONN_CONNECTING;
+	c->fd = -1;
+	list_init(&c->link);
+	list_init(&c->age);
+	t->conn = c;
+	try_addresses(c, 0);
+}
+
+void conn_next_address(struct conn *c)
+{
+	drop_fd(c);
+	heap_remove(&c->plain->steps, &c->step);
+	try_addresses(c, ETIMEDOUT);
+}
+
+/* ---- connections kept for later ---------------------------------------------------- */
+
+static void keep(struct conn *c)
+{
+	struct plain *p = c->plain;
+
+	c->transfer->conn = NULL;
+	c->transfer = NULL;
+	c->state = CONN_IDLE;
+	c->idle_since = (int64_t)uv_now(p->loop);
+	list_push(&c->site->idle, &c->link);
+	list_push(&p->idle, &c->age);
+	if (++p->idle_count > IDLE_MAX)
+		conn_close(list_entry(p->idle.next, struct conn, age));
+	plain_arm(p, c->idle_since + PLAIN_IDLE_MS);
+}
+
+/* Closed, or bytes that nobody asked for? They would be taken for the next answer. The event
+ * that tells may not have been read yet, unless the connection itself was, in this very batch. */
+static bool is_quiet(const struct conn *c)
+{
+	ssize_t n;
+	char    byte;
+
+	if (c->turn == c->plain->turn)
+		return true;
+	n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+static struct conn *newest_idle(struct site *s)
+{
+	return list_is_empty(&s->idle) ? NULL : list_entry(s->idle.prev, struct conn, link);
+}
+
+static void send_request(struct conn *c);
+
+bool conn_reuse(struct plain_transfer *t)
+{
+	struct conn *c = newest_idle(t->site);
+
+	while (c != NULL && !is_quiet(c)) {
+		conn_close(c);
+		c = newest_idle(t->site);
+	}
+	if (c == NULL)
+		return false;
+	list_remove(&c->link);
+	list_remove(&c->age);
+	c->plain->idle_count--;
+	c->transfer = t;
+	t->conn = c;
+	c->state = CONN_BUSY;
+	c->reused = true;
+	send_request(c);
+	return true;
+}
+
+/* ---- answers ----------------------------------------------------------------------- */
+
+static bool has_sent_all(const struct conn *c)
+{
+	return c->out.n == 0 && c->body.n == 0;
+}
+
+/* A server may close a connection at the moment we use it again. If nothing was answered, the
+ * request goes out once more on a new one: every call may arrive twice anyway, its idempotency
+ * key says which it is. What was answered in part is told as it is. */
+static bool repeat(struct conn *c)
+{
+	struct plain_transfer *t = c->transfer;
+
+	if (!c->reused || t->response.begun || t->repeated)
+		return false;
+	t->repeated = true;
+	conn_close(c);
+	site_connect(t);
+	return true;
+}
+
+static void lose(struct conn *c, int error)
+{
+	if (!repeat(c))
+		end_with(c, PLAIN_LOST, error);
+}
+
+static void finish(struct conn *c, bool may_keep)
+{
+	struct plain_transfer *t = c->transfer;
+
+	if (may_keep && t->response.keep_alive && has_sent_all(c))
+		keep(c);
+	else
+		conn_close(c);
+	plain_answered(t);
+}
+
+static void take_close(struct conn *c)
+{
+	struct plain_transfer *t = c->transfer;
+
+	if (repeat(c))
+		return;
+	response_end(&t->response);
+	if (t->response.state == RESPONSE_DONE)
+		finish(c, false);
+	else
+		end_with(c, PLAIN_BAD, 0);
+}
+
+/* False: the connection is done with. */
+static bool take_bytes(struct conn *c, size_t n, bool may_keep)
+{
+	struct plain_transfer *t = c->transfer;
+	size_t                 used = response_feed(&t->response, c->plain->in, n);
+
+	if (t->response.state == RESPONSE_FAILED)
+		end_with(c, PLAIN_BAD, 0);
+	else if (t->response.state == RESPONSE_DONE) /* what follows an answer is nobody's */
+		finish(c, may_keep && used == n);
+	else
+		return true;
+	return false;
+}
+
+/* Until nothing is left: there will be no second event for what stays. A read that does not fill
+ * the buffer has emptied the socket, unless the server closed behind it. */
+static void read_all(struct conn *c, bool is_closed)
+{
+	c->turn = c->plain->turn;
+	for (;;) {
+		ssize_t n = recv(c->fd, c->plain->in, PLAIN_IN_BYTES, 0);
+		bool    is_empty = n > 0 && n < PLAIN_IN_BYTES && !is_closed;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+		if (n < 0) {
+			lose(c, errno);
+			return;
+		}
+		if (n == 0) {
+			take_close(c);
+			return;
+		}
+		if (!take_bytes(c, (size_t)n, is_empty) || is_empty)
+			return;
+	}
+}
+
+/* ---- requests ---------------------------------------------------------------------- */
+
+/* A broken pipe may hide an answer: a server that refuses a body early says so and closes. */
+static void lose_writing(struct conn *c)
+{
+	if (!repeat(c))
+		read_all(c, true);
+}
+
+static ssize_t write_out(struct conn *c, struct str head, struct str body)
+{
+	struct iovec  iov[2] = { { (char *)(uintptr_t)head.p, head.n },
+		                 { (char *)(uintptr_t)body.p, body.n } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = body.n > 0 ? 2 : 1 };
+	ssize_t       n;
+
+	do
+		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		n = 0;
+	return n;
+}
+
+static void send_request(struct conn *c)
+{
+	struct plain_transfer *t = c->transfer;
+	struct buf            *head = &c->plain->head;
+	struct str             body = t->request.body;
+	ssize_t                n;
+	size_t                 sent;
+
+	buf_clear(head);
+	plain_head_write(&t->request, &t->url, head);
+	n = write_out(c, buf_view(head), body);
+	sent = n > 0 ? (size_t)n : 0;
+	if (sent == head->n + body.n)
+		return;
+	if (sent < head->n) {
+		buf_add(&c->out, head->p + sent, head->n - sent);
+		sent = head->n;
+	}
+	sent -= head->n;
+	if (sent < body.n)
+		c->body = (struct str){ body.p + sent, body.n - sent };
+	if (n < 0)
+		lose_writing(c);
+}
+
+static void send_rest(struct conn *c)
+{
+	const struct str head = { c->out.p + c->out_sent, c->out.n - c->out_sent };
+	ssize_t          n = write_out(c, head, c->body);
+	size_t           sent = (size_t)n;
+
+	if (n < 0) {
+		lose_writing(c);
+	} else if (sent < head.n) {
+		c->out_sent += sent;
+	} else {
+		buf_fini(&c->out);
+		c->out_sent = 0;
+		c->body = (struct str){ c->body.p + (sent - head.n), c->body.n - (sent - head.n) };
+	}
+}
+
+/* ---- events ------------------------------------------------------------------------ */
+
+static void on_connected(struct conn *c, uint32_t events)
+{
+	int       error = 0;
+	socklen_t n = sizeof error;
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
+		error = errno;
+	if (error == 0 && (events & EPOLLOUT) == 0)
+		return;
+	heap_remove(&c->plain->steps, &c->step);
+	if (error != 0) {
+		drop_fd(c);
+		try_addresses(c, error);
+		return;
+	}
+	c->site->first = c->address;
+	c->state = CONN_BUSY;
+	send_request(c);
+}
+
+static void on_busy(struct conn *c, uint32_t events)
+{
+	if ((events & EPOLLOUT) != 0 && !has_sent_all(c))
+		send_rest(c);
+	if (c->state == CONN_BUSY && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+		read_all(c, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+}
+
+void conn_event(struct conn *c, uint32_t events)
+{
+	switch (c->state) {
+	case CONN_CONNECTING:
+		on_connected(c, events);
+		break;
+	case CONN_BUSY:
+		on_busy(c, events);
+		break;
+	case CONN_IDLE: /* closed by the server, or bytes that nobody asked for */
+		if ((events & ~(uint32_t)EPOLLOUT) != 0)
+			conn_close(c);
+		break;
+	case CONN_CLOSED:
+		break;
+	}
+}
+
+const char *conn_stage(const struct conn *c)
+{
+	if (c == NULL)
+		return "its name is not resolved yet";
+	if (c->state == CONN_CONNECTING)
+		return "there is no connection yet";
+	if (c->transfer->response.begun)
+		return "the answer is not complete";
+	return has_sent_all(c) ? "there is no answer" : "the request is not sent yet";
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * plain_internal.h - the plain client's parts: transfers and time (plain.c), connections
+ * (plain_conn.c), and the host:port pairs they go to (plain_site.c).
+ */
+#ifndef COORDINATOR_IO_PLAIN_INTERNAL_H
+#define COORDINATOR_IO_PLAIN_INTERNAL_H
+
+#include "coordinator/base/heap.h"
+#include "coordinator/base/list.h"
+#include "coordinator/base/table.h"
+#include "coordinator/io/http_internal.h"
+#include "coordinator/io/plain_request.h"
+#include "coordinator/io/resolver.h"
+#include "coordinator/io/response.h"
+
+#include <netinet/in.h>
+
+enum {
+	PLAIN_IN_BYTES = 64 << 10,
+	PLAIN_IDLE_MS = 60 * 1000, /* connections are kept for another request */
+	SITE_ADDRESSES = 8
+};
+
+struct site_address {
+	union {
+		struct sockaddr     any;
+		struct sockaddr_in  v4;
+		struct sockaddr_in6 v6;
+	} is;
+	socklen_t n;
+};
+
+struct site { /* a host:port as URLs write it */
+	struct table_node   node;
+	struct plain       *plain;
+	char               *name;      /* authority, for errors */
+	char               *host;
+	uint16_t            port;
+	unsigned            users;     /* transfers and connections */
+	bool                is_asking; /* the resolver */
+	int64_t             fresh_until;
+	struct site_address addresses[SITE_ADDRESSES];
+	size_t              n, first;  /* first: the one that answered last */
+	struct list         waiting;   /* transfers: for addresses */
+	struct list         idle;      /* connections, the last used at the end */
+};
+
+enum conn_state { CONN_CONNECTING, CONN_BUSY, CONN_IDLE, CONN_CLOSED };
+
+struct conn {
+	struct list            link;   /* CLOSED: on plain.closed; IDLE: on site.idle */
+	struct list            age;    /* IDLE: on plain.idle */
+	struct plain          *plain;
+	struct site           *site;
+	struct plain_transfer *transfer;
+	enum conn_state        state;
+	int                    fd;     /* -1: none */
+	bool                   reused; /* the request under way is not its first */
+	size_t                 tried;  /* CONNECTING: addresses so far */
+	size_t                 address;
+	struct heap_node       step;   /* CONNECTING: when the next address is tried */
+	uint64_t               turn;   /* in which it was read last */
+	int64_t                idle_since;
+	struct buf             out;    /* what the kernel did not take of the head */
+	size_t                 out_sent;
+	struct str             body;   /* and of the body */
+};
+
+enum plain_end { /* why there is no answer */
+	PLAIN_TIMED_OUT,
+	PLAIN_NO_NAME,  /* error: EAI_ code */
+	PLAIN_DENIED,
+	PLAIN_NO_CONN,  /* error: errno */
+	PLAIN_LOST,     /* error: errno */
+	PLAIN_BAD       /* response.failure says why */
+};
+
+struct plain_transfer {
+	struct transfer     base;
+	struct list         link;     /* on plain.active, site.waiting, plain.ended or plain.pool */
+	struct heap_node    deadline;
+	struct plain       *plain;
+	struct site        *site;
+	struct conn        *conn;     /* NULL: waits for addresses, or has ended */
+	struct http_request request;
+	struct plain_url    url;
+	struct response     response;
+	bool                denied, repeated;
+	enum plain_end      end;
+	int                 error;
+	const char         *stage;    /* TIMED_OUT: what had not happened yet */
+	uint64_t            started_ns;
+	http_done          *done;
+	void               *arg;
+};
+
+struct plain {
+	uv_loop_t          *loop;
+	const struct guard *guard;
+	size_t              response_max;
+	int                 epoll_fd;
+	uv_poll_t           poll;
+	uv_timer_t          timer;
+	uv_idle_t           tell;     /* runs while somebody has ended */
+	struct resolver    *resolver;
+	int64_t             timer_at; /* INT64_MAX: not armed */
+	uint64_t            turn;     /* grows before and after each batch of events */
+	bool                in_batch;
+	struct heap         deadlines, steps;
+	struct table        sites;
+	struct list         active, ended, pool;
+	struct list         idle;     /* connections, the oldest first */
+	struct list         closed;   /* connections that events of this batch may still name */
+	unsigned            idle_count, pooled;
+	unsigned            closing;  /* handles still to be closed */
+	http_closed        *on_closed;
+	void               *closed_arg;
+	struct buf          head;
+	char                why[512];
+	char                in[PLAIN_IN_BYTES];
+};
+
+/* ---- plain.c ----------------------------------------------------------------------- */
+int64_t plain_now(void);
+void    plain_arm(struct plain *p, int64_t at);
+/* Tells of it in a later turn. The transfer's connection is gone already. */
+void    plain_fail(struct plain_transfer *t, enum plain_end end, int error);
+/* Tells of its response now. The same. */
+void    plain_answered(struct plain_transfer *t);
+
+/* ---- plain_site.c ------------------------------------------------------------------ */
+struct site *site_of(struct plain *p, const struct plain_url *url); /* counts as a user of it */
+void         site_leave(struct site *s);
+/* A new connection, now or when the addresses are known. */
+void         site_connect(struct plain_transfer *t);
+void         site_forget_addresses(struct site *s);
+void         site_free_all(struct plain *p); /* their idle connections, too */
+
+/* ---- plain_conn.c ------------------------------------------------------------------ */
+void conn_open(struct plain_transfer *t);        /* to one address of the site after the other */
+bool conn_reuse(struct plain_transfer *t);       /* false: no idle connection */
+void conn_close(struct conn *c);
+void conn_event(struct conn *c, uint32_t events);
+void conn_next_address(struct conn *c);          /* this one took too long */
+const char *conn_stage(const struct conn *c);    /* what has not happened yet */
+void conn_free_closed(struct plain *p);
+
+#endif

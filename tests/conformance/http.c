@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * http.c - both HTTP clients against servers that close, reset, hang or lie, and names with several addresses.
+ */
+#include "coordinator/io/http.h"
+
+#include "coordinator/base/mem.h"
+#include "tests/lib/http_stub.h"
+#include "tests/lib/tap.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RESPONSE_MAX = 100000 };
+
+struct world {
+	uv_loop_t   *loop;
+	struct http *http;
+	struct stub  stub;
+	struct buf   seen;      /* the last request: line, head and body */
+	unsigned     failing;   /* so many requests to come fail, see handle() */
+	unsigned     closed;
+};
+
+struct got {
+	bool       done;
+	int        status;
+	bool       unsendable, too_big;
+	struct buf body;
+	char       failure[256], outcome[64];
+};
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *name, *addresses[3];
+} names[] = {
+	{ "here.test", { "127.0.0.1" } },
+	{ "two.test", { "127.0.0.2", "127.0.0.1" } },      /* nobody listens at the first */
+	{ "none.test", { "127.0.0.2", "127.0.0.4" } },
+	{ "hole.test", { "127.0.0.3", "127.0.0.1" } },     /* the first does not answer at all */
+	{ "denied.test", { "127.0.0.9" } },
+	{ "half-denied.test", { "127.0.0.9", "127.0.0.1" } },
+};
+
+static unsigned lookups;
+
+static struct addrinfo *add_address(const char *text, const char *service, struct addrinfo *next)
+{
+	struct addrinfo    *a = calloc(1, sizeof *a + sizeof(struct sockaddr_in));
+	struct sockaddr_in *in = (struct sockaddr_in *)(void *)(a + 1);
+
+	in->sin_family = AF_INET;
+	in->sin_port = htons((uint16_t)(service ? atoi(service) : 0));
+	inet_pton(AF_INET, text, &in->sin_addr);
+	*a = (struct addrinfo){ .ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP,
+		                .ai_addrlen = sizeof *in, .ai_addr = (struct sockaddr *)(void *)in, .ai_next = next };
+	return a;
+}
+
+/* The resolvers of both find this one first. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+	(void)hints;
+	__atomic_add_fetch(&lookups, 1, __ATOMIC_SEQ_CST);
+	if (name != NULL && strncmp(name, "hung", 4) == 0) {
+		nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+		return EAI_AGAIN;
+	}
+	for (size_t i = 0; name != NULL && i < sizeof names / sizeof names[0]; i++) {
+		if (strcmp(name, names[i].name) != 0)
+			continue;
+		*out = NULL;
+		for (size_t n = 3; n-- > 0;)
+			if (names[i].addresses[n] != NULL)
+				*out = add_address(names[i].addresses[n], service, *out);
+		return 0;
+	}
+	return EAI_NONAME;
+}
+
+void freeaddrinfo(struct addrinfo *a)
+{
+	while (a != NULL) {
+		struct addrinfo *next = a->ai_next;
+
+		free(a);
+		a = next;
+	}
+}
+
+/* ---- the server --------------------------------------------------------------------------------- */
+
+#define SMALL "Content-Length: 2\r\n"
+
+static const struct {
+	const char *path, *raw;
+	bool        close, reset;
+} scripts[] = {
+	{ "/ok", "HTTP/1.1 200 OK\r\n" SMALL "\r\nhi", false, false },
+	{ "/says-close", "HTTP/1.1 200 OK\r\nConnection: close\r\n" SMALL "\r\nhi", false, false },
+	{ "/closes", "HTTP/1.1 200 OK\r\n" SMALL "\r\nhi", true, false },
+	{ "/old", "HTTP/1.0 200 OK\r\n\r\nuntil the end", true, false },
+	{ "/old-length", "HTTP/1.0 200 OK\r\n" SMALL "\r\nhi", false, false },
+	{ "/old-keep", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n" SMALL "\r\nhi", false, false },
+	{ "/more", "HTTP/1.1 200 OK\r\n" SMALL "\r\nhiHTTP/1.1 200 OK\r\nSaga-Outcome: refused\r\n" SMALL "\r\nno", false, false },
+	{ "/chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\nh\r\n1\r\ni\r\n0\r\nSaga-Outcome: refused\r\n\r\n", false, false },
+	{ "/hints", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" SMALL "\r\nhi", false, false },
+	{ "/204", "HTTP/1.1 204 No Content\r\n\r\n", false, false },
+	{ "/304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", false, false },
+	{ "/head", "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", false, false },
+	{ "/outcome", "HTTP/1.1 409 No\r\nSaga-Outcome: refused\r\n" SMALL "\r\nhi", false, false },
+	{ "/reset", "", false, true },
+	{ "/close", "", true, false },
+	{ "/half", "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", true, false },
+	{ "/half-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhi", true, false },
+	{ "/half-head", "HTTP/1.1 200 OK\r\nContent-", true, false },
+	{ "/garbage", "220 mail.example.com ESMTP\r\n", false, false },
+	{ "/http2", "HTTP/2 200\r\n\r\n", true, false },
+};
+
+/* ?fail: without an answer as long as w->failing lasts. */
+static void handle(void *arg, const struct stub_request *r, struct stub_answer *out)
+{
+	struct world *w = arg;
+	struct str    path = r->path;
+
+	buf_clear(&w->seen);
+	buf_str(&w->seen, r->method);
+	buf_char(&w->seen, ' ');
+	buf_str(&w->seen, r->path);
+	buf_char(&w->seen, '\n');
+	buf_str(&w->seen, r->head);
+	buf_char(&w->seen, '\n');
+	buf_str(&w->seen, r->body);
+	if (w->failing > 0) {
+		w->failing--;
+		out->close = !(out->reset = w->failing % 2 != 0);
+		return;
+	}
+	if (str_is(path, "/hang")) {
+		out->never = true;
+		return;
+	}
+	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++)
+		if (str_is(path, scripts[i].path)) {
+			buf_cstr(&out->raw, scripts[i].raw);
+			out->close = scripts[i].close;
+			out->reset = scripts[i].reset;
+			return;
+		}
+	buf_fmt(&out->raw, "HTTP/1.1 413 Too Large\r\nContent-Length: %d\r\n\r\n", str_is(path, "/large") ? RESPONSE_MAX + 1 : 0);
+	for (int i = 0; str_is(path, "/large") && i <= RESPONSE_MAX; i++)
+		buf_char(&out->raw, 'x');
+	out->close = str_is(path, "/early");
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------ */
+
+static void on_done(void *arg, const struct http_result *r)
+{
+	struct got *got = arg;
+
+	if (got->done)
+		abort(); /* twice */
+	got->done = true;
+	got->status = r->reply.status;
+	got->unsendable = r->unsendable;
+	got->too_big = r->reply.body_too_big;
+	if (r->reply.body.n > 0)
+		buf_str(&got->body, r->reply.body);
+	str_cstr(r->reply.failure, got->failure, sizeof got->failure);
+	str_cstr(r->reply.saga_outcome, got->outcome, sizeof got->outcome);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+	(void)t;
+}
+
+/* Until it is done, or for so long. What a timer tells in a turn is seen before the loop sleeps again. */
+static void turns(struct world *w, const struct got *got, unsigned ms)
+{
+	const uint64_t end = uv_hrtime() + ms * UINT64_C(1000000);
+	uv_timer_t     tick;
+
+	uv_timer_init(w->loop, &tick);
+	uv_timer_start(&tick, on_tick, 2, 2);
+	while (uv_hrtime() < end && (got == NULL || !got->done))
+		uv_run(w->loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&tick, NULL);
+	uv_run(w->loop, UV_RUN_NOWAIT);
+}
+
+static const char *url_of(const struct world *w, const char *host, const char *path)
+{
+	static char url[200];
+
+	snprintf(url, sizeof url, "http://%s:%d%s", host, w->stub.port, path);
+	return url;
+}
+
+static struct got ask(struct world *w, const char *method, const char *url, struct str body, unsigned timeout_ms)
+{
+	struct got got = { 0 };
+
+	http_start(w->http, &(struct http_request){ .url = url, .method = method, .body = body,
+	                                            .timeout_ms = timeout_ms }, on_done, &got);
+	if (got.done)
+		abort(); /* too early */
+	turns(w, &got, timeout_ms + 3000);
+	return got;
+}
+
+static struct got get(struct world *w, const char *path)
+{
+	return ask(w, "GET", url_of(w, "127.0.0.1", path), (struct str){ 0 }, 500);
+}
+
+static bool is_hi(struct got got)
+{
+	bool hi = got.status == 200 && got.failure[0] == '\0' && str_is(buf_view(&got.body), "hi");
+
+	buf_fini(&got.body);
+	return hi;
+}
+
+static bool is_failure(const struct got *got)
+{
+	return got->done && got->status == 0 && got->failure[0] != '\0' && !got->unsendable;
+}
+
+static void open_world(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny)
+{
+	*w = (struct world){ .loop = loop };
+	w->http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .deny = str_of(deny),
+	                                                 .curl_only = curl_only }, NULL);
+	if (w->http == NULL || !stub_open(&w->stub, loop, handle, w))
+		abort();
+}
+
+static void on_closed(void *arg)
+{
+	((struct world *)arg)->closed++;
+}
+
+static void close_world(struct world *w)
+{
+	http_close(w->http, on_closed, w);
+	stub_close(&w->stub);
+	for (int i = 0; i < 200 && w->closed == 0; i++)
+		uv_run(w->loop, UV_RUN_NOWAIT);
+	buf_fini(&w->seen);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------ */
+
+static void check_answers(struct world *w)
+{
+	static const struct {
+		const char *method, *path, *body, *why;
+		int         status;
+		unsigned    opened; /* connections, by it and by a call behind it */
+	} rows[] = {
+		{ "GET", "/ok", "hi", "a length", 200, 0 },
+		{ "GET", "/chunks", "hi", "chunks with an extension and trailers", 200, 0 },
+		{ "GET", "/hints", "hi", "two interim answers", 200, 0 },
+		{ "GET", "/204", "", "204", 204, 0 },
+		{ "GET", "/304", "", "304", 304, 0 },
+		{ "HEAD", "/head", "", "HEAD", 200, 0 },
+		{ "GET", "/outcome", "hi", "a refusal", 409, 0 },
+		{ "GET", "/old-keep", "hi", "HTTP/1.0 that keeps the connection", 200, 0 },
+		{ "GET", "/old-length", "hi", "HTTP/1.0 that does not", 200, 1 },
+		{ "GET", "/old", "until the end", "HTTP/1.0 without a length", 200, 1 },
+		{ "GET", "/says-close", "hi", "Connection: close", 200, 1 },
+		{ "GET", "/closes", "hi", "closed behind the answer", 200, 1 },
+		{ "GET", "/more", "hi", "bytes behind the answer", 200, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		unsigned   before = (is_hi(get(w, "/ok")), w->stub.connections);
+		struct got got = ask(w, rows[i].method, url_of(w, "127.0.0.1", rows[i].path), (struct str){ 0 }, 1000);
+		bool       right = got.status == rows[i].status && str_is(buf_view(&got.body), rows[i].body);
+
+		ok(right && strcmp(got.outcome, got.status == 409 ? "refused" : "") == 0, "%s: %d \"%s\" %s", rows[i].why,
+		   got.status, got.body.p ? got.body.p : "", got.failure);
+		turns(w, NULL, 5);
+		ok(is_hi(get(w, "/ok")) && w->stub.connections == before + rows[i].opened,
+		   "%s: the next call %s", rows[i].why, rows[i].opened ? "opens a new connection" : "uses the same connection");
+		buf_fini(&got.body);
+	}
+}
+
+static void check_failures(struct world *w, bool curl_only)
+{
+	static const char *const paths[] = { "/reset", "/close", "/half", "/half-chunk", "/half-head", "/garbage", "/http2", "/hang" };
+
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		unsigned   requests;
+		struct got got;
+
+		if (curl_only && strcmp(paths[i], "/http2") == 0)
+			continue; /* it takes that for HTTP/1.1 */
+		stub_drop_all(&w->stub);
+		turns(w, NULL, 5);
+		requests = w->stub.requests;
+		got = get(w, paths[i]);
+		ok(is_failure(&got) && w->stub.requests == requests + 1, "%s on a new connection: %s", paths[i], got.failure);
+		buf_fini(&got.body);
+	}
+}
+
+static void check_repeat(struct world *w)
+{
+	unsigned   requests;
+	struct got got;
+
+	for (unsigned failing = 1; failing <= 2; failing++) {
+		stub_drop_all(&w->stub);
+		turns(w, NULL, 5);
+		is_hi(get(w, "/ok"));
+		w->failing = failing;
+		requests = w->stub.requests;
+		/* The last of them closes, the one before resets. */
+		if (failing == 1)
+			ok(is_hi(get(w, "/ok")) && w->stub.requests == requests + 2,
+			   "an old connection that breaks before it answers: once more on a new one");
+	}
+	got = get(w, "/ok");
+	ok(is_failure(&got) && w->stub.requests == requests + 2, "but not again and again: %s", got.failure);
+	w->failing = 0;
+	requests = (is_hi(get(w, "/ok")), w->stub.requests);
+	got = get(w, "/half");
+	ok(is_failure(&got) && w->stub.requests == requests + 1, "nor when a part was answered: %s", got.failure);
+}
+
+static void check_large(struct world *w)
+{
+	static char big[8 << 20];
+	struct got  got = get(w, "/large");
+
+	ok(got.status == 413 && got.too_big && got.body.n <= RESPONSE_MAX, "an answer over the limit is cut");
+	buf_fini(&got.body);
+	memset(big, 'x', sizeof big);
+	w->stub.answer_early = 1000;
+	got = ask(w, "POST", url_of(w, "127.0.0.1", "/early"), (struct str){ big, sizeof big }, 3000);
+	ok(got.status == 413 || is_failure(&got), "answered and closed while the body is sent: %d %s", got.status, got.failure);
+	w->stub.answer_early = 0;
+	got = ask(w, "POST", url_of(w, "127.0.0.1", "/ok"), (struct str){ big, sizeof big }, 3000);
+	ok(is_hi(got) && w->seen.n > sizeof big && w->seen.p[w->seen.n - 1] == 'x', "8 MiB are sent in pieces");
+}
+
+/* ---- names and addresses ---------------------------------------------------------------------------------- */
+
+/* Listens where nobody can connect: its queue is full. */
+static void open_hole(int port, int fds[4])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+
+	inet_pton(AF_INET, "127.0.0.3", &a.sin_addr);
+	for (int i = 0; i < 4; i++)
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	if (bind(fds[0], (struct sockaddr *)&a, sizeof a) != 0 || listen(fds[0], 0) != 0)
+		abort();
+	for (int i = 1; i < 4; i++)
+		connect(fds[i], (struct sockaddr *)&a, sizeof a);
+}
+
+static void check_addresses(struct world *w, bool curl_only)
+{
+	int        fds[4];
+	struct got got;
+	unsigned   before;
+	uint64_t   began;
+
+	ok(is_hi(ask(w, "GET", url_of(w, "two.test", "/ok"), (struct str){ 0 }, 1000)), "the second address answers");
+	got = ask(w, "GET", url_of(w, "none.test", "/ok"), (struct str){ 0 }, 1000);
+	ok(is_failure(&got), "none answers: %s", got.failure);
+	got = ask(w, "GET", "http://missing.test/ok", (struct str){ 0 }, 1000);
+	ok(is_failure(&got), "no such name: %s", got.failure);
+	got = ask(w, "GET", "http://127.0.0.1:1/ok", (struct str){ 0 }, 1000);
+	ok(is_failure(&got), "nobody listens: %s", got.failure);
+	open_hole(w->stub.port, fds);
+	ok(curl_only || is_hi(ask(w, "GET", url_of(w, "hole.test", "/ok"), (struct str){ 0 }, 1000)),
+	   "the first does not even refuse");
+	began = uv_hrtime();
+	stub_drop_all(&w->stub);
+	got = ask(w, "GET", url_of(w, "127.0.0.3", "/ok"), (struct str){ 0 }, 200);
+	ok(is_failure(&got) && strstr(got.failure, "timed out") != NULL && uv_hrtime() - began < 600000000u,
+	   "time-out while it connects: %s", got.failure);
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
+	before = __atomic_load_n(&lookups, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < 5; i++) {
+		is_hi(ask(w, "GET", url_of(w, "here.test", "/says-close"), (struct str){ 0 }, 1000));
+		turns(w, NULL, 2);
+	}
+	ok(__atomic_load_n(&lookups, __ATOMIC_SEQ_CST) <= before + 1, "a name is asked for once a minute");
+	got = ask(w, "GET", url_of(w, "denied.test", "/ok"), (struct str){ 0 }, 1000);
+	ok(got.unsendable && strstr(got.failure, "deny") != NULL, "a name for a denied address: %s", got.failure);
+	ok(is_hi(ask(w, "GET", url_of(w, "half-denied.test", "/ok"), (struct str){ 0 }, 1000)),
+	   "of two addresses the one that may be called is");
+}
+
+static void check_hung_names(struct world *w)
+{
+	enum { HUNG = 12 };
+	static char urls[HUNG][64];
+	struct got  hung[HUNG] = { 0 }, got;
+	unsigned    timed_out = 0;
+
+	for (int i = 0; i < HUNG; i++) {
+		snprintf(urls[i], sizeof urls[i], "http://hung%d.test/", i);
+		http_start(w->http, &(struct http_request){ .url = urls[i], .method = "GET", .timeout_ms = 300 }, on_done, &hung[i]);
+	}
+	got = ask(w, "GET", url_of(w, "two.test", "/ok"), (struct str){ 0 }, 250);
+	ok(is_hi(got), "a dozen names whose server hangs do not stop another name");
+	for (int i = 0; i < HUNG; i++) {
+		turns(w, &hung[i], 1000);
+		timed_out += is_failure(&hung[i]);
+	}
+	ok(timed_out == HUNG, "they end at their time-out: %s", hung[0].failure);
+}
+
+static void check_unusual(struct world *w)
+{
+	static const char *const wrong[] = { "http://", "http:///x", "http://a b/", "http://[::1/", "ftp://127.0.0.1/", "127.0.0.1/", "" };
+	unsigned bad = 0;
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		uint64_t   began = uv_hrtime();
+		struct got got = ask(w, "GET", wrong[i], (struct str){ 0 }, 300);
+
+		bad += !got.done || got.status != 0 || got.failure[0] == '\0' || uv_hrtime() - began > 600000000u;
+	}
+	ok(bad == 0, "URLs that are none fail, each in its time");
+	ok(is_hi(ask(w, "GET", url_of(w, "127.1", "/ok"), (struct str){ 0 }, 500)), "127.1 is 127.0.0.1");
+	ok(is_hi(ask(w, "GET", url_of(w, "user:secret@127.0.0.1", "/ok"), (struct str){ 0 }, 500)) &&
+	   memmem(w->seen.p, w->seen.n, "Authorization: Basic ", 21) != NULL, "names and passwords in URLs");
+}
+
+/* ---- what must not add up --------------------------------------------------------------------------------- */
+
+static unsigned open_fds(void)
+{
+	DIR     *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void check_hygiene(struct world *w, bool curl_only)
+{
+	static const char *const paths[] = { "/ok", "/closes", "/reset", "/half", "/garbage", "/more", "/old", "/close", "/says-close", "/chunks" };
+	enum { CALLS = 10000, AT_ONCE = 20 };
+	char     urls[AT_ONCE][64];
+	unsigned before, answered = 0;
+
+	stub_drop_all(&w->stub);
+	turns(w, NULL, 50);
+	before = open_fds();
+	for (int round = 0; round < CALLS / AT_ONCE; round++) {
+		struct got       got[AT_ONCE] = { 0 };
+		struct transfer *t[AT_ONCE];
+
+		for (int i = 0; i < AT_ONCE; i++) {
+			snprintf(urls[i], sizeof urls[i], "http://127.0.0.1:%d%s", i == 7 ? 1 : w->stub.port, paths[(i + round) % 10]);
+			t[i] = http_start(w->http, &(struct http_request){ .url = urls[i], .method = "POST", .body = STR("hello"),
+			                                                   .timeout_ms = 2000 }, on_done, &got[i]);
+		}
+		if (round % 5 == 0)
+			uv_run(w->loop, UV_RUN_NOWAIT);
+		if (!got[3].done)
+			http_abort(w->http, t[3]);
+		for (int i = 0; i < AT_ONCE; i++) {
+			if (i != 3)
+				turns(w, &got[i], 3000);
+			answered += got[i].done;
+			buf_fini(&got[i].body);
+		}
+	}
+	stub_drop_all(&w->stub);
+	turns(w, NULL, 50);
+	ok(answered >= CALLS - CALLS / AT_ONCE, "10,000 calls of all kinds are told of: %u", answered);
+	/* libcurl finds out that a pooled connection is gone when it looks for one to use. */
+	ok(open_fds() <= before + (curl_only ? AT_ONCE : 0), "and no descriptor is left: %u, %u before", open_fds(), before);
+}
+
+/* ---- the same bytes ------------------------------------------------------------------------------------------ */
+
+static void check_bytes(struct world *plain, struct world *curl)
+{
+	static const char *const hosts[] = { "127.0.0.1", "here.test" };
+	static const char *const paths[] = { "", "/", "/ok", "/a/../b//c?x=%20&y#", "?q" };
+	static const char *const methods[] = { "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD" };
+	static const char *headers[] = { "Content-Type: application/json", "Saga-Id: a b", "X-Empty;", "X-Gone:", "X-Blank:  ",
+		                         "Accept: text/plain", "X-Long:   spaces  " };
+	static const struct str bodies[] = { { NULL, 0 }, { "", 0 }, { "{\"a\":1}", 7 } };
+	unsigned wrong = 0, n = 0;
+
+	plain->stub.port = curl->stub.port; /* both ask the same */
+	for (unsigned i = 0; i < 2 * 5 * 6 * 3 * 3; i++) {
+		struct http_request r = { .url = url_of(curl, hosts[i % 2], paths[i / 2 % 5]), .method = methods[i / 10 % 6],
+			                  .body = bodies[i / 60 % 3], .headers = headers, .timeout_ms = 1000,
+			                  .header_count = (size_t[]){ 0, 5, 7 }[i / 180] };
+		struct buf seen[2] = { 0 };
+
+		for (int k = 0; k < 2; k++) {
+			struct got got = { 0 };
+
+			buf_clear(&curl->seen);
+			http_start(k ? curl->http : plain->http, &r, on_done, &got);
+			turns(curl, &got, 2000);
+			buf_str(&seen[k], buf_view(&curl->seen));
+			buf_fini(&got.body);
+		}
+		n += seen[0].n > 0;
+		if (!str_eq(buf_view(&seen[0]), buf_view(&seen[1])))
+			printf("# %s %s\n# plain %s\n# curl  %s\n", r.method, r.url, seen[0].p, seen[1].p), wrong++;
+		buf_fini(&seen[0]);
+		buf_fini(&seen[1]);
+	}
+	ok(wrong == 0 && n == 540, "both send the same bytes: %u requests", n);
+}
+
+static void check_all(uv_loop_t *loop, bool curl_only)
+{
+	static struct world w;
+
+	printf("# %s\n", curl_only ? "libcurl" : "the plain client");
+	open_world(&w, loop, curl_only, "127.0.0.9");
+	check_answers(&w);
+	check_failures(&w, curl_only);
+	check_repeat(&w);
+	check_large(&w);
+	check_addresses(&w, curl_only);
+	check_hung_names(&w);
+	check_unusual(&w);
+	check_hygiene(&w, curl_only);
+	close_world(&w);
+}
+
+int main(void)
+{
+	static struct world plain, curl;
+	uv_loop_t           loop;
+
+	uv_loop_init(&loop);
+	check_all(&loop, false);
+	check_all(&loop, true);
+	open_world(&plain, &loop, false, "none");
+	open_world(&curl, &loop, true, "none");
+	check_bytes(&plain, &curl);
+	close_world(&plain);
+	close_world(&curl);
+	ok(uv_loop_close(&loop) == 0, "nothing is left on the loop");
+	return tap_done();
+}
