@@ -78,6 +78,10 @@ class Participant:
         self._known += itertools.takewhile(lambda c: c.answered is not None, fresh)
         return [c for c in every if (gid is None or c.gid == gid) and c.at >= since]
 
+    def tail(self, start):
+        """The calls from number `start` on, as far as they have got."""
+        return [Call(*c) for c in self._ask("calls", start)]
+
     def books(self):
         """{(gid, step): Book}"""
         return {k: Book(*b) for k, b in self._ask("books").items()}
@@ -260,4 +264,4 @@ if __name__ == "__main__":
     # Reply objects are pickled by name: of this module as others import it.
     from faults import participant
 
-    asyncio.run(participant._serve(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(participant._serve(int(sys.argv[1]), sys.argv[2]))

@@ -36,7 +36,7 @@ def nothing_of(world, replica, old, before, thawed, seen):
     assert late == [], f"the thawed replica called {late[:5]}"
 
 
-@fault("freeze one")
+@fault("freeze one", whole=False)
 def freeze_one(world, rng):
     victim, = pick(world, rng, 1)
     world.busy(victim)
@@ -50,7 +50,7 @@ def freeze_one(world, rng):
     return {CALLED: first}
 
 
-@fault("freeze all but one")
+@fault("freeze all but one", whole=False)
 def freeze_all_but_one(world, rng):
     victims = pick(world, rng, len(world.living) - 1)
     world.busy(*victims)
@@ -77,7 +77,7 @@ def freeze_all(world, rng):
         r.ready(30)
 
 
-@fault("flicker")
+@fault("flicker", whole=False)
 def flicker(world, rng):
     """Frozen again and again in the middle of calls, for less than a TTL, about one, and more."""
     for share in (0.3, 0.7, 0.85, 1.0, 1.1, 1.3):

@@ -20,14 +20,14 @@ def pick(world, rng, count):
     return rng.sample(world.living, count)
 
 
-@fault("kill one")
+@fault("kill one", whole=False)
 def kill_one(world, rng):
     victim, = pick(world, rng, 1)
     world.busy(victim)
     return {CALLED: world.first_adopted(victim.kill(), within=bound(world) + 5)}
 
 
-@fault("kill all but one")
+@fault("kill all but one", whole=False)
 def kill_all_but_one(world, rng):
     victims = pick(world, rng, len(world.living) - 1)
     world.busy(*victims)
@@ -35,7 +35,7 @@ def kill_all_but_one(world, rng):
     return {"kill all but one → first adopted call, s": world.first_adopted(killed[-1], within=bound(world) + 5)}
 
 
-@fault("kill all")
+@fault("kill all", whole=False)
 def kill_all(world, rng):
     world.busy()
     for r in pick(world, rng, len(world.living)):
@@ -47,7 +47,7 @@ def kill_all(world, rng):
     return {"all killed, restart → first adopted call, s": world.first_adopted(began, within=2 * world.ttl + 10)}
 
 
-@fault("kill during start-up")
+@fault("kill during start-up", whole=False)
 def kill_during_start(world, rng):
     victim, = pick(world, rng, 1)
     victim.kill()
@@ -57,7 +57,7 @@ def kill_during_start(world, rng):
         victim.kill()
 
 
-@fault("kill during adoption")
+@fault("kill during adoption", whole=False)
 def kill_during_adoption(world, rng):
     """The first who takes rows over dies in turn, with what it took."""
     first, = pick(world, rng, 1)
@@ -73,7 +73,7 @@ def kill_during_adoption(world, rng):
     return {CALLED: world.first_adopted(killed, within=bound(world) + 5)}
 
 
-@fault("kill during drain")
+@fault("kill during drain", whole=False)
 def kill_during_drain(world, rng):
     victim, = pick(world, rng, 1)
     world.busy(victim)
@@ -82,7 +82,7 @@ def kill_during_drain(world, rng):
     victim.kill()
 
 
-@fault("drain")
+@fault("drain", whole=False)
 def drain(world, rng):
     """No fault but a leave in order: nobody waits for a lease to run out."""
     victim, = pick(world, rng, 1)

@@ -19,14 +19,15 @@ from .participant import Participant
 FAULTS = {}
 
 
-def fault(name, modes=("lock", "row"), needs=()):
-    """Registers fault(world, random) for ./dev chaos. needs: attributes that a world must have, as postgres.
+def fault(name, modes=("lock", "row"), needs=(), whole=True):
+    """Registers fault(world, random) for ./dev chaos. needs: attributes that a world must have, as postgres, proxy.
+    whole: every replica must be there when it begins.
 
     It hurts the world, waits until that has shown, and leaves it as it may be: hurt replicas come back by
     world.restore(), everything else the fault mends itself. It may return figures: {name: seconds or number}."""
     def register(function):
         FAULTS[name] = function
-        function.modes, function.needs = modes, needs
+        function.modes, function.needs, function.whole = modes, needs, whole
         return function
     return register
 
@@ -182,19 +183,15 @@ class World:
 
     def first_adopted(self, at, within, gids=None):
         """Seconds from `at` to the first call of a transaction that changed hands after it."""
-        def look():
-            seen = collections.defaultdict(int)
-            for c in self.participant.calls():
-                if c.at > at and seen[c.gid] and c.epoch > seen[c.gid] and (gids is None or c.gid in gids):
-                    return c.at - at
-                seen[c.gid] = max(seen[c.gid], c.epoch)
-            return None
-
+        seen, read = collections.defaultdict(int), 0
         end = time.monotonic() + within
         while time.monotonic() < end:
-            got = look()
-            if got is not None:
-                return got
+            fresh = self.participant.tail(read)
+            read += len(fresh)
+            for c in fresh:
+                if c.at > at and 0 < seen[c.gid] < c.epoch and (gids is None or c.gid in gids):
+                    return c.at - at
+                seen[c.gid] = max(seen[c.gid], c.epoch)
             time.sleep(0.02)
         raise AssertionError(f"no transaction was called by another owner within {within} s")
 

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""./dev chaos: every fault there is, by a schedule drawn from a seed, for as long as one likes.
+
+Chapters: each a cluster of its own, some faults one after the other under load, the books audited after each. What
+failed is told with its seed and chapter; the schedule is drawn again from them, the timing is the machine's."""
+import argparse
+import collections
+import importlib
+import json
+import pathlib
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+
+from lib.base import BIN
+from lib.postgres import Postgres
+from lib.proxy import Proxy
+from .world import FAULTS, World
+
+FAULTS_A_CHAPTER = 10
+GIVE_UP_AFTER = 5  # chapters that failed
+
+
+def load_faults():
+    here = pathlib.Path(__file__).parent
+    for path in sorted([*here.glob("faults_*.py"), *here.glob("test_*.py")]):
+        importlib.import_module(f"faults.{path.stem}")
+
+
+class Tally:
+    """What a run came to."""
+
+    def __init__(self, seed):
+        self.seed, self.began = seed, time.monotonic()
+        self.figures = collections.defaultdict(list)
+        self.faults, self.failures = collections.Counter(), []
+        self.sums = collections.Counter()
+
+    def took(self):
+        return time.monotonic() - self.began
+
+    def add(self, mode, name, figures, report):
+        self.faults[name] += 1
+        for figure, number in figures.items():
+            self.figures[f"{mode}: {figure}"].append(number)
+        for field in ("accepted", "ended", "stuck", "calls", "takeovers", "duplicates"):
+            self.sums[field] += getattr(report, field)
+
+    def as_json(self):
+        return {"seed": self.seed, "minutes": round(self.took() / 60, 2), "faults": dict(self.faults), **self.sums,
+                "figures": {f: {"n": len(n), "median": round(statistics.median(n), 3), "max": round(max(n), 3)}
+                            for f, n in sorted(self.figures.items())},
+                "failures": self.failures}
+
+    def print(self):
+        got = self.as_json()
+        print(f"\n{'figure':<66} {'n':>4} {'median':>8} {'max':>8}")
+        for name, f in got["figures"].items():
+            print(f"{name:<66} {f['n']:>4} {f['median']:>8.3f} {f['max']:>8.3f}")
+        print(f"\n{sum(self.faults.values())} faults of {len(self.faults)} kinds in {got['minutes']} min, seed {self.seed}: "
+              + ", ".join(f"{n} {what}" for what, n in self.sums.items()))
+        print(f"{len(self.failures)} failures" + "".join(f"\n  {f['where']}: {f['what']}" for f in self.failures),
+              flush=True)
+
+
+class Chapter:
+    """One cluster, and the faults it goes through."""
+
+    def __init__(self, options, number, tally):
+        self.options, self.number, self.tally = options, number, tally
+        self.rng = random.Random(f"{options.seed}-{number}")
+        self.mode = self.rng.choice(["lock", "row"]) if options.mode == "both" else options.mode
+        self.count = options.replicas or self.rng.choice([3, 4, 5])
+        self.doing = "starting"
+
+    def where(self):
+        return f"seed {self.options.seed} chapter {self.number} ({self.mode}, {self.count} replicas), {self.doing}"
+
+    def say(self, text):
+        print(f"[{self.tally.took():6.0f} s] {self.number:>3} {self.mode:<4} {self.count} {text}", flush=True)
+
+    def run(self, postgres, until):
+        database = postgres.new_database()
+        proxy = Proxy(database)
+        world = None
+        try:
+            world = World(lambda number: proxy.dsn(database, number), direct=database, replicas=self.count,
+                          mode=self.mode, ttl=self.options.ttl, seed=f"{self.options.seed}-{self.number}",
+                          postgres=postgres, sanitized=self.options.sanitized)
+            world.proxy = proxy
+            if self.options.overload:
+                self.calm(world, until)
+            else:
+                self.faults(world, until)
+            world.close()
+        except BaseException:
+            if world:
+                self.abandon(world)
+            raise
+        finally:
+            proxy.close()
+            postgres.drop_database(database)
+        shutil.rmtree(world.cluster.folder)
+
+    def abandon(self, world):
+        """After a failure: nothing more is learnt from how it ends."""
+        for r in world.living:
+            r.kill()
+        world.close()
+        print(f"logs: {world.cluster.folder}", flush=True)
+
+    def eligible(self, world):
+        return [name for name, f in sorted(FAULTS.items())
+                if self.mode in f.modes and all(getattr(world, n, None) for n in f.needs)
+                and (not self.options.only or name in self.options.only)]
+
+    def faults(self, world, until):
+        names = self.eligible(world)
+        if not names:
+            raise SystemExit(f"no such fault; there are: {', '.join(sorted(FAULTS))}")
+        for _ in range(FAULTS_A_CHAPTER):
+            if time.monotonic() > until:
+                return
+            name = self.rng.choice(names)
+            self.doing = name
+            self.one(world, name, FAULTS[name])
+
+    def one(self, world, name, fault):
+        if fault.whole or len(world.living) < 2:
+            world.restore()
+        world.settled()
+        began = time.monotonic()
+        with world.load(self.options.clients):
+            time.sleep(self.rng.random())
+            figures = fault(world, self.rng) or {}
+            if world.living:
+                world.flowing(within=4 * world.ttl + 10)
+            if fault.whole or self.rng.random() < 0.6:
+                world.restore()
+                world.flowing(within=4 * world.ttl + 10)
+        report = world.verify()
+        self.tally.add(self.mode, name, figures, report)
+        told = ", ".join(f"{figure} {number:.3f}" for figure, number in figures.items())
+        self.say(f"{name:<40} {time.monotonic() - began:5.1f} s  {report.accepted:>5} accepted {report.takeovers:>4} taken"
+                 f" over {report.duplicates:>4} called again  {told}")
+
+    def calm(self, world, until):
+        """A machine with far too much to do, and no fault: nobody may be taken for dead."""
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(self.options.overload)]
+        try:
+            world.settled(timeout=120)
+            lives = {r.url: world.incarnation(r) for r in world.living}
+            while time.monotonic() < until:
+                self.doing = "overload"
+                with world.load(self.options.clients):
+                    time.sleep(20)
+                report = world.verify(timeout=120)
+                fenced = world.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'")
+                assert fenced == 0 and lives == {r.url: world.incarnation(r) for r in world.living}, (
+                    f"{fenced} replicas were taken for dead")
+                self.tally.add(self.mode, "overload", {"slowest answer, s": report.slowest}, report)
+                self.say(f"{self.options.overload} busy loops: {report.accepted} accepted, nobody fenced,"
+                         f" slowest answer {report.slowest:.2f} s")
+        finally:
+            for b in busy:
+                b.kill()
+                b.wait()
+
+
+def read_options():
+    p = argparse.ArgumentParser(prog="./dev chaos", description=__doc__.split("\n")[0])
+    p.add_argument("minutes", nargs="?", type=float, default=10)
+    p.add_argument("seed", nargs="?", type=int, default=random.SystemRandom().randrange(10**6))
+    p.add_argument("--mode", choices=["lock", "row", "both"], default="both")
+    p.add_argument("--chapter", type=int, default=1, help="begin with this one")
+    p.add_argument("--replicas", type=int, help="3, 4 or 5, drawn for each chapter, if not given")
+    p.add_argument("--clients", type=int, default=10)
+    p.add_argument("--ttl", default="2s")
+    p.add_argument("--only", action="append", metavar="FAULT", help="these alone; may be repeated")
+    p.add_argument("--overload", type=int, nargs="?", const=8, default=0, metavar="LOOPS",
+                   help="no fault, but busy loops beside it: nobody may be fenced")
+    p.add_argument("--sanitized", action="store_true")
+    p.add_argument("--json", metavar="FILE", help="the figures, for machines")
+    p.add_argument("--list", action="store_true", help="the names of the faults")
+    return p.parse_args()
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def play(options, tally):
+    until = time.monotonic() + 60 * options.minutes
+    postgres = Postgres(f"chaos-{options.seed}")
+    number, failed = options.chapter, 0
+    try:
+        while time.monotonic() < until and failed < GIVE_UP_AFTER:
+            chapter = Chapter(options, number, tally)
+            try:
+                chapter.run(postgres, until)
+            except Exception as e:  # told, counted, and the next chapter has a world of its own
+                failed += 1
+                tally.failures.append({"where": chapter.where(), "what": f"{type(e).__name__}: {e}".splitlines()[0][:300]})
+                print(f"FAILED: {chapter.where()}\n{traceback.format_exc()}", flush=True)
+                postgres.start()
+            number += 1
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    finally:
+        postgres.close()
+
+
+def main():
+    load_faults()
+    options = read_options()
+    if options.list:
+        print("\n".join(sorted(FAULTS)))
+        return 0
+    assert (BIN / "sagad").exists(), f"{BIN}/sagad is not there: ./dev chaos builds it"
+    print(f"seed {options.seed}: again with ./dev chaos {options.minutes:g} {options.seed}", flush=True)
+    signal.signal(signal.SIGTERM, interrupted)
+    tally = Tally(options.seed)
+    play(options, tally)
+    tally.print()
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(tally.as_json(), indent=1) + "\n", encoding="utf-8")
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    # Faults register themselves with the module that others import, not with __main__.
+    from faults import chaos
+
+    sys.exit(chaos.main())
