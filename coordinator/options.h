@@ -50,6 +50,8 @@
 	  "The largest answer of a participant that is read.") \
 	X(calls_deny,       "calls.deny",            TEXT,  "169.254.0.0/16, fe80::/10", 0,   0,           "networks", \
 	  "Networks that are never called, whatever a name resolves to; `none` allows all.") \
+	X(calls_client,     "calls.client",          WORD,  "auto",                  0,       0,           "auto|curl", \
+	  "Who makes calls to http:// URLs: sagad's own HTTP/1.1 client, or libcurl as for https://.") \
 	X(secrets_dir,      "secrets-dir",           TEXT,  "",                      0,       0,           "directory", \
 	  "Holds a file per participant secret; calls to those participants are signed.") \
 	X(callback_key_file, "callback-key-file",    TEXT,  "",                      0,       0,           "file", \

@@ -205,7 +205,11 @@ static bool may_call(void *ctx)
 static bool open_calls(struct replica *r, struct str callback_key, struct err *err)
 {
 	const struct options     *o = r->config->options;
-	const struct http_config  http = { .response_max = o->calls_response_max, .deny = str_of(o->calls_deny) };
+	const struct http_config  http = {
+		.response_max = o->calls_response_max,
+		.deny = str_of(o->calls_deny),
+		.curl_only = strcmp(o->calls_client, "curl") == 0,
+	};
 
 	r->http = http_open(loop_uv(r->loop), &http, err);
 	if (r->http == NULL)

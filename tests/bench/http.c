@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * http.c - CPU per outbound call: `http [in-flight] [calls]`, against a server in a process of its own.
+ * http.c - CPU per outbound call, libcurl and our own client in turn, bare and behind the caller port:
+ * `http [calls [rounds]]`, medians over the rounds, against a server in a process of its own.
  */
-#include "coordinator/io/http.h"
+#include "coordinator/io/caller.h"
+#include "participants/definition.h"
 #include "tests/lib/http_stub.h"
 
 #include <signal.h>
@@ -12,10 +14,19 @@
 #include <time.h>
 #include <unistd.h>
 
-static char        url[64];
-static unsigned    left, ended, failed;
-static struct http *http;
-static char        body[501];
+enum { ROUNDS_MAX = 31, INPUT_BYTES = 500 };
+
+static const unsigned in_flight[] = { 1, 16, 64, 256, 1000 };
+
+struct run {
+	uv_loop_t          *loop;
+	struct http        *http;
+	struct caller      *caller;  /* NULL: bare */
+	struct caller_port  port;
+	struct definition  *definition;
+	char                url[64], input[INPUT_BYTES + 1];
+	unsigned            left, ended, failed;
+};
 
 static void answer(void *arg, const struct stub_request *r, struct stub_answer *out)
 {
@@ -36,33 +47,114 @@ static void serve(int port_fd)
 	uv_run(&loop, UV_RUN_DEFAULT);
 }
 
-static void start_one(void);
+/* ---- calls ------------------------------------------------------------------------------------ */
 
-static void on_done(void *arg, const struct http_result *result)
+static void start_one(struct run *r);
+
+static void on_end(struct run *r, bool is_ok)
 {
-	(void)arg;
-	ended++;
-	failed += result->reply.status != 200;
-	if (left > 0)
-		start_one();
+	r->ended++;
+	r->failed += !is_ok;
+	if (r->left > 0)
+		start_one(r);
 }
 
-static void start_one(void)
+static void on_result(void *arg, const struct http_result *result)
+{
+	on_end(arg, result->reply.status == 200);
+}
+
+static void on_answer(void *arg, const struct call_answer *a)
+{
+	on_end(arg, a->outcome == OUTCOME_OK);
+}
+
+static void start_one(struct run *r)
 {
 	static const char *headers[] = { "Content-Type: application/json", "Accept: application/json",
 		                         "Saga-Id: 0192f3a1-7c3e-7b1a-9d7e-3a5b8c1d2e3f", "Saga-Step: hotel",
 		                         "Saga-Op: try", "Saga-Attempt: 1", "Saga-Epoch: 1",
 		                         "Idempotency-Key: \"0192f3a1-7c3e-7b1a-9d7e-3a5b8c1d2e3f:hotel:try\"",
 		                         "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" };
+	struct str outputs[1] = { { 0 } };
 
-	left--;
-	http_start(http, &(struct http_request){ .url = url, .method = "POST", .headers = headers,
-	                                         .header_count = sizeof headers / sizeof headers[0],
-	                                         .body = { body, 500 }, .timeout_ms = 5000 },
-	           on_done, NULL);
+	r->left--;
+	if (r->caller == NULL)
+		http_start(r->http, &(struct http_request){ .url = r->url, .method = "POST", .headers = headers,
+		                                            .header_count = sizeof headers / sizeof headers[0],
+		                                            .body = { r->input, INPUT_BYTES }, .timeout_ms = 5000 },
+		           on_result, r);
+	else
+		r->port.start(r->port.ctx, &(struct call_request){
+			.def = r->definition, .gid = STR("0192f3a1-7c3e-7b1a-9d7e-3a5b8c1d2e3f"), .step = 0, .op = OP_TRY,
+			.attempt = 1, .epoch = 1, .created_at = 1795423254123, .input = { r->input, INPUT_BYTES },
+			.outputs = outputs }, on_answer, r);
 }
 
-static double cpu(void)
+/* ---- opening and closing ------------------------------------------------------------------------ */
+
+static int64_t wall_ms(void *ctx)
+{
+	struct timespec t;
+
+	(void)ctx;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint64_t counting(void *ctx)
+{
+	static uint64_t n = 88172645463325252u;
+
+	(void)ctx;
+	return n++;
+}
+
+static struct definition *compile(int port)
+{
+	struct arena       arena = { 0 };
+	struct findings    findings = { .arena = &arena };
+	struct definition *d;
+	char               text[200];
+
+	snprintf(text, sizeof text, "{\"mode\":\"saga\",\"steps\":{\"hotel\":{\"action\":{\"url\":"
+	         "\"http://127.0.0.1:%d/reservations\"}}}}", port);
+	d = definition_compile(str_of(text), DEFINITION_INLINE, (struct str){ 0 }, &findings);
+	arena_fini(&arena);
+	if (d == NULL)
+		abort();
+	return d;
+}
+
+static void open_run(struct run *r, uv_loop_t *loop, int port, bool curl_only, bool with_caller, unsigned limit)
+{
+	*r = (struct run){ .loop = loop };
+	snprintf(r->url, sizeof r->url, "http://127.0.0.1:%d/reservations", port);
+	memset(r->input, 'x', INPUT_BYTES);
+	memcpy(r->input, "{\"order\":\"", 10);
+	memcpy(r->input + INPUT_BYTES - 2, "\"}", 2);
+	r->definition = compile(port);
+	r->http = http_open(loop, &(struct http_config){ .response_max = 1 << 20, .deny = STR("169.254.0.0/16"),
+	                                                 .curl_only = curl_only }, NULL);
+	if (!with_caller)
+		return;
+	r->caller = caller_open(loop, &(struct caller_config){
+		.http = r->http, .clock = { NULL, wall_ms, wall_ms, counting },
+		.rules = { .callback_base = STR("http://127.0.0.1:7070"), .callback_key = STR("key") },
+		.per_participant = limit, .queue_max = limit });
+	caller_ports(r->caller, &r->port);
+}
+
+static void close_run(struct run *r)
+{
+	if (r->caller != NULL)
+		caller_close(r->caller, NULL, NULL);
+	http_close(r->http, NULL, NULL);
+	uv_run(r->loop, UV_RUN_DEFAULT);
+	definition_drop(r->definition);
+}
+
+static double cpu_s(void)
 {
 	struct timespec t;
 
@@ -70,38 +162,74 @@ static double cpu(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void make_calls(struct run *r, unsigned n, unsigned at_once)
+{
+	r->left = n;
+	r->ended = 0;
+	for (unsigned i = 0; i < at_once && r->left > 0; i++)
+		start_one(r);
+	while (r->ended < n)
+		uv_run(r->loop, UV_RUN_ONCE);
+}
+
+/* Microseconds of CPU for a call; the connections are there before the clock runs. */
+static double measure(uv_loop_t *loop, int port, bool curl_only, bool with_caller, unsigned at_once, unsigned calls)
+{
+	struct run r;
+	double     before, us;
+
+	open_run(&r, loop, port, curl_only, with_caller, at_once);
+	make_calls(&r, 2 * at_once, at_once);
+	before = cpu_s();
+	make_calls(&r, calls, at_once);
+	us = (cpu_s() - before) * 1e6 / calls;
+	if (r.failed > 0) {
+		fprintf(stderr, "%u of %u calls failed\n", r.failed, calls);
+		exit(1);
+	}
+	close_run(&r);
+	return us;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *v, unsigned n)
+{
+	qsort(v, n, sizeof v[0], by_size);
+	return v[n / 2];
+}
+
 int main(int argc, char **argv)
 {
-	unsigned   in_flight = argc > 1 ? (unsigned)atoi(argv[1]) : 64;
-	unsigned   calls = argc > 2 ? (unsigned)atoi(argv[2]) : 200000;
-	uv_loop_t  loop;
-	struct err err;
-	int        port, fds[2];
-	pid_t      child;
+	unsigned  calls = argc > 1 ? (unsigned)atoi(argv[1]) : 50000, rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
+	uv_loop_t loop;
+	int       port, fds[2];
+	pid_t     child;
 
-	if (pipe(fds) != 0 || (child = fork()) < 0)
+	if (calls == 0 || rounds == 0 || rounds > ROUNDS_MAX || pipe(fds) != 0 || (child = fork()) < 0)
 		return 1;
 	if (child == 0)
 		serve(fds[1]);
 	if (read(fds[0], &port, sizeof port) != sizeof port)
 		return 1;
-	snprintf(url, sizeof url, "http://127.0.0.1:%d/reservations", port);
-	memset(body, ' ', 500);
-	memcpy(body, "{}", 2);
 	uv_loop_init(&loop);
-	http = http_open(&loop, &(struct http_config){ .response_max = 1 << 20, .deny = STR("169.254.0.0/16") }, &err);
-	left = calls;
-	for (unsigned i = 0; i < in_flight; i++)
-		start_one();
-	double   cpu0 = cpu();
-	uint64_t wall0 = uv_hrtime();
-	while (ended < calls)
-		uv_run(&loop, UV_RUN_ONCE);
-	printf("%u in flight: %.1f us of CPU a call, %.0f calls/s, %u failed\n", in_flight,
-	       (cpu() - cpu0) * 1e6 / calls, calls / ((double)(uv_hrtime() - wall0) / 1e9), failed);
-	http_close(http, NULL, NULL);
-	uv_run(&loop, UV_RUN_DEFAULT);
+	printf("us of CPU a call, median of %u   plain   curl   caller+plain   caller+curl\n", rounds);
+	for (size_t i = 0; i < sizeof in_flight / sizeof in_flight[0]; i++) {
+		double us[4][ROUNDS_MAX];
+
+		for (unsigned k = 0; k < rounds; k++)
+			for (unsigned way = 0; way < 4; way++)
+				us[way][k] = measure(&loop, port, way % 2, way / 2, in_flight[i], calls);
+		printf("%4u in flight                   %6.1f %6.1f %14.1f %13.1f\n", in_flight[i], median(us[0], rounds),
+		       median(us[1], rounds), median(us[2], rounds), median(us[3], rounds));
+		fflush(stdout);
+	}
 	kill(child, SIGTERM);
 	waitpid(child, NULL, 0);
-	return failed != 0;
+	return 0;
 }
