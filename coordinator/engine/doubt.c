@@ -89,6 +89,7 @@ void doubt_begins(struct engine *e)
 {
 	tell_begins(e, &e->doubts);
 	tell_begins(e, &e->reloading);
+	tell_begins(e, &e->taken);
 }
 
 /* ---- a begin whose gid is taken ------------------------------------------------------ */
@@ -96,44 +97,46 @@ void doubt_begins(struct engine *e)
 struct taken {
 	struct asked   asked;
 	struct engine *e;
+	char           gid[GID_MAX + 1];
 };
 
 static void on_taken(void *arg, enum log_result result, const struct row *rows, size_t n)
 {
 	struct taken  *t = arg;
 	struct engine *e = t->e;
-	struct owned  *o = NULL;
+	struct owned  *o = owned_get(e, str_of(t->gid)), *shown = NULL;
 
 	turn_begin(e);
-	if (result == LOG_DONE && n > 0) {
-		o = owned_load(e, &rows[0]);
-		o->gone = true;
+	if (o != NULL && o->taken) { /* else its row came to us meanwhile, or this life is over */
+		if (result == LOG_DONE && n > 0) {
+			shown = owned_load(e, &rows[0]);
+			shown->gone = true;
+			owned_show_begins(e, o, shown);
+		}
+		owned_drop(e, o, BEGIN_LOST);
+	}
+	if (shown != NULL) {
 		doubt_tell_owner(e, &rows[0]);
+		owned_rest(e, shown);
 	}
-	for (struct list *l; (l = list_pop(&t->asked.begins)) != NULL;) {
-		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
-		enum begin_result    r = o != NULL ? BEGIN_EXISTS : BEGIN_LOST;
-
-		reply_new(e, b->arg, (int)r, o)->begin = b->done;
-		free(b);
-	}
-	if (o != NULL)
-		owned_rest(e, o);
 	asked_free(&t->asked);
 	turn_end(e);
 }
 
+/* It stays where it is until then: whoever asks for the gid meanwhile waits with the others. */
 void begin_taken(struct engine *e, struct owned *o)
 {
 	struct taken *t = mem_alloc(sizeof *t);
 
 	t->e = e;
+	str_cstr(o->row.gid, t->gid, sizeof t->gid);
 	asked_put(e, &t->asked);
-	for (struct list *l; (l = list_pop(&o->begins)) != NULL;)
-		list_push(&t->asked.begins, l);
 	o->commit = COMMIT_NONE;
+	o->taken = o->doubt = true;
+	o->doubt_since = boot_ms(e);
+	list_push(&e->taken, &o->commit_link);
+	chore_soon(e, CHORE_BEGINS, BEGIN_DOUBT_MS);
 	e->ports.log.read(e->ports.log.ctx, &o->row.gid, 1, on_taken, t);
-	owned_drop(e, o, BEGIN_LOST);
 }
 
 /* ---- reading again --------------------------------------------------------------------- */

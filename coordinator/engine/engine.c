@@ -290,6 +290,7 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	assert(config->batch_rows > 0 && config->beat_ms > 0);
 	e->config = *config;
 	e->ports = *ports;
+	e->by_gid.seed = e->remotes.seed = e->strange.seed = random_u64(e); /* gids come from outside */
 	e->row_limit = config->batch_rows;
 	e->outputs = mem_array(TXN_STEPS_MAX + 1, sizeof *e->outputs);
 	e->call_scratch = mem_array(TXN_STEPS_MAX + 1, sizeof *e->call_scratch);
@@ -302,6 +303,7 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->batch.settles);
 	list_init(&e->doubts);
 	list_init(&e->reloading);
+	list_init(&e->taken);
 	list_init(&e->strangers);
 	list_init(&e->behind);
 	list_init(&e->restoring);
@@ -348,15 +350,12 @@ static void free_list(struct list *list)
 
 void asked_put(struct engine *e, struct asked *a)
 {
-	list_init(&a->begins);
 	list_push(&e->asked, &a->link);
 }
 
 void asked_free(struct asked *a)
 {
 	list_remove(&a->link);
-	for (struct list *l; (l = list_pop(&a->begins)) != NULL;)
-		free(list_entry(l, struct begin_waiter, link));
 	free(a);
 }
 

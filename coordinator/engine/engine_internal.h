@@ -85,7 +85,7 @@ struct owned {
 	struct engine     *e;
 	struct table_node  node;
 	struct list        link;
-	struct list        commit_link;  /* engine.collecting, batch.members, engine.doubts, .reloading, .behind or .restoring */
+	struct list        commit_link;  /* engine.collecting, batch.members, engine.doubts, .reloading, .taken, .behind or .restoring */
 	struct heap_node   timer;        /* on now_ms */
 	struct row         row;          /* texts in `text`, or in def */
 	struct txn         txn;          /* in force */
@@ -99,6 +99,7 @@ struct owned {
 	uint16_t           queue_n;
 	bool               readable;     /* txn and notes are set */
 	bool               unborn;       /* the insert is not known to be done */
+	bool               taken;        /* unborn, in doubt, on engine.taken */
 	bool               given;        /* unborn, and its row came to us meanwhile: somebody else's insert */
 	bool               doubt;        /* what the log holds is not known */
 	int64_t            doubt_since;  /* boot_ms */
@@ -223,8 +224,10 @@ struct peer {
 	bool              owns;
 	uint32_t          rows;        /* that it left, as far as they were counted */
 	int64_t           swept_at;    /* boot_ms when we took our share of them; 0: not yet */
-	int64_t           free_since;  /* boot_ms of the first look at a free lock; 0: held */
-	int64_t           look_at;
+	int64_t           free_since;  /* boot_ms of the first look at a free lease; 0: held */
+	int64_t           look_at;     /* boot_ms; AT_NEVER: others do */
+	bool              near;        /* one of the next in the ring, which we look at regularly */
+	bool              told;        /* we fenced it: the others are to be told if there is much to adopt */
 };
 
 /* ---- the commit ---------------------------------------------------------------------------- */
@@ -287,6 +290,7 @@ struct engine {
 
 	/* doubt */
 	struct list doubts, reloading;
+	struct list taken;             /* not inserted, the gid is taken: by whom is being read */
 	struct list  strangers;        /* struct stranger: ours in the log, not in memory */
 	struct table strange;          /* the same, by gid */
 	bool        reload_busy, mine_busy, mine_again;
@@ -311,6 +315,7 @@ struct engine {
 	bool         members_busy, report_busy, sweep_busy, probe_busy, fence_busy, watching;
 	struct uuid  watched, probed;
 	int64_t      probe_at;
+	int64_t      look_turn;        /* counts half TTLs */
 	bool         adopt_busy;
 	struct uuid  adopt_from;
 	bool         adopt_solo;
@@ -358,7 +363,6 @@ struct stranger {
 /* Memory that a port's answer would free. Stands first in what it is part of. */
 struct asked {
 	struct list link;
-	struct list begins;            /* struct begin_waiter that stand on it; initialised */
 };
 
 /* ---- engine.c ------------------------------------------------------------------------- */
@@ -402,6 +406,8 @@ void          owned_view(const struct owned *o, struct view *view);
 /* Whose row it is, and whoever else asked for the gid meanwhile. */
 void          owned_answer_begins(struct engine *e, struct owned *o, enum begin_result his,
                                   enum begin_result others);
+/* All are told that it exists. */
+void          owned_show_begins(struct engine *e, struct owned *o, struct owned *shown);
 /* The texts of the note become the step's. */
 void          note_take(struct note *kept, struct note *from, enum op op);
 /* Only that it came. */
@@ -474,14 +480,17 @@ void lease_work(struct engine *e);    /* chore */
 void lease_beat(struct engine *e);    /* chore */
 void lease_heard(struct engine *e);   /* the log answered a commit */
 
-/* ---- members.c, adopt.c ---------------------------------------------------------------------- */
+/* ---- members.c, fence.c, adopt.c ---------------------------------------------------------------------- */
 
 void members_look(struct engine *e);  /* chore */
 void members_fini(struct engine *e);
 void members_forget(struct engine *e);
 struct str members_address(const struct engine *e, struct uuid id);
-void fence_looks(struct engine *e);   /* chore */
-void fence_watch(struct engine *e);   /* after every look at the members */
+bool members_poked(struct engine *e, struct str gid); /* it is a dead replica that is told of */
+size_t peer_place(const struct engine *e, struct uuid id); /* where it is or would be */
+struct peer *peer_find(const struct engine *e, struct uuid id); /* or NULL */
+bool peer_is_other(const struct engine *e, const struct peer *p); /* lives, and is not us */
+void fence_looks(struct engine *e);   /* chore; also after every look at the members */
 void adopt_more(struct engine *e);
 void adopt_due(struct engine *e);     /* chore */
 void report_speed(struct engine *e);  /* chore */

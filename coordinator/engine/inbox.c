@@ -151,6 +151,8 @@ void inbox_look(struct engine *e)
 
 void engine_on_poke(struct engine *e, struct str gid)
 {
+	if (members_poked(e, gid))
+		return;
 	doubt_hint(e, gid);
 	chore_soon(e, CHORE_INBOX, 0);
 }

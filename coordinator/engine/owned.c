@@ -276,6 +276,16 @@ void owned_answer_begins(struct engine *e, struct owned *o, enum begin_result hi
 	}
 }
 
+void owned_show_begins(struct engine *e, struct owned *o, struct owned *shown)
+{
+	for (struct list *l; (l = list_pop(&o->begins)) != NULL;) {
+		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
+
+		reply_new(e, b->arg, BEGIN_EXISTS, shown)->begin = b->done;
+		free(b);
+	}
+}
+
 /* Commands go and look where the transaction is now; those of the inbox are still there. */
 static void drop_queue(struct engine *e, struct owned *o)
 {
