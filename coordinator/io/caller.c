@@ -10,6 +10,8 @@
 
 enum { TARGETS_MAX = 4096, QUEUE_FULL_RETRY_MS = 1000, SIGNATURE_HEADERS = 3 };
 
+#define PARTICIPANT_PREFIX STR("participant:")
+
 enum job_state {
 	JOB_FREE,
 	JOB_NAMING, /* waits for a newer list of participants; its request is copied */
@@ -142,7 +144,7 @@ static void end_unsent(struct job *j, enum outcome outcome, int64_t retry_after_
 
 static const struct participant *participant_of(const struct caller *c, struct str target)
 {
-	const struct str prefix = STR("participant:");
+	const struct str prefix = PARTICIPANT_PREFIX;
 
 	if (c->config.participants == NULL || !str_starts(target, prefix))
 		return NULL;
@@ -341,7 +343,8 @@ static void on_names(void *arg, bool fresh)
 	}
 }
 
-/* A name registered a moment ago at another replica: look again before saying no. */
+/* A name registered a moment ago: here, then its call must not go to the address of before; or at
+ * another replica, then look again before saying no. */
 static void wait_for_name(struct job *j)
 {
 	const uint16_t n = definition_plan(j->def)->step_count;
@@ -357,6 +360,14 @@ static void wait_for_name(struct job *j)
 	j->state = JOB_NAMING;
 	j->wait = (struct participants_wait){ .done = on_names, .arg = j };
 	participants_refresh(j->caller->config.participants, &j->wait);
+}
+
+static bool is_changing(const struct job *j)
+{
+	const struct participants *p = j->caller->config.participants;
+
+	return p != NULL && participants_are_changing(p) &&
+	       str_starts(definition_target(j->def, j->spec.step, j->spec.op), PARTICIPANT_PREFIX);
 }
 
 static uint64_t random_span(const struct caller *c)
@@ -381,7 +392,9 @@ static uint64_t start(void *ctx, const struct call_request *r, call_done *done, 
 		.step = r->step, .op = r->op, .attempt = r->attempt, .epoch = r->epoch,
 		.deadline_at = r->deadline_at, .traceparent = r->traceparent, .span = random_span(c)
 	};
-	if (render(j))
+	if (is_changing(j))
+		wait_for_name(j);
+	else if (render(j))
 		enqueue(j);
 	else if (j->err.kind == ERR_NOT_FOUND && c->config.participants != NULL)
 		wait_for_name(j);

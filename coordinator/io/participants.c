@@ -24,6 +24,7 @@ struct participants {
 	struct table      table;       /* of struct known, in the arena */
 	struct arena      arena;
 	bool              asking, again; /* again: it changed after the question under way was asked */
+	bool              changing;      /* it changed, and no question asked since then is answered */
 	/* Waiting for the next question, for the one under way, and to be told now. */
 	struct participants_wait *next, *now, *due;
 	void (*closed)(void *arg);
@@ -118,6 +119,7 @@ static void on_rows(void *arg, enum log_result result, const struct participant_
 	if (result == LOG_DONE)
 		replace_all(p, rows, n);
 	p->asking = false;
+	p->changing = p->again; /* then this answer may be of before the change */
 	p->due = p->now;
 	p->now = NULL;
 	while (p->due != NULL) {
@@ -149,9 +151,14 @@ void participants_refresh(struct participants *p, struct participants_wait *wait
 
 void participants_look(struct participants *p)
 {
-	p->again = true;
+	p->again = p->changing = true;
 	if (!p->asking)
 		ask(p);
+}
+
+bool participants_are_changing(const struct participants *p)
+{
+	return p->changing;
 }
 
 static void take_out(struct participants_wait **at, const struct participants_wait *wait)

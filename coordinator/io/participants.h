@@ -37,6 +37,8 @@ void participants_refresh(struct participants *p, struct participants_wait *wait
 void participants_unwait(struct participants *p, struct participants_wait *wait);
 /* The table has changed: asks again at once, and tells nobody. */
 void participants_look(struct participants *p);
+/* It did so, and the answer is not there yet: what is found may be old. */
+bool participants_are_changing(const struct participants *p);
 
 /* The store must not call back after it. Frees itself some turns later, then calls
  * closed (may be NULL). */

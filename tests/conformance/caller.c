@@ -388,6 +388,13 @@ static void check_participants(struct world *w)
 	ok(str_is(stub_header(&r, "webhook-signature"), want) && stamp == world_now(w) / 1000 &&
 	   str_starts(stub_header(&r, "webhook-id"), STR("msg_")), "calls to it are signed");
 	ok(world_target_named(w, "participant:hotels").limit == 2, "its own limit holds");
+	struct got moved = { 0 };
+	world_participant(w, "hotels", "hotel-secret", 2);
+	sprintf(w->base_url + strlen(w->base_url) - 5, "moved");
+	participants_look(w->participants);
+	world_call(w, d, OP_TRY, &moved);
+	world_until(w, &moved, 1000);
+	ok(str_is(buf_view(&w->path), "/moved/ok?x=1"), "one that moves is called at its new place at once: %s", w->path.p);
 	world_participant(w, "hotels", "no-such-file", 2);
 	world_refresh(w);
 	unsigned requests = w->stub.requests;
