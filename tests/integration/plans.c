@@ -81,6 +81,19 @@ static bool explain(struct pg_database *d, const char *name, const char *text)
 	return good;
 }
 
+/* What the lease's session sends as it is. */
+static void check_lease_row(struct pg_database *d)
+{
+	char open[1000], beat[600];
+
+	snprintf(open, sizeof open, SQL_LEASE_ROW_OPEN, 1LL, 2LL, 2000u);
+	snprintf(beat, sizeof beat, SQL_LEASE_ROW_BEAT, 1LL, 2LL);
+	ok(explain(d, "row_open", open) && strstr(plan, "Conflict Arbiter Indexes: lease_pkey") != NULL,
+	   "a lease that is a row is opened by its key");
+	ok(explain(d, "row_beat", beat) && strstr(plan, "Index Scan using lease_pkey") != NULL &&
+	   strstr(plan, "Seq Scan") == NULL, "and a beat finds it by its key");
+}
+
 static void show(void)
 {
 	for (char *line = strtok(plan, "\n"); line != NULL; line = strtok(NULL, "\n"))
@@ -128,6 +141,7 @@ int main(void)
 	PQclear(r);
 	for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)
 		check(&d, statements[i].name, statements[i].text);
+	check_lease_row(&d);
 	for (size_t i = 0; i < sizeof wants / sizeof wants[0]; i++) {
 		size_t k = 0;
 		while (k < STATEMENT_COUNT && strcmp(statements[k].name, wants[i].name) != 0)
