@@ -38,6 +38,8 @@ struct httpd_own { /* of an exchange */
 	struct connection     *connection;
 	struct list            node;     /* on httpd.answered once answered while suspended */
 	size_t                 thrown;   /* bytes of a body that is too big */
+	struct list            unwatched; /* on httpd.unwatched until its client is watched */
+	int64_t                watch_at;
 	bool                   suspended, in_handler, queued, watched;
 	void                 (*gone)(void *arg);
 	void                  *gone_arg;
@@ -55,6 +57,7 @@ struct httpd {
 	struct list         stages[STAGE_COUNT];
 	struct list         answered;
 	struct list         open;      /* suspended exchanges, by own.node, until answered */
+	struct list         unwatched; /* of these, who is to be watched, next one first */
 	unsigned            connections, watched;
 	int64_t             now_ms, expired_ms;
 	bool                quiet;
@@ -63,7 +66,8 @@ struct httpd {
 /* A body longer than allowed is read to its end, so that the client reads our
  * answer and not a reset; up to this much. */
 #define THROW_MAX ((size_t)64 << 20)
-enum { EXPIRE_EVERY_MS = 500, POOL_BYTES = 2 * HTTPD_HEAD_MAX };
+/* Most that wait have their answer in a few ms; being watched costs two system calls. */
+enum { EXPIRE_EVERY_MS = 500, WATCH_AFTER_MS = 100, POOL_BYTES = 2 * HTTPD_HEAD_MAX };
 
 static int64_t monotonic_us(clockid_t id)
 {
@@ -158,6 +162,7 @@ static struct exchange *exchange_new(struct httpd *h, struct MHD_Connection *mhd
 	w->own.mhd = mhd;
 	w->own.connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 	list_init(&w->own.node);
+	list_init(&w->own.unwatched);
 	return &w->x;
 }
 
@@ -165,6 +170,7 @@ static void unwatch(struct exchange *x)
 {
 	struct httpd *h = x->own->httpd;
 
+	list_remove(&x->own->unwatched);
 	if (!x->own->watched)
 		return;
 	x->own->watched = false;
@@ -441,13 +447,24 @@ bool exchange_is_answered(const struct exchange *x)
 
 void exchange_watch(struct exchange *x, void (*gone)(void *arg), void *arg)
 {
-	struct httpd      *h = x->own->httpd;
-	struct epoll_event ev = { .events = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLONESHOT, .data.ptr = x };
+	struct httpd *h = x->own->httpd;
 
 	if (x->status || x->own->watched)
 		return;
 	x->own->gone = gone;
 	x->own->gone_arg = arg;
+	x->own->watch_at = h->now_ms + WATCH_AFTER_MS;
+	list_remove(&x->own->unwatched);
+	list_push(&h->unwatched, &x->own->unwatched);
+}
+
+/* ---- running ------------------------------------------------------------------------- */
+
+static void watch(struct exchange *x)
+{
+	struct httpd      *h = x->own->httpd;
+	struct epoll_event ev = { .events = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLONESHOT, .data.ptr = x };
+
 	/* Without a watch the request only stays until its answer. */
 	if (epoll_ctl(h->watch_fd, EPOLL_CTL_ADD, x->own->connection->fd, &ev) != 0)
 		return;
@@ -455,13 +472,20 @@ void exchange_watch(struct exchange *x, void (*gone)(void *arg), void *arg)
 	h->watched++;
 }
 
-/* ---- running ------------------------------------------------------------------------- */
-
 static void see_who_left(struct httpd *h)
 {
 	struct epoll_event events[64];
-	int                n = h->watched ? epoll_wait(h->watch_fd, events, 64, 0) : 0;
+	int                n;
 
+	while (!list_is_empty(&h->unwatched)) {
+		struct httpd_own *own = list_entry(h->unwatched.next, struct httpd_own, unwatched);
+
+		if (own->watch_at > h->now_ms)
+			break;
+		list_remove(&own->unwatched);
+		watch(&list_entry(own, struct whole, own)->x);
+	}
+	n = h->watched ? epoll_wait(h->watch_fd, events, 64, 0) : 0;
 	for (int i = 0; i < n; i++) {
 		struct exchange *x = events[i].data.ptr;
 
@@ -498,6 +522,8 @@ static int httpd_timeout_ms(void *ctx)
 
 	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms == 0)
 		return 0;
+	if (!list_is_empty(&h->unwatched))
+		return WATCH_AFTER_MS;
 	for (unsigned stage = 0; stage < STAGE_COUNT; stage++)
 		if (!list_is_empty(&h->stages[stage]))
 			return EXPIRE_EVERY_MS;
@@ -570,6 +596,7 @@ struct httpd *httpd_open(const struct httpd_config *config, struct err *err)
 	h->config = *config;
 	list_init(&h->answered);
 	list_init(&h->open);
+	list_init(&h->unwatched);
 	for (unsigned i = 0; i < STAGE_COUNT; i++)
 		list_init(&h->stages[i]);
 	h->now_ms = monotonic_us(CLOCK_MONOTONIC_COARSE) / 1000;

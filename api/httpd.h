@@ -11,9 +11,9 @@
 struct httpd;
 struct exchange; /* one request and its answer */
 
-/* Request line and headers together. Beyond some 36 kB of headers, or 60 kB of URL, libmicrohttpd answers by
+/* Request line and headers together. Beyond some 18 kB of headers, or 30 kB of URL, libmicrohttpd answers by
  * itself, in HTML. */
-enum { HTTPD_HEAD_MAX = 32 * 1024 };
+enum { HTTPD_HEAD_MAX = 16 * 1024 };
 enum head { HEAD_FITS, HEAD_LONG_URL, HEAD_LONG_HEADERS };
 
 struct httpd_config {

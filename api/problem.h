@@ -45,7 +45,7 @@
 	X(BODY_TOO_LARGE,     "body_too_large",         413, false, "The body is too large",                     \
 	  "The limit is the option max-body; keep big payloads elsewhere and send a reference.")                 \
 	X(URI_TOO_LONG,       "uri_too_long",           414, false, "The URL is too long",                       \
-	  "Request line and headers together have at most 32 kB, and most of it is the URL.")                    \
+	  "Request line and headers together have at most 16 kB, and most of it is the URL.")                    \
 	X(MEDIA_TYPE,         "media_type",             415, false, "The body is not declared as JSON",          \
 	  "Send Content-Type: application/json.")                                                                \
 	X(DEFINITION_INVALID, "definition_invalid",     422, false, "The definition has errors",                 \
@@ -57,7 +57,7 @@
 	X(PRECONDITION,       "precondition_required",  428, false, "If-Match is required",                      \
 	  "Read the transaction, and send its ETag as If-Match.")                                                \
 	X(HEADERS_TOO_LARGE,  "headers_too_large",      431, false, "The headers are too large",                 \
-	  "Request line and headers together have at most 32 kB.")                                               \
+	  "Request line and headers together have at most 16 kB.")                                               \
 	X(TOO_MANY_WAITERS,   "too_many_waiters",       429, true,  "Too many requests wait already",            \
 	  "Ask again without wait, or later.")                                                                   \
 	X(TOO_MANY_TRANSACTIONS, "too_many_transactions", 429, true, "This replica is full",                     \
