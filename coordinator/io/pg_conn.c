@@ -25,8 +25,13 @@ enum log_result pg_state_result(const char state[6])
 {
 	if (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 || strcmp(state, "23505") == 0)
 		return LOG_AGAIN;
-	/* Data exceptions, integrity, program limits: this row is at fault, not the server. */
-	if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strncmp(state, "54", 2) == 0)
+	/* Data exceptions, integrity, program limits, what triggers and policies of the owner of the database
+	 * say, a damaged row: this row is at fault, not the server, and the others must not wait for it. */
+	static const char rows_own[][3] = { "22", "23", "27", "38", "39", "44", "54", "P0" };
+	for (size_t i = 0; i < sizeof rows_own / sizeof rows_own[0]; i++)
+		if (strncmp(state, rows_own[i], 2) == 0)
+			return LOG_BAD_DATA;
+	if (strcmp(state, "XX001") == 0)
 		return LOG_BAD_DATA;
 	/* 53 resources, 57 intervention, 25006 read only, 42 somebody changed the schema, ... */
 	return LOG_AWAY;

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can happen to the database itself. Each fault ends with the database as it was before."""
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import psycopg
+
+from lib.base import until
+from .world import fault
+
+
+def server_up(world, within=30):
+    """Waits until the server answers."""
+    def answers():
+        try:
+            with psycopg.connect(world.direct, autocommit=True, connect_timeout=2) as db:
+                return not db.execute("SELECT pg_is_in_recovery()").fetchone()[0]
+        except psycopg.OperationalError:
+            return False
+    until(answers, within, 0.05)
+
+
+# ---- the server goes --------------------------------------------------------------------------
+
+
+def kill_backend(world, kind="log"):
+    """kill -9 of one backend: the server throws out everybody and recovers."""
+    pid = world.value("SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s "
+                      "AND datname = current_database() LIMIT 1", f"sagad {kind}%")
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.1)
+    server_up(world)
+
+
+@fault("kill -9 of a database backend", needs=["postgres"])
+def fault_kill_backend(world, random):
+    kill_backend(world, random.choice(["log", "work", "store", "lease"]))
+
+
+@contextlib.contextmanager
+def server_away(world, mode="immediate"):
+    world.postgres.stop(mode)
+    try:
+        yield
+    finally:
+        world.postgres.start()
+
+
+@fault("immediate restart of the database", needs=["postgres"])
+def fault_restart(world, _):
+    with server_away(world):
+        pass
+
+
+@fault("database 30 s away", needs=["postgres"])
+def fault_away(world, random):
+    with server_away(world, random.choice(["fast", "immediate"])):
+        time.sleep(30)
+
+
+# ---- it says no ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def tiny_disk(world):
+    """Puts the transactions on a file system of 4 MiB of their own. Gives a function that fills it up (True) or makes
+    room again (False); None where nobody lets us mount."""
+    home = psycopg.conninfo.conninfo_to_dict(world.direct)["host"]  # a private server's socket lives beside its data
+    place, owner = os.path.join(home, "tiny"), os.stat(home)
+    os.makedirs(place, exist_ok=True)
+    options = f"size=4m,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"
+    if os.geteuid() != 0 or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False).returncode != 0:
+        yield None
+        return
+    ballast = os.path.join(place, "ballast")
+
+    def fill(full):
+        if not full:
+            os.unlink(ballast)
+            return
+        with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"\0" * 4096)
+    try:
+        world.execute(f"CREATE TABLESPACE tiny LOCATION '{place}'")
+        world.execute("ALTER TABLE sagad.transaction SET TABLESPACE tiny")
+        yield fill
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(ballast)
+        world.execute("ALTER TABLE sagad.transaction SET TABLESPACE pg_default")
+        world.execute("DROP TABLESPACE tiny")
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+@contextlib.contextmanager
+def disk_full(world):
+    """Whatever would make the table grow fails with 53100."""
+    with tiny_disk(world) as fill:
+        if fill:
+            fill(True)
+            yield
+            fill(False)
+            return
+        with refused(world, "true", "53100", "BEFORE INSERT"):
+            yield
+
+
+@fault("disk full", needs=["postgres"])
+def fault_disk_full(world, random):
+    with disk_full(world):
+        time.sleep(random.uniform(0.5, 3) * world.ttl)
+
+
+@contextlib.contextmanager
+def refused(world, which, sqlstate, when="BEFORE UPDATE"):
+    """The database refuses to write the rows for which this holds (NEW is the row)."""
+    world.execute(f"""
+        CREATE OR REPLACE FUNCTION witness.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF {which} THEN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '{sqlstate}'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse {when} ON sagad.transaction FOR EACH ROW EXECUTE FUNCTION witness.refuse()""")
+    try:
+        yield
+    finally:
+        world.execute("DROP TRIGGER refuse ON sagad.transaction")
+
+
+@contextlib.contextmanager
+def no_connections(world):
+    """All sessions of the replicas are ended, and others take every place that the server has."""
+    taken = []
+
+    def take_all():
+        with contextlib.suppress(psycopg.OperationalError):
+            while True:
+                taken.append(psycopg.connect(world.direct, autocommit=True, application_name="crowd"))
+    take_all()
+    try:
+        taken[0].execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sagad %'")
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            take_all()
+            time.sleep(0.005)
+        yield
+    finally:
+        for db in taken:
+            db.close()
+
+
+@fault("too many connections", needs=["postgres"])
+def fault_no_connections(world, random):
+    with no_connections(world):
+        time.sleep(random.uniform(0.5, 3) * world.ttl)
+
+
+@contextlib.contextmanager
+def read_only(world):
+    def turn(on):
+        with psycopg.connect(world.direct, autocommit=True, options="-c default_transaction_read_only=off") as db:
+            db.execute(f"ALTER SYSTEM SET default_transaction_read_only = {on}")
+            db.execute("SELECT pg_reload_conf()")
+    turn("on")
+    try:
+        yield
+    finally:
+        turn("off")
+
+
+@fault("database read-only", needs=["postgres"])
+def fault_read_only(world, random):
+    with read_only(world):
+        time.sleep(random.uniform(0.5, 3) * world.ttl)
+
+
+# ---- others are in the way ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(world, statement, isolation="READ COMMITTED"):
+    """A transaction of somebody else that did this and goes on; gives what it found."""
+    with psycopg.connect(world.direct, autocommit=True) as db:
+        db.execute(f"BEGIN ISOLATION LEVEL {isolation}")
+        got = db.execute(statement)
+        yield got.fetchall() if got.description else None
+        db.execute("ROLLBACK")
+
+
+LOCK_TABLE = "LOCK TABLE sagad.transaction IN ACCESS EXCLUSIVE MODE"
+LOCK_ROWS = "SELECT gid FROM sagad.transaction WHERE owner IS NOT NULL LIMIT 5 FOR UPDATE"
+
+
+@fault("table locked by somebody else")
+def fault_table_locked(world, random):
+    with held(world, LOCK_TABLE):
+        time.sleep(random.uniform(0.5, 10))
+
+
+@fault("rows locked by somebody else for longer than statement_timeout")
+def fault_rows_locked(world, random):
+    with held(world, LOCK_ROWS):
+        time.sleep(random.uniform(0.5, 12))
+
+
+@fault("vacuum full")
+def fault_vacuum_full(world, _):
+    world.execute("VACUUM FULL sagad.transaction")
+    world.execute("CHECKPOINT")
+
+
+@fault("an old snapshot, left open")
+def fault_old_snapshot(world, random):
+    with held(world, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
+        time.sleep(random.uniform(5, 20))

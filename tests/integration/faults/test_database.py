@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database dies, restarts, stays away, is full, crowded, locked, read-only, or will not store one row."""
+import time
+
+import pytest
+
+from lib.base import until
+from . import faults_database as db
+from .faults_sessions import terminate
+from .modes import both_modes
+from .probe import ANSWER_S, MACHINE_S, Probe
+
+pytestmark = pytest.mark.needs_server_control
+
+
+def lives(world):
+    """The incarnations there are, by replica."""
+    return sorted(world.rows("SELECT address, id::text, state FROM sagad.replica"))
+
+
+def warm(load, count=40):
+    until(lambda: load.accepted() >= count, 15)
+
+
+def refuses_at_once(world):
+    """No replica lets anybody wait for a database that is known to be away."""
+    for r in world.replicas:
+        began = time.monotonic()
+        answer = world.client.post("/v1/transactions", {"mode": "tcc", "deadline": "1m", "input": {}}, at=r.at)
+        assert answer.status == 503 and answer.headers["Retry-After"] and answer.json["retryable"] is True, answer
+        assert time.monotonic() - began < 1.0 + MACHINE_S, r.at
+        assert r.ops("/livez").status == 200 and r.ops("/readyz").status == 503
+
+
+# ---- it goes ---------------------------------------------------------------------------------------
+
+
+@both_modes
+@pytest.mark.parametrize("kind", ["log", "lease"])
+def test_kill_9_of_a_backend(make_world, mode, kind):
+    """The server throws everybody out and recovers. No replica takes that for the death of another."""
+    w = make_world(mode=mode).settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        before = lives(w)
+        db.kill_backend(w, kind)
+        seconds = probe.back(time.monotonic(), within=3.0)
+    assert lives(w) == before
+    print(f"kill -9 of a {kind} backend ({mode}): back after {seconds:.2f} s; {w.verify()}")
+
+
+@both_modes
+def test_what_was_acknowledged_survives_restarts_under_load(make_world, mode):
+    """pg_ctl stop -m immediate, as if the power went; three times."""
+    w = make_world(mode=mode).settled()
+    with w.load(clients=10) as load, Probe(w, pace=0.0) as probe:
+        warm(load)
+        before = lives(w)
+        for _ in range(3):
+            with db.server_away(w):
+                pass
+            seconds = probe.back(time.monotonic(), within=3.0)
+            time.sleep(0.3)
+    assert lives(w) == before
+    print(f"restarted three times ({mode}): back after {seconds:.2f} s; {w.verify()}")
+
+
+@both_modes
+def test_the_database_is_away_for_longer_than_leases_last(make_world, mode):
+    """Every lease ends, and nobody is there to judge. Whoever is back first leaves the others their time."""
+    w = make_world(mode=mode).settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        before = lives(w)
+        with db.server_away(w):
+            time.sleep(1.0)
+            refuses_at_once(w)
+            time.sleep(3 * w.ttl - 1.0)
+            refuses_at_once(w)
+        seconds = probe.back(time.monotonic(), within=4.0)
+    assert lives(w) == before
+    print(f"away for {3 * w.ttl:.0f} s ({mode}): back after {seconds:.2f} s; {w.verify()}")
+
+
+# ---- it says no --------------------------------------------------------------------------------------
+
+
+def test_a_full_disk(make_world):
+    w = make_world().settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        with db.disk_full(w):
+            until(lambda: "53100" in "".join(r.log() for r in w.replicas), 10)
+            at = time.monotonic()
+            time.sleep(2 * w.ttl)
+            assert probe.slowest(at) < ANSWER_S
+        seconds = probe.back(time.monotonic(), within=4.0)
+    print(f"disk full for {2 * w.ttl:.0f} s: back after {seconds:.2f} s; {w.verify()}")
+
+
+@both_modes
+def test_too_many_connections(make_world, mode):
+    """Others took every place that the server has while the replicas had lost theirs."""
+    w = make_world(mode=mode).settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        before = lives(w)
+        with db.no_connections(w):
+            time.sleep(w.ttl)
+            refuses_at_once(w)
+        seconds = probe.back(time.monotonic(), within=4.0)
+    assert lives(w) == before
+    print(f"no connections ({mode}): back after {seconds:.2f} s; {w.verify()}")
+
+
+@both_modes
+def test_read_only_for_longer_than_leases_last(make_world, mode):
+    w = make_world(mode=mode).settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        with db.read_only(w):
+            at = time.monotonic() + 0.5
+            time.sleep(2 * w.ttl)
+            assert not probe.accepted(since=at) and probe.refused(since=at)
+            assert probe.slowest(at) < ANSWER_S
+        seconds = probe.back(time.monotonic(), within=4.0)
+    print(f"read-only for {2 * w.ttl:.0f} s ({mode}): back after {seconds:.2f} s; {w.verify()}")
+
+
+@pytest.mark.parametrize("sqlstate", ["23514", "54000", "P0001", "XX001"])
+def test_a_row_that_cannot_be_stored_hurts_nobody_else(make_world, sqlstate):
+    """A data error is the row's own fault: it is parked as stuck with a reason, and a person can let it go on."""
+    w = make_world().settled()
+    call = {"url": w.participant.url + "/slow/a?ms=400", "timeout": "3s"}
+    bad = "NEW.gid = 'bad' AND NEW.stuck = 'none' AND NEW.progress <> OLD.progress"
+    with w.load() as load:
+        warm(load)
+        with db.refused(w, bad, sqlstate):
+            answer = w.client.post("/v1/transactions", {"gid": "bad", "mode": "saga", "input": {}, "steps": {
+                "a": {"action": call, "compensate": call}}})
+            assert answer.status == 201, answer
+            until(lambda: w.value("SELECT stuck FROM sagad.transaction WHERE gid = 'bad'") == "bad_row", 5)
+            shown = w.client.transaction("bad")
+            assert shown["stuck"]["reason"], shown
+            w.flowing(within=4)
+        assert w.value("SELECT count(*) FROM sagad.transaction WHERE stuck <> 'none'") == 1
+        retry = w.client.post("/v1/transactions/bad/retry", {"reason": "the row can be stored again"})
+        assert retry.status in (200, 202), retry
+        assert w.client.ended("bad", wait="10s")["phase"] == "confirmed"
+    w.verify()
+
+
+def test_a_row_that_nobody_may_write_hurts_nobody_else(make_world):
+    """Not even that it is stuck can be stored. The others go on all the same."""
+    w = make_world().settled()
+    call = {"url": w.participant.url + "/slow/a?ms=400", "timeout": "3s"}
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        with db.refused(w, "NEW.gid = 'bad'", "23514"):
+            answer = w.client.post("/v1/transactions", {"gid": "bad", "mode": "saga", "input": {}, "steps": {
+                "a": {"action": call, "compensate": call}}})
+            assert answer.status == 201, answer
+            time.sleep(1.0)
+            at = time.monotonic()
+            w.flowing(within=4)
+            time.sleep(max(0.0, at + 2 * w.ttl - time.monotonic()))
+            assert probe.slowest(at) < 2.0
+            assert all(probe.accepted(r, time.monotonic() - 1.0) for r in w.replicas)
+        terminate(w, "log")  # it was let go, and is read again each half minute and after every break
+        assert w.client.ended("bad", wait="10s")["phase"] == "confirmed"
+    w.verify()
+
+
+# ---- others are in the way ------------------------------------------------------------------------------
+
+
+@both_modes
+def test_the_table_is_locked_by_somebody_else(make_world, mode):
+    """ALTER TABLE, VACUUM FULL: no commit ends for 5 s, and nobody hangs longer than the contract says."""
+    w = make_world(mode=mode).settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        with db.held(w, db.LOCK_TABLE):
+            time.sleep(2.5 * w.ttl)
+        seconds = probe.back(time.monotonic(), within=4.0)
+        time.sleep(w.ttl)
+        assert max(len([a for a, *_ in lives(w) if a == r.url]) for r in w.replicas) <= 2, lives(w)
+        w.execute("VACUUM FULL sagad.transaction")
+    print(f"table locked ({mode}): back after {seconds:.2f} s; {w.verify()}")
+
+
+def test_leases_that_are_rows_are_locked_by_somebody_else(make_world):
+    """No beat gets through: all fall silent, none is judged, all come back."""
+    w = make_world(mode="row").settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        before = lives(w)
+        with db.held(w, "LOCK TABLE sagad.lease IN ACCESS EXCLUSIVE MODE"):
+            time.sleep(1.5 * w.ttl)
+            at = time.monotonic()
+            time.sleep(0.5)
+            assert not probe.accepted(since=at)
+        seconds = probe.back(time.monotonic(), within=4.0)
+    assert lives(w) == before
+    print(f"leases locked: back after {seconds:.2f} s; {w.verify()}")
+
+
+@both_modes
+def test_rows_are_locked_by_somebody_else(make_world, mode):
+    """A person's open SELECT … FOR UPDATE. It may cost the owner its life; it costs nobody else anything."""
+    w = make_world(mode=mode).settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        with db.held(w, db.LOCK_ROWS) as locked:
+            assert locked
+            time.sleep(3 * w.ttl)
+            w.flowing(within=4)
+        probe.back(time.monotonic(), within=4.0)
+    print(f"{len(locked)} rows locked ({mode}): {w.verify()}")
+
+
+def test_an_old_snapshot_delays_no_adoption(make_world):
+    w = make_world().settled()
+    with w.load(clients=10) as load, Probe(w) as probe, \
+            db.held(w, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
+        warm(load, 200)
+        probe.gone.add(w.replicas[0])
+        killed = w.replicas[0].kill()
+        first = w.first_adopted(killed, within=5)
+        w.flowing()
+    print(f"kill -9 beside an old snapshot → first adopted call: {first:.2f} s; {w.verify()}")
+    assert first < 0.5 + MACHINE_S
