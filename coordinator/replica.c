@@ -209,6 +209,8 @@ static bool open_calls(struct replica *r, struct str callback_key, struct err *e
 		.response_max = o->calls_response_max,
 		.deny = str_of(o->calls_deny),
 		.curl_only = strcmp(o->calls_client, "curl") == 0,
+		.may_send = may_call,
+		.may_send_ctx = r,
 	};
 
 	r->http = http_open(loop_uv(r->loop), &http, err);

@@ -37,6 +37,11 @@ static inline void list_push(struct list *head, struct list *node)
 	head->prev = node;
 }
 
+static inline void list_push_first(struct list *head, struct list *node)
+{
+	list_push(head->next, node);
+}
+
 /* Harmless on a node that stands on no list, if it was initialised. */
 static inline void list_remove(struct list *node)
 {

@@ -35,6 +35,7 @@ struct job {
 	struct call_spec         spec;  /* slices are valid while NAMING and in start */
 	struct definition       *def;   /* held */
 	struct call_text         text;
+	size_t                   header_count; /* of text, without a signature */
 	struct target           *target;
 	struct transfer         *transfer;
 	struct participants_wait wait;
@@ -230,6 +231,21 @@ static void enqueue(struct job *j)
 	pump(c, t);
 }
 
+/* Started, and then not sent: this process stood still, or the lease ended. It is the first to go when
+ * calls may leave again; signed anew then. */
+static void send_later(struct job *j)
+{
+	struct target *t = j->target;
+
+	j->text.header_count = j->header_count;
+	j->transfer = NULL;
+	j->state = JOB_QUEUED;
+	list_push_first(&t->queue, &j->link);
+	t->is.in_flight--;
+	t->is.queued++;
+	j->caller->held = true;
+}
+
 /* ---- the call itself ------------------------------------------------------------------------- */
 
 static void on_result(void *arg, const struct http_result *result)
@@ -238,6 +254,10 @@ static void on_result(void *arg, const struct http_result *result)
 	struct target     *t = j->target;
 	struct call_lesson lesson;
 
+	if (result->withheld) {
+		send_later(j);
+		return;
+	}
 	call_learn(j->def, j->spec.step, j->spec.op, &result->reply,
 	           j->caller->config.clock.now_ms(j->caller->config.clock.ctx), &lesson);
 	if (result->unsendable)
@@ -299,6 +319,7 @@ static void send_job(struct job *j)
 		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
 		return;
 	}
+	j->header_count = j->text.header_count;
 	if (p != NULL && p->secret.n > 0)
 		sign(j, p->secret);
 	j->state = JOB_SENT;

@@ -32,11 +32,11 @@ struct http *http_open(uv_loop_t *loop, const struct http_config *config, struct
 
 	if (!guard_parse(&h->guard, config->deny, err))
 		goto no_guard;
-	h->curl = http_curl_open(loop, &h->guard, config->response_max, err);
+	h->curl = http_curl_open(loop, &h->guard, config, err);
 	if (h->curl == NULL)
 		goto no_guard;
 	if (!config->curl_only) {
-		h->plain = plain_open(loop, &h->guard, config->response_max, err);
+		h->plain = plain_open(loop, &h->guard, config, err);
 		if (h->plain == NULL)
 			goto no_plain;
 	}

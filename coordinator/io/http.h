@@ -15,6 +15,10 @@ struct http_config {
 	size_t     response_max; /* bytes of a body; beyond it body_too_big */
 	struct str deny;         /* networks never called, as guard.h reads them; empty: none */
 	bool       curl_only;    /* libcurl for http://, too */
+	/* Asked at the last moment before the bytes of a request leave, a repetition's as well: this process
+	 * may have stood still since the request was started. NULL: always. */
+	bool     (*may_send)(void *ctx);
+	void      *may_send_ctx;
 };
 
 struct http_request { /* all memory stays the caller's and lives until done or abort */
@@ -29,6 +33,7 @@ struct http_request { /* all memory stays the caller's and lives until done or a
 struct http_result {
 	struct call_reply reply;      /* dies with the callback */
 	bool              unsendable; /* it will not work until a person changes something */
+	bool              withheld;   /* may_send said no: no whole request has left, nothing was asked */
 	uint64_t          took_us;
 };
 typedef void http_done(void *arg, const struct http_result *result);

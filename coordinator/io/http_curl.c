@@ -27,7 +27,7 @@ struct curl_transfer {
 	struct curl_slist *headers;  /* an array; libcurl only walks it */
 	size_t             header_cap;
 	struct buf         body;
-	bool               too_big, denied;
+	bool               too_big, denied, withheld;
 	bool               head_ended; /* the empty line behind the headers was read */
 	char               saga_outcome[HEADER_VALUE_MAX], retry_after[HEADER_VALUE_MAX];
 	char               error[CURL_ERROR_SIZE];
@@ -42,7 +42,7 @@ struct http_curl {
 	struct watch watch;
 	uv_timer_t   timer;
 	const struct guard *guard;
-	size_t       response_max;
+	struct http_config config;     /* its deny list is not ours */
 	struct list  active, pool;
 	unsigned     pooled;
 	unsigned     closing;        /* loop handles still to be closed */
@@ -93,15 +93,16 @@ static int on_close_socket(void *arg, curl_socket_t fd)
  * by another transfer. */
 static int on_prerequest(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
-	struct curl_transfer *t = arg;
+	struct curl_transfer     *t = arg;
+	const struct http_config *config = &t->http->config;
 
 	(void)local_ip;
 	(void)port;
 	(void)local_port;
-	if (!guard_denies_text(t->http->guard, ip))
-		return CURL_PREREQFUNC_OK;
-	t->denied = true;
-	return CURL_PREREQFUNC_ABORT;
+	t->denied = guard_denies_text(t->http->guard, ip);
+	/* libcurl asks here, too, when it repeats by itself what a closed connection swallowed. */
+	t->withheld = config->may_send != NULL && !config->may_send(config->may_send_ctx);
+	return t->denied || t->withheld ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static void finish_ended(struct http_curl *h);
@@ -145,7 +146,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
 	struct curl_transfer *t = arg;
 
-	if (size * n > t->http->response_max - t->body.n) {
+	if (size * n > t->http->config.response_max - t->body.n) {
 		t->too_big = true;
 		return 0; /* ends the transfer */
 	}
@@ -317,7 +318,7 @@ struct transfer *http_curl_start(struct http_curl *h, const struct http_request 
 	assert(h->closing == 0 && r->timeout_ms > 0);
 	t->done = done;
 	t->arg = arg;
-	t->too_big = t->denied = t->head_ended = false;
+	t->too_big = t->denied = t->withheld = t->head_ended = false;
 	t->saga_outcome[0] = t->retry_after[0] = t->error[0] = '\0';
 	t->started_ns = uv_hrtime();
 	buf_clear(&t->body);
@@ -345,6 +346,9 @@ static void describe(struct curl_transfer *t, CURLcode code, struct http_result 
 	if (t->denied && code != CURLE_OK) {
 		out->unsendable = true;
 		out->reply.failure = STR(HTTP_DENIED);
+	} else if (t->withheld && code != CURLE_OK) {
+		out->withheld = true;
+		out->reply.failure = STR(HTTP_WITHHELD);
 	} else if (code != CURLE_OK && !t->too_big) {
 		out->unsendable = code == CURLE_URL_MALFORMAT;
 		out->reply.failure = str_of(why);
@@ -380,8 +384,8 @@ static void finish_ended(struct http_curl *h)
 
 /* ---- opening and closing ------------------------------------------------------------------ */
 
-struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard, size_t response_max,
-                                 struct err *err)
+struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard,
+                                 const struct http_config *config, struct err *err)
 {
 	struct http_curl *h = mem_alloc(sizeof *h);
 
@@ -395,7 +399,7 @@ struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard, siz
 		abort(); /* out of memory */
 	h->loop = loop;
 	h->guard = guard;
-	h->response_max = response_max;
+	h->config = *config;
 	list_init(&h->active);
 	list_init(&h->pool);
 	uv_timer_init(loop, &h->timer);

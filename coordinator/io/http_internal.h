@@ -12,14 +12,15 @@ struct transfer {
 	bool is_plain;
 };
 
+#define HTTP_WITHHELD "not sent: this replica may not call anybody now"
 #define HTTP_DENIED "its address stands on the deny list (calls.deny)"
 
 /* Both: guard lives as long as the client; see http.h for the rest. */
 
 /* libcurl's multi interface behind an epoll set of our own: takes everything. */
 struct http_curl;
-struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard, size_t response_max,
-                                 struct err *err);
+struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard,
+                                 const struct http_config *config, struct err *err);
 struct transfer  *http_curl_start(struct http_curl *h, const struct http_request *r,
                                   http_done *done, void *arg);
 void http_curl_abort(struct http_curl *h, struct transfer *t);
@@ -27,8 +28,8 @@ void http_curl_close(struct http_curl *h, http_closed *closed, void *arg);
 
 /* Our own client for http://. Start gives NULL for what only libcurl understands. */
 struct plain;
-struct plain    *plain_open(uv_loop_t *loop, const struct guard *guard, size_t response_max,
-                            struct err *err);
+struct plain    *plain_open(uv_loop_t *loop, const struct guard *guard,
+                            const struct http_config *config, struct err *err);
 struct transfer *plain_start(struct plain *p, const struct http_request *r, http_done *done,
                              void *arg);
 void plain_abort(struct plain *p, struct transfer *t);

@@ -82,7 +82,7 @@ struct transfer *plain_start(struct plain *p, const struct http_request *r, http
 	t->denied = t->repeated = false;
 	t->started_ns = uv_hrtime();
 	t->site = site_of(p, &url);
-	response_begin(&t->response, p->response_max, strcmp(r->method, "HEAD") == 0);
+	response_begin(&t->response, p->config.response_max, strcmp(r->method, "HEAD") == 0);
 	heap_put(&p->deadlines, &t->deadline, (int64_t)(t->started_ns / 1000000) + r->timeout_ms);
 	plain_arm(p, t->deadline.at);
 	if (!conn_reuse(t))
@@ -113,7 +113,8 @@ static void describe(const struct plain_transfer *t, struct http_result *out)
 	char        *why = t->plain->why;
 	const size_t n = sizeof t->plain->why;
 
-	*out = (struct http_result){ .took_us = took_us(t), .unsendable = t->end == PLAIN_DENIED };
+	*out = (struct http_result){ .took_us = took_us(t), .unsendable = t->end == PLAIN_DENIED,
+		                     .withheld = t->end == PLAIN_WITHHELD };
 	switch (t->end) {
 	case PLAIN_TIMED_OUT:
 		snprintf(why, n, "timed out after %u ms: %s", t->request.timeout_ms, t->stage);
@@ -124,6 +125,9 @@ static void describe(const struct plain_transfer *t, struct http_result *out)
 		break;
 	case PLAIN_DENIED:
 		snprintf(why, n, "%s", HTTP_DENIED);
+		break;
+	case PLAIN_WITHHELD:
+		snprintf(why, n, "%s", HTTP_WITHHELD);
 		break;
 	case PLAIN_NO_CONN:
 		snprintf(why, n, "no connection to %s: %s", name, strerror(t->error));
@@ -289,14 +293,14 @@ static void on_handle_closed(uv_handle_t *handle)
 	on_part_closed(handle->data);
 }
 
-struct plain *plain_open(uv_loop_t *loop, const struct guard *guard, size_t response_max,
-                         struct err *err)
+struct plain *plain_open(uv_loop_t *loop, const struct guard *guard,
+                         const struct http_config *config, struct err *err)
 {
 	struct plain *p = mem_alloc(sizeof *p);
 
 	p->loop = loop;
 	p->guard = guard;
-	p->response_max = response_max;
+	p->config = *config;
 	p->timer_at = INT64_MAX;
 	p->sites.seed = uv_hrtime() ^ (uintptr_t)p;
 	init_lists(p);

@@ -364,6 +364,18 @@ static void send_request(struct conn *c)
 		lose_writing(c);
 }
 
+/* Since it was started this process may have stood still, and others have taken over. What has left of
+ * it is no whole request. */
+static bool withhold(struct conn *c)
+{
+	const struct http_config *config = &c->plain->config;
+
+	if (config->may_send == NULL || config->may_send(config->may_send_ctx))
+		return false;
+	end_with(c, PLAIN_WITHHELD, 0);
+	return true;
+}
+
 static void send_rest(struct conn *c)
 {
 	const struct str head = { c->out.p + c->out_sent, c->out.n - c->out_sent };
@@ -400,12 +412,13 @@ static void on_connected(struct conn *c, uint32_t events)
 	}
 	c->site->first = c->address;
 	c->state = CONN_BUSY;
-	send_request(c);
+	if (!withhold(c))
+		send_request(c);
 }
 
 static void on_busy(struct conn *c, uint32_t events)
 {
-	if ((events & EPOLLOUT) != 0 && !has_sent_all(c))
+	if ((events & EPOLLOUT) != 0 && !has_sent_all(c) && !withhold(c))
 		send_rest(c);
 	if (c->state == CONN_BUSY && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
 		read_all(c, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);

@@ -70,6 +70,7 @@ enum plain_end { /* why there is no answer */
 	PLAIN_TIMED_OUT,
 	PLAIN_NO_NAME,  /* error: EAI_ code */
 	PLAIN_DENIED,
+	PLAIN_WITHHELD,
 	PLAIN_NO_CONN,  /* error: errno */
 	PLAIN_LOST,     /* error: errno */
 	PLAIN_BAD       /* response.failure says why */
@@ -97,7 +98,7 @@ struct plain_transfer {
 struct plain {
 	uv_loop_t          *loop;
 	const struct guard *guard;
-	size_t              response_max;
+	struct http_config  config;   /* its deny list is not ours */
 	int                 epoll_fd;
 	uv_poll_t           poll;
 	uv_timer_t          timer;

@@ -236,6 +236,7 @@ static void check_held(struct world *w)
 {
 	struct definition *d = world_definition(w, &w->stub, "/ok", "1s");
 	struct got         got = { 0 };
+	unsigned           requests;
 
 	w->held = true;
 	world_call(w, d, OP_TRY, &got);
@@ -244,6 +245,18 @@ static void check_held(struct world *w)
 	w->held = false;
 	caller_flush(w->caller);
 	ok(world_until(w, &got, 1000) && got.outcome == OUTCOME_OK, "and goes when it may");
+	stub_drop_all(&w->stub);
+	world_turns(w, 20);
+	requests = w->stub.requests;
+	got = (struct got){ 0 };
+	world_call(w, d, OP_TRY, &got);
+	w->held = true;
+	ok(!world_until(w, &got, 50) && world_target(w, &w->stub).queued == 1 && w->stub.requests == requests,
+	   "so does what was on its way to a connection");
+	w->held = false;
+	caller_flush(w->caller);
+	ok(world_until(w, &got, 1000) && got.outcome == OUTCOME_OK && w->stub.requests == requests + 1,
+	   "which goes once");
 	definition_drop(d);
 }
 
@@ -359,6 +372,25 @@ static void check_big_body(struct world *w)
 	   "without a word that nobody asked for");
 }
 
+static void check_signed_once(struct world *w, struct definition *d)
+{
+	struct got got = { 0 };
+	unsigned   signatures = 0;
+
+	stub_drop_all(&w->stub);
+	world_turns(w, 20);
+	world_call(w, d, OP_TRY, &got);
+	w->held = true;
+	world_turns(w, 20);
+	w->held = false;
+	caller_flush(w->caller);
+	world_until(w, &got, 1000);
+	buf_char(&w->head, '\0');
+	for (const char *p = w->head.p; (p = strstr(p, "webhook-signature:")) != NULL; p++)
+		signatures++;
+	ok(got.outcome == OUTCOME_OK && signatures == 1, "a call that was put back is signed once");
+}
+
 static void check_participants(struct world *w)
 {
 	struct definition *d = world_document("{\"mode\":\"saga\",\"steps\":{\"hotel\":{\"action\":{\"participant\":\"hotels\","
@@ -395,6 +427,7 @@ static void check_participants(struct world *w)
 	world_call(w, d, OP_TRY, &moved);
 	world_until(w, &moved, 1000);
 	ok(str_is(buf_view(&w->path), "/moved/ok?x=1"), "one that moves is called at its new place at once: %s", w->path.p);
+	check_signed_once(w, d);
 	world_participant(w, "hotels", "no-such-file", 2);
 	world_refresh(w);
 	unsigned requests = w->stub.requests;

@@ -201,7 +201,8 @@ void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *de
 	if (!stub_open(&w->stub, loop, handle, w) || !stub_open(&w->other, loop, handle, w))
 		abort();
 	w->http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .deny = str_of(deny),
-		                                         .curl_only = curl_only }, NULL);
+		                                         .curl_only = curl_only,
+		                                         .may_send = may_send, .may_send_ctx = w }, NULL);
 	w->participants = participants_open(loop, &store, w->secrets);
 	w->caller = caller_open(loop, &(struct caller_config){
 		.http = w->http, .participants = w->participants, .clock = { w, clock_now, clock_now, clock_random },

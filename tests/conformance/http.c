@@ -23,13 +23,15 @@ struct world {
 	struct stub  stub;
 	struct buf   seen;      /* the last request: line, head and body */
 	unsigned     failing;   /* so many requests to come fail, see handle() */
+	bool         held;      /* nothing may be sent */
+	bool         holding;   /* from the next request on */
 	unsigned     closed;
 };
 
 struct got {
 	bool       done;
 	int        status;
-	bool       unsendable, too_big;
+	bool       unsendable, too_big, withheld;
 	struct buf body;
 	char       failure[256], outcome[64];
 };
@@ -137,6 +139,7 @@ static void handle(void *arg, const struct stub_request *r, struct stub_answer *
 	buf_str(&w->seen, r->head);
 	buf_char(&w->seen, '\n');
 	buf_str(&w->seen, r->body);
+	w->held = w->held || w->holding;
 	if (w->failing > 0) {
 		w->failing--;
 		out->close = !(out->reset = w->failing % 2 != 0);
@@ -170,6 +173,7 @@ static void on_done(void *arg, const struct http_result *r)
 	got->done = true;
 	got->status = r->reply.status;
 	got->unsendable = r->unsendable;
+	got->withheld = r->withheld;
 	got->too_big = r->reply.body_too_big;
 	if (r->reply.body.n > 0)
 		buf_str(&got->body, r->reply.body);
@@ -234,11 +238,17 @@ static bool is_failure(const struct got *got)
 	return got->done && got->status == 0 && got->failure[0] != '\0' && !got->unsendable;
 }
 
+static bool may_send(void *ctx)
+{
+	return !((struct world *)ctx)->held;
+}
+
 static void open_world(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny)
 {
 	*w = (struct world){ .loop = loop };
 	w->http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .deny = str_of(deny),
-	                                                 .curl_only = curl_only }, NULL);
+	                                                 .curl_only = curl_only, .may_send = may_send,
+	                                                 .may_send_ctx = w }, NULL);
 	if (w->http == NULL || !stub_open(&w->stub, loop, handle, w))
 		abort();
 }
@@ -336,6 +346,33 @@ static void check_repeat(struct world *w)
 	requests = (is_hi(get(w, "/ok")), w->stub.requests);
 	got = get(w, "/half");
 	ok(is_failure(&got) && w->stub.requests == requests + 1, "nor when a part was answered: %s", got.failure);
+}
+
+/* A process that stood still must not go on with what it had begun: others have taken over. */
+static void check_withheld(struct world *w)
+{
+	unsigned   requests;
+	struct got got = { 0 };
+
+	stub_drop_all(&w->stub);
+	turns(w, NULL, 5);
+	requests = w->stub.requests;
+	http_start(w->http, &(struct http_request){ .url = url_of(w, "127.0.0.1", "/ok"), .method = "GET",
+	                                            .timeout_ms = 500 }, on_done, &got);
+	w->held = true;
+	turns(w, &got, 1000);
+	ok(got.withheld && is_failure(&got) && w->stub.requests == requests,
+	   "what was started while it might be sent, and not written yet: %s", got.failure);
+	w->held = false;
+	is_hi(get(w, "/ok"));
+	requests = w->stub.requests;
+	w->failing = 1;
+	w->holding = true;
+	got = get(w, "/ok");
+	ok(got.withheld && is_failure(&got) && w->stub.requests == requests + 1,
+	   "nor is it repeated when the old connection breaks: %s", got.failure);
+	w->held = w->holding = false;
+	ok(is_hi(get(w, "/ok")), "and all goes on when it may");
 }
 
 static void check_large(struct world *w)
@@ -538,6 +575,7 @@ static void check_all(uv_loop_t *loop, bool curl_only)
 	open_world(&w, loop, curl_only, "127.0.0.9");
 	check_answers(&w);
 	check_failures(&w, curl_only);
+	check_withheld(&w);
 	check_repeat(&w);
 	check_large(&w);
 	check_addresses(&w, curl_only);
