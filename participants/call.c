@@ -126,7 +126,10 @@ static struct str callback_header(const struct call_spec *spec, const struct cal
 {
 	char sig[65];
 
-	callback_sign(rules->callback_key, names->gid, names->step, spec->op, sig);
+	if (rules->callback_ready != NULL)
+		callback_sign_ready(rules->callback_ready, names->gid, names->step, spec->op, sig);
+	else
+		callback_sign(rules->callback_key, names->gid, names->step, spec->op, sig);
 	return JOIN(arena, STR("Saga-Callback: "), rules->callback_base, STR("/v1/transactions/"),
 	            path_segment(arena, names->gid), STR("/steps/"), names->step,
 	            STR("/complete?op="), names->op, STR("&sig="), { sig, 64 });

@@ -4,6 +4,7 @@
 #ifndef PARTICIPANTS_CALL_H
 #define PARTICIPANTS_CALL_H
 
+#include "coordinator/base/digest.h"
 #include "participants/definition.h"
 
 struct call_spec {
@@ -20,6 +21,7 @@ struct call_spec {
 struct call_rules { /* of the daemon */
 	struct str callback_base; /* advertised base URL, no slash at the end */
 	struct str callback_key;  /* HMAC key of callback URLs */
+	struct digest_key *callback_ready; /* the same made ready, or NULL: it takes longer */
 };
 
 /* Base URL of a participant by name, or the empty slice. */
@@ -64,6 +66,7 @@ void call_learn(const struct definition *d, uint16_t step, enum op op,
 /* Callback URLs: /v1/transactions/{gid}/steps/{step}/complete?op=…&sig=…; sig is hex
  * HMAC-SHA256 over "gid:step:op". */
 void callback_sign(struct str key, struct str gid, struct str step, enum op op, char out[65]);
+void callback_sign_ready(struct digest_key *key, struct str gid, struct str step, enum op op, char out[65]);
 bool callback_verify(struct str key, struct str gid, struct str step, enum op op, struct str sig);
 
 /* Standard Webhooks: "v1,BASE64(HMAC-SHA256(secret, id.timestamp.body))"; out holds 64 bytes. */

@@ -470,6 +470,8 @@ struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config)
 	struct caller *c = mem_alloc(sizeof *c);
 
 	c->config = *config;
+	if (config->rules.callback_key.n > 0)
+		c->config.rules.callback_ready = digest_key_open(config->rules.callback_key);
 	c->targets.seed = config->clock.random(config->clock.ctx);
 	list_init(&c->ended);
 	uv_idle_init(loop, &c->idle);
@@ -520,6 +522,7 @@ void caller_close(struct caller *c, void (*closed)(void *arg), void *arg)
 	table_fini(&c->targets);
 	free(c->jobs);
 	free(c->free_jobs);
+	digest_key_close(c->config.rules.callback_ready);
 	c->closed = closed;
 	c->closed_arg = arg;
 	uv_close((uv_handle_t *)&c->idle, on_closed);

@@ -272,6 +272,29 @@ static void test_uuids(void)
 	ok(strcmp(out, "00000000-0000-4000-8000-000000000000") == 0, "version 4 carries its marks");
 }
 
+static void check_ready_keys(void)
+{
+	static const char  text[] = "0192f3a1-7c3e-7b1a-9d7e-3a5b8c1d2e3f:hotel:try";
+	static const size_t lengths[] = { 0, 1, 32, 64, 65, 300 };
+	uint8_t             want[32], got[32];
+	char                key[300];
+	unsigned            wrong = 0;
+
+	memset(key, 'k', sizeof key);
+	for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+		struct digest_key *k = digest_key_open((struct str){ key, lengths[i] });
+
+		for (size_t n = 0; n < sizeof text; n += 9) { /* one key signs many texts */
+			digest_hmac_sha256((struct str){ key, lengths[i] }, (struct str){ text, n }, want);
+			digest_key_sign(k, (struct str){ text, n }, got);
+			wrong += memcmp(want, got, 32) != 0;
+		}
+		digest_key_close(k);
+	}
+	digest_key_close(NULL);
+	ok(wrong == 0, "a key made ready signs as the key itself");
+}
+
 static void test_digests(void)
 {
 	uint8_t hash[32];
@@ -315,6 +338,7 @@ int main(void)
 	test_arena();
 	test_uuids();
 	test_digests();
+	check_ready_keys();
 	test_errors();
 	return tap_done();
 }
