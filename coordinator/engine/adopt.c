@@ -34,10 +34,13 @@ static double my_share(const struct engine *e)
 	return mine > 0 ? mine / all : 1;
 }
 
-/* Time for all who live to look, and to take what is theirs: by a machine that does five rows a millisecond
- * for all of us together where this one did twenty. */
+/* Time for all who live to look, and to take what is theirs: a slow machine does so many rows in a millisecond,
+ * for all of us together. */
 static int64_t others_ms(const struct peer *p)
 {
+#ifdef BUG_HELPS_ITSELF_SOON
+	return OTHERS_LOOK_MS;
+#endif
 	return OTHERS_LOOK_MS + p->rows / SWEEP_ROWS_PER_MS;
 }
 

@@ -40,11 +40,22 @@ walk() {        # walk MACRO: the random walk over the core
 	$cc $flags "-D$1" -o "$work/$1" tests/unit/txn_random.c coordinator/core/*.c
 }
 
+crowd() {       # crowd MACRO: many replicas, whose bugs cost time and not correctness
+	$cc $flags "-D$1" -o "$work/$1" tests/unit/crowd.c tests/lib/fake_*.c coordinator/engine/*.c \
+		coordinator/core/*.c coordinator/base/*.c -lcrypto
+}
+
 # The engine never starts a second call on a step while one is open, whatever the core says.
 for macro in BUG_CANCEL_WITH_OPEN_TRY; do
 	walk "$macro" || exit 99
 	"$work/$macro" >"$work/out" 2>&1
 	[ $? != 0 ]; ok $? "$macro is found by the random walk"
+	walked="$walked $macro"
+done
+for macro in BUG_LOOKS_ALONE BUG_HELPS_ITSELF_SOON; do
+	crowd "$macro" || exit 99
+	"$work/$macro" >"$work/out" 2>&1
+	[ $? != 0 ]; ok $? "$macro is found among many replicas: $(sed -n 's/^not ok [0-9 ]*- //p' "$work/out" | head -n 1)"
 	walked="$walked $macro"
 done
 for macro in $(grep -rho 'BUG_[A-Z_0-9]*' coordinator tests/sim/*.c | sort -u); do
