@@ -97,13 +97,16 @@ static bool is_traceparent(struct str s)
  * all calls of the transaction stand together, whoever makes them. */
 static struct str traceparent(const struct call_spec *spec, struct arena *arena)
 {
-	uint8_t    hash[32], span[8];
-	char       trace[65], span_hex[17];
-	struct str id = { trace, 32 }, flags = STR("01");
+	uint8_t     hash[32], span[8];
+	char        trace[65], span_hex[17];
+	struct uuid gid;
+	struct str  id = { trace, 32 }, flags = STR("01");
 
 	if (is_traceparent(spec->traceparent)) {
 		id = (struct str){ spec->traceparent.p + 3, 32 };
 		flags = (struct str){ spec->traceparent.p + 53, 2 };
+	} else if (uuid_parse(spec->scope.gid, &gid) && !uuid_is_nil(gid)) {
+		digest_hex(gid.b, sizeof gid.b, trace);
 	} else {
 		digest_sha256(spec->scope.gid, hash);
 		digest_hex(hash, sizeof hash, trace);

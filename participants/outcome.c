@@ -192,12 +192,14 @@ static void take_output(const struct call_reply *reply, bool mapped, struct call
 
 	if (reply->body_too_big) {
 		out->outcome = OUTCOME_MISCONFIGURED;
+		say(reply, out);
 		append_clean(out, STR(", but its body is too big (calls.response-max)"),
 		             sizeof out->error);
 	} else if (body.n > 0 && json_is_valid(body)) {
 		out->output = body;
 	} else if (body.n > 0 && !mapped) {
 		out->outcome = OUTCOME_MISCONFIGURED;
+		say(reply, out);
 		say_not_json(body, out);
 	}
 }
@@ -212,11 +214,10 @@ void call_learn(const struct definition *d, uint16_t step, enum op op,
 		out->outcome = (enum outcome)mapped;
 	else if (reply->status == 0 || !header_outcome(reply->saga_outcome, &out->outcome))
 		out->outcome = conventional(reply->status, op, out);
-	say(reply, out);
-	if (out->outcome == OUTCOME_OK && op == OP_TRY)
+	if (out->outcome != OUTCOME_OK)
+		say(reply, out);
+	else if (op == OP_TRY)
 		take_output(reply, mapped >= 0, out);
-	if (out->outcome == OUTCOME_OK)
-		out->error[0] = '\0';
 	if (out->outcome == OUTCOME_ONGOING || out->outcome == OUTCOME_UNKNOWN)
 		out->retry_after_ms = retry_after_ms(reply->retry_after, now_ms);
 }

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_SIZE = 4000 };
+/* A first block small enough for the allocator's quickest lists: most arenas need no more. */
+enum { FIRST_BLOCK_SIZE = 960, BLOCK_SIZE = 4000 };
 
 struct arena_block {
 	struct arena_block *next;
@@ -18,9 +19,11 @@ struct arena_block {
 
 static struct arena_block *grow(struct arena *a, size_t size)
 {
-	size_t              cap = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-	struct arena_block *b = mem_alloc(sizeof *b + cap);
+	size_t              usual = a->blocks == NULL ? FIRST_BLOCK_SIZE : BLOCK_SIZE;
+	size_t              cap = size > usual ? size : usual;
+	struct arena_block *b = mem_grow(NULL, 1, sizeof *b + cap);
 
+	b->n = 0;
 	b->cap = cap;
 	/* A big block goes behind the first, which still has room for small things. */
 	if (a->blocks != NULL && size > BLOCK_SIZE) {
@@ -33,7 +36,8 @@ static struct arena_block *grow(struct arena *a, size_t size)
 	return b;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+/* Not cleared. */
+static void *take(struct arena *a, size_t size)
 {
 	const size_t        unit = alignof(max_align_t);
 	struct arena_block *b = a->blocks;
@@ -48,6 +52,11 @@ void *arena_alloc(struct arena *a, size_t size)
 	return p;
 }
 
+void *arena_alloc(struct arena *a, size_t size)
+{
+	return memset(take(a, size), 0, size);
+}
+
 void *arena_array(struct arena *a, size_t n, size_t size)
 {
 	assert(size == 0 || n < ((size_t)1 << 40) / size);
@@ -56,10 +65,11 @@ void *arena_array(struct arena *a, size_t n, size_t size)
 
 struct str arena_str(struct arena *a, struct str s)
 {
-	char *p = arena_alloc(a, s.n + 1);
+	char *p = take(a, s.n + 1);
 
 	if (s.n > 0)
 		memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
 	return (struct str){ p, s.n };
 }
 

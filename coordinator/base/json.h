@@ -24,9 +24,9 @@ enum json_type {
 
 struct json {
 	enum json_type type;
+	uint32_t       n;   /* children */
 	struct str     raw; /* the whole value as written, quotes and brackets included */
 	struct str     key; /* in an object: the decoded name */
-	uint32_t       n;   /* children */
 	struct json   *first, *next, *parent; /* children in order; siblings */
 };
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- text ---------------------------------------------------------------- */
 
@@ -94,6 +95,23 @@ static void test_times(void)
 	   "a time is written with milliseconds, in UTC");
 	ok(text_to_time(str_of(text_of_time(-1, out)), &again) && again == -1,
 	   "a time before the epoch comes back as it was");
+	ok(strcmp(text_of_time(951782399999, out), "2000-02-28T23:59:59.999Z") == 0 &&
+	   strcmp(text_of_time(951782400000, out), "2000-02-29T00:00:00.000Z") == 0 &&
+	   strcmp(text_of_time(4107542400000, out), "2100-03-01T00:00:00.000Z") == 0, "leap years are those of the calendar");
+	ok(strcmp(text_of_time(INT64_MIN, out), "0000-01-01T00:00:00.000Z") == 0 &&
+	   strcmp(text_of_time(INT64_MAX, out), "9999-12-31T23:59:59.999Z") == 0, "what cannot be written is cut");
+	bool as_libc = true;
+	for (int64_t day = -719528; day < 2932897; day += 11) {
+		time_t    s = (time_t)(day * 86400 + 3661);
+		struct tm tm;
+		char      want[64];
+
+		gmtime_r(&s, &tm);
+		snprintf(want, sizeof want, "%04d-%02d-%02dT01:01:01.007Z", (tm.tm_year + 1900) % 10000, tm.tm_mon + 1,
+		         tm.tm_mday);
+		as_libc &= strcmp(text_of_time((int64_t)s * 1000 + 7, out), want) == 0;
+	}
+	ok(as_libc, "every eleventh day of ten thousand years is as the C library has it");
 }
 
 static const struct {

@@ -76,6 +76,10 @@ static void check_plain(void)
 	   is(value_of(&t, "Saga-Epoch"), "2"), "headers");
 	ok(value_of(&t, "Saga-Deadline") == NULL, "no deadline, no header");
 	ok(strstr(value_of(&t, "traceparent"), "-00000000000000ab-01") != NULL, "the span is the one given");
+	spec.scope.gid = STR("01A2084D-9d50-7c2b-b3a1-b1bc5139b70b");
+	ok(call_render(&spec, &rules, NULL, NULL, &arena, &t, &err) &&
+	   is(value_of(&t, "traceparent"), "00-01a2084d9d507c2bb3a1b1bc5139b70b-00000000000000ab-01"),
+	   "a gid that is a UUID is the trace");
 	spec = spec_of(d, 0, OP_CANCEL);
 	ok(call_render(&spec, &rules, NULL, NULL, &arena, &t, &err) && str_is(t.method, "DELETE") && t.timeout_ms == 7000 &&
 	   is(value_of(&t, "Saga-Op"), "cancel") && is(value_of(&t, "Idempotency-Key"), "\"g-1:a:cancel\"") &&

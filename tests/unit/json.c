@@ -233,6 +233,30 @@ static void test_members(void)
 	ok(!json_member(STR("{\"bb\":1,\"\\u0062b\":2,\"\":3}"), "b", &raw), "no half names");
 }
 
+/* Strings are read by eights: what is special must be seen wherever it stands. */
+static void test_every_place(void)
+{
+	static const struct {
+		const char *special;
+		bool        good;
+	} cases[] = { { "\x01", false }, { "\x1f", false }, { "\xff", false }, { "\xc3\xa9", true }, { "\\n", true },
+		      { "\\x", false }, { "\x7f", true }, { "!", true }, { "#", true }, { "[", true }, { "]", true },
+		      { "\"", false } };
+	bool all = true;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		for (int before = 0; before < 20; before++)
+			for (int behind = 0; behind < 20; behind++) {
+				struct buf text = { 0 };
+
+				buf_fmt(&text, "\"%.*s%s%.*s\"", before, "abcdefghijklmnopqrst", cases[i].special, behind,
+				        "ABCDEFGHIJKLMNOPQRST");
+				all &= json_is_valid(buf_view(&text)) == cases[i].good;
+				buf_fini(&text);
+			}
+	ok(all, "what is special in a string is seen in every place");
+}
+
 int main(void)
 {
 	test_texts();
@@ -241,5 +265,6 @@ int main(void)
 	test_long_pointer();
 	test_looking();
 	test_members();
+	test_every_place();
 	return tap_done();
 }
