@@ -23,6 +23,11 @@ def server_up(world, within=30):
     until(answers, within, 0.05)
 
 
+def flowing(world, what):
+    """The figure: how long until every client is served again."""
+    return {f"{what} → flowing, s": world.flowing(within=4 * world.ttl + 10)}
+
+
 # ---- the server goes --------------------------------------------------------------------------
 
 
@@ -35,9 +40,10 @@ def kill_backend(world, kind="log"):
     server_up(world)
 
 
-@fault("kill -9 of a database backend", needs=["postgres"])
-def fault_kill_backend(world, random):
-    kill_backend(world, random.choice(["log", "work", "store", "lease"]))
+@fault("kill -9 of a backend", needs=["postgres"])
+def kill_a_backend(world, rng):
+    kill_backend(world, rng.choice(["log", "work", "store", "lease"]))
+    return flowing(world, "kill -9 of a backend")
 
 
 @contextlib.contextmanager
@@ -49,16 +55,18 @@ def server_away(world, mode="immediate"):
         world.postgres.start()
 
 
-@fault("immediate restart of the database", needs=["postgres"])
-def fault_restart(world, _):
+@fault("database restarts", needs=["postgres"])
+def database_restarts(world, _):
     with server_away(world):
         pass
+    return flowing(world, "immediate restart of the database")
 
 
 @fault("database 30 s away", needs=["postgres"])
-def fault_away(world, random):
-    with server_away(world, random.choice(["fast", "immediate"])):
+def database_away(world, rng):
+    with server_away(world, rng.choice(["fast", "immediate"])):
         time.sleep(30)
+    return flowing(world, "database 30 s away")
 
 
 # ---- it says no ---------------------------------------------------------------------------------
@@ -111,9 +119,10 @@ def disk_full(world):
 
 
 @fault("disk full", needs=["postgres"])
-def fault_disk_full(world, random):
+def disk_is_full(world, rng):
     with disk_full(world):
-        time.sleep(random.uniform(0.5, 3) * world.ttl)
+        time.sleep(rng.uniform(0.5, 3) * world.ttl)
+    return flowing(world, "disk full")
 
 
 @contextlib.contextmanager
@@ -154,9 +163,10 @@ def no_connections(world):
 
 
 @fault("too many connections", needs=["postgres"])
-def fault_no_connections(world, random):
+def no_connections_left(world, rng):
     with no_connections(world):
-        time.sleep(random.uniform(0.5, 3) * world.ttl)
+        time.sleep(rng.uniform(0.5, 3) * world.ttl)
+    return flowing(world, "too many connections")
 
 
 @contextlib.contextmanager
@@ -173,9 +183,10 @@ def read_only(world):
 
 
 @fault("database read-only", needs=["postgres"])
-def fault_read_only(world, random):
+def database_read_only(world, rng):
     with read_only(world):
-        time.sleep(random.uniform(0.5, 3) * world.ttl)
+        time.sleep(rng.uniform(0.5, 3) * world.ttl)
+    return flowing(world, "read-only")
 
 
 # ---- others are in the way ------------------------------------------------------------------------
@@ -195,25 +206,28 @@ LOCK_TABLE = "LOCK TABLE sagad.transaction IN ACCESS EXCLUSIVE MODE"
 LOCK_ROWS = "SELECT gid FROM sagad.transaction WHERE owner IS NOT NULL LIMIT 5 FOR UPDATE"
 
 
-@fault("table locked by somebody else")
-def fault_table_locked(world, random):
+@fault("table locked")
+def table_locked(world, rng):
     with held(world, LOCK_TABLE):
-        time.sleep(random.uniform(0.5, 10))
+        time.sleep(rng.uniform(0.5, 10))
+    return flowing(world, "table locked")
 
 
-@fault("rows locked by somebody else for longer than statement_timeout")
-def fault_rows_locked(world, random):
+@fault("rows locked")
+def rows_locked(world, rng):
     with held(world, LOCK_ROWS):
-        time.sleep(random.uniform(0.5, 12))
+        time.sleep(rng.uniform(0.5, 12))
+    return flowing(world, "rows locked")
 
 
 @fault("vacuum full")
-def fault_vacuum_full(world, _):
+def vacuum_full(world, _):
     world.execute("VACUUM FULL sagad.transaction")
     world.execute("CHECKPOINT")
 
 
-@fault("an old snapshot, left open")
-def fault_old_snapshot(world, random):
+@fault("old snapshot")
+def old_snapshot(world, rng):
     with held(world, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
-        time.sleep(random.uniform(5, 20))
+        time.sleep(rng.uniform(5, 20))
+    return flowing(world, "old snapshot")

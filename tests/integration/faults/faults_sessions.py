@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of the network between one replica, or all of them, and the database. Each ends with all restored.
 
-Each takes a world whose replicas stand behind a proxy (world.proxy, doors by replica number) and a random.Random."""
+They take a world whose replicas stand behind a proxy (world.proxy; the doors are the replicas' numbers)."""
 import time
 
 import psycopg
@@ -10,17 +10,17 @@ from lib.proxy import KINDS
 from .world import fault
 
 
-# ---- the faults --------------------------------------------------------------------------------
+def healed(world, what, **more):
+    """Restores the network; the figure: how long until every client is served again."""
+    world.proxy.restore(**more)
+    return {f"{what} → flowing, s": world.flowing(within=4 * world.ttl + 10)}
 
 
-def _victim(world, random):
-    number = random.randrange(len(world.replicas))
-    return number, world.replicas[number]
-
-
-@fault("a kind of session cut everywhere", needs=["proxy"])
-def fault_flap(world, random):
-    world.proxy.cut(random.choice(KINDS))
+@fault("flap", needs=["proxy"])
+def flap(world, rng):
+    """A kind of session is reset everywhere, and may come back at once."""
+    world.proxy.cut(rng.choice(KINDS))
+    return healed(world, "flap")
 
 
 def terminate(world, kind):
@@ -29,69 +29,85 @@ def terminate(world, kind):
                        "WHERE application_name LIKE %s AND datname = current_database()", f"sagad {kind}%")
 
 
-@fault("a kind of session terminated by the server")
-def fault_terminate(world, random):
+@fault("terminate sessions")
+def terminate_sessions(world, rng):
     try:
-        terminate(world, random.choice(KINDS))
+        terminate(world, rng.choice(KINDS))
     except psycopg.OperationalError:
         pass  # the database is away just now
 
 
-@fault("lease cut for longer than its time, the log lives", needs=["proxy"])
-def fault_lease_cut(world, random):
-    _cut_for(world, random, "lease")
+@fault("lease cut, log lives", needs=["proxy"])
+def lease_cut(world, rng):
+    world.proxy.refuse("lease", rng.choice(world.living).number)
+    time.sleep(world.ttl * rng.uniform(0.3, 2.5))
+    return healed(world, "lease cut")
 
 
-@fault("log cut for longer than the lease, which lives", needs=["proxy"])
-def fault_log_cut(world, random):
-    _cut_for(world, random, "log")
+@fault("log cut, lease lives", needs=["proxy"])
+def log_cut(world, rng):
+    world.proxy.refuse("log", rng.choice(world.living).number)
+    time.sleep(world.ttl * rng.uniform(0.3, 2.5))
+    return healed(world, "log cut")
 
 
-def _cut_for(world, random, kind):
-    world.proxy.refuse(kind, _victim(world, random)[0])
-    time.sleep(world.ttl * random.uniform(0.3, 2.5))
-    world.proxy.restore()
+@fault("black hole of one session", needs=["proxy"])
+def black_hole(world, rng):
+    """Of any kind, in any direction, for any time."""
+    world.proxy.black_hole(rng.choice(KINDS), rng.choice(world.living).number, rng.choice(["both", "up", "down"]))
+    time.sleep(world.ttl * rng.uniform(0.3, 3))
+    return healed(world, "black hole of one session", forget=rng.random() < 0.3)
 
 
-@fault("black hole of one kind of session of one replica", needs=["proxy"])
-def fault_black_hole(world, random):
-    world.proxy.black_hole(random.choice(KINDS), _victim(world, random)[0], random.choice(["both", "up", "down"]))
-    time.sleep(world.ttl * random.uniform(0.3, 3))
-    world.proxy.restore(forget=random.random() < 0.3)
+def _hole_until_adopted(world, rng, kind, what):
+    victim = rng.choice(world.living)
+    world.busy(victim)
+    at = time.monotonic()
+    world.proxy.black_hole(kind, victim.number)
+    first = world.first_adopted(at, within=world.ttl + 6)
+    time.sleep(world.ttl * rng.random())
+    return {f"{what} → first adopted call, s": first, **healed(world, what, forget=rng.random() < 0.3)}
 
 
-@fault("a session is forgotten on the way", needs=["proxy"])
-def fault_lost_session(world, random):
-    world.proxy.lose(random.choice(KINDS), _victim(world, random)[0])
-    time.sleep(world.ttl * random.uniform(1, 4))
-    world.proxy.restore(forget=True)
+@fault("black hole of the lease", needs=["proxy"])
+def black_hole_of_the_lease(world, rng):
+    return _hole_until_adopted(world, rng, "lease", "black hole of the lease")
 
 
-@fault("one replica cut off from the database", needs=["proxy"])
-def fault_partition(world, random):
-    world.proxy.black_hole(None, _victim(world, random)[0])
-    time.sleep(world.ttl * random.uniform(0.5, 3))
-    world.proxy.restore(forget=random.random() < 0.3)
+@fault("one replica cut off", needs=["proxy"])
+def one_cut_off(world, rng):
+    return _hole_until_adopted(world, rng, None, "black hole of a replica")
 
 
-@fault("all replicas cut off from the database", needs=["proxy"])
-def fault_all_cut_off(world, random):
+@fault("all replicas cut off", needs=["proxy"])
+def all_cut_off(world, rng):
     world.proxy.black_hole()
-    time.sleep(world.ttl * random.uniform(0.5, 2.5))
-    world.proxy.restore(forget=random.random() < 0.3)
+    time.sleep(world.ttl * rng.uniform(0.5, 2.5))
+    return healed(world, "all cut off", forget=rng.random() < 0.3)
 
 
-@fault("commits land and nobody is told", needs=["proxy"])
-def fault_answers_lost(world, random):
-    number, _ = _victim(world, random)
-    world.proxy.black_hole("log", number, "down")
-    time.sleep(random.uniform(0.05, 0.5))
-    world.proxy.cut("log", number)
-    world.proxy.restore()
+@fault("lost session", needs=["proxy"])
+def lost_session(world, rng):
+    """A firewall forgets it; new ones pass."""
+    world.proxy.lose(rng.choice(KINDS), rng.choice(world.living).number)
+    time.sleep(world.ttl * rng.uniform(1, 4))
+    return healed(world, "lost session", forget=True)
 
 
-@fault("a slow database: 200 ms a round trip", needs=["proxy"])
-def fault_slow(world, random):
-    world.proxy.slow(None, random.choice([50, 200]))
-    time.sleep(random.uniform(2, 6))
-    world.proxy.restore()
+@fault("commits land, nobody is told", needs=["proxy"])
+def answers_lost(world, rng):
+    for _ in range(5):
+        number = rng.choice(world.living).number
+        world.proxy.black_hole("log", number, "down")
+        time.sleep(rng.uniform(0.05, 0.5))
+        world.proxy.cut("log", number)
+        world.proxy.restore()
+        time.sleep(rng.uniform(0.05, 0.5))
+    return healed(world, "answers lost")
+
+
+@fault("slow database", needs=["proxy"])
+def slow_database(world, rng):
+    world.proxy.slow(None, rng.choice([50, 200]))
+    time.sleep(rng.uniform(2, 6))
+    return healed(world, "slow database")

@@ -14,18 +14,22 @@ from .probe import MACHINE_S, Probe
 
 
 @pytest.fixture
-def make_split(make_world, database):
-    """A world whose replicas reach the database through doors of their own: its proxy can close each."""
-    proxy = Proxy(database)
+def network(database):
+    made = Proxy(database)
+    yield made
+    made.close()
 
+
+@pytest.fixture
+def make_split(network, make_world, database):
+    """A world whose replicas reach the database through doors of their own: its proxy can close each."""
     def make(mode, **more):
-        world = make_world(dsn=lambda number: proxy.dsn(database, number), direct=database, mode=mode, **more)
-        world.proxy = proxy
+        world = make_world(dsn=lambda number: network.dsn(database, number), direct=database, mode=mode, **more)
+        world.proxy = network
         return world.settled()
 
     yield make
-    proxy.restore()
-    proxy.close()
+    network.restore()  # they leave in order
 
 
 def lives(world):
@@ -53,11 +57,6 @@ def silent(world, replica, since, until_at):
     """Asserts that this replica called nobody in between."""
     found = [c for c in world.participant.calls(since=since) if c.replica == replica.url and c.at < until_at]
     assert not found, f"it called without a lease: {found[:3]}"
-
-
-def alive_again(world, replica):
-    """Monotonic seconds at which its latest incarnation began to act, by its own log."""
-    return world.incarnation(replica)
 
 
 # ---- a mere flap -------------------------------------------------------------------------------
