@@ -20,6 +20,7 @@ import traceback
 from lib.base import BIN
 from lib.postgres import Postgres
 from lib.proxy import Proxy
+from .test_clock import LIBRARY, lying
 from .world import FAULTS, World
 
 FAULTS_A_CHAPTER = 10
@@ -76,13 +77,15 @@ class Chapter:
         self.rng = random.Random(f"{options.seed}-{number}")
         self.mode = self.rng.choice(["lock", "row"]) if options.mode == "both" else options.mode
         self.count = options.replicas or self.rng.choice([3, 4, 5])
+        self.lying = LIBRARY is not None and self.rng.random() < 0.25
         self.doing = "starting"
 
     def where(self):
-        return f"seed {self.options.seed} chapter {self.number} ({self.mode}, {self.count} replicas), {self.doing}"
+        return f"seed {self.options.seed} chapter {self.number} ({self.mode}, {self.count} replicas" + (
+            ", clocks hours apart" if self.lying else "") + f"), {self.doing}"
 
     def say(self, text):
-        print(f"[{self.tally.took():6.0f} s] {self.number:>3} {self.mode:<4} {self.count} {text}", flush=True)
+        print(f"[{self.tally.took():6.0f} s] {self.number:>3} {self.mode:<4} {self.count}{'~' if self.lying else ' '} {text}", flush=True)
 
     def run(self, postgres, until):
         database = postgres.new_database()
@@ -91,7 +94,8 @@ class Chapter:
         try:
             world = World(lambda number: proxy.dsn(database, number), direct=database, replicas=self.count,
                           mode=self.mode, ttl=self.options.ttl, seed=f"{self.options.seed}-{self.number}",
-                          postgres=postgres, sanitized=self.options.sanitized)
+                          postgres=postgres, sanitized=self.options.sanitized,
+                          env_of=lying if self.lying and not self.options.sanitized else None)
             world.proxy = proxy
             if self.options.overload:
                 self.calm(world, until)

@@ -74,12 +74,13 @@ def database_away(world, rng):
 
 @contextlib.contextmanager
 def tiny_disk(world):
-    """Puts the transactions on a file system of 4 MiB of their own. Gives a function that fills it up (True) or makes
+    """Puts the transactions on a small file system of their own. Gives a function that fills it up (True) or makes
     room again (False); None where nobody lets us mount."""
     home = psycopg.conninfo.conninfo_to_dict(world.direct)["host"]  # a private server's socket lives beside its data
     place, owner = os.path.join(home, "tiny"), os.stat(home)
     os.makedirs(place, exist_ok=True)
-    options = f"size=4m,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"
+    there = world.value("SELECT pg_total_relation_size('sagad.transaction')")
+    options = f"size={4096 + (there >> 10) * 2}k,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"
     if os.geteuid() != 0 or subprocess.run(
             ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False).returncode != 0:
         yield None

@@ -150,7 +150,8 @@ class Load:
             if status not in (200, 201):
                 raise Violation(f"joining was answered {status}: {answer}")
             told.joined.add(step)
-            self._try_it(told, step)
+            if not self._try_it(told, step):
+                return
         status, answer = self._insist(rng, f"{path}/{kind.closes}", "", told)
         if status in (200, 202):
             told.decisions.add(kind.closes)
@@ -158,15 +159,23 @@ class Load:
             raise Violation(f"{kind.closes} was answered {status}: {answer}")
 
     def _try_it(self, told, step):
-        """The caller tries, as TCC wants it, until it has an answer."""
+        """The caller tries, as TCC wants it, until it has an answer. False: it was cancelled before."""
         headers = {"Saga-Id": told.gid, "Saga-Step": step, "Saga-Op": "try", "Content-Type": "application/json",
                    "Idempotency-Key": f'"{told.gid}:{step}:try"'}
-        link = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
-        try:
-            link.request("POST", f"/ok/{step}", body="{}", headers=headers)
-            link.getresponse().read()
-        finally:
-            link.close()
+        while True:
+            link = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+            try:
+                link.request("POST", f"/ok/{step}", body="{}", headers=headers)
+                answer = link.getresponse()
+                answer.read()
+                if answer.status in (200, 422):
+                    return answer.status == 200
+            except (OSError, http.client.HTTPException):
+                pass  # it may be done: the same again
+            finally:
+                link.close()
+            if self._stop.wait(0.2):
+                raise GaveUp
 
     def _insist(self, rng, path, body, told):
         """The same request to any replica until it has an answer that settles it."""

@@ -51,7 +51,8 @@ END $$;
 CREATE OR REPLACE TRIGGER note AFTER INSERT OR UPDATE ON sagad.transaction
 	FOR EACH ROW EXECUTE FUNCTION witness.note();
 """
-IDLE_SOCKETS = 96  # kept alive to participants and to clients that have just gone
+CALL_SOCKETS_MAX = 80  # kept alive to one participant, of which 64 may be called at once
+FDS_MAX = 60           # everything else: sessions, listeners, the loop's, clients that have just gone
 MEMORY_MAX = 12 << 20
 
 
@@ -206,7 +207,7 @@ class World:
         audit = self._audit()
         found = [f"client: {v}" for load in self.loads for v in load.violations] + audit.run() + self._leaks()
         if found:
-            stories = [audit.story(g) for g in sorted({f.split(": ")[0] for f in found} & set(audit.told))[:5]]
+            stories = [audit.story(g) for g in sorted({f.split(": ")[0] for f in found} & set(audit.told))[:3]]
             raise AssertionError(f"{len(found)} violations, of which the first: " + "\n".join(found[:20] + stories)
                                  + f"\nclocks: monotonic {time.monotonic():.3f} is {time.time():.3f}; logs in"
                                  f" {self.cluster.folder}")
@@ -288,8 +289,9 @@ class World:
                 if re.match(r"sagad_(owned_transactions|open_calls|queued_changes|waiters) ", line))
         except OSError as e:
             yield f"does not answer: {e}"
-        if (fds := len(os.listdir(f"/proc/{replica.process.pid}/fd"))) > 40 + IDLE_SOCKETS:
-            yield f"{fds} file descriptors"
+        ours, calls = descriptors(replica.process.pid, self.participant.port)
+        if ours > FDS_MAX or calls > CALL_SOCKETS_MAX:
+            yield f"{ours} file descriptors, and {calls} connections to its participant"
         # One who dies before he enrols leaves one behind, until the sweep.
         if self.value("SELECT count(*) FROM sagad.lease l WHERE l.seen_at < clock_timestamp() - interval '3 min'"
                       " AND NOT EXISTS (SELECT FROM sagad.replica r WHERE r.lock_key = l.key)") > 0:
@@ -310,6 +312,20 @@ def memory(pid):
     """Proportional set size in bytes."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
         return next(int(line.split()[1]) << 10 for line in f if line.startswith("Pss:"))
+
+
+def descriptors(pid, port):
+    """How many descriptors a process has, and how many more that are connections to that port."""
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as f:
+        calls = {line.split()[9] for line in list(f)[1:] if line.split()[2].endswith(f":{port:04X}")}
+    links = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass
+    to_it = sum(link.removeprefix("socket:[").rstrip("]") in calls for link in links)
+    return len(links) - to_it, to_it
 
 
 def _state(pid):

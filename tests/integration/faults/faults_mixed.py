@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Participants that stand still or come late, and everything at once."""
+import random
+import signal
+import threading
+import time
+
+from lib.proxy import KINDS
+from .faults_database import server_away
+from .participant import Reply
+from .world import fault
+
+
+@fault("participant frozen")
+def participant_frozen(world, rng):
+    """Longer than the time-out of a call: it does what it was asked when it is thawed."""
+    world.busy()
+    world.participant.signal(signal.SIGSTOP)
+    time.sleep(3.5 + 2 * rng.random())
+    world.participant.signal(signal.SIGCONT)
+
+
+@fault("participant answers after the time-out")
+def participant_late(world, rng):
+    world.participant.latency(3.2)
+    time.sleep(4 + 2 * rng.random())
+    world.participant.latency(0)
+
+
+@fault("participant away")
+def participant_away(world, rng):
+    """Every path hangs up, or has no time."""
+    paths = [f"/{way}/{step}" for way in ("ok", "slow", "flap") for step in "abcpr"]
+    for path in paths:
+        world.participant.answer(path, rng.choice([Reply(503), Reply(drop=True)]))
+    time.sleep(2 + 3 * rng.random())
+    for path in paths:
+        world.participant.answer(path)
+
+
+class Gremlin(threading.Thread):
+    """Does one kind of harm again and again until it is told to stop, and mends the last of it."""
+
+    def __init__(self, harm, seed, until):
+        super().__init__()
+        self.harm, self.rng, self.until, self.failed = harm, random.Random(seed), until, None
+
+    def run(self):
+        try:
+            while time.monotonic() < self.until:
+                time.sleep(1.5 * self.rng.random())
+                self.harm(self.rng)
+        except Exception as e:  # told by whoever joins
+            self.failed = e
+
+
+@fault("everything at once", needs=["proxy", "postgres"])
+def everything(world, rng):
+    """Processes die and freeze, sessions break and the database restarts, each whenever it likes."""
+    def die(rng):
+        victim = rng.choice(world.replicas)
+        if rng.random() < 0.5 and len(world.living) > 1 and victim in world.living:
+            victim.kill()
+        elif victim not in world.living:
+            victim.start()
+
+    def stand_still(rng):
+        victim = rng.choice(world.replicas)
+        victim.signal(signal.SIGSTOP)
+        time.sleep(world.ttl * 1.6 * rng.random())
+        victim.signal(signal.SIGCONT)
+
+    def break_sessions(rng):
+        door, kind = rng.randrange(len(world.replicas)), rng.choice([*KINDS, None])
+        way = rng.choice(["cut", "both", "up", "down", "slow"])
+        if way == "cut":
+            world.proxy.cut(kind, door)
+        elif way == "slow":
+            world.proxy.slow(kind, rng.choice([50, 300]), door)
+        else:
+            world.proxy.black_hole(kind, door, way)
+        time.sleep(world.ttl * 1.6 * rng.random())
+        world.proxy.restore(forget=rng.random() < 0.3)
+
+    def restart(rng):
+        time.sleep(2 * rng.random())
+        with server_away(world):
+            time.sleep(rng.choice([0, 0, 1, 3]) * rng.random())
+
+    until = time.monotonic() + 10
+    gremlins = [Gremlin(harm, rng.random(), until)
+                for harm in rng.sample([die, stand_still, break_sessions, restart], rng.choice([2, 3, 4]))]
+    for g in gremlins:
+        g.start()
+    for g in gremlins:
+        g.join()
+    world.proxy.restore()
+    for g in gremlins:
+        if g.failed:
+            raise g.failed
+    world.restore()
