@@ -8,8 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A first block small enough for the allocator's quickest lists: most arenas need no more. */
-enum { FIRST_BLOCK_SIZE = 960, BLOCK_SIZE = 4000 };
+/* A first block small enough for the allocator's quickest lists: most arenas need no more. And a call that waits
+ * in a queue holds what it says in one: it shall not pay for a block that it hardly uses. */
+enum { FIRST_BLOCK_SIZE = 960, SECOND_BLOCK_SIZE = 1960, BLOCK_SIZE = 4000 };
+
+static size_t usual_size(const struct arena *a)
+{
+	if (a->blocks == NULL)
+		return FIRST_BLOCK_SIZE;
+	return a->used <= FIRST_BLOCK_SIZE ? SECOND_BLOCK_SIZE : BLOCK_SIZE;
+}
 
 struct arena_block {
 	struct arena_block *next;
@@ -19,7 +27,7 @@ struct arena_block {
 
 static struct arena_block *grow(struct arena *a, size_t size)
 {
-	size_t              usual = a->blocks == NULL ? FIRST_BLOCK_SIZE : BLOCK_SIZE;
+	size_t              usual = usual_size(a);
 	size_t              cap = size > usual ? size : usual;
 	struct arena_block *b = mem_grow(NULL, 1, sizeof *b + cap);
 
