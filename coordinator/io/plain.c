@@ -217,6 +217,26 @@ static void time_out(struct plain_transfer *t)
 	plain_fail(t, PLAIN_TIMED_OUT, 0);
 }
 
+/* The oldest come first: behind one that may not even be surplus yet all others may not. */
+static void close_idle(struct plain *p, int64_t now)
+{
+	list_each(it, after, &p->idle) {
+		struct conn  *c = list_entry(it, struct conn, age);
+		const bool    is_surplus = c->site->idle_count > PLAIN_KEPT;
+		const int64_t at = c->idle_since + (is_surplus ? PLAIN_SURPLUS_MS : PLAIN_KEPT_MS);
+
+		if (at <= now) {
+			conn_close(c);
+			continue;
+		}
+		if (c->idle_since + PLAIN_SURPLUS_MS > now) {
+			plain_arm(p, c->idle_since + PLAIN_SURPLUS_MS);
+			break;
+		}
+		plain_arm(p, at);
+	}
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct plain     *p = timer->data;
@@ -228,15 +248,7 @@ static void on_timer(uv_timer_t *timer)
 		time_out(list_entry(node, struct plain_transfer, deadline));
 	while ((node = heap_first(&p->steps)) != NULL && node->at <= now)
 		conn_next_address(list_entry(node, struct conn, step));
-	while (!list_is_empty(&p->idle)) {
-		struct conn *c = list_entry(p->idle.next, struct conn, age);
-
-		if (c->idle_since + PLAIN_IDLE_MS > now) {
-			plain_arm(p, c->idle_since + PLAIN_IDLE_MS);
-			break;
-		}
-		conn_close(c);
-	}
+	close_idle(p, now);
 	if ((node = heap_first(&p->deadlines)) != NULL)
 		plain_arm(p, node->at);
 	if ((node = heap_first(&p->steps)) != NULL)

@@ -34,6 +34,14 @@ void conn_free_closed(struct plain *p)
 		free(list_entry(node, struct conn, link));
 }
 
+static void leave_idle(struct conn *c)
+{
+	list_remove(&c->link);
+	list_remove(&c->age);
+	c->plain->idle_count--;
+	c->site->idle_count--;
+}
+
 /* Its memory rests until no event of this batch can name it. */
 void conn_close(struct conn *c)
 {
@@ -41,11 +49,8 @@ void conn_close(struct conn *c)
 
 	drop_fd(c);
 	heap_remove(&p->steps, &c->step);
-	if (c->state == CONN_IDLE) {
-		p->idle_count--;
-		list_remove(&c->age);
-	}
-	list_remove(&c->link);
+	if (c->state == CONN_IDLE)
+		leave_idle(c);
 	if (c->transfer != NULL)
 		c->transfer->conn = NULL;
 	c->transfer = NULL;
@@ -176,9 +181,10 @@ static void keep(struct conn *c)
 	c->idle_since = (int64_t)uv_now(p->loop);
 	list_push(&c->site->idle, &c->link);
 	list_push(&p->idle, &c->age);
+	c->site->idle_count++;
 	if (++p->idle_count > IDLE_MAX)
 		conn_close(list_entry(p->idle.next, struct conn, age));
-	plain_arm(p, c->idle_since + PLAIN_IDLE_MS);
+	plain_arm(p, c->idle_since + PLAIN_SURPLUS_MS);
 }
 
 /* Closed, or bytes that nobody asked for? They would be taken for the next answer. The event
@@ -211,9 +217,7 @@ bool conn_reuse(struct plain_transfer *t)
 	}
 	if (c == NULL)
 		return false;
-	list_remove(&c->link);
-	list_remove(&c->age);
-	c->plain->idle_count--;
+	leave_idle(c);
 	c->transfer = t;
 	t->conn = c;
 	c->state = CONN_BUSY;

@@ -17,7 +17,10 @@
 
 enum {
 	PLAIN_IN_BYTES = 64 << 10,
-	PLAIN_IDLE_MS = 60 * 1000, /* connections are kept for another request */
+	/* Some connections are kept for long; what a burst left behind only as long as the next may come. */
+	PLAIN_KEPT = 4,            /* of a site */
+	PLAIN_KEPT_MS = 60 * 1000,
+	PLAIN_SURPLUS_MS = 3 * 1000,
 	SITE_ADDRESSES = 8
 };
 
@@ -43,6 +46,7 @@ struct site { /* a host:port as URLs write it */
 	size_t              n, first;  /* first: the one that answered last */
 	struct list         waiting;   /* transfers: for addresses */
 	struct list         idle;      /* connections, the last used at the end */
+	unsigned            idle_count;
 };
 
 enum conn_state { CONN_CONNECTING, CONN_BUSY, CONN_IDLE, CONN_CLOSED };

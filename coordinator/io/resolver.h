@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-enum { RESOLVER_THREADS = 32, RESOLVER_NAME_MAX = 255 };
+enum { RESOLVER_THREADS = 256, RESOLVER_NAME_MAX = 255 };
 
 struct resolver;
 

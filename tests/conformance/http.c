@@ -482,6 +482,33 @@ static void check_unusual(struct world *w)
 
 /* ---- what must not add up --------------------------------------------------------------------------------- */
 
+/* Connections that a burst left behind go soon, some stay. */
+static void check_burst(struct world *w)
+{
+	enum { CALLS = 30 };
+	static char url[64];
+	struct got  got[CALLS] = { 0 };
+	unsigned    opened;
+
+	stub_drop_all(&w->stub);
+	turns(w, NULL, 5);
+	opened = w->stub.connections;
+	snprintf(url, sizeof url, "http://127.0.0.1:%d/ok", w->stub.port);
+	for (int i = 0; i < CALLS; i++)
+		http_start(w->http, &(struct http_request){ .url = url, .method = "GET", .timeout_ms = 1000 }, on_done, &got[i]);
+	for (int i = 0; i < CALLS; i++) {
+		turns(w, &got[i], 2000);
+		is_hi(got[i]);
+	}
+	opened = w->stub.connections - opened;
+	for (int i = 0; i < 60 && w->stub.open > 8; i++)
+		turns(w, NULL, 100);
+	ok(opened == CALLS && w->stub.open >= 1 && w->stub.open <= 8, "30 calls at once use 30 connections, then %u are left",
+	   w->stub.open);
+	opened = w->stub.connections;
+	ok(is_hi(get(w, "/ok")) && w->stub.connections == opened, "for the next call");
+}
+
 static unsigned open_fds(void)
 {
 	DIR     *d = opendir("/proc/self/fd");
@@ -581,6 +608,8 @@ static void check_all(uv_loop_t *loop, bool curl_only)
 	check_addresses(&w, curl_only);
 	check_hung_names(&w);
 	check_unusual(&w);
+	if (!curl_only) /* libcurl closes what is idle by another rule */
+		check_burst(&w);
 	check_hygiene(&w, curl_only);
 	close_world(&w);
 }

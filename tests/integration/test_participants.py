@@ -66,7 +66,8 @@ def test_signed_calls(make_cluster, stub, tmp_path):
     (tmp_path / "bank-secret").write_bytes(SECRET + b"\n")
     cluster = make_cluster(count=1, flags=[f"--secrets-dir={tmp_path}"])
     client = cluster.client
-    client.put("/v1/participants/bank", {"base_url": stub.url, "secret": "bank-secret"})
+    registered = client.put("/v1/participants/bank", {"base_url": stub.url, "secret": "bank-secret"})
+    assert registered.status == 200, registered
     got = client.run(mode="saga", steps=named("bank"), input={"n": 1})
     assert got["phase"] == "confirmed", got
     call = stub.calls[0]
