@@ -7,7 +7,8 @@ cd "$root"
 . tools/common.sh
 
 need_packages build run test
-build_in build/plain "all tests/integration/sagad-next"
+build_plain
+build_in build/plain tests/integration/sagad-next
 [[ " $* " != *" --sanitized "* ]] || build_in build/asan all --enable-sanitize CFLAGS='-O1 -g -Werror'
 export SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan SAGAD_TEST_PORTS=${SAGAD_TEST_PORTS:-19000}
 cd tests/integration
