@@ -48,7 +48,7 @@ struct replica {
 	struct httpd_loop  *api_loop, *ops_loop;
 	struct ports        ports;
 	struct store_port   store;
-	uint64_t            random_pool[64];
+	uint64_t            random_pool[512]; /* filling it costs much the same whatever its size */
 	size_t              random_left;
 	int64_t             quit_at;  /* drained: leave when the connections are gone, at the latest then; 0: running */
 	unsigned            signals;

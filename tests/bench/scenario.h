@@ -46,6 +46,7 @@ struct bench {
 	double       seconds, warm_seconds;
 	unsigned     many;    /* rows where a scenario speaks of a million */
 	unsigned     backlog;
+	unsigned     known;   /* transactions begun to see what one takes in memory */
 	const char  *postgres_tool, *postgres_folder;
 	double       wait_64_per_s; /* of this round; 0: not run */
 };

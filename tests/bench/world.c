@@ -223,12 +223,19 @@ void world_empty(struct world *w)
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
+/* A replica that is ready may still be opening a session that only this request needs. */
 static void ask(struct world *w, const char *method, const char *path, const char *body)
 {
 	struct buf answer = { 0 };
+	int64_t    limit = wire_now_ns() + (int64_t)10000000000;
 	unsigned   status = 0;
+	bool       heard;
 
-	if (!wire_ask(method, api_port(w, 0), path, str_of(body), &status, &answer) || status / 100 != 2)
+	do {
+		buf_clear(&answer);
+		heard = wire_ask(method, api_port(w, 0), path, str_of(body), &status, &answer);
+	} while (heard && status == 503 && wire_now_ns() < limit && usleep(5000) == 0);
+	if (!heard || status / 100 != 2)
 		world_die("%s %s: %u %.*s", method, path, status, (int)answer.n, answer.n ? answer.p : "");
 	buf_fini(&answer);
 }
