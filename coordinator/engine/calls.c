@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { HELD_MS = 100, HELD_PAGE_MIN = 16, HELD_PAGE_MAX = 4096 };
+
 static void count_answer(struct engine *e, enum outcome outcome)
 {
 	switch (outcome) {
@@ -63,6 +65,16 @@ static void fill_answer(struct open_call *c, const struct call_answer *a)
 	q->note.error = own_str(a->error);
 }
 
+static void hold_back(struct engine *e, struct open_call *c);
+
+static bool is_unsent(const struct call_answer *a)
+{
+#ifdef BUG_UNSENT_COUNTS
+	return false;
+#endif
+	return a->unsent;
+}
+
 static void on_answer(void *arg, const struct call_answer *a)
 {
 	struct open_call *c = arg;
@@ -72,6 +84,11 @@ static void on_answer(void *arg, const struct call_answer *a)
 	turn_begin(e);
 	c->handle = 0;
 	o->open_calls--;
+	if (is_unsent(a)) {
+		hold_back(e, c);
+		turn_end(e);
+		return;
+	}
 	count_answer(e, a->stale_epoch ? OUTCOME_UNKNOWN : a->outcome);
 	if (a->outcome == OUTCOME_OK)
 		e->steps_done++;
@@ -132,6 +149,80 @@ static void start(struct engine *e, struct owned *o, const struct txn *t, uint16
 	c->handle = e->ports.caller.start(e->ports.caller.ctx, &r, on_answer, c);
 }
 
+/* ---- held back ------------------------------------------------------------------------ */
+
+/*
+ * A survivor that adopts 60,000 transactions wants as many calls at once. A queue that is full says nothing
+ * about a participant: it must use up no attempt and cause no commit. The state is as if nobody had wanted
+ * the call yet; a few of those that wait are looked at again ten times a second, more when there is room.
+ */
+static void forget_open(struct txn *t, uint16_t step, enum op op)
+{
+	struct step *s;
+
+	if (step != TXN_CHECK && step >= t->step_count)
+		return;
+	s = txn_step_at(t, step);
+	if (s->open_op == 1u + op)
+		s->open_op = 0;
+}
+
+static void hold_back(struct engine *e, struct open_call *c)
+{
+	struct owned *o = c->o;
+
+	calls_close(e, o, c);
+	forget_open(&o->txn, c->step, c->op);
+	if (o->commit == COMMIT_CHANGE)
+		forget_open(&o->next, c->step, c->op);
+	queued_free(&c->answer);
+	e->stats.calls--;
+	e->held_refused++;
+	if (o->held)
+		return;
+	o->held = true;
+	list_push(&e->held, &o->held_link);
+	e->held_n++;
+	chore_soon(e, CHORE_HELD, HELD_MS);
+}
+
+void calls_release(struct engine *e, struct owned *o)
+{
+	if (!o->held)
+		return;
+	o->held = false;
+	list_remove(&o->held_link);
+	e->held_n--;
+}
+
+void calls_held(struct engine *e)
+{
+	size_t n = e->held_refused > e->held_page / 2 ? e->held_page / 2 : 2 * e->held_page;
+
+	e->held_page = n < HELD_PAGE_MIN ? HELD_PAGE_MIN : n > HELD_PAGE_MAX ? HELD_PAGE_MAX : n;
+	e->held_refused = 0;
+	for (n = 0; n < e->held_page && !list_is_empty(&e->held); n++) {
+		struct owned *o = list_entry(e->held.next, struct owned, held_link);
+
+		calls_release(e, o);
+		drive_tick(e, o);
+	}
+	if (e->held_n > 0)
+		chore_soon(e, CHORE_HELD, HELD_MS);
+}
+
+/* What the core wants open meanwhile it will want again. */
+static void keep_back(struct owned *o)
+{
+	for (uint16_t i = 0; i < o->txn.step_count; i++)
+		if (o->calls[i] == NULL)
+			o->txn.steps[i].open_op = 0;
+	if (o->check_call == NULL)
+		o->txn.check.open_op = 0;
+}
+
+/* ---- starting -------------------------------------------------------------------------- */
+
 /*
  * What the state counts as open and nobody has called yet. Derived, not listed: after a time in
  * which we could not act the same look starts what was held back.
@@ -140,6 +231,10 @@ void calls_start(struct engine *e, struct owned *o, const struct txn *t)
 {
 	if (e->draining || o->unproven)
 		return;
+	if (o->held) {
+		keep_back(o);
+		return;
+	}
 	for (uint16_t i = 0; i < t->step_count; i++)
 		if (t->steps[i].open_op != 0 && o->calls[i] == NULL) {
 			if (!lease_may_act(e))

@@ -8,7 +8,7 @@ enum { DRAIN_EVERY_MS = 20 };
 /* Work that was not begun is for whoever takes it, now; else when its time comes. */
 static int64_t due_of(struct engine *e, const struct owned *o)
 {
-	bool waits = o->resume_due || o->tick_due || o->txn.check.open_op != 0;
+	bool waits = o->resume_due || o->tick_due || o->held || o->txn.check.open_op != 0;
 
 	for (uint16_t i = 0; i < o->txn.step_count; i++)
 		waits = waits || o->txn.steps[i].open_op != 0;

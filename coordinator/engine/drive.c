@@ -24,7 +24,7 @@ static int64_t park_after_ms(const struct engine *e)
 
 static bool may_park(const struct engine *e, const struct owned *o, int64_t now)
 {
-	return is_free(e, o) && !e->draining && o->open_calls == 0 && list_is_empty(&o->queue) &&
+	return is_free(e, o) && !e->draining && o->open_calls == 0 && !o->held && list_is_empty(&o->queue) &&
 	       (o->timer_at == 0 || o->timer_at > now + park_after_ms(e));
 }
 
@@ -335,6 +335,13 @@ void drive_timer(struct engine *e, struct owned *o)
 	} else {
 		arm(e, o);
 	}
+}
+
+/* Asks the core what is to be done now. */
+void drive_tick(struct engine *e, struct owned *o)
+{
+	o->tick_due = true;
+	drive_run(e, o);
 }
 
 void drive_all(struct engine *e)

@@ -44,7 +44,7 @@ static void (*const chores[])(struct engine *e) = {
 	[CHORE_LOOKS] = fence_looks,     [CHORE_DUE] = adopt_due,
 	[CHORE_INBOX] = inbox_look,      [CHORE_MINE] = doubt_mine,
 	[CHORE_RELOAD] = doubt_reload,   [CHORE_COMMIT] = commit_retry,
-	[CHORE_BEGINS] = commit_begins,
+	[CHORE_BEGINS] = commit_begins,  [CHORE_HELD] = calls_held,
 	[CHORE_RESTORE] = failover_restore, [CHORE_REPORT] = report_speed,   [CHORE_SWEEP] = sweep_old,
 	[CHORE_REMOTE] = wait_remote,    [CHORE_VERDICTS] = inbox_ask,
 	[CHORE_DRAIN] = drain_work
@@ -304,6 +304,7 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->doubts);
 	list_init(&e->reloading);
 	list_init(&e->taken);
+	list_init(&e->held);
 	list_init(&e->strangers);
 	list_init(&e->behind);
 	list_init(&e->restoring);

@@ -31,6 +31,7 @@ enum {
 	X(MEMBERS, "look at the other replicas")                                       \
 	X(LOOKS,   "look at their locks")                                              \
 	X(DUE,     "take parked transactions that are due")                            \
+	X(HELD,    "make calls again for which there was no room")                     \
 	X(INBOX,   "read commands that other replicas left for ours")                  \
 	X(MINE,    "find rows that are ours and not in memory")                        \
 	X(RELOAD,  "read again what is in doubt")                                      \
@@ -94,6 +95,8 @@ struct owned {
 	struct note       *notes, check; /* in force; texts are their own */
 	struct open_call **calls;        /* per step */
 	struct open_call  *check_call;
+	struct list        held_link;    /* engine.held, while held */
+	bool               held;         /* a queue was full: no call of it is started for a while */
 	uint16_t           room;         /* of steps, notes, calls */
 	uint16_t           open_calls;   /* not answered yet */
 	uint16_t           queue_n;
@@ -274,6 +277,9 @@ struct engine {
 	struct heap  timers;
 	struct str  *outputs;          /* scratch: TXN_STEPS_MAX */
 	struct call *call_scratch;
+	struct list  held;             /* owned.held_link, first come first served */
+	size_t       held_n, held_page; /* so many at a time */
+	size_t       held_refused;     /* of the last page */
 	uint32_t     solo_n;           /* adopted alone, no progress yet */
 	int64_t      solo_until;       /* boot_ms */
 
@@ -422,6 +428,7 @@ void drive_resume(struct engine *e, struct owned *o, bool adopted);
 void drive_run(struct engine *e, struct owned *o);   /* decides on what waits */
 void drive_applied(struct engine *e, struct owned *o); /* its commit is done */
 void drive_timer(struct engine *e, struct owned *o);
+void drive_tick(struct engine *e, struct owned *o);
 void drive_queue(struct engine *e, struct owned *o, struct queued *q);
 void drive_stuck(struct engine *e, struct owned *o, enum stuck stuck);
 void drive_release(struct engine *e, struct owned *o, int64_t due_at);
@@ -433,6 +440,8 @@ void drive_all(struct engine *e);                    /* after a time without act
 void calls_start(struct engine *e, struct owned *o, const struct txn *t); /* those that are due and not under way */
 void calls_close(struct engine *e, struct owned *o, struct open_call *c); /* answered and about to be decided on */
 
+void calls_held(struct engine *e);    /* chore */
+void calls_release(struct engine *e, struct owned *o); /* is held no longer */
 void calls_give_up(struct engine *e, struct open_call *c); /* as if its answer had taught nothing */
 
 /* ---- commit.c ---------------------------------------------------------------------------- */

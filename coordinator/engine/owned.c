@@ -115,6 +115,7 @@ static struct owned *make(struct engine *e, const struct row *row)
 		o->row.def = e->ports.definition.hold(e->ports.definition.ctx, row->def);
 	list_init(&o->link);
 	list_init(&o->commit_link);
+	list_init(&o->held_link);
 	list_init(&o->queue);
 	list_init(&o->waiters);
 	list_init(&o->begins);
@@ -316,6 +317,7 @@ void owned_drop(struct engine *e, struct owned *o, enum begin_result begins)
 	e->owned_n--;
 	heap_remove(&e->timers, &o->timer);
 	owned_abort_calls(e, o);
+	calls_release(e, o);
 	drop_queue(e, o);
 	wait_move(e, o);
 	if (o->solo)

@@ -282,6 +282,7 @@ struct call_answer {
 	enum outcome outcome;
 	bool         bare_conflict, gone;
 	bool         stale_epoch;       /* 412: no outcome; read the row again */
+	bool         unsent;            /* our own queue for it was full: nothing left, no attempt is used up */
 	int          status;            /* HTTP status; 0: no answer */
 	int64_t      retry_after_ms;
 	struct str   output;            /* of an ok: valid JSON within the size cap, or empty */

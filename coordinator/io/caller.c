@@ -222,6 +222,7 @@ static void enqueue(struct job *j)
 		err_set(&j->err, ERR_LIMIT, "queue full: %llu calls wait for this participant",
 		        (unsigned long long)t->is.queued);
 		end_unsent(j, OUTCOME_UNKNOWN, QUEUE_FULL_RETRY_MS);
+		j->answer.unsent = true;
 		return;
 	}
 	j->state = JOB_QUEUED;

@@ -278,7 +278,8 @@ static void on_answer(void *arg, const struct call_answer *a)
 	if (got->done)
 		abort(); /* twice */
 	*got = (struct got){ .done = true, .world = got->world, .turn = ++got->world->answered,
-		             .outcome = a->outcome, .status = a->status, .retry_after_ms = a->retry_after_ms };
+		             .outcome = a->outcome, .status = a->status, .retry_after_ms = a->retry_after_ms,
+		             .unsent = a->unsent };
 	str_cstr(a->error, got->error, sizeof got->error);
 	str_cstr(a->output, got->output, sizeof got->output);
 }

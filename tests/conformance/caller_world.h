@@ -19,6 +19,7 @@ struct got {
 	enum outcome outcome;
 	int          status;
 	int64_t      retry_after_ms;
+	bool         unsent;
 	char         error[256], output[64];
 };
 

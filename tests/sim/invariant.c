@@ -157,8 +157,12 @@ static void decode(struct record *rec, const struct row *row)
 	                   &rec->check_note, &err)) {
 		violated(rec->w, 68, "%s: its progress cannot be read: %s", rec->gid, err.text);
 		rec->txn.plan = NULL;
-	} else if (old.plan != NULL) {
-		check_steps(rec, &old, old_notes);
+	} else {
+		for (uint16_t i = 0; i < rec->txn.step_count; i++)
+			if (str_is(rec->notes[i].error, UNSENT))
+				violated(rec->w, 18, "%s: a call that never left counts as one of step %u", rec->gid, i);
+		if (old.plan != NULL)
+			check_steps(rec, &old, old_notes);
 	}
 	arena_fini(&old_memory);
 }

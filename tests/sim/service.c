@@ -365,6 +365,21 @@ static void queue(void *arg)
 	release(s);
 }
 
+/* Its queue is full. */
+static bool is_unsent(struct sent *s)
+{
+	struct world *w = s->r->w;
+
+	if (!fault(w, FAULT_SLOW_CALLS, 6))
+		return false;
+	w->seen->calls_unsent++;
+	s->refs++;
+	s->answer = answer_of(OUTCOME_UNKNOWN, 0, UNSENT);
+	s->answer.unsent = true;
+	fake_loop_post(&w->loop, &s->r->end, 0, deliver, drop_ref, s);
+	return true;
+}
+
 static uint64_t port_start(void *ctx, const struct call_request *req, call_done *done, void *arg)
 {
 	struct replica *r = ctx;
@@ -383,6 +398,8 @@ static uint64_t port_start(void *ctx, const struct call_request *req, call_done 
 	say(w, "r%u %s: calls %s(%s) #%u", r->number, rec->gid, op_name(s->op), step_text(s), s->attempt);
 	invariant_call(r, req, rec);
 	list_push(&r->calls, &s->link);
+	if (is_unsent(s))
+		return s->handle;
 	if (req->step < STEPS_MAX)
 		rec->effects[req->step].asked[req->op] = true;
 	if (fault(w, FAULT_SLOW_CALLS, 6)) {

@@ -63,6 +63,8 @@ struct effect {
 	unsigned output_n;
 };
 
+#define UNSENT "no room" /* what is said of a call that never left */
+
 enum decision { DECISION_NONE, DECISION_CONFIRM, DECISION_CANCEL };
 
 /* One transaction as the outside knows it, beside what the log says. */
