@@ -3,6 +3,7 @@
 import itertools
 import os
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -28,6 +29,22 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "needs_server_control" in item.keywords:
                 item.add_marker(skip)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    done = yield
+    if call.when == "call":
+        item.has_passed = done.get_result().passed
+
+
+def tidy_up(request, clusters):
+    """After a test: logs are kept for those that failed."""
+    for cluster in clusters:
+        cluster.stop()
+    if getattr(request.node, "has_passed", False):
+        for cluster in clusters:
+            shutil.rmtree(cluster.folder)
 
 
 def pytest_sessionstart(session):
@@ -59,7 +76,7 @@ def database(postgres):
 
 
 @pytest.fixture
-def make_cluster(database):
+def make_cluster(request, database):
     """A cluster that this test alone uses and may hurt."""
     made = []
 
@@ -68,8 +85,7 @@ def make_cluster(database):
         return made[-1]
 
     yield make
-    for cluster in made:
-        cluster.stop()
+    tidy_up(request, made)
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +95,7 @@ def cluster(postgres):
     made = Cluster(dsn)
     yield made
     made.stop()
+    shutil.rmtree(made.folder)
     postgres.drop_database(dsn)
 
 

@@ -127,8 +127,8 @@ class Chapter:
         names = self.eligible(world)
         if not names:
             raise SystemExit(f"no such fault; there are: {', '.join(sorted(FAULTS))}")
-        for _ in range(FAULTS_A_CHAPTER):
-            if time.monotonic() > until:
+        for done in range(FAULTS_A_CHAPTER):
+            if done > 0 and time.monotonic() > until:
                 return
             name = self.rng.choice(names)
             self.doing = name
@@ -199,8 +199,8 @@ def interrupted(*_):
 
 
 def play(options, tally):
-    until = time.monotonic() + 60 * options.minutes
     postgres = Postgres(f"chaos-{options.seed}")
+    until = time.monotonic() + 60 * options.minutes
     number, failed = options.chapter, 0
     try:
         while time.monotonic() < until and failed < GIVE_UP_AFTER:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the fault suite."""
 import functools
+import shutil
 import subprocess
 
 import pytest
@@ -17,7 +18,7 @@ def knows_modes():
 
 
 @pytest.fixture
-def make_world(database, postgres):
+def make_world(request, database, postgres):
     """A world that this test alone uses and may hurt."""
     made = []
 
@@ -31,3 +32,6 @@ def make_world(database, postgres):
     yield make
     for world in made:
         world.close()
+    if getattr(request.node, "has_passed", False):  # else its logs may tell why
+        for world in made:
+            shutil.rmtree(world.cluster.folder)

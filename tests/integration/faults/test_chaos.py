@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The long run itself: it tells its seed and its figures, fails when something is wrong, and cleans up when interrupted."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lib.base import BIN, until
+
+FOLDER = pathlib.Path(__file__).parents[1]
+pytestmark = pytest.mark.needs_server_control
+
+
+@pytest.fixture
+def chaos(tmp_path, worker):
+    """Starts it with ports of its own; ends it if the test did not."""
+    started = []
+
+    def start(*arguments):
+        base = int(os.environ.get("SAGAD_TEST_PORTS", "20000")) + 500 * int(worker.removeprefix("gw")) + 400
+        log = open(tmp_path / "log", "w+", encoding="utf-8")  # pylint: disable=consider-using-with
+        started.append((log, subprocess.Popen(
+            [sys.executable, "-m", "faults.chaos", *arguments], cwd=FOLDER, stdout=log, stderr=log,
+            env={**os.environ, "SAGAD_BIN": str(BIN), "SAGAD_TEST_PORTS": str(base), "PYTEST_XDIST_WORKER": "gw0"})))
+        return started[-1][1], tmp_path / "log"
+
+    yield start
+    for log, process in started:
+        log.close()
+        process.terminate()
+        process.wait(60)
+
+
+def children_of(process):
+    """Those that still run, by their parent or by what they were told."""
+    found = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [line for line in found.splitlines() if line.split()[1] == str(process.pid) and "sagad" in line]
+
+
+def test_a_short_run(chaos, tmp_path):
+    process, log = chaos("0.02", "7", "--only", "drain", "--replicas", "3", "--json", str(tmp_path / "figures"))
+    assert process.wait(90) == 0, log.read_text()
+    said = log.read_text()
+    assert said.startswith("seed 7: again with ./dev chaos 0.02 7\n"), said
+    got = json.loads((tmp_path / "figures").read_text())
+    assert got["seed"] == 7 and got["faults"] == {"drain": 1} and got["failures"] == [], got
+    assert got["accepted"] > 0 and got["ended"] == got["accepted"], got
+    figure, = got["figures"].values()
+    assert figure["n"] == 1 and 0 < figure["median"] == figure["max"], got
+
+
+def test_interrupted_it_leaves_nothing_behind(chaos):
+    process, log = chaos("5", "8", "--only", "drain", "--replicas", "3")
+    until(lambda: len(children_of(process)) >= 3, 60, 0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, log.read_text()
+    assert "interrupted" in log.read_text() and not (FOLDER.parents[1] / ".dev/tests/chaos-8").exists()
+    assert children_of(process) == []
