@@ -230,6 +230,14 @@ void stub_drop_all(struct stub *s)
 		drop(list_entry(it, struct peer, link));
 }
 
+void stub_speak(struct stub *s, const char *bytes)
+{
+	uv_buf_t b = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)strlen(bytes));
+
+	list_each(it, after, &s->peers)
+		uv_try_write((uv_stream_t *)&list_entry(it, struct peer, link)->tcp, &b, 1);
+}
+
 void stub_close(struct stub *s)
 {
 	stub_drop_all(s);

@@ -39,6 +39,7 @@ struct stub {
 bool       stub_open(struct stub *s, uv_loop_t *loop, stub_handler *handler, void *arg);
 void       stub_drop_all(struct stub *s); /* closes every connection */
 void       stub_close(struct stub *s);    /* run the loop afterwards */
+void       stub_speak(struct stub *s, const char *bytes); /* to all who are connected, unasked */
 struct str stub_header(const struct stub_request *r, const char *name); /* value, or p == NULL */
 /* A whole answer; extra: further header lines, each with \r\n, or "". */
 void       stub_reply(struct stub_answer *out, int status, const char *extra, struct str body);
