@@ -115,12 +115,12 @@ static void on_log_back(void *ctx)
 		engine_on_log_back(r->engine);
 }
 
-static void on_failover(void *ctx, int64_t ago_ms)
+static void on_failover(void *ctx, int64_t ago_ms, bool lived)
 {
 	struct replica *r = ctx;
 
 	if (r->engine != NULL)
-		engine_on_failover(r->engine, ago_ms);
+		engine_on_failover(r->engine, ago_ms, lived);
 }
 
 static void on_lease_lost(void *ctx)

@@ -302,7 +302,7 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 
 static void on_put(void *arg, enum log_result result);
 
-static void put(struct engine *e, struct order *order)
+void order_put(struct engine *e, struct order *order)
 {
 	struct buf       body = { 0 };
 	struct inbox_row row = { .id = order->id, .gid = order->c.gid,
@@ -311,6 +311,7 @@ static void put(struct engine *e, struct order *order)
 	inbox_write(&order->c, &body);
 	row.body = buf_view(&body);
 	order->state = ORDER_PUTTING;
+	order->put_again = false;
 	heap_remove(&e->order_timers, &order->timer);
 	e->ports.log.inbox_put(e->ports.log.ctx, &row, on_put, order);
 	buf_fini(&body);
@@ -375,7 +376,7 @@ static void send_to_owner(struct engine *e, struct order *order, const struct ro
 		return;
 	order->id = uuid_v7(now_ms(e), random_u64(e), random_u64(e));
 	order->address = (char *)(uintptr_t)str_dup(members_address(e, row->owner)).p;
-	put(e, order);
+	order_put(e, order);
 }
 
 /* Nobody drives it, and to take or judge it one must read it: in the inbox a replica of a newer version
@@ -399,7 +400,7 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 		order_free(e, order); /* too late for its caller, and nothing was done */
 	} else if (result == LOG_AWAY) {
 		order_fail(e, order, COMMAND_AWAY, NULL);
-	} else if (result != LOG_DONE) {
+	} else if (result != LOG_DONE || (n == 0 && failover_holds(e))) {
 		arm(e, order, boot_ms(e) + RETRY_MS);
 	} else if (n == 0) {
 		refuse(e, order, COMMAND_UNKNOWN, NULL);
@@ -518,7 +519,7 @@ static void wake(struct engine *e, struct order *order)
 		order_look(e, order);
 		return;
 	case ORDER_PUTTING:
-		put(e, order);
+		order_put(e, order);
 		return;
 	case ORDER_ASKING:
 		chore_soon(e, CHORE_VERDICTS, 0);

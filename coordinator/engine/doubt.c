@@ -229,6 +229,7 @@ static void not_mine(struct engine *e, struct owned *o)
 		doubt_mine_soon(e, MINE_AGAIN_MS); /* an insert that has not landed is seen by nobody */
 		begin_taken(e, o);
 	} else {
+		o->keep = o->readable; /* it has ended, or others have it: a failover may lose that */
 		owned_drop(e, o, BEGIN_LOST);
 	}
 }
@@ -263,24 +264,41 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 	turn_end(e);
 }
 
+/* After a failover what we know comes first, then what we do not. And of a begin we know nothing: what stands
+ * there may be an older state of a transaction that somebody else knows to have ended. */
+static size_t take_doubts(struct engine *e, struct str gids[RELOAD_PAGE])
+{
+	struct list later;
+	size_t      n = 0;
+
+	list_init(&later);
+	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->doubts)) != NULL;) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (o->unproven) {
+			failover_behind(e, o);
+		} else if (o->unborn && failover_holds(e)) {
+			list_push(&later, l);
+			chore_soon(e, CHORE_RELOAD, RETRY_MAX_MS);
+		} else {
+			gids[n++] = o->row.gid;
+			list_push(&e->reloading, l);
+		}
+	}
+	for (struct list *l; (l = list_pop(&later)) != NULL;)
+		list_push(&e->doubts, l);
+	return n;
+}
+
 void doubt_reload(struct engine *e)
 {
 	struct str gids[RELOAD_PAGE];
 	struct stranger *asked[RELOAD_PAGE];
-	size_t n = 0, strangers = 0;
+	size_t n, strangers = 0;
 
 	if (e->reload_busy)
 		return;
-	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->doubts)) != NULL;) {
-		struct owned *o = list_entry(l, struct owned, commit_link);
-
-		if (o->unproven) { /* what we know comes first, then what we do not */
-			failover_behind(e, o);
-			continue;
-		}
-		gids[n++] = o->row.gid;
-		list_push(&e->reloading, l);
-	}
+	n = take_doubts(e, gids);
 	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->strangers)) != NULL;) {
 		struct stranger *s = list_entry(l, struct stranger, link);
 

@@ -250,8 +250,9 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
 #ifdef BUG_SECOND_BEGIN_AWAY
 	joins = joins && lease_may_act(e) && !e->draining && !e->log_away;
 #endif
-	if (o != NULL && !o->unborn && !o->doubt && lease_may_act(e)) {
-		reply_new(e, arg, BEGIN_EXISTS, o)->begin = done;
+	struct owned *known = o == NULL ? failover_known(e, row->gid) : !o->unborn && !o->doubt ? o : NULL;
+	if (known != NULL && lease_may_act(e)) {
+		reply_new(e, arg, BEGIN_EXISTS, known)->begin = done;
 		return;
 	}
 	/* While its insert is under way, or its fate unknown, whoever asks again learns what becomes of it:

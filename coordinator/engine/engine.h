@@ -66,8 +66,9 @@ bool    engine_may_act(struct engine *e);
 
 void engine_on_lease_lost(struct engine *e);     /* the lease session broke */
 void engine_on_log_back(struct engine *e);       /* the log has a new connection; what was in doubt is read again */
-/* The log's server was promoted ago_ms ago: it may hold less than we were told. Before any answer of it. */
-void engine_on_failover(struct engine *e, int64_t ago_ms);
+/* The log's server was promoted ago_ms ago. lived: we have had answers of the one before it, so it may hold
+ * less than we were told; then this comes before any answer of the new one. */
+void engine_on_failover(struct engine *e, int64_t ago_ms, bool lived);
 void engine_on_poke(struct engine *e, struct str gid); /* another replica put a command for us */
 
 /* ---- transactions ------------------------------------------------------------------- */

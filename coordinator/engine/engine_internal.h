@@ -161,6 +161,7 @@ struct order {
 	struct uuid      id;           /* of its inbox row; nil: none */
 	bool             from_inbox;   /* nobody here waits for it */
 	bool             asked;        /* its verdict is being asked for at this moment */
+	bool             put_again;    /* a failover may have lost it, or what its verdict speaks of */
 	bool             maybe_put;    /* an answer was lost: it may stand in the inbox */
 	bool             doubt;        /* its commit was lost, and the row was not read again since */
 	char            *address;      /* of the owner, to poke; or NULL */
@@ -478,6 +479,7 @@ void failover_listed(struct engine *e);
 void failover_behind(struct engine *e, struct owned *o);
 void failover_restore(struct engine *e); /* chore */
 void failover_keep(struct engine *e, struct owned *o); /* takes it */
+struct owned *failover_known(struct engine *e, struct str gid); /* not back in the log yet; or NULL */
 void failover_fini(struct engine *e);
 
 /* ---- lease.c ------------------------------------------------------------------------------- */
@@ -485,6 +487,7 @@ void failover_fini(struct engine *e);
 bool lease_may_act(struct engine *e);
 void lease_try(struct engine *e);     /* acts if nothing stands in the way any more */
 void lease_over(struct engine *e, const char *why); /* this incarnation is; starts the next */
+void lease_anew(struct engine *e);    /* the server that granted it counts no more */
 void lease_work(struct engine *e);    /* chore */
 void lease_beat(struct engine *e);    /* chore */
 void lease_heard(struct engine *e);   /* the log answered a commit */
@@ -517,6 +520,7 @@ struct order *order_new(struct engine *e, const struct command *c);
 /* Fills ev from the order for this transaction. False: it is answered already. */
 bool order_event(struct engine *e, struct order *order, struct owned *o, struct queued *q);
 void order_look(struct engine *e, struct order *order);  /* for its transaction */
+void order_put(struct engine *e, struct order *order);   /* into the inbox, perhaps again */
 void order_show(struct engine *e, struct order *order);  /* its verdict is known */
 void order_ask_in(struct engine *e, struct order *order, int64_t ms);
 /* Could a row like this take it? False: it is answered already. */

@@ -77,6 +77,15 @@ void failover_keep(struct engine *e, struct owned *o)
 		chore_soon(e, CHORE_RESTORE, 0);
 }
 
+struct owned *failover_known(struct engine *e, struct str gid)
+{
+	bool               none = list_is_empty(&e->recalled) && list_is_empty(&e->recalling);
+	struct table_node *node = none ? NULL : table_get(&e->kept_gids, gid);
+	struct owned      *o = node != NULL ? table_entry(node, struct owned, node) : NULL;
+
+	return o != NULL && o->unproven ? o : NULL;
+}
+
 void failover_fini(struct engine *e)
 {
 	while (!list_is_empty(&e->kept))
@@ -109,11 +118,47 @@ bool failover_holds(struct engine *e)
 
 static void recall(struct engine *e)
 {
-	for (struct list *l; (l = list_pop(&e->kept)) != NULL;)
+	for (struct list *l; (l = list_pop(&e->kept)) != NULL;) {
+		list_entry(l, struct owned, link)->unproven = true;
 		list_push(&e->recalled, l);
+	}
 }
 
-void engine_on_failover(struct engine *e, int64_t ago_ms)
+/* The inbox has lost its last rows, too, and verdicts with what they speak of. The same id twice is one command. */
+static void put_orders_again(struct engine *e)
+{
+	list_each(l, after, &e->orders) {
+		struct order *order = list_entry(l, struct order, link);
+
+		if (order->done == NULL || (order->state != ORDER_ASKING && order->state != ORDER_SHOWING))
+			continue;
+		if (order->state == ORDER_ASKING && !order->asked)
+			order_put(e, order);
+		else
+			order->put_again = true;
+	}
+}
+
+static void live_through(struct engine *e)
+{
+	/* What is still under way was asked of the old server. */
+	e->mine_life = e->reload_life = e->adopt_life = e->due_life = e->members_life = 0;
+	e->mine_after[0] = '\0';
+#ifndef BUG_NO_RESTORE
+	list_each(l, after, &e->owned) {
+		struct owned *o = list_entry(l, struct owned, link);
+
+		o->unproven = !o->unborn;
+	}
+	recall(e);
+#endif
+	put_orders_again(e);
+	doubt_forget(e);
+	lease_anew(e);
+	chore_soon(e, CHORE_MINE, 0);
+}
+
+void engine_on_failover(struct engine *e, int64_t ago_ms, bool lived)
 {
 	int64_t left = (int64_t)e->config.ttl_ms - ago_ms;
 
@@ -124,25 +169,10 @@ void engine_on_failover(struct engine *e, int64_t ago_ms)
 		e->holding = true;
 		e->hold_until = boot_ms(e) + left;
 	}
-	/* What is still under way was asked of the old server. */
-	e->mine_life = e->reload_life = e->adopt_life = e->due_life = e->members_life = 0;
-	e->mine_after[0] = '\0';
-	/* Our own row may be among what was lost. If it is there and not live, enrolling fails as asking does;
-	 * and should we have been swept long ago: nothing of ours is acted upon before it is proven. */
-	if (ago_ms == 0)
-		e->known = false;
-#ifndef BUG_NO_RESTORE
-	list_each(l, after, &e->owned) {
-		struct owned *o = list_entry(l, struct owned, link);
-
-		o->unproven = !o->unborn;
-	}
-	recall(e);
-#endif
-	doubt_forget(e);
-	chore_soon(e, CHORE_MINE, 0);
-	chore_soon(e, CHORE_RESTORE, 0);
-	say(e, TRACE_WARN, "failover", (struct str){ 0 }, "owned=%zu ago_ms=%lld", e->owned_n, (long long)ago_ms);
+	say(e, TRACE_WARN, "failover", (struct str){ 0 }, "owned=%zu ago_ms=%lld lived=%d", e->owned_n,
+	    (long long)ago_ms, lived);
+	if (lived)
+		live_through(e);
 	turn_end(e);
 }
 
@@ -213,8 +243,10 @@ static void end_restore(struct engine *e)
 		o->restored = false;
 		leave_behind(e, o, restored);
 	}
-	for (struct list *l; (l = list_pop(&e->recalling)) != NULL;)
+	for (struct list *l; (l = list_pop(&e->recalling)) != NULL;) {
+		list_entry(l, struct owned, link)->unproven = false;
 		list_push(&e->kept, l);
+	}
 }
 
 static void put_back(struct engine *e)
@@ -271,6 +303,8 @@ static void add(struct page *p, const struct owned *o)
 	struct row *row = &p->rows[p->n];
 
 	*row = o->row;
+	if (!uuid_is_nil(row->owner)) /* perhaps of an earlier life: where we left it, it is ours to go on with */
+		row->owner = o->e->me;
 	progress_write(&p->text, &o->txn, o->row.created_at, o->notes, &o->check);
 	row->format = PROGRESS_FORMAT;
 	row->progress.n = p->text.n - at;
@@ -292,9 +326,10 @@ static void fill(struct engine *e, struct page *p)
 	}
 	for (struct list *l; has_room(p) && (l = list_pop(&e->recalled)) != NULL;) {
 		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *again = owned_get(e, o->row.gid);
 
 		list_push(&e->recalling, l);
-		if (owned_get(e, o->row.gid) == NULL) /* else it is ours again, and newer */
+		if (again == NULL || again->unborn) /* else it is ours again, and newer */
 			add(p, o);
 	}
 }

@@ -173,7 +173,9 @@ static void on_show(void *arg, enum log_result result, const struct row *rows, s
 	turn_begin(e);
 	if (order->done == NULL) {
 		order_free(e, order);
-	} else if (result != LOG_DONE) {
+	} else if (order->put_again) {
+		order_put(e, order);
+	} else if (result != LOG_DONE || (n == 0 && failover_holds(e))) {
 		heap_put(&e->order_timers, &order->timer, boot_ms(e) + RETRY_MS);
 	} else if (n == 0) {
 		order_fail(e, order, COMMAND_UNKNOWN, NULL);
@@ -189,6 +191,10 @@ static void on_show(void *arg, enum log_result result, const struct row *rows, s
 
 void order_show(struct engine *e, struct order *order)
 {
+	if (order->put_again) {
+		order_put(e, order);
+		return;
+	}
 	order->state = ORDER_SHOWING;
 	heap_remove(&e->order_timers, &order->timer);
 	e->ports.log.read(e->ports.log.ctx, &order->c.gid, 1, on_show, order);
@@ -222,6 +228,8 @@ static void on_verdicts(void *arg, enum log_result result, const struct settled 
 			done[done_n++] = order->id;
 		if (order->done == NULL) {
 			order_free(e, order);
+		} else if (order->put_again) {
+			order_put(e, order);
 		} else if (s != NULL) {
 			order->verdict = s->verdict;
 			order_show(e, order);

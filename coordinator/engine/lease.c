@@ -125,6 +125,15 @@ static void broken(struct engine *e)
 		e->lease_pause_ms = OPEN_MAX_MS;
 }
 
+/* Our own row may be among what the failover lost, so we enrol anew. If it is there and not live, that fails
+ * as asking would; and should we have been swept long ago: nothing of ours is acted upon before it is proven. */
+void lease_anew(struct engine *e)
+{
+	e->known = false;
+	e->enrolled = false;
+	broken(e);
+}
+
 static void on_beat(void *arg, enum lease_result result, const struct err *err)
 {
 	struct engine *e = arg;

@@ -30,6 +30,9 @@ static void on_read(void *arg, enum log_result result, const struct row *rows, s
 		o = owned_load(e, &rows[0]);
 		o->gone = true;
 	}
+	/* After a failover who knows of it may not have said so yet. */
+	if (result == LOG_DONE && n == 0 && failover_holds(e))
+		result = LOG_AWAY;
 	reply_new(e, r->arg, (int)result, o)->view = r->done;
 	if (o != NULL)
 		owned_rest(e, o);
@@ -42,6 +45,8 @@ void engine_read(struct engine *e, struct str gid, view_done *done, void *arg)
 	struct owned   *o = owned_get(e, gid);
 	struct reading *r;
 
+	if (o == NULL)
+		o = failover_known(e, gid);
 	if (o != NULL && e->acting && !o->unborn && !o->doubt) {
 		reply_new(e, arg, LOG_DONE, o)->view = done;
 		return;

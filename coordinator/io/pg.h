@@ -31,9 +31,9 @@ struct pg_config {
 	/* News, each in a turn of its own: commits and reads work (again); the lease's session broke. */
 	void            (*on_back)(void *ctx);
 	void            (*on_lease_lost)(void *ctx);
-	/* The server is one that was promoted ago_ms ago: what we know from before it may be more than it holds.
-	 * Comes before any answer of that server but to the look that told it. */
-	void            (*on_failover)(void *ctx, int64_t ago_ms);
+	/* The server is one that was promoted ago_ms ago. lived: we have had answers of the one before it; then
+	 * this comes before any answer of the new one but to the look that told it. May close the lease. */
+	void            (*on_failover)(void *ctx, int64_t ago_ms, bool lived);
 	void             *ctx;
 };
 

@@ -109,8 +109,11 @@ static const char a_pooler[] =
 static bool is_newest_server(struct pg_lease *l, const char *timeline)
 {
 	int32_t     number = (int32_t)strtol(timeline, NULL, 10);
+	uint64_t    life = l->link.life;
 	const char *fault = pg_timeline_meet(l->link.arg, number);
 
+	if (life != l->link.life) /* it was news: whoever heard it wants the lease anew */
+		return false;
 	if (fault == NULL) {
 		l->timeline = number;
 		return true;

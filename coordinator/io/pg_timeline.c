@@ -23,7 +23,7 @@ static void failed_over(struct pg *pg, int32_t timeline)
 	pg_trace(pg, TRACE_WARN, "failover_met", "timeline=%d before=%d", timeline, pg->timeline);
 	pg->timeline = pg->told = timeline;
 	if (pg->config.on_failover != NULL)
-		pg->config.on_failover(pg->config.ctx, 0);
+		pg->config.on_failover(pg->config.ctx, 0, true);
 	leave(&pg->log, timeline);
 	leave(&pg->work, timeline);
 	leave(&pg->store, timeline);
@@ -64,7 +64,7 @@ static void tell_late(struct pg *pg)
 	pg->told = pg->timeline;
 	int64_t ago = clock_now_ms(pg->config.clock) - pg->failovers[0];
 	if (pg->config.on_failover != NULL)
-		pg->config.on_failover(pg->config.ctx, ago > 0 ? ago : 0);
+		pg->config.on_failover(pg->config.ctx, ago > 0 ? ago : 0, false);
 }
 
 static void take_list(struct pg *pg, const PGresult *list)

@@ -66,7 +66,8 @@ struct fake_inbox {
 struct fake_past {
 	struct row    *rows;
 	struct member *members;
-	size_t         row_n, member_n;
+	struct uuid   *settled; /* commands of the inbox that had a verdict */
+	size_t         row_n, member_n, settled_n;
 };
 
 enum { FAKE_PAST = 12 };

@@ -21,6 +21,7 @@ static void free_past(struct fake_db *db, struct fake_past *p)
 		free((char *)(uintptr_t)p->members[i].address.p);
 	free(p->rows);
 	free(p->members);
+	free(p->settled);
 	*p = (struct fake_past){ 0 };
 }
 
@@ -30,7 +31,11 @@ static void copy(struct fake_db *db, struct fake_past *p)
 
 	*p = (struct fake_past){ .rows = mem_array(db->row_n + 1, sizeof *p->rows),
 		                 .members = mem_array(db->member_n + 1, sizeof *p->members),
+		                 .settled = mem_array(db->inbox_n + 1, sizeof *p->settled),
 		                 .row_n = db->row_n, .member_n = db->member_n };
+	for (size_t i = 0; i < db->inbox_n; i++)
+		if (db->inbox[i].settled)
+			p->settled[p->settled_n++] = db->inbox[i].row.id;
 	for (size_t i = 0; i < db->row_n; i++) {
 		p->rows[i] = fake_keep_row(&db->rows[i]);
 		if (p->rows[i].def != NULL)
@@ -82,10 +87,26 @@ void fake_past_free(struct fake_db *db)
 		free_past(db, &db->past[--db->past_n]);
 }
 
+/* Verdicts go with what they speak of. That commands are lost as well is not played: their senders, who
+ * would put them again, may be gone. */
+static void unsettle(struct fake_db *db, const struct fake_past *p)
+{
+	for (size_t i = 0; i < db->inbox_n; i++) {
+		bool was = false;
+
+		for (size_t k = 0; k < p->settled_n; k++)
+			was = was || uuid_eq(p->settled[k], db->inbox[i].row.id);
+		db->inbox[i].settled = db->inbox[i].settled && was;
+	}
+}
+
 static void swap(struct fake_db *db, struct fake_past *p)
 {
-	struct fake_past now = { db->rows, db->members, db->row_n, db->member_n };
+	struct fake_past now = { .rows = db->rows, .members = db->members, .row_n = db->row_n,
+		                 .member_n = db->member_n };
 
+	unsettle(db, p);
+	free(p->settled);
 	db->rows = p->rows;
 	db->members = p->members;
 	db->row_n = p->row_n;

@@ -110,7 +110,7 @@ static void on_command(void *arg, enum command_result result, enum verdict v, co
 	count(w, result, v, q);
 	if (result == COMMAND_APPLIED)
 		check_applied(q, v, view);
-	if (result == COMMAND_UNKNOWN && q->existed)
+	if (result == COMMAND_UNKNOWN && q->existed && rec->exists)
 		violated(w, 40, "%s: r%u does not know it", rec->gid, q->r->number);
 	if (result == COMMAND_INVALID && (err == NULL || err->text[0] == '\0'))
 		violated(w, 41, "%s: %s is called invalid without a reason", rec->gid, command_name(q->c.kind));
@@ -216,7 +216,7 @@ static void check_view(struct request *q, enum log_result result, const struct v
 	if (result != LOG_DONE)
 		return;
 	if (view == NULL) {
-		if (q->existed)
+		if (q->existed && rec->exists)
 			violated(w, 42, "%s: r%u shows nothing", rec->gid, q->r->number);
 		return;
 	}

@@ -207,6 +207,10 @@ static void prowl(void *arg)
 			open[n++] = kinds[i];
 	if (n == 0)
 		return;
+	if (w->loop.now < w->calm_until) {
+		after(w, 200, prowl, NULL, w);
+		return;
+	}
 	uint32_t        what = choose(w, n + 1); /* 0: nothing */
 	struct replica *r = &w->replicas[choose(w, REPLICAS)];
 	if (what > 0 && r->up)

@@ -41,7 +41,7 @@ static void check_keys(struct record *rec, struct uuid by, const struct row *bef
 		violated(w, 54, "%s: version goes from %llu to %llu", rec->gid, (unsigned long long)before->version,
 		         (unsigned long long)after->version);
 	if (after->epoch == before->epoch ? !uuid_eq(before->owner, by) || (!let_go && !uuid_eq(after->owner, by))
-	                                  : after->epoch != before->epoch + 1 || !uuid_eq(after->owner, by))
+	                                  : after->epoch <= before->epoch || !uuid_eq(after->owner, by))
 		violated(w, 55, "%s: two owners in one epoch", rec->gid);
 	if ((after->ended_at != 0) != phase_is_ended(after->phase) ||
 	    (after->ended_at != 0 && (!let_go || after->due_at != 0)) ||
@@ -51,11 +51,16 @@ static void check_keys(struct record *rec, struct uuid by, const struct row *bef
 		violated(w, 57, "%s: moves from %s to %s", rec->gid, phase_name(before->phase), phase_name(after->phase));
 }
 
+static enum decision decision_of(enum phase phase)
+{
+	return phase == PHASE_CONFIRMING || phase == PHASE_CONFIRMED   ? DECISION_CONFIRM
+	       : phase == PHASE_CANCELLING || phase == PHASE_CANCELLED ? DECISION_CANCEL
+	                                                               : DECISION_NONE;
+}
+
 static void note_decision(struct record *rec, enum phase phase)
 {
-	enum decision d = phase == PHASE_CONFIRMING || phase == PHASE_CONFIRMED   ? DECISION_CONFIRM
-	                  : phase == PHASE_CANCELLING || phase == PHASE_CANCELLED ? DECISION_CANCEL
-	                                                                          : DECISION_NONE;
+	enum decision d = decision_of(phase);
 
 	if (d == DECISION_NONE || d == rec->decision)
 		return;
@@ -167,6 +172,66 @@ static void decode(struct record *rec, const struct row *row)
 	arena_fini(&old_memory);
 }
 
+/* Nothing beyond it is known to anybody. */
+void invariant_rebase(struct record *rec, const struct row *row)
+{
+	rec->txn.plan = NULL;
+	rec->exists = row != NULL;
+	rec->ended = row != NULL && phase_is_ended(row->phase);
+	rec->decision = DECISION_NONE;
+	rec->heard = rec->version = row != NULL ? row->version : 0;
+	if (row == NULL)
+		return;
+	rec->epoch = row->epoch;
+	rec->created_at = (uint64_t)row->created_at;
+	decode(rec, row);
+	rec->decision = decision_of(row->phase);
+}
+
+void invariant_restored(void *world, struct uuid by, const struct row *before, const struct row *row)
+{
+	struct world  *w = world;
+	struct record *rec = world_record(w, row->gid);
+
+	(void)by;
+	if (rec == NULL)
+		return;
+	w->seen->restored++;
+	rec->echo = false;
+	say(w, "     %s: comes back as %s v%llu e%llu", rec->gid, phase_name(row->phase),
+	    (unsigned long long)row->version, (unsigned long long)row->epoch);
+	if (row->version > rec->version || (before != NULL && row->version <= before->version))
+		violated(w, 105, "%s: comes back as v%llu, and was v%llu", rec->gid, (unsigned long long)row->version,
+		         (unsigned long long)rec->version);
+	if (row->version == rec->version && (row->epoch != rec->epoch || decision_of(row->phase) != rec->decision))
+		violated(w, 106, "%s: comes back as another than it was", rec->gid);
+}
+
+/* Its caller asks another replica again, which finds no row and begins it; soon whoever knows it better
+ * writes over that. What is called meanwhile is the same with the same keys; but nothing exact can be said then. */
+static bool is_echo(struct record *rec, struct uuid by, const struct row *before, const struct row *row)
+{
+	struct world *w = rec->w;
+
+	if (before == NULL && rec->exists && w->loop.now < w->calm_until) {
+		rec->echo = true;
+		rec->echo_by = by;
+		w->seen->echoes++;
+	}
+	w->adrift |= rec->echo && row->version >= rec->version;
+	return rec->echo;
+}
+
+/* A living replica was told of more. */
+static void check_past(struct record *rec, const struct row *before)
+{
+	uint64_t stood = before != NULL ? before->version : 0;
+
+	if (rec->exists && stood < rec->version)
+		violated(rec->w, 107, "%s: goes on from v%llu, a living replica knows v%llu", rec->gid,
+		         (unsigned long long)stood, (unsigned long long)rec->version);
+}
+
 void invariant_wrote(void *world, struct uuid by, const struct row *before, const struct row *row)
 {
 	struct world  *w = world;
@@ -176,6 +241,10 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 		violated(w, 69, "a row nobody began, or that is deleted too early, or without a plan");
 		return;
 	}
+	if (is_echo(rec, by, before, row))
+		return;
+	check_past(rec, before);
+	failover_note(rec, row);
 	if (before == NULL)
 		client_check_birth(rec, by);
 	else if (before->format > ROW_FORMAT)
@@ -350,6 +419,7 @@ void invariant_call(struct replica *r, const struct call_request *req, struct re
 
 	if (!replica_may_act(r))
 		violated(w, 81, "%s: r%u calls past its lease", rec->gid, r->number);
+	w->adrift |= rec->echo || (uuid_eq(r->me, rec->echo_by) && !uuid_is_nil(r->me));
 	if (!rec->exists || rec->txn.plan == NULL) {
 		violated(w, 82, "%s: called, and no row has landed", rec->gid);
 		return;
@@ -375,6 +445,14 @@ void invariant_call(struct replica *r, const struct call_request *req, struct re
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* In the log, as it was last known. */
+static bool stands(const struct record *rec)
+{
+	const struct row *row = fake_db_row(rec->w->db, str_of(rec->gid));
+
+	return row != NULL && row->version >= rec->version;
+}
+
 bool invariant_all_ended(const struct world *w)
 {
 	struct engine_stats s;
@@ -382,7 +460,7 @@ bool invariant_all_ended(const struct world *w)
 	if (client_waits(w) || fake_db_inbox(w->db, false) > 0)
 		return false;
 	for (unsigned i = 0; i < w->record_n; i++)
-		if (w->records[i].exists && !w->records[i].ended)
+		if (w->records[i].exists && (!w->records[i].ended || !stands(&w->records[i])))
 			return false;
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		if (w->replicas[i].engine == NULL)
@@ -403,7 +481,9 @@ static void check_record(struct world *w, struct record *rec)
 	if (!rec->exists)
 		return;
 	const struct row *row = fake_db_row(w->db, str_of(rec->gid));
-	if (!rec->ended) {
+	if (!stands(rec)) {
+		violated(w, 108, "%s: has not come back as it was known", rec->gid);
+	} else if (!rec->ended) {
 		const struct member *m = fake_db_member(w->db, row->owner);
 
 		violated(w, uuid_is_nil(row->owner) ? 92 : 93, "%s: has not ended: %s, %s, %s%s", rec->gid,

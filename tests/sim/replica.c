@@ -100,6 +100,20 @@ static void restore_log(void *arg)
 		engine_on_log_back(r->engine);
 }
 
+/* It hears of a failover before it can ask the new server anything. */
+static void reconnect(void *arg)
+{
+	struct replica *r = arg;
+
+	if (!r->up || r->log_cut)
+		return;
+	if (r->failed_over)
+		engine_on_failover(r->engine, 0, true);
+	r->failed_over = false;
+	fake_log_restore(r->log, FAKE_COMMITS | FAKE_OTHERS);
+	fake_loop_post(&r->w->loop, &r->end, 1, restore_log, NULL, r);
+}
+
 static void end_log_cut(void *arg)
 {
 	struct replica *r = arg;
@@ -108,8 +122,7 @@ static void end_log_cut(void *arg)
 	if (!r->up)
 		return;
 	say(r->w, "r%u has the log again", r->number);
-	fake_log_restore(r->log, FAKE_COMMITS | FAKE_OTHERS);
-	fake_loop_post(&r->w->loop, &r->end, 1, restore_log, NULL, r);
+	fake_loop_post(&r->w->loop, &r->end, 0, reconnect, NULL, r);
 }
 
 void replica_break_log(struct replica *r, unsigned channels, int64_t ms)
@@ -309,7 +322,7 @@ void replica_start(struct replica *r)
 {
 	struct world        *w = r->w;
 	struct engine_config c = { .ttl_ms = TTL_MS, .beat_ms = BEAT_MS, .margin_ms = MARGIN_MS,
-		                   .fence_delay_ms = 250, .transactions_max = r->w->small ? 2 : 100,
+		                   .fence_delay_ms = 250, .keep_bytes = 1 << 16, .transactions_max = r->w->small ? 2 : 100,
 		                   .batch_rows = 2 + tape_choose(w->tape, 3), .batch_bytes = 1 << 16,
 		                   .weight = 1 + 50 * r->number, .address = str_of(r->address) };
 

@@ -31,7 +31,7 @@ void violated(struct world *w, int code, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (w->code != 0)
+	if (w->code != 0 || w->adrift)
 		return;
 	w->code = code;
 	va_start(ap, fmt);
@@ -40,9 +40,18 @@ void violated(struct world *w, int code, const char *fmt, ...)
 	say(w, "VIOLATION %d: %s", code, w->why);
 }
 
+/* Whoever is cut off or thrown out after a failover forgets what nobody else knows. */
+static bool is_calm(const struct world *w, enum fault kind)
+{
+	const uint32_t kinds = 1u << FAULT_FREEZE | 1u << FAULT_LOST_COMMITS | 1u << FAULT_LATE_COMMITS |
+	                       1u << FAULT_REFUSED_COMMITS | 1u << FAULT_LEASE_CUT | 1u << FAULT_SILENT_LOG;
+
+	return w->loop.now < w->calm_until && (kinds & 1u << kind) != 0;
+}
+
 bool fault(struct world *w, enum fault kind, uint32_t one_in)
 {
-	return w->faults && (w->kinds & 1u << kind) != 0 && tape_chance(w->tape, one_in);
+	return w->faults && !is_calm(w, kind) && (w->kinds & 1u << kind) != 0 && tape_chance(w->tape, one_in);
 }
 
 uint32_t choose(struct world *w, uint32_t bound)
@@ -149,9 +158,11 @@ static void open_database(struct world *w)
 		                    .compile = plan_compile, .is_locked = is_locked,
 		                    .may_judge = may_judge, .fenced = fenced, .bad = bad, .fences = fences,
 		                    .wrote = invariant_wrote, .settled = invariant_settled,
-		                    .answered = answered, .unstorable = STR("!unstorable!") };
+		                    .restored = invariant_restored, .heard = failover_heard,
+		                    .remembers = w->may_fail_over, .answered = answered, .unstorable = STR("!unstorable!") };
 
 	plan_port(w, &c.definition);
+	w->definition_port = c.definition;
 	w->db = fake_db_open(&c);
 	w->locks = fake_locks_open(&w->loop);
 }
@@ -172,6 +183,9 @@ static void draw_faults(struct world *w)
 			w->kinds |= 1u << i;
 	w->small = tape_choose(w->tape, 4) == 3;
 	w->rows = (enum lease_rows)tape_choose(w->tape, 4);
+	/* Only where the database restarts and watches break, so that few tapes read one choice more. */
+	if ((w->kinds & 1u << FAULT_RESTART) != 0 && (w->kinds & 1u << FAULT_WATCH) != 0)
+		w->may_fail_over = tape_choose(w->tape, 3) > 0;
 	w->seen->leases_as_rows += w->rows == ROWS_ALL;
 	w->seen->leases_mixed += w->rows == ROWS_SOME;
 }
@@ -190,22 +204,28 @@ static void open_replica(struct world *w, unsigned i)
 	replica_start(r);
 }
 
+/* A failover lost what nobody alive remembers: nothing exact can be asked of what follows. */
+static bool is_over(const struct world *w)
+{
+	return w->code != 0 || w->adrift;
+}
+
 static void crank(struct world *w)
 {
-	while (w->code == 0 && w->loop.now < FAULTS_MS)
+	while (!is_over(w) && w->loop.now < FAULTS_MS)
 		fake_loop_step(&w->loop);
-	if (w->code != 0)
+	if (is_over(w))
 		return;
 	say(w, "all is well from here on");
 	w->faults = false;
 	gremlin_heal(w);
-	while (w->code == 0 && w->loop.now < FAULTS_MS + QUIET_MS) {
+	while (!is_over(w) && w->loop.now < FAULTS_MS + QUIET_MS) {
 		if (invariant_all_ended(w))
 			break;
-		for (int i = 0; i < 64 && w->code == 0; i++)
+		for (int i = 0; i < 64 && !is_over(w); i++)
 			fake_loop_step(&w->loop);
 	}
-	if (w->code == 0)
+	if (!is_over(w))
 		invariant_end(w);
 }
 
@@ -219,8 +239,10 @@ static void close_all(struct world *w)
 	fake_loop_fini(&w->loop);
 	fake_db_close(w->db);
 	fake_locks_close(w->locks);
-	for (unsigned i = 0; i < w->record_n; i++)
+	for (unsigned i = 0; i < w->record_n; i++) {
 		arena_fini(&w->records[i].memory);
+		failover_forget(&w->records[i]);
+	}
 	plan_check_refs(w);
 	plan_free_all(w);
 }
@@ -233,12 +255,13 @@ int world_run(struct world *w, struct tape *tape, struct seen *seen, bool trace)
 	w->trace = trace;
 	w->faults = true;
 	fake_loop_init(&w->loop);
-	open_database(w);
 	draw_faults(w);
+	open_database(w);
 	for (unsigned i = 0; i < REPLICAS; i++)
 		open_replica(w, i);
 	client_start(w);
 	gremlin_start(w);
+	failover_start(w);
 	crank(w);
 	close_all(w);
 	return w->code;

@@ -22,6 +22,7 @@ enum {
 	QUIET_MS = 20000,     /* by then all must have ended */
 	CALL_TIMEOUT_MS = 400,
 	BEGIN_MAX_MS = 2 * TTL_MS + 2500, /* in which a begin is answered: its commit waits, is sent, is in doubt */
+	PAST_ROWS = 32,       /* versions of a row that are remembered */
 	SKEW_MAX_MS = 14      /* between the clocks of a replica and the database */
 };
 
@@ -94,6 +95,11 @@ struct record {
 	struct note       *notes, check_note;
 	struct effect      effects[STEPS_MAX];
 	uint64_t           epoch_seen;  /* by the services */
+	struct row         past[PAST_ROWS]; /* by version */
+	uint64_t           heard;       /* the newest version that a replica was told of */
+	struct uuid        heard_by;
+	bool               echo;        /* begun again, before who knows it better was back */
+	struct uuid        echo_by;
 	bool               check_asked;
 };
 
@@ -117,6 +123,7 @@ struct replica {
 	int64_t            busy_at;
 	unsigned           busy_n;
 	bool               log_cut, freezing;
+	bool               failed_over; /* and its engine has not been told */
 	int64_t            thawed_at;
 	int64_t            silent_until; /* its log session swallows what it is sent */
 	struct uuid        me;       /* as last seen */
@@ -142,6 +149,10 @@ struct world {
 	unsigned           definition_n;
 	uint32_t           kinds;      /* of faults in this run */
 	bool               faults;     /* not yet quiet */
+	bool               may_fail_over;
+	bool               adrift;     /* a failover lost what nobody remembers: the run proves nothing from here on */
+	int64_t            calm_until; /* after a failover */
+	struct definition_port definition_port;
 	bool               trace;
 	uint64_t           chance;     /* random numbers that matter to no fault: jitter, ids */
 	int64_t            slow_until; /* the database is */
@@ -234,7 +245,15 @@ void request_send_command(struct request *q);
 void gremlin_start(struct world *w);
 void gremlin_heal(struct world *w);
 
+/* failover.c */
+void failover_start(struct world *w);
+void failover_note(struct record *rec, const struct row *row);
+void failover_heard(void *world, struct uuid by, struct str gid, uint64_t version);
+void failover_forget(struct record *rec);
+
 /* invariant.c */
+void invariant_rebase(struct record *rec, const struct row *row); /* NULL: it is not there */
+void invariant_restored(void *world, struct uuid by, const struct row *before, const struct row *after);
 void invariant_wrote(void *world, struct uuid by, const struct row *before, const struct row *after);
 void invariant_settled(void *world, const struct inbox_row *row, enum verdict verdict, bool again);
 void invariant_call(struct replica *r, const struct call_request *req, struct record *rec);
