@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PIECE = 64 << 10, EVENTS = 256 };
@@ -124,8 +125,8 @@ static int listen_on(uint32_t host, uint16_t port)
 	return -1;
 }
 
-/* Sends what is due; how long to sleep, in ms. */
-static int run_timers(struct stub *s)
+/* Sends what is due; how long to sleep. False: until something comes. */
+static bool run_timers(struct stub *s, struct timespec *pause)
 {
 	struct heap_node *node;
 	int64_t           now = wire_now_ns();
@@ -137,7 +138,10 @@ static int run_timers(struct stub *s)
 		if (!reply(p, answer_ok, sizeof answer_ok - 1) || !serve(s, p))
 			drop(s, p);
 	}
-	return node != NULL ? (int)((node->at - now + 999999) / 1000000) : -1;
+	if (node != NULL)
+		*pause = (struct timespec){ .tv_sec = (node->at - now) / 1000000000,
+			                    .tv_nsec = (node->at - now) % 1000000000 };
+	return node != NULL;
 }
 
 int stub_run(uint16_t port)
@@ -154,7 +158,9 @@ int stub_run(uint16_t port)
 		}
 	}
 	for (;;) {
-		int n = epoll_wait(s.epoll, events, EVENTS, run_timers(&s));
+		struct timespec pause;
+		bool            is_short = run_timers(&s, &pause);
+		int             n = epoll_pwait2(s.epoll, events, EVENTS, is_short ? &pause : NULL, NULL);
 
 		for (int i = 0; i < n; i++) {
 			struct peer *p = events[i].data.ptr;

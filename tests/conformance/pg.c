@@ -413,7 +413,16 @@ static void test_session(struct harness *h)
 	                "current_setting('TimeZone'), current_setting('statement_timeout'), "
 	                "current_setting('idle_in_transaction_session_timeout'))); RETURN NULL; END$$; "
 	                "CREATE TRIGGER look AFTER INSERT ON sagad.transaction EXECUTE FUNCTION look()");
+	char input[8192];
+	memset(input, ' ', sizeof input);
+	input[0] = '1';
+	r.input = (struct str){ input, sizeof input };
 	begin_row(h, &h->a, &r);
+	ok(strcmp(pg_database_ask(&h->database,
+	                          "SELECT (pg_column_compression(t.input) = (SELECT CASE WHEN 'lz4' = ANY (s.enumvals) "
+	                          "THEN 'lz4' ELSE 'pglz' END FROM pg_settings s WHERE s.name = 'default_toast_compression'))::text "
+	                          "FROM sagad.transaction t WHERE t.gid = 'session'"), "true") == 0,
+	   "a long input is compressed the quick way, where the server has it");
 	ok(strcmp(pg_database_ask(&h->database, "SELECT settings FROM seen"),
 	          "on off off force_generic_plan UTC 10s 10s") == 0, "the session that commits is set as it must be: %s",
 	   pg_database_ask(&h->database, "SELECT settings FROM seen"));
