@@ -9,6 +9,7 @@ import pytest
 from lib.base import BIN, free_port, until
 from lib.stub import Reply
 from .modes import both_modes
+from .test_kill import MACHINE
 from .world import fault
 
 SAGAD = BIN / "sagad"
@@ -69,6 +70,36 @@ def test_a_rolling_upgrade_under_load_and_the_way_back(make_world, mode):
     for r in world.living:  # it says so once each time it starts on the schema of the next version
         said = r.events("schema_newer")
         assert len(said) == 1 and "3" in str(said), said
+
+
+def test_a_change_of_the_lease_mode_under_load(make_world):
+    """Locks become rows, replica by replica; half-way one of each kind is killed, and nobody else is fenced."""
+    world = make_world(replicas=4)
+    world.settled()
+    by_lock, by_row = world.replicas[:2], world.replicas[2:]
+    with world.load(clients=8):
+        for r in by_row:
+            assert r.terminate() == 0, r.log()[-3000:]
+            r.command.append("--lease.mode=row")
+            r.start().ready()
+        world.settled()
+        found = {}
+        for victim, kind in ((by_lock[0], "a lock"), (by_row[0], "a row")):
+            world.busy(victim)
+            found[kind] = world.first_adopted(victim.kill(), within=world.ttl + 5)
+            world.participant.latency(0)
+            victim.start().ready()
+            world.settled()
+        for r in by_lock:
+            assert r.terminate() == 0, r.log()[-3000:]
+            r.command.append("--lease.mode=row")
+            r.start().ready()
+        world.flowing()
+    report = world.verify()
+    print(found, report)
+    assert all(seconds <= world.ttl + 1.5 + MACHINE for seconds in found.values()), found
+    assert world.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 2
+    assert {r.events("started")[-1]["attributes"]["lease_mode"] for r in world.living} == {"row"}
 
 
 def test_the_first_new_replica_migrates_while_old_ones_run(make_world):
