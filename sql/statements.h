@@ -317,13 +317,13 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 
 /* ---- texts that are sent as they are ------------------------------------------------- */
 
-/* The session of a prepared connection: $1 statement time-out in ms. With the planner free, an
- * unanalysed table is read whole and hashed (408 ms a batch against 1.1). Inputs beyond 2 kB are stored
- * compressed: lz4, where the server has it, takes a seventh of the time of what is the default. */
+/* The session of a prepared connection: $1 statement time-out, $2 lock time-out in ms. With the planner
+ * free, an unanalysed table is read whole and hashed (408 ms a batch against 1.1). Inputs beyond 2 kB are
+ * stored compressed: lz4, where the server has it, takes a seventh of the time of what is the default. */
 #define SQL_SESSION                                                                            \
 	"SELECT set_config('statement_timeout', $1::text, false), "                            \
 	"set_config('idle_in_transaction_session_timeout', $1::text, false), "                 \
-	"set_config('lock_timeout', '0', false), "                                             \
+	"set_config('lock_timeout', $2::text, false), "                                        \
 	"set_config('TimeZone', 'UTC', false), "                                               \
 	"set_config('default_transaction_isolation', 'read committed', false), "               \
 	"set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false), " \

@@ -8,12 +8,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { PAUSE_FIRST_MS = 20, PAUSE_MAX_MS = 1000, AGAIN_MS = 10 };
+enum { PAUSE_FIRST_MS = 20, PAUSE_MAX_MS = 1000, AGAIN_MS = 10, BLOCKED_MS = 1000 };
 
 void commit_want(struct engine *e, struct owned *o, enum commit_kind kind)
 {
 	assert(o->commit == COMMIT_NONE && !o->gone);
 	o->commit = kind;
+	o->again = o->blocked = false;
 	list_push(&e->collecting, &o->commit_link);
 	e->collecting_n++;
 	if (e->wanted_at == 0)
@@ -230,28 +231,53 @@ static void set_slices(struct batch_work *b)
 	}
 }
 
+static void add_member(struct engine *e, struct owned *o, size_t n)
+{
+	list_remove(&o->commit_link);
+	if (o->commit == COMMIT_BEGIN)
+		add_begin(e, o, n);
+	else
+		add_change(e, o, n);
+	o->sent = true;
+	list_push(&e->batch.members, &o->commit_link);
+	e->collecting_n--;
+}
+
+/* A row that somebody else holds locked is tried alone, one a second and in turn, or all would wait with it. */
+static struct owned *blocked_in_turn(struct engine *e)
+{
+	if (boot_ms(e) < e->blocked_at)
+		return NULL;
+	e->blocked_at = INT64_MAX;
+	list_each(l, after, &e->collecting) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (o->blocked) {
+			e->blocked_at = boot_ms(e) + BLOCKED_MS;
+			return o;
+		}
+	}
+	return NULL;
+}
+
 static void fill_batch(struct engine *e)
 {
 	struct batch_work *b = &e->batch;
+	struct owned      *blocked = blocked_in_turn(e);
 	size_t             n = 0;
 
 	make_room(e);
 	buf_clear(&b->text);
 	b->wire = (struct batch){ .me = e->me };
-	while (n < e->row_limit && (n == 0 || b->text.n < e->config.batch_bytes)) {
-		struct list *l = list_pop(&e->collecting);
-
-		if (l == NULL)
-			break;
+	if (blocked != NULL)
+		add_member(e, blocked, n++);
+	list_each(l, after, &e->collecting) {
 		struct owned *o = list_entry(l, struct owned, commit_link);
-		if (o->commit == COMMIT_BEGIN)
-			add_begin(e, o, n);
-		else
-			add_change(e, o, n);
-		o->sent = true;
-		list_push(&b->members, l);
-		e->collecting_n--;
-		n++;
+
+		if (blocked != NULL || n == e->row_limit || (n > 0 && b->text.n >= e->config.batch_bytes))
+			break;
+		if (!o->blocked)
+			add_member(e, o, n++);
 	}
 	set_slices(b);
 	for (n = 0; n < b->room; n++) {
@@ -435,6 +461,50 @@ static void log_bad_data(struct engine *e)
 	owned_rest(e, o);
 }
 
+static void block(struct engine *e, struct owned *o)
+{
+	if (!o->blocked)
+		say(e, TRACE_WARN, "row_blocked", o->row.gid, "advice=\"somebody else holds it locked: see pg_locks\"");
+	o->blocked = true;
+	list_remove(&o->commit_link);
+	list_push(&e->collecting, &o->commit_link);
+	if (e->blocked_at == INT64_MAX)
+		e->blocked_at = boot_ms(e) + BLOCKED_MS;
+}
+
+/*
+ * Not done, and no fault of the log's, which did answer: a deadlock, or somebody else holds a row locked, for
+ * a moment or over lunch. Halved until that row stands alone; then it is sent on its own while the others go on.
+ */
+static void log_again(struct engine *e)
+{
+	size_t        n = e->batch.wire.begin_count + e->batch.wire.change_count;
+	struct owned *o = n == 1 ? list_entry(e->batch.members.next, struct owned, commit_link) : NULL;
+	bool          stays = o != NULL && !o->gone;
+
+	e->stats.commit_failures++;
+	e->log_away = false;
+	e->wanted_at = boot_ms(e);
+	lease_heard(e);
+	if (n > 1)
+		e->row_limit = (uint32_t)(n / 2);
+	put_back(e);
+	pause_commits(e, AGAIN_MS);
+	if (stays && !o->again)
+		o->again = true;
+	else if (stays && o->commit == COMMIT_BEGIN)
+		owned_drop(e, o, BEGIN_AWAY);
+	else if (stays)
+		block(e, o);
+}
+
+/* It got through: whoever held it may have let the others go as well. */
+static void unblock(struct engine *e)
+{
+	list_each(l, after, &e->collecting)
+		list_entry(l, struct owned, commit_link)->blocked = false;
+}
+
 static void lost(struct engine *e)
 {
 	e->stats.commit_failures++;
@@ -485,6 +555,8 @@ static void learn(struct engine *e, struct owned *o, bool did)
 #ifdef BUG_IGNORE_EPOCH
 	did = did || o->commit == COMMIT_CHANGE;
 #endif
+	if (o->blocked)
+		unblock(e);
 	/* The last answer of a server that has been replaced proves nothing. */
 	o->unproven = did ? e->batch.failovers != e->failovers : o->unproven;
 	if (o->gone) {
@@ -541,9 +613,7 @@ static void on_commit(void *arg, enum log_result result, const struct batch_resu
 			lease_over(e, "the log refused its begins");
 		break;
 	case LOG_AGAIN:
-		e->stats.commit_failures++;
-		put_back(e);
-		pause_commits(e, AGAIN_MS);
+		log_again(e);
 		break;
 	case LOG_BAD_DATA:
 		log_bad_data(e);
@@ -571,6 +641,10 @@ void engine_flush(struct engine *e)
 		return;
 	e->commit_at = 0;
 	fill_batch(e);
+	if (e->blocked_at != INT64_MAX)
+		chore_soon(e, CHORE_COMMIT, e->blocked_at - boot_ms(e));
+	if (list_is_empty(&b->members) && list_is_empty(&b->settles))
+		return;
 	b->busy = true;
 	b->life = e->life;
 	b->failovers = e->failovers;

@@ -113,6 +113,8 @@ struct owned {
 	bool               keep;         /* for a failover, when nobody looks at it any more */
 	bool               gone;         /* out of the table; a batch under way still needs its memory */
 	bool               sent;         /* its commit is in the batch under way */
+	bool               again;        /* it stood alone in a batch that was to be sent again */
+	bool               blocked;      /* and once more: somebody else holds the row locked */
 	bool               solo;         /* adopted alone, no progress yet */
 	bool               tick_due, resume_due, adopted; /* events that carry nothing; adopted: of the resume */
 	enum stuck         stuck_due;    /* not NONE: to be said to the core */
@@ -293,6 +295,7 @@ struct engine {
 	bool              log_away;
 	uint32_t          commit_pause_ms;
 	int64_t           commit_at;   /* not before; 0: at once */
+	int64_t           blocked_at;  /* boot_ms of the next try of a blocked row; INT64_MAX: there is none */
 	int64_t           wanted_at;   /* boot_ms since when commits want to be done; 0: none */
 
 	/* doubt */

@@ -137,7 +137,7 @@ struct batch {
 enum log_result {
 	LOG_DONE,
 	LOG_FENCED,   /* not done: our replica row is not live; this incarnation is over */
-	LOG_AGAIN,    /* not done: serialisation failure or deadlock; the same again */
+	LOG_AGAIN,    /* not done: serialisation failure, deadlock, a row that somebody else holds locked; the same again */
 	LOG_BAD_DATA, /* not done: a row in it cannot be stored; halve the batch */
 	LOG_AWAY,     /* not done, nothing was sent or the server refused (read-only, disk full, limit) */
 	LOG_LOST      /* may or may not be done, now or later */

@@ -11,6 +11,9 @@
 #include <string.h>
 
 enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 2000, SCOUTING_MS = 10 };
+/* A commit waits no longer for a lock: somebody who left his transaction open holds up his rows, not the
+ * batch. Whoever reloads a row of unknown fate waits on purpose, for the old session's lock. */
+#define COMMIT_LOCK_MS "200"
 
 #define X(name, connections, text) [SQL_##name] = { "s_" #name, text, connections },
 static const struct {
@@ -23,7 +26,8 @@ static const struct {
 
 enum log_result pg_state_result(const char state[6])
 {
-	if (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 || strcmp(state, "23505") == 0)
+	if (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 || strcmp(state, "55P03") == 0 ||
+	    strcmp(state, "23505") == 0)
 		return LOG_AGAIN;
 	/* Data exceptions, integrity, program limits, what triggers and policies of the owner of the database
 	 * say, a damaged row: this row is at fault, not the server, and the others must not wait for it. */
@@ -294,7 +298,7 @@ static void on_link_up(void *arg)
 	PGconn         *db = c->link.db;
 	struct pg_job  *j = mem_alloc(sizeof *j);
 	char            timeout[16];
-	const char     *values[1] = { timeout };
+	const char     *values[2] = { timeout, c->statements & ON_LOG ? COMMIT_LOCK_MS : "0" };
 
 	PQsetNoticeReceiver(db, on_notice, c);
 	snprintf(timeout, sizeof timeout, "%u", c->pg->config.statement_timeout_ms);
@@ -306,7 +310,7 @@ static void on_link_up(void *arg)
 	j->done = on_setup;
 	j->sent_at = clock_boot_ms();
 	bool sent = PQenterPipelineMode(db) == 1 &&
-		PQsendQueryParams(db, SQL_SESSION, 1, NULL, values, NULL, NULL, 1) == 1 &&
+		PQsendQueryParams(db, SQL_SESSION, 2, NULL, values, NULL, NULL, 1) == 1 &&
 		PQsendQueryParams(db, SQL_SERVER, 0, NULL, NULL, NULL, NULL, 1) == 1;
 	for (int i = 0; sent && i < STATEMENT_COUNT; i++)
 		if (statements[i].connections & c->statements)

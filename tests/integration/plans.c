@@ -136,7 +136,7 @@ int main(void)
 		printf("1..0 # SKIP %s %s\n", why, err.text);
 		return getenv("SAGAD_TEST_DSN") != NULL;
 	}
-	PGresult *r = PQexecParams(d.db, SQL_SESSION, 1, NULL, (const char *const[]){ "10000" }, NULL, NULL, 0);
+	PGresult *r = PQexecParams(d.db, SQL_SESSION, 2, NULL, (const char *const[]){ "10000", "200" }, NULL, NULL, 0);
 	ok(PQresultStatus(r) == PGRES_TUPLES_OK, "the session is set as the coordinator's");
 	PQclear(r);
 	for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++)

@@ -325,6 +325,11 @@ static void check_settled(struct fake_db *db, const struct fake_op *op, const st
 
 /* ---- the verbs ----------------------------------------------------------------- */
 
+static bool is_blocked(const struct fake_db *db, struct str gid)
+{
+	return db->config.is_blocked != NULL && db->config.is_blocked(db->config.ctx, gid);
+}
+
 static enum log_result commit(struct fake_op *op)
 {
 	struct fake_db      *db = op->db;
@@ -333,6 +338,9 @@ static enum log_result commit(struct fake_op *op)
 
 	op->begun = arena_array(&op->arena, b->begin_count, sizeof *op->begun);
 	op->changed = arena_array(&op->arena, b->change_count, sizeof *op->changed);
+	for (size_t i = 0; i < b->change_count; i++)
+		if (is_blocked(db, b->changes[i].gid))
+			return LOG_AGAIN;
 	if (!fake_is_storable(db, b))
 		return LOG_BAD_DATA;
 	if (b->begin_count > 0 && (me == NULL || me->state != MEMBER_LIVE))

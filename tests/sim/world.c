@@ -152,6 +152,19 @@ static void answered(void *world, enum fake_verb verb, enum log_result result, s
 	world_mix(w, (uint64_t)verb << 8 | (uint64_t)result << 4 | n);
 }
 
+/* Somebody at a prompt has locked some of the rows, for a while, and others later. */
+static bool is_blocked(void *world, struct str gid)
+{
+	struct world *w = world;
+	uint64_t      when = (uint64_t)w->loop.now >> 11;
+
+	if (!w->faults || (w->kinds & 1u << FAULT_REFUSED_COMMITS) == 0 || when % 4 == 0)
+		return false;
+	bool blocked = ((unsigned char)gid.p[gid.n - 1] + when) % 5 == 0;
+	w->seen->rows_blocked += blocked;
+	return blocked;
+}
+
 static void open_database(struct world *w)
 {
 	struct fake_db_config c = { .ctx = w, .loop = &w->loop, .now_ms = world_now,
@@ -159,7 +172,8 @@ static void open_database(struct world *w)
 		                    .may_judge = may_judge, .fenced = fenced, .bad = bad, .fences = fences,
 		                    .wrote = invariant_wrote, .settled = invariant_settled,
 		                    .restored = invariant_restored, .heard = failover_heard,
-		                    .remembers = w->may_fail_over, .answered = answered, .unstorable = STR("!unstorable!") };
+		                    .remembers = w->may_fail_over, .answered = answered, .is_blocked = is_blocked,
+		                    .unstorable = STR("!unstorable!") };
 
 	plan_port(w, &c.definition);
 	w->definition_port = c.definition;

@@ -42,6 +42,7 @@ struct world {
 	char               trail[400];   /* "0try 1try 0cancel", in the order of calls */
 	enum outcome       say[2][OP_COUNT];
 	struct str         output;
+	struct str         blocked;      /* a gid: somebody else holds that row locked */
 	struct fake_fate   fate;         /* of the next commit only */
 	bool               lose_next;
 	bool               drained;
@@ -190,6 +191,11 @@ static void fate(void *ctx, enum fake_verb verb, struct fake_fate *f)
 	}
 }
 
+static bool is_blocked(void *ctx, struct str gid)
+{
+	return str_eq(((struct world *)ctx)->blocked, gid);
+}
+
 static bool survives(void *ctx, enum fake_verb verb)
 {
 	(void)ctx, (void)verb;
@@ -245,7 +251,7 @@ static void world_open(struct world *w)
 					      .join = join, .step_find = step_find, .step_name = step_name };
 	struct fake_db_config db = { .ctx = w, .loop = &w->loop, .now_ms = clock_now, .definition = definition,
 				     .compile = compile, .is_locked = is_locked, .bad = bad,
-				     .unstorable = STR("poison") };
+				     .is_blocked = is_blocked, .unstorable = STR("poison") };
 	struct fake_log_config log = { .end = &w->end, .ctx = w, .fate = fate, .survives = survives };
 	struct fake_lease_config lease = { .end = &w->end, .ctx = w, .delay = lease_delay, .lost = lease_lost };
 
@@ -489,6 +495,35 @@ static void test_bad_row(struct world *w)
 	ok(w->begins[BEGIN_REFUSED] == 1, "a begin that cannot be stored is refused for good");
 }
 
+/* Somebody forgot an open transaction in which he locked a row. */
+static void test_blocked(struct world *w)
+{
+	for (int i = 0; i < 6; i++) {
+		char gid[16];
+
+		snprintf(gid, sizeof gid, "k%d", i);
+		begin(w, gid, &saga, 600000);
+	}
+	begin(w, "blocked", &saga, 0);
+	run(w, 3);
+	w->blocked = STR("blocked");
+	run(w, 1000);
+	int confirmed = 0;
+	for (int i = 0; i < 6; i++) {
+		char gid[16];
+
+		snprintf(gid, sizeof gid, "k%d", i);
+		confirmed += row_of(w, gid)->phase == PHASE_CONFIRMED;
+	}
+	ok(confirmed == 6, "a row that somebody holds locked leaves the others alone");
+	run(w, 10000);
+	ok(stats(w).state == ENGINE_LIVE && row_of(w, "blocked")->phase == PHASE_TRYING,
+	   "it waits for hours, and that is no dead log");
+	w->blocked = (struct str){ 0 };
+	run(w, 1500);
+	ok(row_of(w, "blocked")->phase == PHASE_CONFIRMED, "and goes on when it is let go");
+}
+
 static void test_suspended(struct world *w)
 {
 	fake_lease_cut(w->lease, true);
@@ -524,7 +559,7 @@ int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
 		test_saga, test_refused, test_twice, test_park, test_commands, test_away,
-		test_lost, test_bad_row, test_suspended, test_drain };
+		test_lost, test_bad_row, test_blocked, test_suspended, test_drain };
 
 	for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
 		struct world w;

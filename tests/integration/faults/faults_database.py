@@ -204,7 +204,7 @@ def held(world, statement, isolation="READ COMMITTED"):
 
 
 LOCK_TABLE = "LOCK TABLE sagad.transaction IN ACCESS EXCLUSIVE MODE"
-LOCK_ROWS = "SELECT gid FROM sagad.transaction WHERE owner IS NOT NULL LIMIT 5 FOR UPDATE"
+LOCK_ROWS = "SELECT gid FROM sagad.transaction WHERE owner IS NOT NULL AND phase <> 'prepared' LIMIT 5 FOR UPDATE"
 
 
 @fault("table locked")
