@@ -54,6 +54,7 @@ CREATE OR REPLACE TRIGGER note AFTER INSERT OR UPDATE ON sagad.transaction
 CALL_SOCKETS_MAX = 80  # kept alive to one participant, of which 64 may be called at once
 FDS_MAX = 60           # everything else: sessions, listeners, the loop's, clients that have just gone
 MEMORY_MAX = 12 << 20
+LATE = 10.0            # seconds; beyond the retries of a participant that is well again
 
 
 class World:
@@ -203,8 +204,10 @@ class World:
         for load in self.loads:
             load.stop()
             self.told.update(load.told)
-        self._all_ended(timeout)
+        late = self._all_ended(timeout)
         audit = self._audit()
+        if late:
+            print(f"{len(late)} ended more than {LATE} s after the load; the first:", audit.story(late[0]), flush=True)
         found = [f"client: {v}" for load in self.loads for v in load.violations] + audit.run() + self._leaks()
         if found:
             stories = [audit.story(g) for g in sorted({f.split(": ")[0] for f in found} & set(audit.told))[:3]]
@@ -220,12 +223,16 @@ class World:
                          " WHERE ended_at IS NULL AND stuck NOT IN ('attempts', 'misconfigured', 'gone')")
 
     def _all_ended(self, timeout):
-        end = time.monotonic() + timeout
+        """Gives the gids of those that came late: some were alone with their bad luck, and for how long?"""
+        began, late = time.monotonic(), []
         while True:
             left = self._open()
+            took = time.monotonic() - began
             if not left and not self.participant.open_calls():
-                return
-            if time.monotonic() > end:
+                return late
+            if took > LATE and not late:
+                late = [gid for gid, *_ in left]
+            if took > timeout:
                 raise AssertionError(f"{len(left)} have not ended within {timeout} s: {left[:5]}")
             time.sleep(0.05)
 
