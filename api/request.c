@@ -167,7 +167,7 @@ static bool is_too_deep(struct str text, size_t at)
 	return depth > JSON_DEPTH_MAX;
 }
 
-bool request_json(struct request *r, bool optional)
+static bool read_body(struct request *r, bool optional, unsigned levels)
 {
 	struct json_error err;
 	struct str        text = buf_view(&r->x->body);
@@ -179,7 +179,7 @@ bool request_json(struct request *r, bool optional)
 		request_problem(r, PROBLEM_MEDIA_TYPE, NULL);
 		return false;
 	}
-	r->body = json_parse(text, request_arena(r), &err);
+	r->body = json_outline(text, levels, request_arena(r), &err);
 	if (!r->body) {
 		request_error(r, err.pointer, "%s (at byte %zu)", err.text, err.at);
 		request_problem(r, is_too_deep(text, err.at) ? PROBLEM_JSON_TOO_DEEP : PROBLEM_INVALID_JSON, NULL);
@@ -190,6 +190,16 @@ bool request_json(struct request *r, bool optional)
 		return request_is_clean(r);
 	}
 	return true;
+}
+
+bool request_json(struct request *r, bool optional)
+{
+	return read_body(r, optional, JSON_DEPTH_MAX + 1);
+}
+
+bool request_outline(struct request *r)
+{
+	return read_body(r, false, 3);
 }
 
 bool request_gid(struct request *r)

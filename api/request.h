@@ -66,6 +66,8 @@ struct str    request_param(const struct request *r, unsigned i);
 
 /* The body must be a JSON object; empty counts as {} where optional. */
 bool request_json(struct request *r, bool optional);
+/* The same for large bodies of which only members, and members of those, are looked at. */
+bool request_outline(struct request *r);
 /* A gid from the path; remembered for problems. */
 bool request_gid(struct request *r);
 /* Only these query parameters (NULL-terminated). */

@@ -325,7 +325,7 @@ void handle_transaction_begin(struct request *r)
 	struct begin *b = arena_alloc(request_arena(r), sizeof *b);
 
 	r->own = b;
-	if (!request_only(r, WAIT_ONLY) || !request_json(r, false) || !request_may_wait(r))
+	if (!request_only(r, WAIT_ONLY) || !request_outline(r) || !request_may_wait(r))
 		return;
 	start_read(r->body, request_now(r), request_arena(r), &r->errors, &b->start);
 	if (!request_is_clean(r) || !choose_gid(r, b))

@@ -19,7 +19,7 @@ struct frame {
 	struct str   key;
 	size_t       names; /* where its names begin in scan.names */
 	size_t       start;
-	struct json *node, *last; /* with a tree only */
+	struct json *node, *last; /* NULL: none are made here */
 };
 
 struct scan {
@@ -27,7 +27,7 @@ struct scan {
 	size_t             at;
 	struct json_error *err;
 	struct arena      *arena;
-	bool               tree;
+	unsigned           levels; /* of nodes */
 	struct json       *root;
 	unsigned           nodes, depth;
 	struct str        *names; /* of all open objects, innermost last */
@@ -211,7 +211,7 @@ static struct json *add_node(struct scan *s, enum json_type type, size_t start)
 	struct frame *top = s->depth ? &s->frames[s->depth - 1] : NULL;
 	struct json  *node;
 
-	if (!s->tree)
+	if (s->depth >= s->levels)
 		return NULL;
 	node = arena_alloc(s->arena, sizeof *node);
 	node->type = type;
@@ -227,7 +227,6 @@ static struct json *add_node(struct scan *s, enum json_type type, size_t start)
 	else
 		top->last->next = node;
 	top->last = node;
-	top->node->n = top->n;
 	return node;
 }
 
@@ -308,8 +307,10 @@ static bool close_container(struct scan *s)
 		return fail(s, find_second(s, top->start, twice), "this name stands twice in one object");
 	}
 	s->at++;
-	if (top->node != NULL)
+	if (top->node != NULL) {
 		top->node->raw.n = s->at - top->start;
+		top->node->n = top->n;
+	}
 	s->names_n = top->names;
 	s->depth--;
 	return true;
@@ -424,6 +425,11 @@ static bool scan_run(struct scan *s)
 
 struct json *json_parse(struct str text, struct arena *arena, struct json_error *err)
 {
+	return json_outline(text, JSON_DEPTH_MAX + 1, arena, err);
+}
+
+struct json *json_outline(struct str text, unsigned levels, struct arena *arena, struct json_error *err)
+{
 	struct scan s;
 
 	/* The frames are filled as they open: clearing 64 of them would cost more than a small
@@ -432,7 +438,7 @@ struct json *json_parse(struct str text, struct arena *arena, struct json_error 
 	s.text = text;
 	s.err = err;
 	s.arena = arena;
-	s.tree = true;
+	s.levels = levels;
 	return scan_run(&s) ? s.root : NULL;
 }
 

@@ -233,6 +233,31 @@ static void test_members(void)
 	ok(!json_member(STR("{\"bb\":1,\"\\u0062b\":2,\"\":3}"), "b", &raw), "no half names");
 }
 
+static void test_outline(void)
+{
+	static const char *const wrong[] = { "{\"a\":{\"b\":[{\"c\":1,\"c\":2}]}}", "{\"a\":[[[1,]]]}", "{\"a\":[[[\"\\x\"]]]}" };
+	struct arena      arena = { 0 };
+	struct json_error err;
+	struct str        text = STR("{\"a\":{\"b\":[1,{\"c\":2}],\"d\":\"x\"},\"e\":[1,[2],3]}");
+	struct json      *root = json_outline(text, 2, &arena, &err);
+	const struct json *a = json_get(root, "a"), *e = json_get(root, "e");
+
+	ok(root && root->n == 2 && a && e, "members are there");
+	ok(a && a->n == 2 && a->first == NULL && str_is(a->raw, "{\"b\":[1,{\"c\":2}],\"d\":\"x\"}") && e && e->n == 3 &&
+	       e->first == NULL && str_is(e->raw, "[1,[2],3]"),
+	   "what is deeper is counted and kept as text");
+	root = json_outline(text, 3, &arena, &err);
+	ok(json_get(json_get(root, "a"), "d") && !json_get(json_get(json_get(root, "a"), "b"), "c"), "one level more");
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		struct json_error whole;
+
+		ok(!json_outline(str_of(wrong[i]), 1, &arena, &err) && !json_parse(str_of(wrong[i]), &arena, &whole) &&
+		       err.at == whole.at && strcmp(err.text, whole.text) == 0 && strcmp(err.pointer, whole.pointer) == 0,
+		   "deep errors are found where they are: %s", err.pointer);
+	}
+	arena_fini(&arena);
+}
+
 /* Strings are read by eights: what is special must be seen wherever it stands. */
 static void test_every_place(void)
 {
@@ -265,6 +290,7 @@ int main(void)
 	test_long_pointer();
 	test_looking();
 	test_members();
+	test_outline();
 	test_every_place();
 	return tap_done();
 }
