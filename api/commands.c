@@ -59,6 +59,10 @@ static void answer_verdict(struct request *r, enum verdict verdict, const struct
 	case VERDICT_NO_STEP:
 		request_problem(r, PROBLEM_NO_STEP, NULL);
 		return;
+	case VERDICT_CHANGED:
+		request_problem(r, PROBLEM_VERSION_CONFLICT, "It is at version %llu now.",
+		                (unsigned long long)view->row.version);
+		return;
 	}
 }
 
@@ -108,34 +112,14 @@ static void on_command(void *arg, enum command_result result, enum verdict verdi
 	}
 }
 
-static void send_command(struct request *r)
+/* The owner compares If-Match when it applies the command. No transaction has version 0. */
+static void ask(struct request *r)
 {
 	struct asked *a = r->own;
 
-	engine_command(r->api->engine, &a->command, on_command, r);
-}
-
-static void on_version(void *arg, enum log_result result, const struct view *view)
-{
-	struct request *r = arg;
-
-	if (!transaction_is_there(r, result, view))
-		return;
-	if (etag_fits(&r->if_match, view->row.version))
-		send_command(r);
-	else
-		request_problem(r, PROBLEM_VERSION_CONFLICT, "It is at version %llu now.",
-		                (unsigned long long)view->row.version);
-}
-
-/* The command is decided on the state as it is when it is applied; If-Match only
- * tells a person that what he looked at is no longer what there is. */
-static void ask(struct request *r)
-{
 	if (r->if_match.given && !r->if_match.any)
-		engine_read(r->api->engine, r->gid, on_version, r);
-	else
-		send_command(r);
+		a->command.if_version = r->if_match.version != 0 ? r->if_match.version : UINT64_MAX;
+	engine_command(r->api->engine, &a->command, on_command, r);
 }
 
 static struct asked *new_command(struct request *r, enum command_kind kind)

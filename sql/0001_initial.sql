@@ -75,7 +75,7 @@ CREATE TABLE sagad.inbox (
 	body       text,
 	CONSTRAINT inbox_pkey PRIMARY KEY (id),
 	CONSTRAINT inbox_verdict CHECK (verdict IN
-		('accepted', 'already', 'decided', 'in_doubt', 'not_ready', 'not_open', 'ended', 'limit', 'no_step')),
+		('accepted', 'already', 'decided', 'in_doubt', 'not_ready', 'not_open', 'ended', 'limit', 'no_step', 'changed')),
 	CONSTRAINT inbox_settled CHECK ((verdict IS NULL) = (settled_at IS NULL))
 );
 CREATE INDEX inbox_open ON sagad.inbox (created_at, id) WHERE verdict IS NULL;

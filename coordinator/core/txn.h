@@ -99,7 +99,8 @@ enum { TXN_STEPS_MAX = 256, TXN_EDGES_MAX = 4096 };
 	  "the transaction was not opened for its caller to decide or to add steps") \
 	X(ENDED,     "ended",     "the transaction has ended")               \
 	X(LIMIT,     "limit",     "a limit on steps is reached")             \
-	X(NO_STEP,   "no_step",   "no such step, or it does not wait for this op")
+	X(NO_STEP,   "no_step",   "no such step, or it does not wait for this op") \
+	X(CHANGED,   "changed",   "it is not at the version that was named") /* the engine's, not the core's */
 
 #define X(name, ...) PHASE_##name,
 enum phase { TXN_PHASES(X) };

@@ -200,8 +200,17 @@ static bool answer_event(struct engine *e, struct order *order, struct owned *o,
 	return true;
 }
 
+static bool is_changed(const struct order *order, uint64_t version)
+{
+	return order->c.if_version != 0 && order->c.if_version != version;
+}
+
 bool order_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
 {
+	if (is_changed(order, o->row.version)) {
+		conclude(e, order, VERDICT_CHANGED, o);
+		return false;
+	}
 	switch (order->c.kind) {
 	case COMMAND_CONFIRM:
 		q->ev.kind = EV_CONFIRM;
@@ -273,6 +282,19 @@ static void judge_ended(struct engine *e, struct order *order, const struct row 
 	owned_rest(e, o);
 }
 
+/* Parked, and not as the caller saw it: nobody takes it for that. */
+static void judge_changed(struct engine *e, struct order *order, const struct row *row)
+{
+	struct owned *o = owned_load(e, row);
+
+	o->gone = true;
+	if (o->readable)
+		conclude(e, order, VERDICT_CHANGED, o);
+	else
+		refuse(e, order, COMMAND_INVALID, NULL);
+	owned_rest(e, o);
+}
+
 static void on_claim(void *arg, enum log_result result, const struct row *rows, size_t n)
 {
 	struct order  *order = arg;
@@ -281,6 +303,8 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 	turn_begin(e);
 	order->state = ORDER_ROUTE;
 	if (result == LOG_DONE && n > 0) {
+		if (order->c.if_version != 0 && order->c.if_version == rows[0].version - 1)
+			order->c.if_version++; /* nothing but the taking itself */
 		take_row(e, &rows[0], false);
 		struct owned *o = owned_get(e, rows[0].gid);
 		if (o != NULL && !o->readable && o->row.format <= ROW_FORMAT) {
@@ -408,6 +432,8 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 		send_to_owner(e, order, &rows[0]);
 	} else if (phase_is_ended(rows[0].phase)) {
 		judge_ended(e, order, &rows[0]);
+	} else if (uuid_is_nil(rows[0].owner) && is_changed(order, rows[0].version)) {
+		judge_changed(e, order, &rows[0]);
 	} else if (uuid_is_nil(rows[0].owner) && e->acting && !e->draining && !failover_holds(e)) {
 		order->state = ORDER_CLAIMING;
 		e->ports.log.claim(e->ports.log.ctx, e->me, rows[0].gid, on_claim, order);

@@ -115,6 +115,7 @@ struct command {
 	struct str        body;    /* JOIN: step document; COMPLETE, RESOLVE: output; FAIL: error text (plain) */
 	struct str        actor;   /* empty: the calling service; else a person, and it is journalled */
 	struct str        reason;
+	uint64_t          if_version; /* not 0: only while the row is at this version, else VERDICT_CHANGED */
 };
 
 enum command_result {

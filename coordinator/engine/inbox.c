@@ -27,6 +27,9 @@ static void put_text(struct buf *out, const char *name, struct str text)
 
 void inbox_write(const struct command *c, struct buf *out)
 {
+	struct buf version = { 0 };
+
+	buf_u64(&version, c->if_version);
 	buf_char(out, '{');
 	put_text(out, "step", c->step);
 	put_text(out, "op", str_of(op_name(c->op)));
@@ -34,7 +37,9 @@ void inbox_write(const struct command *c, struct buf *out)
 	put_text(out, "body", c->body);
 	put_text(out, "actor", c->actor);
 	put_text(out, "reason", c->reason);
+	put_text(out, "if_version", c->if_version != 0 ? buf_view(&version) : (struct str){ 0 });
 	buf_char(out, '}');
+	buf_fini(&version);
 }
 
 static struct str text_of(const struct json *top, const char *name, struct arena *arena)
@@ -48,7 +53,7 @@ static bool parse_body(struct str body, struct arena *arena, struct command *c)
 {
 	struct json_error why;
 	struct json      *top = json_parse(body, arena, &why);
-	struct str        op, outcome;
+	struct str        op, outcome, version;
 	int               i;
 
 	if (top == NULL || top->type != JSON_OBJECT)
@@ -57,6 +62,9 @@ static bool parse_body(struct str body, struct arena *arena, struct command *c)
 	c->body = text_of(top, "body", arena);
 	c->actor = text_of(top, "actor", arena);
 	c->reason = text_of(top, "reason", arena);
+	version = text_of(top, "if_version", arena);
+	if (version.n > 0 && !text_to_u64(version, &c->if_version))
+		return false;
 	op = text_of(top, "op", arena);
 	outcome = text_of(top, "outcome", arena);
 	for (i = 0; i < OP_COUNT && !str_is(op, op_name((enum op)i)); i++)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people can do, lists, and the numbers on the second port."""
+import concurrent.futures
+
 from lib.base import until
 from lib.client import problem
+from lib.postgres import value
 from lib.stub import Reply
 
 
@@ -60,6 +63,37 @@ def test_abandon_needs_the_gid_and_if_match(client, stub, gid):
     got = client.ended(gid)
     assert (got["phase"], got["result"]) == ("abandoned", "mixed"), got
     problem(act(client, gid, "pause"), 409, "ended")
+
+
+def test_of_two_people_who_saw_the_same_one_acts(client, cluster, gid):
+    """If-Match is compared by whoever applies the command, wherever it was sent."""
+    begun = client.post("/v1/transactions", {"gid": gid, "mode": "tcc", "deadline": "1m", "input": {}})
+    assert begun.status == 201, begun
+    for action in ("pause", "resume"):  # the second finds a transaction that was changed by the first
+        etag = client.get(f"/v1/transactions/{gid}").headers["ETag"]
+
+        def act_at(replica, action=action, etag=etag):
+            return client.post(f"/v1/transactions/{gid}/{action}", {"reason": "x"}, headers={"If-Match": etag}, at=replica.at)
+
+        with concurrent.futures.ThreadPoolExecutor(9) as pool:
+            answers = list(pool.map(act_at, cluster.replicas * 3))
+        assert sorted(a.status for a in answers) == [200] + 8 * [412], answers
+        for a in answers:
+            if a.status == 412:
+                problem(a, 412, "version_conflict")
+
+
+def test_if_match_of_a_parked_transaction(cluster, client, stub, gid):
+    """To take it for the command is no change that its reader should have seen."""
+    begin_failing(client, stub, gid)
+    act(client, gid, "pause")
+    until(lambda: value(cluster.dsn, "SELECT due_at IS NOT NULL FROM sagad.transaction WHERE gid = %s", gid), 15)
+    etag = client.get(f"/v1/transactions/{gid}").headers["ETag"]
+    stale = client.post(f"/v1/transactions/{gid}/retry", {"reason": "x"}, headers={"If-Match": '"1"'})
+    problem(stale, 412, "version_conflict")
+    assert client.get(f"/v1/transactions/{gid}").headers["ETag"] == etag
+    done = client.post(f"/v1/transactions/{gid}/retry", {"reason": "x"}, headers={"If-Match": etag})
+    assert done.status == 200, done
 
 
 def test_resolve_says_what_really_happened(client, stub, gid):
