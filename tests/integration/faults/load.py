@@ -74,7 +74,10 @@ class Violation(Exception):
 
 
 class GaveUp(Exception):
-    """The load was stopped while this client still tried."""
+    """The load was stopped, and this client has tried for long enough since."""
+
+
+GRACE = 4.0  # seconds after the stop in which clients bring to an end what they have begun
 
 
 class Load:
@@ -88,7 +91,7 @@ class Load:
         self.told = {}
         self.violations, self.excused = [], {}
         self.slowest = 0.0
-        self._stop = threading.Event()
+        self._stop, self._stopped_at = threading.Event(), None
         run = next(self._numbers)
         self._threads = [threading.Thread(target=self._client, args=(f"l{run}c{n}", random.Random(f"{seed}-{run}-{n}")))
                          for n in range(clients)]
@@ -102,6 +105,7 @@ class Load:
         self.stop()
 
     def stop(self):
+        self._stopped_at = self._stopped_at or time.monotonic()
         self._stop.set()
         for t in self._threads:
             t.join(self.timeout + 10)
@@ -174,14 +178,19 @@ class Load:
                 pass  # it may be done: the same again
             finally:
                 link.close()
-            if self._stop.wait(0.2):
-                raise GaveUp
+            self._pause(0.2)
+
+    def _pause(self, seconds):
+        """Between two attempts."""
+        if self._stopped_at and time.monotonic() > self._stopped_at + GRACE:
+            raise GaveUp
+        time.sleep(seconds)
 
     def _insist(self, rng, path, body, told):
         """The same request to any replica until it has an answer that settles it."""
         for attempt in itertools.count():
-            if attempt and self._stop.wait(min(0.02 * 2 ** min(attempt, 5), 0.5) * rng.random()):
-                raise GaveUp
+            if attempt:
+                self._pause(min(0.02 * 2 ** min(attempt, 5), 0.5) * rng.random())
             addresses = self.addresses()
             if not addresses:
                 continue
