@@ -4,6 +4,7 @@ import collections
 import contextlib
 import os
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from faults.process import MIB, Flat, Watch
+from faults.quick import Quick, flood
 from faults.rude import Rude, answer, certificate, for_ever, reset, says
 from lib.base import until
 from lib.client import step_of
@@ -471,3 +473,66 @@ def targets(replica, what):
         if line.startswith("sagad_target_") and f"_{what}" in line.split("{")[0]:
             found[line.split('target="')[1].split('"')[0]] = float(line.rsplit(" ", 1)[1])
     return found
+
+
+class Drain:
+    """How long a backlog of the good participants takes to drain, and what hangs beside it."""
+
+    GOOD, COUNT, HUNG = 4, 600, 200
+
+    def __init__(self, cluster, quick, hung_url):
+        self.cluster, self.client, self.number = cluster, cluster.client, 0
+        for i, url in enumerate([*quick.urls, hung_url]):
+            a = {"action": {"url": url + "/a", "timeout": "60s"}, "compensate": {"url": url + "/undo"}}
+            self.client.define(f"to-{i}", mode="saga", steps={"a": a, "b": {**a, "after": ["a"]}})
+
+    def begin(self, names):
+        self.number += 1
+        flood(self.cluster.replicas[0].at,
+              [{"gid": f"{self.number}-{n}", "definition": name, "input": {"n": n}} for n, name in enumerate(names)])
+        return self.number
+
+    def left(self, number):
+        return value(self.cluster.dsn, "SELECT count(*) FROM sagad.transaction WHERE ended_at IS NULL AND gid LIKE %s",
+                     f"{number}-%")
+
+    def good(self):
+        """Seconds that the good ones need."""
+        watch = Watch()
+        number = self.begin([f"to-{i % self.GOOD}" for i in range(self.COUNT)])
+        until(lambda: self.left(number) == 0, 30, 0.01)
+        return watch.seconds
+
+
+def test_one_hung_participant_leaves_the_others_their_throughput(make_cluster, rude):
+    """With and without it in turns, so that what else the machine does meets both; more turns where it is noisy."""
+    free = threading.Event()
+
+    def wait_until_free(link, _):
+        free.wait(60)
+        return answer(link)
+
+    hung, quick, cluster = rude(wait_until_free), Quick(Drain.GOOD), make_cluster(count=1)
+
+    def beside():
+        free.clear()
+        number = drain.begin([f"to-{Drain.GOOD}"] * Drain.HUNG)
+        until(lambda: targets(cluster.replicas[0], "in_flight").get(hung.host) == 64, 5)
+        seconds = drain.good()
+        assert drain.left(number) == Drain.HUNG, "it hung all the time"
+        free.set()
+        until(lambda: drain.left(number) == 0, 30, 0.02)
+        return seconds
+
+    try:
+        drain, ratios = Drain(cluster, quick, hung.url), []
+        drain.good()  # warm
+        while len(ratios) < 6 or (statistics.median(ratios) < 0.9 and len(ratios) < 16):
+            first, second = (drain.good, beside) if len(ratios) % 2 else (beside, drain.good)
+            times = {first: first(), second: second()}
+            ratios.append(times[drain.good] / times[beside])
+        print(f"throughput beside a hung participant: {statistics.median(ratios):.2f} of that alone ({len(ratios)} turns)")
+        assert statistics.median(ratios) >= 0.9, ratios
+    finally:
+        free.set()
+        quick.close()
