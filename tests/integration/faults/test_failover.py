@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A streaming standby is promoted; the old primary comes back; the standby that must confirm is away."""
+import statistics
 import threading
 import time
 
+import psycopg
 import pytest
 
 from lib.base import until
+from lib.client import problem
 from lib.cluster import Cluster
 from lib.postgres import Pair, rows, value
 from lib.stub import Reply
+from .modes import both_modes
 
 pytestmark = pytest.mark.needs_server_control
+OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^sagad (log|work|store|lease)'"
 
 
 @pytest.fixture
@@ -27,7 +32,8 @@ def make_pair(worker):
 
 
 @pytest.fixture
-def make_cluster():
+def make_cluster(make_pair):  # pylint: disable=unused-argument
+    """After the pair, so that it leaves before it."""
     made = []
 
     def make(dsn, **more):
@@ -39,56 +45,45 @@ def make_cluster():
         cluster.stop()
 
 
-class Load:
-    """Clients that begin sagas of two steps, each gid again until somebody has taken it."""
+@pytest.fixture
+def world_on(make_pair, make_world):  # pylint: disable=unused-argument
+    def make(pair, **more):
+        database = pair.new_database()
+        both = pair.dsn(database)
+        return make_world(dsn=both, direct=both + " target_session_attrs=read-write", **more)
 
-    def __init__(self, cluster, stub, clients=4):
-        self.cluster, self.accepted, self.wrong, self.begun_at = cluster, [], [], []
-        self._stop = threading.Event()
-        cluster.client.define("load", mode="saga", steps={
-            "a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}},
-            "b": {"after": ["a"], "action": {"url": stub.url + "/b"}, "compensate": {"url": stub.url + "/undo"}},
-        })
-        self._threads = [threading.Thread(target=self._go, args=(n,)) for n in range(clients)]
+    return make
 
-    def _go(self, number):
-        i = 0
-        while not self._stop.is_set():
-            gid = f"load-{number}-{i}"
-            if self._begin(gid):
-                self.accepted.append(gid)
-                i += 1
 
-    def _begin(self, gid):
-        body = {"gid": gid, "definition": "load", "input": {}}
-        try:
-            answer = self.cluster.client.post("/v1/transactions", body, timeout=15)
-        except OSError:
-            return False
-        if answer.status in (200, 201, 202):
-            self.begun_at.append(time.monotonic())
-            return True
-        if answer.status not in (429, 503) or not answer.json["retryable"]:
-            self.wrong.append(answer)
-        time.sleep(0.05)
-        return False
+def first_commit(pair, database, since):
+    """When the first transaction was begun on the new primary."""
+    sql = "SELECT extract(epoch FROM max(created_at))::float8 FROM sagad.transaction"
+    until(lambda: (value(pair.direct(database=database), sql) or 0) > since, 15, 0.02)
+    return value(pair.direct(database=database),
+                 "SELECT extract(epoch FROM min(created_at))::float8 FROM sagad.transaction"
+                 " WHERE created_at > to_timestamp(%s)", since)
 
-    def __enter__(self):
-        for t in self._threads:
-            t.start()
-        time.sleep(0.5)
-        return self
 
-    def __exit__(self, *_):
-        self._stop.set()
-        for t in self._threads:
-            t.join()
-        assert not self.wrong, self.wrong[:3]
+def quick(stub):
+    return {"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}}
 
-    def flows(self, since, within=10):
-        """Transactions are accepted after that moment."""
-        until(lambda: self.begun_at and self.begun_at[-1] > since, within)
-        return next(at for at in self.begun_at if at > since)
+
+def metric(replica, name):
+    for line in replica.ops("/metrics").text.splitlines():
+        if line.split(" ")[0].split("{")[0] == name:
+            return float(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"no metric {name}")
+
+
+def all_met(cluster, times=1):
+    """Every replica has met so many failovers and is ready again."""
+    until(lambda: all(metric(r, "sagad_failovers_total") >= times for r in cluster.replicas), 20)
+    for r in cluster.replicas:
+        r.ready(20)
+
+
+def phases(pair, database):
+    return dict(rows(pair.direct(database=database), "SELECT gid, phase FROM sagad.transaction"))
 
 
 def all_end(pair, database, within=30):
@@ -96,32 +91,127 @@ def all_end(pair, database, within=30):
     until(lambda: value(pair.direct(database=database), unfinished) == 0, within, 0.1)
 
 
-def phases(pair, database):
-    return dict(rows(pair.direct(database=database), "SELECT gid, phase FROM sagad.transaction"))
+# ---- a synchronous standby ------------------------------------------------------------------------
 
 
-def test_a_synchronous_standby_is_promoted_and_nothing_is_lost(make_pair, make_cluster, stub):
+@both_modes
+def test_a_synchronous_standby_is_promoted_and_nothing_is_lost(make_pair, world_on, mode):
+    """Again and again, back and forth, under load."""
+    pair = make_pair()
+    w = world_on(pair, mode=mode)
+    database = psycopg.conninfo.conninfo_to_dict(w.direct)["dbname"]
+    w.settled()
+    took = []
+    for number in range(1, 3):
+        with w.load():
+            time.sleep(0.7)
+            pair.kill()
+            pair.promote()
+            promoted = time.time()
+            took.append(first_commit(pair, database, promoted) - promoted)
+            all_met(w, number)
+        w.verify()
+        if number < 2:
+            pair.rejoin()
+            pair.set_synchronous(True)
+    print(f"promotion → first commit on the new primary ({mode}): {statistics.median(took) * 1000:.0f} ms,"
+          f" n={len(took)}")
+    for r in w.replicas:
+        assert r.events("incarnation_over") == []
+    assert w.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 0
+    assert w.rows("SELECT timeline, is_failover FROM sagad.timeline ORDER BY 1") == [
+        (1, False), (2, True), (3, True)]
+    assert all(metric(r, "sagad_database_failovers") == 2 for r in w.replicas)
+    assert sum(metric(r, "sagad_diverged_total") for r in w.replicas) == 0
+
+
+def test_a_synchronous_standby_is_away_and_nothing_is_said_to_be_done(make_pair, make_cluster, stub):
     pair = make_pair()
     database = pair.new_database()
     cluster = make_cluster(pair.dsn(database))
-    with Load(cluster, stub) as load:
-        time.sleep(2)
+    client = cluster.client
+    client.define("quick", mode="saga", steps=quick(stub))
+    assert client.run(gid="before", definition="quick", input={})["phase"] == "confirmed"
+    pair.stop(pair.standby)
+    began = time.monotonic()
+    answers = [client.post("/v1/transactions", {"gid": f"away-{i}", "definition": "quick", "input": {}}, at=r.at)
+               for i, r in enumerate(cluster.replicas)]
+    assert time.monotonic() - began < 15
+    for answer in answers:
+        assert answer.status == 503 and answer.json["retryable"] is True, answer
+    assert {c.gid for c in stub.calls} == {"before"}  # nothing is called before it is durable
+    pair.start(pair.standby)
+    for i in range(3):
+        got = until(lambda i=i: (a := client.post("/v1/transactions?wait=5s", {
+            "gid": f"away-{i}", "definition": "quick", "input": {}})).status in (200, 201) and a, 20)
+        assert got.json["gid"] == f"away-{i}"
+    all_end(pair, database)
+    assert set(phases(pair, database).values()) == {"confirmed"}
+
+
+def test_a_cancelled_wait_for_the_standby_is_an_unknown_fate(make_pair, make_cluster, stub):
+    """The server calls it a success, with a warning: committed here, perhaps not there."""
+    pair = make_pair()
+    database = pair.new_database()
+    cluster = make_cluster(pair.dsn(database), count=1)
+    client, replica = cluster.client, cluster.replicas[0]
+    client.define("quick", mode="saga", steps=quick(stub))
+    pair.stop(pair.standby)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(client.post(
+        "/v1/transactions", {"gid": "doubt", "definition": "quick", "input": {}})))
+    asking.start()
+    waiting = ("SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+               " WHERE application_name LIKE 'sagad log%%' AND wait_event = 'SyncRep'")
+    until(lambda: rows(pair.direct(), waiting), 5)
+    until(lambda: replica.events("commit_lost"), 5)
+    asking.join()
+    assert answers[0].status == 503 and answers[0].json["retryable"] is True, answers[0]
+    assert stub.calls == []
+    pair.start(pair.standby)
+    until(lambda: client.post("/v1/transactions", {"gid": "doubt", "definition": "quick", "input": {}}).status
+          in (200, 201), 20)
+    assert client.ended("doubt")["phase"] == "confirmed"
+
+
+# ---- an asynchronous one ------------------------------------------------------------------------------
+
+
+def test_an_asynchronous_standby_is_warned_of(make_pair, make_cluster):
+    pair = make_pair(synchronous=False)
+    cluster = make_cluster(pair.dsn(pair.new_database()), count=1)
+    replica = cluster.replicas[0]
+    until(lambda: metric(replica, "sagad_database_unsafe_standby") == 1, 10)
+    assert "synchronous" in replica.ops("/readyz").json["warning"]
+    assert replica.events("unsafe_standby")
+    pair.set_synchronous(True)
+    until(lambda: metric(replica, "sagad_database_unsafe_standby") == 0, 15)
+    assert "warning" not in replica.ops("/readyz").json
+    pair.set_synchronous(False)  # noticed while the sessions live on
+    until(lambda: metric(replica, "sagad_database_unsafe_standby") == 1, 15)
+
+
+@both_modes
+def test_an_asynchronous_standby_is_promoted_under_load(make_pair, world_on, mode):
+    """What the database loses comes back from the replicas: while they live, nothing that was answered is lost."""
+    pair = make_pair(synchronous=False)
+    w = world_on(pair, mode=mode, history=False)  # what is restored comes back in one step
+    w.settled()
+    with w.load() as load:
+        time.sleep(1)
+        pair.cut()
+        time.sleep(0.4)
         pair.kill()
         pair.promote()
-        promoted = time.monotonic()
-        flows = load.flows(promoted)
-        time.sleep(2.5)
-    print(f"promotion to the first commit: {(flows - promoted) * 1000:.0f} ms")
-    all_end(pair, database)
-    there = phases(pair, database)
-    assert len(load.accepted) > 50
-    assert [g for g in load.accepted if there.get(g) != "confirmed"] == []
-    for r in cluster.replicas:
-        assert r.ops("/readyz").status == 200
-        assert r.log().count('"incarnation_over"') == 0
-    assert value(pair.direct(database=database), "SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 0
-    assert rows(pair.direct(database=database), "SELECT timeline, is_failover FROM sagad.timeline ORDER BY 1") == [
-        (1, False), (2, True)]
+        all_met(w)
+        time.sleep(1)
+    there = {g for g, in w.rows("SELECT gid FROM sagad.transaction")}
+    assert [g for g, t in load.told.items() if t.accepted_at is not None and g not in there] == []
+    restored = sum(metric(r, "sagad_restored_total") for r in w.replicas)
+    report = w.verify()
+    print(f"asynchronous failover ({mode}): {restored:.0f} unfinished transactions restored, {report.accepted} accepted")
+    assert sum(metric(r, "sagad_diverged_total") for r in w.replicas) == 0
+    assert metric(w.replicas[0], "sagad_failover_unfinished") > 0
 
 
 def tcc(client, stub, gid):
@@ -138,36 +228,38 @@ def saga(client, stub, gid):
               "compensate": {"url": stub.url + "/undo"}}})
 
 
+def r_lag(pair):
+    return value(pair.direct(), "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) FROM pg_stat_replication")
+
+
 def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, make_cluster, stub):
-    """Commits that were answered and never reached the standby come back from the memory of replicas."""
+    """Decisions that were answered and acted upon, and never reached the standby, are not turned round."""
     pair = make_pair(synchronous=False)
     database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), ttl="2s")
+    cluster = make_cluster(pair.dsn(database))
     client = cluster.client
     gate = threading.Event()
-    stub.on("/slow", lambda call: Reply(200, hold=gate))
-    stub.on("/confirm", lambda call: Reply(200, hold=gate))
-    stub.on("/cancel", lambda call: Reply(200, hold=gate))
+    for path in ("/slow", "/confirm", "/cancel"):
+        stub.on(path, lambda call: Reply(200, hold=gate))
     for i in range(10):
         tcc(client, stub, f"yes-{i}")
         tcc(client, stub, f"no-{i}")
-    quick = {"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}}
     until(lambda: r_lag(pair) == 0, 10)
     pair.cut()
     for i in range(10):  # none of this reaches the standby
         assert client.post(f"/v1/transactions/yes-{i}/confirm").status in (200, 202)
         assert client.post(f"/v1/transactions/no-{i}/cancel").status in (200, 202)
         assert saga(client, stub, f"new-{i}").status == 201
-        assert client.run(gid=f"over-{i}", mode="saga", input={}, steps=quick)["phase"] == "confirmed"
-    until(lambda: len(stub.seen("/confirm")) == 10 and len(stub.seen("/slow")) == 10, 10)
+        assert client.run(gid=f"over-{i}", mode="saga", input={}, steps=quick(stub))["phase"] == "confirmed"
+    until(lambda: len(stub.seen("/confirm")) >= 10 and len(stub.seen("/slow")) >= 10, 10)
     assert value(pair.direct(pair.standby, database),
                  "SELECT count(*) FROM sagad.transaction WHERE phase <> 'prepared'") == 0
     pair.kill()
     pair.promote()
     until(lambda: sum(metric(r, "sagad_restored_total") for r in cluster.replicas) >= 30, 15)
-    for r in cluster.replicas:
-        r.ready()
-    assert client.transaction("yes-0")["attention"]["reason"] == "failover"
+    all_met(cluster)
+    until(lambda: (a := client.get("/v1/transactions/yes-0")).status == 200
+          and a.json["attention"]["reason"] == "failover", 10)
     gate.set()
     all_end(pair, database)
     there = phases(pair, database)
@@ -177,17 +269,67 @@ def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, m
         assert there[f"new-{i}"] == "confirmed"
         assert there[f"over-{i}"] == "confirmed"
     assert not {c.gid for c in stub.seen("/cancel")} & {c.gid for c in stub.seen("/confirm")}
-    assert [c for c in stub.seen("/undo")] == []
+    assert stub.seen("/undo") == []
     assert sum(metric(r, "sagad_diverged_total") for r in cluster.replicas) == 0
     assert client.transaction("new-0")["input"] == {"n": 1.10}
 
 
-def r_lag(pair):
-    return value(pair.direct(), "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) FROM pg_stat_replication")
+# ---- the old primary -------------------------------------------------------------------------------------
 
 
-def metric(replica, name):
-    for line in replica.ops("/metrics").text.splitlines():
-        if line.split(" ")[0].split("{")[0] == name:
-            return float(line.rsplit(" ", 1)[1])
-    raise AssertionError(f"no metric {name}")
+def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pair, make_cluster, stub):
+    pair = make_pair(synchronous=False)
+    database = pair.new_database()
+    cluster = make_cluster(pair.dsn(database))
+    cluster.client.define("quick", mode="saga", steps=quick(stub))
+    pair.kill()
+    pair.promote()
+    all_met(cluster)
+    pair.start(pair.standby)  # writable, on its old timeline, and the first that libpq tries
+    assert value(pair.direct(pair.standby), "SELECT pg_is_in_recovery()") is False
+    fresh = cluster.add()     # knows nothing of the failover but what the servers say
+    rows(pair.direct(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sagad %%'")
+    for r in cluster.replicas:
+        until(lambda r=r: r.ops("/readyz").status == 200, 15)
+        got = cluster.client.post("/v1/transactions?wait=10s", {"definition": "quick", "input": {}}, at=r.at)
+        assert got.status == 201 and got.json["phase"] == "confirmed", got
+    assert value(pair.direct(), OURS) == 4 * len(cluster.replicas)
+    assert value(pair.direct(pair.standby), OURS) == 0
+    assert value(pair.direct(pair.standby, database), "SELECT count(*) FROM sagad.transaction") == 0
+    assert metric(fresh, "sagad_live") == 1
+    pair.stop(pair.standby)
+
+
+def test_an_old_primary_that_still_runs_is_left_when_another_is_promoted(make_pair, make_cluster, stub):
+    """Nobody tells the replicas, and every session to the old one lives: they find the new one by themselves."""
+    pair = make_pair(synchronous=False)
+    database = pair.new_database()
+    cluster = make_cluster(pair.dsn(database))
+    cluster.client.define("quick", mode="saga", steps=quick(stub))
+    pair.promote()
+    began = time.monotonic()
+    all_met(cluster)
+    print(f"promotion beside a living primary → all replicas at the new one: {time.monotonic() - began:.1f} s")
+    got = cluster.client.post("/v1/transactions?wait=10s", {"gid": "after", "definition": "quick", "input": {}})
+    assert got.status == 201 and got.json["phase"] == "confirmed", got
+    assert value(pair.direct(pair.standby), OURS) == 0
+    assert value(pair.direct(pair.standby, database), "SELECT count(*) FROM sagad.transaction") == 0
+    pair.stop(pair.standby)
+
+
+def test_a_replica_that_sees_only_the_old_primary_can_promise_nothing(make_pair, make_cluster, stub):
+    """Synchronous replication is what stops it: its commits wait for a standby that has left."""
+    pair = make_pair()
+    database = pair.new_database()
+    cut_off = make_cluster(pair.direct(database=database), count=1)  # knows of no other host
+    cut_off.client.define("quick", mode="saga", steps=quick(stub))
+    pair.promote()
+    answer = cut_off.client.post("/v1/transactions", {"gid": "lost", "definition": "quick", "input": {}})
+    problem(answer, 503, answer.json["code"])
+    time.sleep(3)
+    assert stub.calls == []
+    assert value(pair.direct(database=database), "SELECT count(*) FROM sagad.transaction") == 0
+    for r in cut_off.replicas:
+        r.kill()
+        cut_off.remove(r)
+    pair.stop(pair.standby)
