@@ -136,7 +136,7 @@ def test_a_synchronous_standby_is_away_and_nothing_is_said_to_be_done(make_pair,
     began = time.monotonic()
     answers = [client.post("/v1/transactions", {"gid": f"away-{i}", "definition": "quick", "input": {}}, at=r.at)
                for i, r in enumerate(cluster.replicas)]
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 3 * 3.5  # one after the other
     for answer in answers:
         assert answer.status == 503 and answer.json["retryable"] is True, answer
     assert {c.gid for c in stub.calls} == {"before"}  # nothing is called before it is durable
