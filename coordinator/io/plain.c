@@ -13,7 +13,7 @@
 enum {
 	EVENTS = 256,
 	POOL_MAX = 256,           /* idle transfers kept */
-	BODY_KEPT = 64 << 10      /* a body buffer larger than this is not kept */
+	BODY_KEPT = 16 << 10      /* a body buffer larger than this is not kept */
 };
 
 static struct plain_transfer *plain_of(struct transfer *t)

@@ -91,12 +91,23 @@ static void set_options(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
 }
 
+static int open_socket(const struct site_address *a)
+{
+	return socket(a->is.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
 /* 0: under way, or an errno. */
 static int begin_connect(struct conn *c, const struct site_address *a)
 {
-	int error = 0;
+	struct plain *p = c->plain;
+	int           error = 0;
 
-	c->fd = socket(a->is.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	c->fd = open_socket(a);
+	if (c->fd < 0 && (errno == EMFILE || errno == ENFILE) && p->idle_count > 0) {
+		/* Sooner a connection that rests than one that is needed. */
+		conn_close(list_entry(p->idle.next, struct conn, age));
+		c->fd = open_socket(a);
+	}
 	if (c->fd < 0)
 		return errno;
 	set_options(c->fd);

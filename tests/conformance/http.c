@@ -12,6 +12,7 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -529,6 +530,60 @@ static void check_burst(struct world *w)
 	ok(is_hi(get(w, "/ok")) && w->stub.connections == opened, "for the next call");
 }
 
+/* Takes every descriptor that is left, under a limit that allows no more. */
+static void take_descriptors(int any, int *taken, int max)
+{
+	struct rlimit limit;
+	int           n = 0, highest = 0;
+	DIR          *d = opendir("/proc/self/fd");
+
+	for (struct dirent *e; (e = readdir(d)) != NULL;)
+		highest = atoi(e->d_name) > highest ? atoi(e->d_name) : highest;
+	closedir(d);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = (rlim_t)highest + 1;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (n < max - 1 && (taken[n] = dup(any)) >= 0)
+		n++;
+	taken[n] = -1;
+}
+
+static void give_descriptors(const struct rlimit *before, const int *taken)
+{
+	for (; *taken >= 0; taken++)
+		close(*taken);
+	setrlimit(RLIMIT_NOFILE, before);
+}
+
+/* Without a descriptor a connection that rests gives way to one that is needed. */
+static void check_no_descriptor(struct world *w)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	struct rlimit      before;
+	socklen_t          n = sizeof a;
+	struct got         got;
+	char               url[64];
+	int                taken[1000], listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, "127.0.0.1", &a.sin_addr);
+	if (bind(listener, (struct sockaddr *)&a, n) != 0 || listen(listener, 8) != 0 ||
+	    getsockname(listener, (struct sockaddr *)&a, &n) != 0 || getrlimit(RLIMIT_NOFILE, &before) != 0)
+		abort();
+	snprintf(url, sizeof url, "http://127.0.0.1:%d/", ntohs(a.sin_port)); /* connects, and nobody answers */
+	for (int resting = 0; resting < 2; resting++) {
+		stub_drop_all(&w->stub);
+		turns(w, NULL, 5);
+		if (resting)
+			is_hi(get(w, "/ok"));
+		take_descriptors(listener, taken, 1000);
+		got = ask(w, "GET", url, (struct str){ 0 }, 100);
+		give_descriptors(&before, taken);
+		ok(strstr(got.failure, resting ? "timed out" : "open files") != NULL, "no descriptor left, %s: %s",
+		   resting ? "but one that rests" : "and none that rests", got.failure);
+	}
+	close(listener);
+}
+
 static unsigned open_fds(void)
 {
 	DIR     *d = opendir("/proc/self/fd");
@@ -630,8 +685,10 @@ static void check_all(uv_loop_t *loop, bool curl_only)
 	check_addresses(&w, curl_only);
 	check_hung_names(&w);
 	check_unusual(&w);
-	if (!curl_only) /* libcurl closes what is idle by another rule */
+	if (!curl_only) { /* libcurl closes what is idle by other rules */
 		check_burst(&w);
+		check_no_descriptor(&w);
+	}
 	check_hygiene(&w, curl_only);
 	close_world(&w);
 }
