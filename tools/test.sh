@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 . tools/common.sh
 
-SIM_SEEDS=50000 SIM_SEEDS_ASAN=2000 FUZZ_SECONDS=${FUZZ_SECONDS:-30}
+SIM_SEEDS=50000 SIM_SEEDS_ASAN=2000 FUZZ_SECONDS=${FUZZ_SECONDS:-12}
 export SAGAD_SANITIZED="detect_leaks=1:abort_on_error=1"
 
 # name             what it does
@@ -77,8 +77,8 @@ run_pytest() {
 	local python=/usr/bin/python3 # the one that Debian's packages belong to
 	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan $python -m pytest -q -p no:cacheprovider "$@"
 }
-# Few at a time: some of them promise milliseconds.
-run_faults() { run_pytest -n "${FAULT_WORKERS:-3}" tests/integration/faults; }
+# Mostly asleep: they wait for leases to end.
+run_faults() { run_pytest -n "${FAULT_WORKERS:-6}" tests/integration/faults; }
 run_e2e() { run_pytest -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration; }
 
 if [ "${1:-}" = list ]; then
