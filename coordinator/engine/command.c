@@ -4,7 +4,6 @@
  * In memory here: queued. Ended: answered from its last state. Parked: taken, then queued.
  * Another replica's: put into the inbox; its owner applies it, and we ask for the verdict.
  */
-#include "coordinator/base/json.h"
 #include "coordinator/base/mem.h"
 #include "coordinator/engine/engine_internal.h"
 
@@ -13,233 +12,6 @@
 #include <string.h>
 
 enum { AGAIN_MS = 10, RETRY_MS = 50, ASK_FIRST_MS = 5 };
-
-/* ---- an order's life --------------------------------------------------------------- */
-
-struct order *order_new(struct engine *e, const struct command *c)
-{
-	const struct str texts[] = { c->gid, c->step, c->body, c->actor, c->reason };
-	struct str      *copies[5];
-	size_t           size = 0;
-	struct order    *order;
-	char            *at;
-
-	for (size_t i = 0; i < 5; i++)
-		size += texts[i].n;
-	order = mem_alloc(sizeof *order + size);
-	order->e = e;
-	order->c = *c;
-	copies[0] = &order->c.gid;
-	copies[1] = &order->c.step;
-	copies[2] = &order->c.body;
-	copies[3] = &order->c.actor;
-	copies[4] = &order->c.reason;
-	at = order->text;
-	for (size_t i = 0; i < 5; i++) {
-		if (texts[i].n > 0)
-			memcpy(at, texts[i].p, texts[i].n);
-		*copies[i] = (struct str){ at, texts[i].n };
-		at += texts[i].n;
-	}
-	order->until = boot_ms(e) + ORDER_MS;
-	list_push(&e->orders, &order->link);
-	e->orders_n++;
-	return order;
-}
-
-void order_free(struct engine *e, struct order *order)
-{
-	heap_remove(&e->order_timers, &order->timer);
-	list_remove(&order->link);
-	e->orders_n--;
-	free(order->address);
-	free(order);
-}
-
-static void arm(struct engine *e, struct order *order, int64_t at)
-{
-	order->ask_at = at;
-	if (order->done != NULL && order->until < at)
-		at = order->until;
-	heap_put(&e->order_timers, &order->timer, at);
-}
-
-static void answer(struct engine *e, struct order *order, enum command_result result,
-                   enum verdict verdict, struct owned *o, const struct err *err)
-{
-	struct reply *r;
-
-	if (order->done == NULL)
-		return;
-	r = reply_new(e, order->arg, (int)result, o);
-	r->command = order->done;
-	r->verdict = verdict;
-	if (err != NULL)
-		r->err = mem_copy(err, sizeof *err);
-	order->done = NULL;
-}
-
-void order_applied(struct engine *e, struct order *order, enum verdict verdict, struct owned *o)
-{
-	if (order->from_inbox)
-		e->stats.inbox_commands++;
-	answer(e, order, COMMAND_APPLIED, verdict, o, NULL);
-	order_free(e, order);
-}
-
-void order_fail(struct engine *e, struct order *order, enum command_result result,
-                const struct err *err)
-{
-	struct err other;
-
-	if (result == COMMAND_INVALID && err == NULL) {
-		err_set(&other, ERR_INVALID, "this transaction cannot take it: its row cannot be read or stored");
-		err = &other;
-	}
-	answer(e, order, result, VERDICT_NO_STEP, NULL, err);
-	order_free(e, order);
-}
-
-/* Its verdict, when nothing is to be committed. */
-static void conclude(struct engine *e, struct order *order, enum verdict verdict, struct owned *o)
-{
-	if (order->from_inbox)
-		commit_settle(e, order->id, verdict);
-	order_applied(e, order, verdict, o);
-}
-
-/* Its inbox row cannot be carried out; the sender looks for himself why. */
-static bool refuse(struct engine *e, struct order *order, enum command_result result,
-                   const struct err *err)
-{
-	if (order->from_inbox)
-		commit_settle(e, order->id,
-		              err != NULL && err->kind == ERR_LIMIT ? VERDICT_LIMIT : VERDICT_NO_STEP);
-	order_fail(e, order, result, err);
-	return false;
-}
-
-/* ---- an order as an event ----------------------------------------------------------- */
-
-/* If not, the core says so; whether the step's document makes sense is beside the point. */
-static bool takes_steps(const struct plan *plan)
-{
-	return plan->open && plan->mode != MODE_MESSAGE;
-}
-
-static bool join_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
-{
-	const struct definition_port *d = &e->ports.definition;
-	struct err                    err = { .kind = ERR_NONE };
-
-	if (!takes_steps(o->txn.plan)) {
-		q->ev.kind = EV_JOIN;
-		q->ev.u.join.plan = o->txn.plan;
-		return true;
-	}
-	switch (d->join(d->ctx, o->row.def, order->c.body, &o->grown, &o->grown_text, &err)) {
-	case JOIN_NEW:
-		q->ev.kind = EV_JOIN;
-		q->ev.u.join.plan = d->plan(d->ctx, o->grown);
-		owned_room(o, q->ev.u.join.plan->step_count);
-		return true;
-	case JOIN_SAME:
-		o->grown = NULL;
-		conclude(e, order, VERDICT_ALREADY, o);
-		return false;
-	case JOIN_DIFFERS:
-		o->grown = NULL;
-		return refuse(e, order, COMMAND_DIFFERS, NULL);
-	case JOIN_INVALID:
-		o->grown = NULL;
-		return refuse(e, order, COMMAND_INVALID, &err);
-	}
-	return false;
-}
-
-static enum outcome outcome_of(const struct command *c)
-{
-	if (c->kind == COMMAND_RESOLVE)
-		return c->outcome;
-	return c->kind == COMMAND_COMPLETE ? OUTCOME_OK : OUTCOME_REFUSED;
-}
-
-static bool answer_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
-{
-	const struct definition_port *d = &e->ports.definition;
-	const struct command         *c = &order->c;
-	struct err                    err;
-	int                           step;
-
-	step = c->op == OP_CHECK && o->txn.plan->mode == MODE_MESSAGE
-	               ? TXN_CHECK
-	               : d->step_find(d->ctx, o->row.def, c->step);
-	if (step < 0) {
-		conclude(e, order, VERDICT_NO_STEP, o);
-		return false;
-	}
-	if (c->kind != COMMAND_FAIL && c->body.n > 0 && !json_is_valid(c->body)) {
-		err_set(&err, ERR_INVALID, "the output is not JSON");
-		return refuse(e, order, COMMAND_INVALID, &err);
-	}
-	q->ev.kind = EV_ANSWER;
-	q->ev.u.answer.step = (uint16_t)step;
-	q->ev.u.answer.op = c->op;
-	q->ev.u.answer.from = c->kind == COMMAND_RESOLVE ? FROM_PERSON : FROM_CALLBACK;
-	q->ev.u.answer.outcome = outcome_of(c);
-	note_free(&q->note);
-	q->note = (struct note){ 0 };
-	if (c->kind != COMMAND_RESOLVE) /* a person is no answer */
-		q->note.answered_at = now_ms(e);
-	if (c->kind == COMMAND_FAIL) {
-		q->note.error = c->body.n > 0 ? str_dup(c->body) : (struct str){ 0 };
-		q->note.at = now_ms(e);
-	} else if (c->body.n > 0 && outcome_of(c) == OUTCOME_OK) {
-		q->note.output = str_dup(c->body);
-	}
-	return true;
-}
-
-static bool is_changed(const struct order *order, uint64_t version)
-{
-	return order->c.if_version != 0 && order->c.if_version != version;
-}
-
-bool order_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
-{
-	if (is_changed(order, o->row.version)) {
-		conclude(e, order, VERDICT_CHANGED, o);
-		return false;
-	}
-	switch (order->c.kind) {
-	case COMMAND_CONFIRM:
-		q->ev.kind = EV_CONFIRM;
-		return true;
-	case COMMAND_CANCEL:
-		q->ev.kind = EV_CANCEL;
-		q->ev.u.cancel.cause = order->c.actor.n > 0 ? CAUSE_OPERATOR : CAUSE_CLIENT;
-		return true;
-	case COMMAND_JOIN:
-		return join_event(e, order, o, q);
-	case COMMAND_COMPLETE:
-	case COMMAND_FAIL:
-	case COMMAND_RESOLVE:
-		return answer_event(e, order, o, q);
-	case COMMAND_PAUSE:
-		q->ev.kind = EV_PAUSE;
-		return true;
-	case COMMAND_UNPAUSE:
-		q->ev.kind = EV_UNPAUSE;
-		return true;
-	case COMMAND_RETRY:
-		q->ev.kind = EV_RETRY;
-		return true;
-	case COMMAND_ABANDON:
-		q->ev.kind = EV_ABANDON;
-		return true;
-	}
-	return refuse(e, order, COMMAND_INVALID, NULL);
-}
 
 /* ---- where is its transaction? -------------------------------------------------------- */
 
@@ -257,7 +29,7 @@ void order_queue(struct engine *e, struct order *order, struct owned *o)
 	order->state = ORDER_QUEUED;
 	order->o = o;
 	if (order->done != NULL)
-		arm(e, order, order->until);
+		order_wake_at(e, order, order->until);
 	drive_queue(e, o, q);
 }
 
@@ -269,14 +41,14 @@ static void judge_ended(struct engine *e, struct order *order, const struct row 
 
 	o->gone = true;
 	if (!o->readable) {
-		refuse(e, order, COMMAND_INVALID, NULL);
+		order_refuse(e, order, COMMAND_INVALID, NULL);
 	} else if (order_event(e, order, o, &q)) {
 		struct step  *other = o->steps[1];
 		struct update up = { .next = { .steps = other }, .calls = e->call_scratch };
 
 		q.ev.now = now_ms(e);
 		txn_step(&o->txn, &q.ev, &up);
-		conclude(e, order, up.verdict, o);
+		order_conclude(e, order, up.verdict, o);
 	}
 	note_free(&q.note);
 	owned_rest(e, o);
@@ -289,9 +61,9 @@ static void judge_changed(struct engine *e, struct order *order, const struct ro
 
 	o->gone = true;
 	if (o->readable)
-		conclude(e, order, VERDICT_CHANGED, o);
+		order_conclude(e, order, VERDICT_CHANGED, o);
 	else
-		refuse(e, order, COMMAND_INVALID, NULL);
+		order_refuse(e, order, COMMAND_INVALID, NULL);
 	owned_rest(e, o);
 }
 
@@ -308,7 +80,7 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 		take_row(e, &rows[0], false);
 		struct owned *o = owned_get(e, rows[0].gid);
 		if (o != NULL && !o->readable && o->row.format <= ROW_FORMAT) {
-			refuse(e, order, COMMAND_INVALID, NULL);
+			order_refuse(e, order, COMMAND_INVALID, NULL);
 		} else {
 			/* One of the inbox is read again: it may have been applied before we got the row. */
 			chore_soon(e, CHORE_INBOX, 0);
@@ -319,7 +91,7 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 	} else {
 		if (result == LOG_LOST)
 			doubt_mine_soon(e, 0);
-		arm(e, order, boot_ms(e) + AGAIN_MS);
+		order_wake_at(e, order, boot_ms(e) + AGAIN_MS);
 	}
 	turn_end(e);
 }
@@ -350,7 +122,7 @@ static void on_put(void *arg, enum log_result result)
 	if (result == LOG_DONE) {
 		order->state = ORDER_ASKING;
 		order->ask_ms = ASK_FIRST_MS;
-		arm(e, order, boot_ms(e) + ASK_FIRST_MS);
+		order_wake_at(e, order, boot_ms(e) + ASK_FIRST_MS);
 		if (order->address[0] != '\0')
 			e->ports.poke.poke(e->ports.poke.ctx, str_of(order->address), order->c.gid);
 	} else if (result == LOG_AWAY && !order->maybe_put) {
@@ -359,35 +131,9 @@ static void on_put(void *arg, enum log_result result)
 		order_fail(e, order, COMMAND_INVALID, NULL);
 	} else { /* the same id again is the same command */
 		order->maybe_put = order->maybe_put || result == LOG_LOST;
-		arm(e, order, boot_ms(e) + RETRY_MS);
+		order_wake_at(e, order, boot_ms(e) + RETRY_MS);
 	}
 	turn_end(e);
-}
-
-/* The owner has one word for all that he cannot carry out: told apart here, where the caller is. */
-bool order_is_fit(struct engine *e, struct order *order, const struct row *row)
-{
-	const struct definition_port *d = &e->ports.definition;
-	struct definition            *grown = NULL;
-	struct str                    text;
-	struct err                    err = { .kind = ERR_NONE };
-
-	if (order->c.kind != COMMAND_JOIN || row->def == NULL || !takes_steps(d->plan(d->ctx, row->def)))
-		return true;
-	switch (d->join(d->ctx, row->def, order->c.body, &grown, &text, &err)) {
-	case JOIN_NEW:
-		d->drop(d->ctx, grown);
-		return true;
-	case JOIN_SAME:
-		return true;
-	case JOIN_DIFFERS:
-		order_fail(e, order, COMMAND_DIFFERS, NULL);
-		return false;
-	case JOIN_INVALID:
-		order_fail(e, order, COMMAND_INVALID, &err);
-		return false;
-	}
-	return true;
 }
 
 static void send_to_owner(struct engine *e, struct order *order, const struct row *row)
@@ -425,14 +171,14 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 	} else if (result == LOG_AWAY) {
 		order_fail(e, order, COMMAND_AWAY, NULL);
 	} else if (result != LOG_DONE || (n == 0 && failover_holds(e))) {
-		arm(e, order, boot_ms(e) + RETRY_MS);
+		order_wake_at(e, order, boot_ms(e) + RETRY_MS);
 	} else if (n == 0) {
-		refuse(e, order, COMMAND_UNKNOWN, NULL);
+		order_refuse(e, order, COMMAND_UNKNOWN, NULL);
 	} else if (is_for_newer(e, &rows[0])) {
 		send_to_owner(e, order, &rows[0]);
 	} else if (phase_is_ended(rows[0].phase)) {
 		judge_ended(e, order, &rows[0]);
-	} else if (uuid_is_nil(rows[0].owner) && is_changed(order, rows[0].version)) {
+	} else if (uuid_is_nil(rows[0].owner) && order_is_changed(order, rows[0].version)) {
 		judge_changed(e, order, &rows[0]);
 	} else if (uuid_is_nil(rows[0].owner) && e->acting && !e->draining && !failover_holds(e)) {
 		order->state = ORDER_CLAIMING;
@@ -440,7 +186,7 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 	} else if (uuid_is_nil(rows[0].owner) || uuid_eq(rows[0].owner, e->me)) {
 		if (!uuid_is_nil(rows[0].owner))
 			doubt_hint(e, rows[0].gid);
-		arm(e, order, boot_ms(e) + RETRY_MS);
+		order_wake_at(e, order, boot_ms(e) + RETRY_MS);
 	} else {
 		send_to_owner(e, order, &rows[0]);
 	}
@@ -458,7 +204,7 @@ void order_look(struct engine *e, struct order *order)
 	order->state = ORDER_READING;
 	heap_remove(&e->order_timers, &order->timer);
 	if (order->done != NULL)
-		arm(e, order, order->until);
+		order_wake_at(e, order, order->until);
 	e->ports.log.read(e->ports.log.ctx, &order->c.gid, 1, on_row, order);
 }
 
@@ -474,7 +220,7 @@ void order_route(struct engine *e, struct order *order)
 	}
 	order->state = ORDER_ROUTE;
 	order->o = NULL;
-	arm(e, order, boot_ms(e));
+	order_wake_at(e, order, boot_ms(e));
 }
 
 /* ---- time --------------------------------------------------------------------------------- */
@@ -495,7 +241,7 @@ static void take_back(struct order *order)
 
 void order_ask_in(struct engine *e, struct order *order, int64_t ms)
 {
-	arm(e, order, boot_ms(e) + ms);
+	order_wake_at(e, order, boot_ms(e) + ms);
 }
 
 /* Too late for its caller. What a port still owes an answer (is_asked) stays until that. */
@@ -506,24 +252,24 @@ static void give_up(struct engine *e, struct order *order, bool is_asked)
 		order_fail(e, order, COMMAND_AWAY, NULL);
 		return;
 	case ORDER_ASKING:
-		answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
+		order_answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
 		if (!order->asked)
 			order_free(e, order);
 		return;
 	case ORDER_READING:
 	case ORDER_CLAIMING:
-		answer(e, order, COMMAND_AWAY, VERDICT_NO_STEP, NULL, NULL);
+		order_answer(e, order, COMMAND_AWAY, VERDICT_NO_STEP, NULL, NULL);
 		return;
 	case ORDER_PUTTING:
 	case ORDER_SHOWING:
-		answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
+		order_answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
 		if (!is_asked)
 			order_free(e, order);
 		return;
 	case ORDER_QUEUED:
 		/* Not decided on yet: taken back. In a commit: it may well be done. */
 		if (order->o->deciding != NULL && order->o->deciding->order == order) {
-			answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
+			order_answer(e, order, COMMAND_LATE, VERDICT_NO_STEP, NULL, NULL);
 			return;
 		}
 		take_back(order);

@@ -18,6 +18,7 @@ enum {
 	ENDED_PAGE = 500, VERDICTS_PAGE = 200,
 	ADOPTIONS_POISON = 5,   /* taken over so often without any progress */
 	LINGER_MS = 1000,       /* what may be parked is kept this long: commands come in bursts */
+	BLOCKED_MS = 1000,      /* between two tries of rows that somebody else holds locked */
 	BEGIN_DOUBT_MS = 2000,  /* how long a begin waits to learn whether it was done */
 	ORDER_MS = 10000        /* how long a caller waits for a command */
 };
@@ -448,7 +449,9 @@ void calls_held(struct engine *e);    /* chore */
 void calls_release(struct engine *e, struct owned *o); /* is held no longer */
 void calls_give_up(struct engine *e, struct open_call *c); /* as if its answer had taught nothing */
 
-/* ---- commit.c ---------------------------------------------------------------------------- */
+/* ---- batch.c, commit.c --------------------------------------------------------------------- */
+
+void batch_fill(struct engine *e);    /* from what collects */
 
 void commit_want(struct engine *e, struct owned *o, enum commit_kind kind);
 void commit_settle(struct engine *e, struct uuid id, enum verdict verdict);
@@ -511,8 +514,16 @@ void adopt_due(struct engine *e);     /* chore */
 void report_speed(struct engine *e);  /* chore */
 void sweep_old(struct engine *e);     /* chore */
 
-/* ---- command.c, inbox.c ------------------------------------------------------------------------ */
+/* ---- order.c, command.c, inbox.c ------------------------------------------------------------------------ */
 
+void order_wake_at(struct engine *e, struct order *order, int64_t at); /* boot_ms; or when its caller gives up */
+/* Its caller is told; it goes on. */
+void order_answer(struct engine *e, struct order *order, enum command_result result, enum verdict verdict,
+                  struct owned *o, const struct err *err);
+/* Its verdict, when nothing is to be committed. */
+void order_conclude(struct engine *e, struct order *order, enum verdict verdict, struct owned *o);
+/* It cannot be carried out; always false. */
+bool order_refuse(struct engine *e, struct order *order, enum command_result result, const struct err *err);
 void order_applied(struct engine *e, struct order *order, enum verdict verdict, struct owned *o);
 void order_fail(struct engine *e, struct order *order, enum command_result result, const struct err *err);
 void order_route(struct engine *e, struct order *order); /* look again, soon */
@@ -526,6 +537,8 @@ void order_look(struct engine *e, struct order *order);  /* for its transaction 
 void order_put(struct engine *e, struct order *order);   /* into the inbox, perhaps again */
 void order_show(struct engine *e, struct order *order);  /* its verdict is known */
 void order_ask_in(struct engine *e, struct order *order, int64_t ms);
+/* Was it said of another version of its transaction? */
+bool order_is_changed(const struct order *order, uint64_t version);
 /* Could a row like this take it? False: it is answered already. */
 bool order_is_fit(struct engine *e, struct order *order, const struct row *row);
 void orders_away(struct engine *e);   /* all, on leaving */

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * batch.c - the next batch is made of what is wanted: begins, changes, their lines of the journal, verdicts.
+ */
+#include "coordinator/base/mem.h"
+#include "coordinator/engine/engine_internal.h"
+#include "coordinator/engine/progress.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void make_room(struct engine *e)
+{
+	struct batch_work *b = &e->batch;
+
+	if (b->room >= e->config.batch_rows)
+		return;
+	b->room = e->config.batch_rows;
+	b->begins = mem_array(b->room, sizeof *b->begins);
+	b->changes = mem_array(b->room, sizeof *b->changes);
+	b->entries = mem_array(b->room, sizeof *b->entries);
+	b->settled = mem_array(2 * b->room, sizeof *b->settled);
+	b->text_at = mem_array(b->room, sizeof *b->text_at);
+}
+
+static const struct note no_note;
+
+/* The notes as they will be: what the answer brought stands in its place while they are written. */
+static void write_next(struct engine *e, struct owned *o)
+{
+	struct queued *q = o->deciding;
+	bool           answer = q != NULL && q->ev.kind == EV_ANSWER;
+	struct note   *slot = NULL, kept;
+
+	if (answer) {
+		uint16_t step = q->ev.u.answer.step;
+
+		slot = step == TXN_CHECK ? &o->check : &o->notes[step];
+		kept = *slot;
+		note_count(slot, &q->note, q->ev.u.answer.op);
+		if (q->note.output.n > 0 && q->ev.u.answer.op == OP_TRY)
+			slot->output = q->note.output;
+		if (q->note.at != 0) {
+			slot->error = q->note.error;
+			slot->status = q->note.status;
+			slot->at = q->note.at;
+		}
+	}
+	progress_write(&e->batch.text, &o->next, o->row.created_at, o->notes, &o->check);
+	if (answer)
+		*slot = kept;
+}
+
+/* The second refusal of a row by the log: nothing from outside goes into it any more. */
+static void write_bare(struct engine *e, struct owned *o)
+{
+	struct note *bare = mem_array((size_t)o->next.step_count + 1, sizeof *bare);
+
+	progress_write(&e->batch.text, &o->next, o->row.created_at, bare, &no_note);
+	free(bare);
+}
+
+static struct entry entry_of(const struct engine *e, const struct owned *o, const struct queued *q)
+{
+	const struct definition_port *d = &e->ports.definition;
+	struct entry entry = { .gid = o->row.gid, .at = q->ev.now, .replica = e->me };
+
+	if (q->order != NULL) {
+		entry.what = str_of(command_name(q->order->c.kind));
+		entry.actor = q->order->c.actor;
+		entry.detail = q->order->c.kind == COMMAND_FAIL ? q->note.error : q->order->c.reason;
+	} else {
+		entry.what = STR("attempt");
+		entry.attempt = q->attempt;
+		entry.status = q->note.status;
+		entry.detail = q->note.error;
+	}
+	if (q->ev.kind == EV_ANSWER) {
+		entry.step = d->step_name(d->ctx, o->row.def, q->ev.u.answer.step);
+		entry.op = str_of(op_name(q->ev.u.answer.op));
+		entry.outcome = str_of(outcome_name(q->ev.u.answer.outcome));
+	}
+	return entry;
+}
+
+/* What people did, and every answer that was no success. */
+static bool wants_entry(const struct queued *q)
+{
+	if (q == NULL)
+		return false;
+	if (q->order != NULL)
+		return q->order->c.actor.n > 0 || q->order->c.kind == COMMAND_FAIL;
+	return q->ev.u.answer.outcome != OUTCOME_OK;
+}
+
+static void add_begin(struct engine *e, struct owned *o, size_t i)
+{
+	struct batch_work *b = &e->batch;
+
+	b->text_at[i] = b->text.n;
+	progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
+	b->begins[b->wire.begin_count] = o->row;
+	b->begins[b->wire.begin_count++].progress.n = b->text.n - b->text_at[i];
+}
+
+static void add_next(struct engine *e, struct owned *o, struct change *c)
+{
+	struct batch_work *b = &e->batch;
+	struct queued     *q = o->deciding;
+
+	c->phase = o->next.phase;
+	c->stuck = o->next.stuck;
+	c->paused = o->next.paused;
+	c->ended = phase_is_ended(o->next.phase);
+	if (o->grown != NULL)
+		c->document = o->grown_text;
+	if (o->refused > 1)
+		write_bare(e, o);
+	else
+		write_next(e, o);
+	if (wants_entry(q))
+		b->entries[b->wire.entry_count++] = entry_of(e, o, q);
+#ifndef BUG_INBOX_TWICE
+	if (q != NULL && q->order != NULL && q->order->from_inbox)
+		b->settled[b->wire.settled_count++] =
+			(struct settled){ .id = q->order->id, .verdict = q->order->verdict };
+#endif
+}
+
+static void add_change(struct engine *e, struct owned *o, size_t i)
+{
+	struct batch_work *b = &e->batch;
+	struct change     *c = &b->changes[b->wire.change_count++];
+
+	*c = (struct change){ .gid = o->row.gid, .epoch = o->row.epoch, .version = o->row.version,
+		              .phase = o->row.phase, .stuck = o->row.stuck, .paused = o->row.paused };
+	b->text_at[i] = b->text.n;
+	switch (o->commit) {
+	case COMMIT_CHANGE:
+		add_next(e, o, c);
+		break;
+	case COMMIT_RELEASE:
+		progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
+		c->release = true;
+		c->due_at = o->release_at;
+		break;
+	case COMMIT_BAD_ROW:
+		buf_str(&b->text, o->row.progress);
+		c->release = true;
+		c->due_at = AT_NEVER;
+		if (o->row.format > ROW_FORMAT)
+			c->due_at = now_ms(e); /* for a replica that can read it */
+		else
+			c->stuck = STUCK_BAD_ROW;
+		break;
+	case COMMIT_NONE:
+	case COMMIT_BEGIN:
+		assert(0 && "this is no change");
+	}
+	c->progress.n = b->text.n - b->text_at[i];
+}
+
+/* The buffer may have moved while it grew: slices are set when it is whole. */
+static void set_slices(struct batch_work *b)
+{
+	size_t i = 0, begins = 0, changes = 0;
+
+	for (struct list *l = b->members.next; l != &b->members; l = l->next, i++) {
+		const char *p = b->text.p + b->text_at[i];
+
+		if (list_entry(l, struct owned, commit_link)->commit == COMMIT_BEGIN)
+			b->begins[begins++].progress.p = p;
+		else
+			b->changes[changes++].progress.p = p;
+	}
+}
+
+static void add_member(struct engine *e, struct owned *o, size_t n)
+{
+	list_remove(&o->commit_link);
+	if (o->commit == COMMIT_BEGIN)
+		add_begin(e, o, n);
+	else
+		add_change(e, o, n);
+	o->sent = true;
+	list_push(&e->batch.members, &o->commit_link);
+	e->collecting_n--;
+}
+
+/* A row that somebody else holds locked is tried alone, one a second and in turn, or all would wait with it. */
+static struct owned *blocked_in_turn(struct engine *e)
+{
+	if (boot_ms(e) < e->blocked_at)
+		return NULL;
+	e->blocked_at = INT64_MAX;
+	list_each(l, after, &e->collecting) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (o->blocked) {
+			e->blocked_at = boot_ms(e) + BLOCKED_MS;
+			return o;
+		}
+	}
+	return NULL;
+}
+
+void batch_fill(struct engine *e)
+{
+	struct batch_work *b = &e->batch;
+	struct owned      *blocked = blocked_in_turn(e);
+	size_t             n = 0;
+
+	make_room(e);
+	buf_clear(&b->text);
+	b->wire = (struct batch){ .me = e->me };
+	if (blocked != NULL)
+		add_member(e, blocked, n++);
+	list_each(l, after, &e->collecting) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (blocked != NULL || n == e->row_limit || (n > 0 && b->text.n >= e->config.batch_bytes))
+			break;
+		if (!o->blocked)
+			add_member(e, o, n++);
+	}
+	set_slices(b);
+	for (n = 0; n < b->room; n++) {
+		struct list *l = list_pop(&e->settles);
+
+		if (l == NULL)
+			break;
+		b->settled[b->wire.settled_count++] = list_entry(l, struct settle, link)->s;
+		list_push(&b->settles, l);
+	}
+	b->wire.begins = b->begins;
+	b->wire.changes = b->changes;
+	b->wire.entries = b->entries;
+	b->wire.settled = b->settled;
+}
