@@ -99,6 +99,15 @@ static void end_connection(struct httpd *h, struct connection *c)
 	enter_stage(h, c, STAGE_HANDLE);
 }
 
+/* What a client sent and its leaving may be one edge of the daemon's epoll: it reads the first, a part of
+ * a request, and hears of the second only when the time for receiving is over. */
+static bool has_left(const struct connection *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void expire(struct httpd *h)
 {
 	const unsigned limit_ms[STAGE_COUNT] = {
@@ -119,6 +128,9 @@ static void expire(struct httpd *h)
 			end_connection(h, c);
 		}
 	}
+	list_each (it, after, &h->stages[STAGE_RECEIVE])
+		if (has_left(list_entry(it, struct connection, node)))
+			end_connection(h, list_entry(it, struct connection, node));
 }
 
 static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_context,
