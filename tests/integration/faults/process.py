@@ -62,7 +62,7 @@ class Flat:
             assert grown <= self.memory, f"{pid} needed {grown / MIB:.1f} MiB more"
         for pid, (number, _) in zip(self.pids, self.before):
             # Connections kept for the next call are no leak: they end with their server.
-            until(lambda pid=pid, number=number: fds(pid) <= number + self.spare_fds, 5)
+            until(lambda pid=pid, number=number: fds(pid) <= number + self.spare_fds, 15)
 
 
 def cpu_seconds(pid):
