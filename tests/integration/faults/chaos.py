@@ -113,8 +113,7 @@ class Chapter:
 
     def abandon(self, world):
         """After a failure: nothing more is learnt from how it ends."""
-        for r in world.living:
-            r.kill()
+        world.cluster.kill()
         world.close()
         print(f"logs: {world.cluster.folder}", flush=True)
 

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -24,7 +25,7 @@ def chaos(tmp_path, worker):
         base = int(os.environ.get("SAGAD_TEST_PORTS", "20000")) + 500 * int(worker.removeprefix("gw")) + 400
         log = open(tmp_path / "log", "w+", encoding="utf-8")  # pylint: disable=consider-using-with
         started.append((log, subprocess.Popen(
-            [sys.executable, "-m", "faults.chaos", *arguments], cwd=FOLDER, stdout=log, stderr=log,
+            [sys.executable, "-m", "faults.chaos", *arguments], cwd=FOLDER, stdout=log, stderr=log, start_new_session=True,
             env={**os.environ, "SAGAD_BIN": str(BIN), "SAGAD_TEST_PORTS": str(base), "PYTEST_XDIST_WORKER": "gw0"})))
         return started[-1][1], tmp_path / "log"
 
@@ -35,10 +36,10 @@ def chaos(tmp_path, worker):
         process.wait(60)
 
 
-def children_of(process):
-    """Those that still run, by their parent or by what they were told."""
-    found = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return [line for line in found.splitlines() if line.split()[1] == str(process.pid) and "sagad" in line]
+def session_of(process):
+    """What still runs of it, orphans included; PostgreSQL makes a session of its own."""
+    found = subprocess.run(["ps", "-o", "args=", "-s", str(process.pid)], stdout=subprocess.PIPE, text=True, check=False)
+    return found.stdout.splitlines()
 
 
 def test_a_short_run(chaos, tmp_path):
@@ -53,10 +54,13 @@ def test_a_short_run(chaos, tmp_path):
     assert figure["n"] == 1 and 0 < figure["median"] == figure["max"], got
 
 
-def test_interrupted_it_leaves_nothing_behind(chaos):
+@pytest.mark.parametrize("moment", ["while it starts", "under load"])
+def test_interrupted_it_leaves_nothing_behind(chaos, moment):
     process, log = chaos("5", "8", "--only", "drain", "--replicas", "3")
-    until(lambda: len(children_of(process)) >= 3, 60, 0.1)
+    until(lambda: sum("/sagad --dsn" in line for line in session_of(process)) >= 3, 60, 0.01)
+    if moment == "under load":
+        time.sleep(3)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, log.read_text()
     assert "interrupted" in log.read_text() and not (FOLDER.parents[1] / ".dev/tests/chaos-8").exists()
-    assert children_of(process) == []
+    assert session_of(process) == []

@@ -77,14 +77,16 @@ class World:
         try:
             self.cluster = Cluster(self.direct, count=replicas, ttl=ttl, sanitized=sanitized, dsn_of=dsn_of,
                                    flags=["--drain.grace=5s", *self.mode_flags, *flags], **more)
+            if history:
+                self.execute(HISTORY)
         except BaseException:
+            if hasattr(self, "cluster"):
+                self.cluster.kill()
             self.participant.close()
             raise
         self.count = replicas
         self.client = Client(lambda: [r.at for r in self.living])
         self.history = history
-        if history:
-            self.execute(HISTORY)
 
     # ---- questions --------------------------------------------------------------------------
 

@@ -114,10 +114,20 @@ class Cluster:
         self.replicas, self.made = [], 0
         self.client = Client(lambda: [r.at for r in self.replicas])
         subprocess.run([str(BIN / "sagad"), "migrate", f"--dsn={dsn}"], check=True, timeout=60)
-        for _ in range(count):
-            self.add(ready=False)
+        try:
+            for _ in range(count):
+                self.add(ready=False)
+            for r in self.replicas:
+                r.ready()
+        except BaseException:  # an interrupt, too: nobody has us yet who could stop them
+            self.kill()
+            raise
+
+    def kill(self):
+        """Of all that run; nothing is learnt from how they end."""
         for r in self.replicas:
-            r.ready()
+            if r.process and r.process.poll() is None:
+                r.kill()
 
     def _key(self):
         path = os.path.join(self.folder, "callback.key")
@@ -130,7 +140,8 @@ class Cluster:
         r = Replica(self.dsn_of(number), self.folder, [*self.flags, *flags], self.sanitized, self.wrapper,
                     self.env_of(number))
         r.number = number
-        self.replicas.append(r.start())
+        self.replicas.append(r)
+        r.start()
         return r.ready() if ready else r
 
     def remove(self, replica):
