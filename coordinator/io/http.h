@@ -15,8 +15,8 @@ struct http_config {
 	size_t     response_max; /* bytes of a body; beyond it body_too_big */
 	struct str deny;         /* networks never called, as guard.h reads them; empty: none */
 	bool       curl_only;    /* libcurl for http://, too */
-	/* Asked at the last moment before the bytes of a request leave, a repetition's as well: this process
-	 * may have stood still since the request was started. NULL: always. */
+	/* Asked at the last moment before the bytes of a request leave, a repetition's as well: this
+	 * process may have stood still since the request was started. NULL: always. */
 	bool     (*may_send)(void *ctx);
 	void      *may_send_ctx;
 };

@@ -379,8 +379,8 @@ static void send_request(struct conn *c)
 		lose_writing(c);
 }
 
-/* Since it was started this process may have stood still, and others have taken over. What has left of
- * it is no whole request. */
+/* Since it was started this process may have stood still, and others have taken over. What has
+ * left of it is no whole request. */
 static bool withhold(struct conn *c)
 {
 	const struct http_config *config = &c->plain->config;

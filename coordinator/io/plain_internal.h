@@ -17,7 +17,7 @@
 
 enum {
 	PLAIN_IN_BYTES = 64 << 10,
-	/* Some connections are kept for long; what a burst left behind only as long as the next may come. */
+	/* Some connections are kept for long, what a burst left behind for a moment. */
 	PLAIN_KEPT = 4,            /* of a site */
 	PLAIN_KEPT_MS = 60 * 1000,
 	PLAIN_SURPLUS_MS = 3 * 1000,
