@@ -120,10 +120,9 @@ static void set_paces(struct pg_config *c)
 
 uint32_t pg_patience_ms(const struct pg *pg)
 {
-	uint32_t by = pg->config.statement_timeout_ms < pg->config.lease_ttl_ms ? pg->config.statement_timeout_ms
-	                                                                       : pg->config.lease_ttl_ms;
+	uint32_t statement_ms = pg->config.statement_timeout_ms, ttl_ms = pg->config.lease_ttl_ms;
 
-	return 2 * by;
+	return 2 * (statement_ms < ttl_ms ? statement_ms : ttl_ms);
 }
 
 struct pg *pg_open(struct uv_loop_s *loop, const struct pg_config *config, struct err *err)

@@ -96,8 +96,12 @@ static void ignore_notice(void *arg, const PGresult *r)
 /* What stands for this list of hosts, addresses or ports; the caller frees. */
 static char *hosts_for(const PQconninfoOption *o, const char *value, unsigned turn, struct buf found[3])
 {
-	struct buf *list = &found[strcmp(o->keyword, "host") == 0 ? 0 : strcmp(o->keyword, "hostaddr") == 0 ? 1 : 2];
+	struct buf *list = &found[2];
 
+	if (strcmp(o->keyword, "host") == 0)
+		list = &found[0];
+	else if (strcmp(o->keyword, "hostaddr") == 0)
+		list = &found[1];
 	if (list->p != NULL)
 		return buf_take(list);
 	return value != NULL ? rotate(value, turn) : NULL;

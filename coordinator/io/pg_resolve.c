@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOSTS_MAX = 16, ADDRESSES_MAX = 8, ADDRESS_MAX = 64, NAME_MAX_ = 255 };
+enum { HOSTS_MAX = 16, ADDRESSES_MAX = 8, ADDRESS_MAX = 64, NAME_BYTES_MAX = 255 };
 
 /* One name that is being looked up; it cannot always be called back, and so outlives the lookup. */
 struct ask {
@@ -47,8 +47,10 @@ static const char *list_of(const struct pg_dsn *dsn, const char *name)
 
 	while (o->keyword != NULL && strcmp(o->keyword, name) != 0)
 		o++;
-	text = o->keyword == NULL ? NULL : o->val != NULL ? o->val : o->envvar != NULL ? getenv(o->envvar) : NULL;
-	return text != NULL ? text : "";
+	text = o->val;
+	if (o->keyword != NULL && text == NULL && o->envvar != NULL)
+		text = getenv(o->envvar);
+	return o->keyword != NULL && text != NULL ? text : "";
 }
 
 static size_t count(const char *list)
@@ -79,9 +81,9 @@ static bool is_address(const char *text)
 
 static bool is_name(struct str host, struct str address)
 {
-	char text[NAME_MAX_ + 1];
+	char text[NAME_BYTES_MAX + 1];
 
-	if (host.n == 0 || host.n > NAME_MAX_ || address.n > 0 || host.p[0] == '/' || host.p[0] == '@')
+	if (host.n == 0 || host.n > NAME_BYTES_MAX || address.n > 0 || host.p[0] == '/' || host.p[0] == '@')
 		return false;
 	str_cstr(host, text, sizeof text);
 	return !is_address(text);
@@ -123,7 +125,7 @@ static void ask_for(struct pg_lookup *lookup, struct pg_handles *handles, size_t
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	struct host    *h = &lookup->hosts[i];
 	struct ask     *ask = mem_alloc(sizeof *ask);
-	char            name[NAME_MAX_ + 1];
+	char            name[NAME_BYTES_MAX + 1];
 
 	*ask = (struct ask){ .handles = handles, .lookup = lookup, .host = i };
 	ask->uv.data = ask;

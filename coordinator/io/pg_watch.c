@@ -43,10 +43,15 @@ static void go_away(struct pg_watch *w)
 /* left_ms < 0: not known. */
 static uint64_t pause_of(const struct pg *pg, int64_t left_ms)
 {
-	uint64_t pause = pg->lease.ttl_ms / 8;
+	int64_t pause = pg->lease.ttl_ms / 8;
 
-	pause = pause < LOOK_MIN_MS ? LOOK_MIN_MS : pause > LOOK_MAX_MS ? LOOK_MAX_MS : pause;
-	return left_ms >= 0 && (uint64_t)left_ms + JUST_OVER_MS < pause ? (uint64_t)left_ms + JUST_OVER_MS : pause;
+	if (pause < LOOK_MIN_MS)
+		pause = LOOK_MIN_MS;
+	if (pause > LOOK_MAX_MS)
+		pause = LOOK_MAX_MS;
+	if (left_ms >= 0 && left_ms + JUST_OVER_MS < pause)
+		pause = left_ms + JUST_OVER_MS;
+	return (uint64_t)pause;
 }
 
 static void on_looked(struct pg_job *job)
