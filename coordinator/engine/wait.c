@@ -233,6 +233,8 @@ static void on_last_look(void *arg, enum log_result result, const struct row *ro
 	if (node != NULL) {
 		struct owned *o = result == LOG_DONE && n > 0 ? owned_load(e, &rows[0]) : NULL;
 
+		if (result == LOG_DONE && n == 0 && failover_holds(e))
+			result = LOG_AWAY; /* who knows of it may not have said so yet */
 		answer(e, table_entry(node, struct waiter, node), result, o);
 		if (o != NULL) {
 			o->gone = true;

@@ -158,7 +158,8 @@ static bool is_blocked(void *world, struct str gid)
 	struct world *w = world;
 	uint64_t      when = (uint64_t)w->loop.now >> 11;
 
-	if (!w->faults || (w->kinds & 1u << FAULT_REFUSED_COMMITS) == 0 || when % 4 == 0)
+	if (!w->faults || (w->kinds & 1u << FAULT_REFUSED_COMMITS) == 0 || when % 4 == 0 ||
+	    is_calm(w, FAULT_REFUSED_COMMITS))
 		return false;
 	bool blocked = ((unsigned char)gid.p[gid.n - 1] + when) % 5 == 0;
 	w->seen->rows_blocked += blocked;
