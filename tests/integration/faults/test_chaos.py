@@ -59,7 +59,7 @@ def test_interrupted_it_leaves_nothing_behind(chaos, moment):
     process, log = chaos("5", "8", "--only", "drain", "--replicas", "3")
     until(lambda: sum("/sagad --dsn" in line for line in session_of(process)) >= 3, 60, 0.01)
     if moment == "under load":
-        time.sleep(3)
+        time.sleep(1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, log.read_text()
     assert "interrupted" in log.read_text() and not (FOLDER.parents[1] / ".dev/tests/chaos-8").exists()

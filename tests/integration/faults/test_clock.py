@@ -44,52 +44,41 @@ def own_times(replica):
     return [json.loads(line)["timestamp"] for line in replica.log().splitlines() if line.startswith("{")]
 
 
-def test_the_clocks_do_lie(lying_world):
-    """Else the other tests would prove nothing."""
-    for r in lying_world().replicas:
+@both_modes
+def test_kill_9_and_freeze_with_clocks_hours_apart(lying_world, mode):
+    world = lying_world(mode=mode)
+    for r in world.replicas:  # else nothing would be proved
         wrong = {"+3h": 10800, "-5h": -18000, "+0": 0}[lying(r.number)["FAKETIME"]]
         assert near(own_times(r)[0], time.time() + wrong, 60)
-
-
-@both_modes
-def test_kill_9_with_clocks_hours_apart(lying_world, mode):
-    world = lying_world(mode=mode)
-    figures, report = run(world, kill_one)
-    assert figures[CALLED] <= bound(world) + MACHINE and report.takeovers > 0
-
-
-@both_modes
-def test_freeze_with_clocks_hours_apart(lying_world, mode):
-    world = lying_world(mode=mode)
-    figures, _ = run(world, freeze_one)
-    assert figures[FROZEN] <= world.ttl + 1.5 + MACHINE
+    killed, report = run(world, kill_one, back=True)
+    assert killed[CALLED] <= bound(world) + MACHINE and report.takeovers > 0
+    frozen, _ = run(world, freeze_one)
+    assert frozen[FROZEN] <= world.ttl + 1.5 + MACHINE
 
 
 def test_times_mean_the_same_on_every_replica(lying_world):
     """Deadlines, delays, back-off and parking come when they are due, whoever drives; and shown times are the database's."""
     world = lying_world(flags=["--park-after=300ms"])
-    p, client = world.participant, world.client
-    p.answer("/ok/busy", *[Reply(503, headers={"Retry-After": "1"})] * 2, Reply(200))
+    p, client, began = world.participant, world.client, time.time()
     p.answer("/ok/never", Reply(503))
-    undo = {"url": p.url + "/ok/undo"}
     for r in world.replicas:
-        began = time.time()
-        name = f"r{r.number}"
-        p.answer("/ok/busy", Reply(503, headers={"Retry-After": "2"}), Reply(200))
-        for gid, url, more in ((f"{name}-retry", "/ok/busy", {}), (f"{name}-late", "/ok/never", {"deadline": "3s"})):
+        p.answer(f"/ok/busy{r.number}", Reply(503, headers={"Retry-After": "2"}), Reply(200))
+        for gid, path, more in ((f"retry-{r.number}", f"busy{r.number}", {}), (f"late-{r.number}", "never", {"deadline": "3s"})):
             answer = client.post("/v1/transactions", {
-                "gid": gid, "mode": "saga", "input": {}, **more,
-                "steps": {"a": {"action": {"url": p.url + url}, "compensate": undo}}}, at=r.at)
+                "gid": gid, "mode": "saga", "input": {}, **more, "steps": {
+                    "a": {"action": {"url": f"{p.url}/ok/{path}"}, "compensate": {"url": p.url + "/ok/undo"}}}}, at=r.at)
             assert answer.status == 201, answer
             assert near(answer.json["created_at"], began), answer
-        retried = client.transaction(f"{name}-retry", wait="10s")
-        assert retried["phase"] == "confirmed" and 1.8 < time.time() - began < 5, retried
-        late = client.transaction(f"{name}-late", wait="10s")
+    for r in world.replicas:
+        retried = client.transaction(f"retry-{r.number}", wait="10s")
+        assert retried["phase"] == "confirmed" and 1.8 < time.time() - began < 6, retried
+    for r in world.replicas:
+        late = client.transaction(f"late-{r.number}", wait="10s")
         assert late["phase"] == "cancelled" and late["cause"]["kind"] == "deadline", late
-        assert 2.8 < time.time() - began < 7
+        assert 2.8 < time.time() - began < 8
         for other in world.replicas:
-            shown = client.get(f"/v1/transactions/{name}-late", at=other.at).json
-            assert near(shown["created_at"], began) and near(shown["ended_at"], time.time(), 6), shown
+            shown = client.get(f"/v1/transactions/late-{r.number}", at=other.at).json
+            assert near(shown["created_at"], began) and near(shown["ended_at"], began + 3, 4), shown
 
 
 def test_a_clock_that_jumps(make_world, tmp_path):
@@ -103,9 +92,9 @@ def test_a_clock_that_jumps(make_world, tmp_path):
 
     def jump(_world, rng):
         before = {r.url: world.incarnation(r) for r in world.living}
-        for offset in ("+2h", "-3h", "+0"):
+        for offset in ("+2h", "-3h"):
             offsets[rng.randrange(3)].write_text(offset + "\n")
-            time.sleep(1.5)
+            time.sleep(1.3)
         assert {r.url: world.incarnation(r) for r in world.living} == before
 
     _, report = run(world, jump)
