@@ -201,6 +201,8 @@ static void bad_row(struct engine *e, struct owned *o)
 		o->txn.check.open_op = 0;
 	o->resume_due = true;
 	o->adopted = true;
+	if (o->unproven) /* nothing is decided before the log stands where we do */
+		failover_behind(e, o);
 	drive_stuck(e, o, STUCK_BAD_ROW);
 }
 
@@ -231,6 +233,12 @@ static void log_bad_data(struct engine *e)
 
 static void block(struct engine *e, struct owned *o)
 {
+	if (o->unproven) { /* whoever holds it locked: the log must stand where we do first */
+		list_remove(&o->commit_link);
+		e->collecting_n--;
+		doubt_add(e, o);
+		return;
+	}
 	if (!o->blocked)
 		say(e, TRACE_WARN, "row_blocked", o->row.gid, "advice=\"somebody else holds it locked: see pg_locks\"");
 	o->blocked = true;
