@@ -119,14 +119,14 @@ X(ADOPT, ON_WORK,                                                               
 	"c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                            \
 	"WHERE EXISTS (SELECT 1 FROM dead) AND " I_LIVE " AND t.owner = $2::uuid AND t.gid > $3::text " \
 	"AND (t.adoptions >= 2) = $5::boolean AND t.format <= $6::int "                        \
-	"ORDER BY t.gid LIMIT $4::int FOR UPDATE OF t SKIP LOCKED) "                           \
+	"ORDER BY t.gid LIMIT $4::int OFFSET $7::int FOR UPDATE OF t SKIP LOCKED) "            \
 	TAKE ", adoptions = t.adoptions + "                                                    \
 	"CASE WHEN $5::boolean AND (SELECT state FROM dead) = 'drained' THEN 0 ELSE 1 END "    \
 	"FROM c WHERE t.gid = c.gid AND t.owner IS NOT DISTINCT FROM $2::uuid RETURNING " ROW_COLUMNS) \
 X(TAKE_DUE, ON_WORK,                                                                           \
 	"WITH c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                       \
 	"WHERE t.due_at <= now() AND t.format <= $3::int AND " I_LIVE " ORDER BY t.due_at LIMIT $2::int " \
-	"FOR UPDATE OF t SKIP LOCKED) "                                                        \
+	"OFFSET $4::int FOR UPDATE OF t SKIP LOCKED) "                                         \
 	TAKE " FROM c WHERE t.gid = c.gid AND t.owner IS NULL RETURNING " ROW_COLUMNS)         \
 X(CLAIM, ON_WORK,                                                                              \
 	TAKE " WHERE t.gid = $2::text AND t.owner IS NULL AND t.ended_at IS NULL "             \

@@ -274,8 +274,8 @@ static void log_again(struct engine *e)
 		block(e, o);
 }
 
-/* It got through: whoever held it may have let the others go as well. */
-static void unblock(struct engine *e)
+/* One got through, or the server is a new one: whoever held it may have let the others go as well. */
+void commit_unblock(struct engine *e)
 {
 	list_each(l, after, &e->collecting)
 		list_entry(l, struct owned, commit_link)->blocked = false;
@@ -332,7 +332,7 @@ static void learn(struct engine *e, struct owned *o, bool did)
 	did = did || o->commit == COMMIT_CHANGE;
 #endif
 	if (o->blocked)
-		unblock(e);
+		commit_unblock(e);
 	/* The last answer of a server that has been replaced proves nothing. */
 	o->unproven = did ? e->batch.failovers != e->failovers : o->unproven;
 	if (o->gone) {

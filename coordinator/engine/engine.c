@@ -210,6 +210,7 @@ void engine_on_log_back(struct engine *e)
 	e->log_away = false;
 	e->commit_pause_ms = e->reload_pause_ms = 0;
 	e->commit_at = 0;
+	commit_unblock(e);
 	if (e->silent) {
 		e->silent = false;
 		e->wanted_at = 0;

@@ -458,6 +458,7 @@ void commit_settle(struct engine *e, struct uuid id, enum verdict verdict);
 bool commit_settles(const struct engine *e, struct uuid id); /* is that being settled, or was it since the inbox was read? */
 void commit_forget_settled(struct engine *e);
 void commit_retry(struct engine *e);  /* chore */
+void commit_unblock(struct engine *e); /* tries those with the others again that stood alone */
 void commit_begins(struct engine *e); /* chore */
 void commit_fini(struct engine *e);
 

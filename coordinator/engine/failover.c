@@ -152,9 +152,7 @@ static void live_through(struct engine *e)
 	}
 	recall(e);
 #endif
-	list_each(l, after, &e->collecting) /* who held the row locked is gone */
-		list_entry(l, struct owned, commit_link)->blocked = false;
-	e->blocked_at = INT64_MAX;
+	commit_unblock(e); /* who held rows locked is gone */
 	put_orders_again(e);
 	doubt_forget(e);
 	lease_anew(e);

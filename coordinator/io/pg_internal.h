@@ -69,6 +69,14 @@ struct pg_definitions {
 	size_t       n;
 };
 
+/* How rows are taken while one of them can be neither written nor read: a damaged one, or one that a trigger
+ * guards. A page with it fails whole, and would for ever; so pages get smaller, then pass it over for a while. */
+struct pg_page {
+	unsigned limit;   /* 0: as asked */
+	unsigned skip;    /* rows at the head */
+	int64_t  skip_until; /* boot */
+};
+
 struct pg {
 	struct pg_handles     handles;
 	struct pg_config      config;
@@ -77,6 +85,7 @@ struct pg {
 	struct pg_lease       lease;
 	struct pg_watch       watch;
 	struct pg_definitions definitions;
+	struct pg_page        adopting, due;
 	struct list           later;      /* jobs that are over and whose done has not been called */
 	struct pg_timer      *later_timer;
 	struct pg_scout       scout;
@@ -122,9 +131,11 @@ void    pg_scout_free(struct pg *pg); /* behind the last handle */
 /* ---- pg_row.c ------------------------------------------------------------------------ */
 /* Verbs that give rows. */
 struct rows_job {
-	struct pg_job job;
-	rows_done    *done;
-	void         *arg;
+	struct pg_job   job;
+	rows_done      *done;
+	void           *arg;
+	struct pg_page *page;         /* of those that take; else NULL */
+	unsigned        asked, limit; /* rows: by the caller, and as sent */
 };
 void rows_finish(struct pg_job *job); /* a job_done: fetches definitions, then delivers */
 /* Decodes row i of r; false: it is not what this program writes. def is borrowed or NULL. */

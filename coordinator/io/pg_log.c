@@ -24,6 +24,40 @@ static void rows_send(struct rows_job *j, enum statement statement)
 	pg_job_send(&j->job, rows_finish);
 }
 
+enum { SKIP_FOR_MS = 10000 };
+
+static void on_page(struct pg_job *job)
+{
+	struct rows_job *j = (struct rows_job *)job;
+	struct pg_page  *page = j->page;
+
+	if (job->result == LOG_DONE) {
+		page->limit *= 2;
+		if (page->limit > j->asked)
+			page->limit = 0;
+	} else if (job->result == LOG_BAD_DATA && j->limit > 1) {
+		page->limit = j->limit / 2;
+	} else if (job->result == LOG_BAD_DATA) {
+		page->limit = 1;
+		page->skip++;
+		page->skip_until = clock_boot_ms() + SKIP_FOR_MS;
+		pg_trace(job->conn->pg, TRACE_ERROR, "row_passed_over",
+		         "sqlstate=%s advice=\"a transaction cannot be taken over: see statement_failed\"", job->state);
+	}
+	rows_finish(job);
+}
+
+/* Parameters for limit and rows to pass over. */
+static unsigned page_limit(struct rows_job *j, struct pg_page *page, unsigned asked)
+{
+	if (page->skip > 0 && clock_boot_ms() >= page->skip_until)
+		page->skip = 0;
+	j->page = page;
+	j->asked = asked;
+	j->limit = page->limit > 0 && page->limit < asked ? page->limit : asked;
+	return j->limit;
+}
+
 static void log_reload(void *ctx, struct uuid me, const struct str *gids, size_t n, rows_done *done, void *arg)
 {
 	struct rows_job  *j = rows_open(ctx, false, done, arg);
@@ -37,27 +71,33 @@ static void log_reload(void *ctx, struct uuid me, const struct str *gids, size_t
 static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit, bool solo,
                       rows_done *done, void *arg)
 {
-	struct rows_job  *j = rows_open(ctx, false, done, arg);
+	struct pg        *pg = ctx;
+	struct rows_job  *j = rows_open(pg, false, done, arg);
 	struct pg_params *p = pg_job_params(&j->job);
 
 	params_uuid(p, me);
 	params_uuid(p, dead);
 	params_text(p, after);
-	params_i32(p, solo ? 1 : (int32_t)limit);
+	params_i32(p, (int32_t)page_limit(j, &pg->adopting, solo ? 1 : limit));
 	params_bool(p, solo);
 	params_i32(p, ROW_FORMAT);
-	rows_send(j, SQL_ADOPT);
+	params_i32(p, (int32_t)pg->adopting.skip);
+	pg_job_add(&j->job, SQL_ADOPT);
+	pg_job_send(&j->job, on_page);
 }
 
 static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
 {
-	struct rows_job  *j = rows_open(ctx, false, done, arg);
+	struct pg        *pg = ctx;
+	struct rows_job  *j = rows_open(pg, false, done, arg);
 	struct pg_params *p = pg_job_params(&j->job);
 
 	params_uuid(p, me);
-	params_i32(p, (int32_t)limit);
+	params_i32(p, (int32_t)page_limit(j, &pg->due, limit));
 	params_i32(p, ROW_FORMAT);
-	rows_send(j, SQL_TAKE_DUE);
+	params_i32(p, (int32_t)pg->due.skip);
+	pg_job_add(&j->job, SQL_TAKE_DUE);
+	pg_job_send(&j->job, on_page);
 }
 
 static void log_claim(void *ctx, struct uuid me, struct str gid, rows_done *done, void *arg)

@@ -8,6 +8,7 @@ from lib.base import until
 from . import faults_database as db
 from .faults_sessions import terminate
 from .modes import both_modes
+from .participant import Reply
 from .probe import ANSWER_S, MACHINE_S, Probe
 
 pytestmark = pytest.mark.needs_server_control
@@ -168,6 +169,33 @@ def test_a_row_that_nobody_may_write_hurts_nobody_else(make_world):
             assert all(probe.accepted(r, time.monotonic() - 1.0) for r in w.replicas)
         terminate(w, "log")  # it was let go, and is read again each half minute and after every break
         assert w.client.ended("bad", wait="10s")["phase"] == "confirmed"
+    w.verify()
+
+
+def test_rows_that_nobody_can_take_over_hurt_nobody_else(make_world):
+    """One among those of a dead replica, and one among the parked ones: whole pages failed with them, for ever."""
+    w = make_world(flags=["--park-after=200ms"]).settled()
+    victim, sleepers = w.replicas[0], ("sleeps-badly", "sleeps-well")
+    w.participant.answer("/sleep", Reply(202, headers={"Retry-After": "2"}, do=False))
+    call = {"url": w.participant.url + "/sleep", "timeout": "3s"}
+    with w.load() as load:
+        warm(load)
+        for gid in sleepers:
+            assert w.client.begin(gid=gid, mode="saga", input={}, steps={
+                "a": {"action": call, "compensate": call}}).status == 201
+        until(lambda: w.value("SELECT count(*) FROM sagad.transaction WHERE gid = ANY(%s) AND owner IS NULL",
+                              list(sleepers)) == 2, 8)
+        w.participant.answer("/sleep")
+        w.busy(victim)
+        old = w.incarnation(victim)
+        bad = w.value("SELECT min(gid) FROM sagad.transaction WHERE owner = %s::uuid AND phase <> 'prepared'", old)
+        with db.refused(w, f"NEW.gid IN ('{bad}', 'sleeps-badly')", "P0001"):
+            victim.kill()
+            until(lambda: w.value("SELECT state FROM sagad.replica WHERE id = %s::uuid", old) == "fenced", 5)
+            until(lambda: w.owned_by(old) <= 1, 15)
+            assert w.client.ended("sleeps-well", wait="20s")["phase"] == "confirmed"
+            assert w.client.transaction("sleeps-badly")["phase"] == "trying"
+        assert w.client.ended("sleeps-badly", wait="30s")["phase"] == "confirmed"
     w.verify()
 
 
