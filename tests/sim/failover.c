@@ -73,7 +73,6 @@ static void settle_record(struct record *rec)
 		invariant_rebase(rec, known);
 	} else if (rec->heard > stands || (rec->acked && row == NULL)) {
 		w->adrift = true; /* who knew it is gone; or it was shown to others before its owner heard of it */
-		w->seen->adrift++;
 	} else {
 		invariant_rebase(rec, row);
 	}

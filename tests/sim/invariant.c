@@ -216,7 +216,6 @@ static bool is_echo(struct record *rec, struct uuid by, const struct row *before
 	if (before == NULL && rec->exists && w->loop.now < w->calm_until) {
 		rec->echo = true;
 		rec->echo_by = by;
-		w->seen->echoes++;
 	}
 	w->adrift |= rec->echo && row->version >= rec->version;
 	return rec->echo;

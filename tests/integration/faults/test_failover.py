@@ -290,10 +290,11 @@ def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pa
     fresh = cluster.add()     # knows nothing of the failover but what the servers say
     rows(pair.direct(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sagad %%'")
     for r in cluster.replicas:
-        until(lambda r=r: r.ops("/readyz").status == 200, 15)
-        got = cluster.client.post("/v1/transactions?wait=10s", {"definition": "quick", "input": {}}, at=r.at)
-        assert got.status == 201 and got.json["phase"] == "confirmed", got
-    assert value(pair.direct(), OURS) == 4 * len(cluster.replicas)
+        body = {"gid": f"at-{r.port}", "definition": "quick", "input": {}}
+        got = until(lambda r=r, body=body: (
+            a := cluster.client.post("/v1/transactions?wait=10s", body, at=r.at)).status in (200, 201) and a, 20)
+        assert got.json["phase"] == "confirmed", got
+    until(lambda: value(pair.direct(), OURS) == 4 * len(cluster.replicas), 10)
     assert value(pair.direct(pair.standby), OURS) == 0
     assert value(pair.direct(pair.standby, database), "SELECT count(*) FROM sagad.transaction") == 0
     assert metric(fresh, "sagad_live") == 1
