@@ -120,7 +120,7 @@ def large_postgres(worker):
 @pytest.mark.needs_server_control
 def test_half_of_many_replicas_die_under_load(large_postgres):
     """Nothing is lost, and none of them is large."""
-    world = World(large_postgres.new_database(), replicas=REPLICAS, ttl="5s", postgres=large_postgres)
+    world = World(large_postgres.new_database(), replicas=REPLICAS, ttl="4s", postgres=large_postgres)
     try:
         world.settled(timeout=60)
         with world.load(clients=12):
