@@ -268,8 +268,40 @@ static void test_closed_while_asking(void)
 	pg_dsn_fini(&dsn);
 }
 
+/* ---- each host of a DSN alone --------------------------------------------------------- */
+
+static const char *option_of(const struct pg_dsn *dsn, const char *name)
+{
+	for (const PQconninfoOption *o = dsn->options; o->keyword != NULL; o++)
+		if (strcmp(o->keyword, name) == 0)
+			return o->val != NULL ? o->val : "";
+	return "";
+}
+
+static void test_taken_apart(void)
+{
+	struct pg_host *hosts;
+	size_t          n = pg_dsn_hosts("host=one,/two port=5433,5434 dbname=d target_session_attrs=read-write", &hosts);
+
+	ok(n == 2 && strcmp(hosts[0].name, "one") == 0 && strcmp(hosts[0].port, "5433") == 0 &&
+	   strcmp(hosts[1].name, "/two") == 0 && strcmp(hosts[1].port, "5434") == 0, "two hosts, each with its port");
+	ok(n == 2 && strcmp(option_of(&hosts[1].dsn, "host"), "/two") == 0 &&
+	   strcmp(option_of(&hosts[1].dsn, "dbname"), "d") == 0 &&
+	   strcmp(option_of(&hosts[1].dsn, "target_session_attrs"), "any") == 0,
+	   "alone, whatever it is, and with everything else");
+	pg_dsn_hosts_free(hosts, n);
+	n = pg_dsn_hosts("postgres://one,two,three/d", &hosts);
+	ok(n == 3 && strcmp(hosts[2].name, "three") == 0 && strcmp(hosts[2].port, "5432") == 0,
+	   "a URI; who names no port means the usual one");
+	pg_dsn_hosts_free(hosts, n);
+	ok(pg_dsn_hosts("dbname=d", &hosts) == 0 && hosts == NULL, "none");
+	ok(pg_dsn_hosts("host=a,b,c port=1,2", &hosts) == 0, "lists that do not fit are libpq's to complain of");
+	ok(pg_dsn_hosts("host", &hosts) == 0, "nor can what is no DSN be taken apart");
+}
+
 int main(void)
 {
+	test_taken_apart();
 	test_hosts("here.test", true, 400, "a name is looked up");
 	test_hosts("nobody.test,here.test", true, 400, "a name that does not exist is left out");
 	test_hosts("slow.test,here.test", true, 800, "one that hangs is not waited for any longer than a connect may take");
