@@ -59,9 +59,20 @@ def black_hole(world, rng):
     return healed(world, "black hole of one session", forget=rng.random() < 0.3)
 
 
+def occupy(world, victim):
+    """It drives transactions whose calls outlast its lease: one without a lease may end what it can until then."""
+    call = {"url": world.participant.url + f"/slow/long?ms={1250 * world.ttl:.0f}", "timeout": f"{2 * world.ttl:.0f}s"}
+    for i in range(3):
+        answer = world.client.post("/v1/transactions", {
+            "gid": f"long-{time.monotonic_ns()}-{i}", "mode": "saga", "input": {},
+            "steps": {"a": {"action": call, "compensate": {**call, "url": world.participant.url + "/ok/long"}}}}, at=victim.at)
+        assert answer.status == 201, answer
+    time.sleep(0.1)
+
+
 def _hole_until_adopted(world, rng, kind, what):
     victim = rng.choice(world.living)
-    world.busy(victim)
+    occupy(world, victim)
     at = time.monotonic()
     world.proxy.black_hole(kind, victim.number)
     first = world.first_adopted(at, within=world.ttl + 6)

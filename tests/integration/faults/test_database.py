@@ -263,6 +263,7 @@ def test_an_old_snapshot_delays_no_adoption(make_world):
             db.held(w, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
         warm(load, 200)
         probe.gone.add(w.replicas[0])
+        w.busy(w.replicas[0])
         killed = w.replicas[0].kill()
         first = w.first_adopted(killed, within=5)
         w.flowing()

@@ -8,7 +8,7 @@ import pytest
 
 from lib.base import until
 from lib.proxy import KINDS, Proxy
-from .faults_sessions import terminate
+from .faults_sessions import occupy, terminate
 from .modes import both_modes
 from .probe import MACHINE_S, Probe
 
@@ -133,6 +133,7 @@ def test_a_black_hole_is_adopted_within_a_ttl_and_a_half_second_more(make_split,
     old = w.incarnation(victim)
     with w.load() as load, Probe(w) as probe:
         warm(load)
+        occupy(w, victim)
         hole = time.monotonic()
         w.proxy.black_hole(kind, 0)
         first = w.first_adopted(hole, within=w.ttl + 1.5 + MACHINE_S)
