@@ -4,7 +4,7 @@
 # random walk where the engine would stand in its way.
 cd "${srcdir:-.}" || exit 99
 cc=${CC:-cc}
-seeds=${BUG_SEEDS:-15000}
+seeds=${BUG_SEEDS:-30000}
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT INT TERM
 flags='-std=c11 -D_GNU_SOURCE -O1 -w -I.'

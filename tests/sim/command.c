@@ -114,6 +114,10 @@ static void on_command(void *arg, enum command_result result, enum verdict v, co
 		violated(w, 40, "%s: r%u does not know it", rec->gid, q->r->number);
 	if (result == COMMAND_INVALID && (err == NULL || err->text[0] == '\0'))
 		violated(w, 41, "%s: %s is called invalid without a reason", rec->gid, command_name(q->c.kind));
+	const struct row *row = fake_db_row(w->db, str_of(rec->gid));
+	if (result == COMMAND_INVALID && (q->c.kind == COMMAND_CONFIRM || q->c.kind == COMMAND_CANCEL) &&
+	    row != NULL && row->format > ROW_FORMAT && world_now(w) > rec->newer_at + 100)
+		violated(w, 99, "%s: is judged by a version that cannot read it", rec->gid);
 	if (q->scripted)
 		scripted(q, result, v);
 	request_end(q);

@@ -152,6 +152,7 @@ static void upgrade(struct world *w)
 	w->seen->newer_rows++;
 	rec->newer_at = world_now(w);
 	fake_db_format(w->db, row->gid, ROW_FORMAT + 1);
+	command_draw(w, rec); /* somebody wants something of it */
 	after(w, draw_ms(w, 100), understand, NULL, rec);
 }
 
