@@ -22,6 +22,8 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 /* There are standbys, and none of them has to have a commit before we hear of it. */
 #define UNSAFE_STANDBY "current_setting('synchronous_standby_names') = '' " \
 	"AND EXISTS (SELECT 1 FROM pg_stat_replication)"
+/* enum danger of engine/port.h. */
+#define DANGER_OF "(CASE WHEN t.adoptions < 2 THEN 0 WHEN t.adoptions < 4 THEN 1 ELSE 2 END)"
 /* Taking a row: whoever held it before is refused by the epoch from now on. */
 #define TAKE "UPDATE sagad.transaction t SET owner = $1::uuid, due_at = NULL, " \
 	"epoch = " NEXT_EPOCH ", version = t.version + 1"
@@ -112,16 +114,16 @@ X(RESTORE, ON_WORK,                                                             
 X(MINE, ON_WORK,                                                                               \
 	"SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                           \
 	"WHERE t.owner = $1::uuid AND t.gid > $2::text ORDER BY t.gid LIMIT $3::int")          \
-/* Only solo adoptions from a fenced incarnation count towards giving a row up as poison. */   \
+/* Once a row is dangerous, only adoptions from a fenced incarnation count. */                 \
 X(ADOPT, ON_WORK,                                                                              \
 	"WITH dead AS MATERIALIZED (SELECT r.state FROM sagad.replica r "                      \
 	"WHERE r.id = $2::uuid AND r.state <> 'live'), "                                       \
 	"c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                            \
 	"WHERE EXISTS (SELECT 1 FROM dead) AND " I_LIVE " AND t.owner = $2::uuid AND t.gid > $3::text " \
-	"AND (t.adoptions >= 2) = $5::boolean AND t.format <= $6::int "                        \
+	"AND " DANGER_OF " = $5::int AND t.format <= $6::int "                                 \
 	"ORDER BY t.gid LIMIT $4::int OFFSET $7::int FOR UPDATE OF t SKIP LOCKED) "            \
 	TAKE ", adoptions = t.adoptions + "                                                    \
-	"CASE WHEN $5::boolean AND (SELECT state FROM dead) = 'drained' THEN 0 ELSE 1 END "    \
+	"CASE WHEN $5::int > 0 AND (SELECT state FROM dead) = 'drained' THEN 0 ELSE 1 END "    \
 	"FROM c WHERE t.gid = c.gid AND t.owner IS NOT DISTINCT FROM $2::uuid RETURNING " ROW_COLUMNS) \
 X(TAKE_DUE, ON_WORK,                                                                           \
 	"WITH c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                       \

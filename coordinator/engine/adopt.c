@@ -9,7 +9,8 @@
 
 enum {
 	DUE_MS = 100, DUE_IDLE_MS = 250, BUSY_FOR_MS = 60000,
-	OTHERS_LOOK_MS = 1500, SWEEP_ROWS_PER_MS = 20, DUE_CROWDED_MS = 1000, REPORT_MS = 2000, SWEEP_MS = 1000, SOLO_MS = 5000
+	OTHERS_LOOK_MS = 1500, SWEEP_ROWS_PER_MS = 20, DUE_CROWDED_MS = 1000, REPORT_MS = 2000, SWEEP_MS = 1000, ALONE_MS = 5000,
+	GROUP_MS = 1000, GROUP_FIRST = 16, GROUP_MAX = 128
 };
 
 static bool has_room(const struct engine *e)
@@ -56,13 +57,23 @@ static uint32_t sweep_limit(const struct engine *e, const struct peer *p)
 
 static void on_adopt(void *arg, enum log_result result, const struct row *rows, size_t n);
 
+static uint32_t page_limit(const struct engine *e)
+{
+	switch (e->adopt_danger) {
+	case DANGER_NONE: return e->adopt_left < ADOPT_PAGE ? e->adopt_left : ADOPT_PAGE;
+	case DANGER_SOME: return e->adopt_group;
+	case DANGER_HIGH: return 1;
+	}
+	abort();
+}
+
 static void ask_page(struct engine *e)
 {
 	e->adopt_busy = true;
 	e->adopt_life = e->life;
-	e->adopt_limit = e->adopt_solo ? 1 : e->adopt_left < ADOPT_PAGE ? e->adopt_left : ADOPT_PAGE;
+	e->adopt_limit = page_limit(e);
 	e->ports.log.adopt(e->ports.log.ctx, e->me, e->adopt_from, str_of(e->adopt_after),
-	                   e->adopt_limit, e->adopt_solo, on_adopt, e);
+	                   e->adopt_limit, e->adopt_danger, on_adopt, e);
 }
 
 /* The next dead one with rows, in the order of ids, from the one in hand on. */
@@ -96,39 +107,54 @@ static void start_pass(struct engine *e, const struct uuid *behind)
 	if (p->swept_at == 0)
 		p->swept_at = boot_ms(e);
 	e->adopt_from = p->id;
-	e->adopt_solo = false;
+	e->adopt_danger = DANGER_NONE;
 	e->adopt_after[0] = '\0';
 	ask_page(e);
 }
 
-/* A page was not the last, or the ordinary rows are done and the dangerous ones follow, one at a
+/* Of what may have killed its owners. Some danger: in groups, which grow while they do no harm; else a few
+ * deaths in a row would make a slow queue of everything that had no time for progress. If a group does harm, its
+ * rows were taken over once more and come alone in the end. */
+static void ask_dangerous(struct engine *e, enum danger danger)
+{
+	e->adopt_danger = danger;
+	if (danger == DANGER_SOME)
+		e->adopt_group = e->adopt_group == 0 ? GROUP_FIRST : 2 * e->adopt_group;
+	if (e->adopt_group > GROUP_MAX)
+		e->adopt_group = GROUP_MAX;
+	e->adopt_after[0] = '\0';
+	ask_page(e);
+}
+
+/* A page was not the last, or the ordinary rows are done and the dangerous ones follow, a few at a
  * time; else the next dead one. The members are looked at every second: what is missed now comes then. */
 static void go_on(struct engine *e, const struct row *rows, size_t n)
 {
+	bool ordinary = e->adopt_danger == DANGER_NONE;
+
 	if (!has_room(e))
 		return;
-	if (!e->adopt_solo && n > 0 && n >= e->adopt_limit && e->adopt_left > 0 &&
-	    rows[n - 1].gid.n <= GID_MAX) {
+	if (ordinary && n > 0 && n >= e->adopt_limit && e->adopt_left > 0 && rows[n - 1].gid.n <= GID_MAX) {
 		str_cstr(rows[n - 1].gid, e->adopt_after, sizeof e->adopt_after);
 		ask_page(e);
-	} else if (!e->adopt_solo && e->solo_n == 0) {
-		e->adopt_solo = true;
-		e->adopt_after[0] = '\0';
-		ask_page(e);
+	} else if (ordinary && e->wary_n == 0) {
+		ask_dangerous(e, DANGER_SOME);
+	} else if (e->adopt_danger == DANGER_SOME && n == 0) {
+		ask_dangerous(e, DANGER_HIGH);
 	} else {
 		start_pass(e, &e->adopt_from);
 	}
 }
 
-static void mark_solo(struct engine *e, struct str gid)
+static void mark_wary(struct engine *e, struct str gid)
 {
 	struct owned *o = owned_get(e, gid);
 
-	if (o == NULL || o->solo)
+	if (o == NULL || o->wary)
 		return;
-	o->solo = true;
-	e->solo_n++;
-	e->solo_until = boot_ms(e) + SOLO_MS;
+	o->wary = true;
+	e->wary_n++;
+	e->wary_until = boot_ms(e) + (e->adopt_danger == DANGER_HIGH ? ALONE_MS : GROUP_MS);
 }
 
 static void on_adopt(void *arg, enum log_result result, const struct row *rows, size_t n)
@@ -147,33 +173,33 @@ static void on_adopt(void *arg, enum log_result result, const struct row *rows, 
 	if (result == LOG_DONE) {
 		for (size_t i = 0; i < n; i++) {
 			take_row(e, &rows[i], true);
-			if (e->adopt_solo)
-				mark_solo(e, rows[i].gid);
+			if (e->adopt_danger != DANGER_NONE)
+				mark_wary(e, rows[i].gid);
 		}
 		e->stats.adopted += n;
 		if (n > 0)
-			say(e, TRACE_INFO, "adopted", (struct str){ 0 }, "from=%s rows=%zu solo=%d",
-			    uuid_text(e->adopt_from, from), n, e->adopt_solo);
-		if (e->adopt_left != UINT32_MAX && !e->adopt_solo)
+			say(e, TRACE_INFO, "adopted", (struct str){ 0 }, "from=%s rows=%zu danger=%d",
+			    uuid_text(e->adopt_from, from), n, (int)e->adopt_danger);
+		if (e->adopt_left != UINT32_MAX && e->adopt_danger == DANGER_NONE)
 			e->adopt_left -= n < e->adopt_left ? (uint32_t)n : e->adopt_left;
 		go_on(e, rows, n);
 	}
 	turn_end(e);
 }
 
-/* One dangerous row at a time; but one that has done no harm for a while is not in the way. */
-static void forgive_solo(struct engine *e)
+/* What has done no harm for a while is not in the way of the next. */
+static void forgive(struct engine *e)
 {
-	if (e->solo_n == 0 || boot_ms(e) < e->solo_until)
+	if (e->wary_n == 0 || boot_ms(e) < e->wary_until)
 		return;
 	list_each(l, after, &e->owned)
-		list_entry(l, struct owned, link)->solo = false;
-	e->solo_n = 0;
+		list_entry(l, struct owned, link)->wary = false;
+	e->wary_n = 0;
 }
 
 void adopt_more(struct engine *e)
 {
-	forgive_solo(e);
+	forgive(e);
 	if (!e->adopt_busy && has_room(e) && !failover_holds(e))
 		start_pass(e, NULL);
 }

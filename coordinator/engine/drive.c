@@ -301,9 +301,9 @@ void drive_applied(struct engine *e, struct owned *o)
 	o->timer_at = o->next_timer_at;
 	o->row.adoptions = 0;
 	o->refused = 0;
-	if (o->solo)
-		e->solo_n--;
-	o->solo = false;
+	if (o->wary)
+		e->wary_n--;
+	o->wary = false;
 	answer_deciding(e, o);
 	if (phase_is_ended(o->txn.phase)) {
 		end(e, o);

@@ -16,7 +16,7 @@ enum {
 	WAITERS_MAX = 100000,
 	ADOPT_PAGE = 500, DUE_PAGE = 256, MINE_PAGE = 1000, INBOX_PAGE = 200, RELOAD_PAGE = 300,
 	ENDED_PAGE = 500, VERDICTS_PAGE = 200,
-	ADOPTIONS_POISON = 5,   /* taken over so often without any progress */
+	ADOPTIONS_POISON = 7,   /* taken over so often without any progress: three times of them alone */
 	LINGER_MS = 1000,       /* what may be parked is kept this long: commands come in bursts */
 	BLOCKED_MS = 1000,      /* between two tries of rows that somebody else holds locked */
 	BEGIN_DOUBT_MS = 2000,  /* how long a begin waits to learn whether it was done */
@@ -116,7 +116,7 @@ struct owned {
 	bool               sent;         /* its commit is in the batch under way */
 	bool               again;        /* it stood alone in a batch that was to be sent again */
 	bool               blocked;      /* and once more: somebody else holds the row locked */
-	bool               solo;         /* adopted alone, no progress yet */
+	bool               wary;         /* adopted as dangerous, no progress yet */
 	bool               tick_due, resume_due, adopted; /* events that carry nothing; adopted: of the resume */
 	enum stuck         stuck_due;    /* not NONE: to be said to the core */
 	enum commit_kind   commit;
@@ -284,8 +284,8 @@ struct engine {
 	struct list  held;             /* owned.held_link, first come first served */
 	size_t       held_n, held_page; /* so many at a time */
 	size_t       held_refused;     /* of the last page */
-	uint32_t     solo_n;           /* adopted alone, no progress yet */
-	int64_t      solo_until;       /* boot_ms */
+	uint32_t     wary_n;           /* adopted so, no progress yet */
+	int64_t      wary_until;       /* boot_ms */
 
 	/* commits */
 	struct list       collecting, settles;
@@ -329,7 +329,8 @@ struct engine {
 	int64_t      look_turn;        /* counts half TTLs */
 	bool         adopt_busy;
 	struct uuid  adopt_from;
-	bool         adopt_solo;
+	enum danger  adopt_danger;
+	uint32_t     adopt_group; /* of rows of some danger: how many at once; it grows */
 	char         adopt_after[GID_MAX + 1];
 	unsigned     adopt_limit;
 	uint32_t     adopt_left;       /* of our share; only the first sweep has one */

@@ -328,7 +328,7 @@ void lease_over(struct engine *e, const char *why)
 
 		owned_drop(e, o, o->doubt ? BEGIN_LOST : BEGIN_AWAY);
 	}
-	e->solo_n = 0;
+	e->wary_n = 0;
 	e->wanted_at = 0;
 	e->row_limit = e->config.batch_rows;
 	doubt_forget(e);

@@ -320,9 +320,9 @@ void owned_drop(struct engine *e, struct owned *o, enum begin_result begins)
 	calls_release(e, o);
 	drop_queue(e, o);
 	wait_move(e, o);
-	if (o->solo)
-		e->solo_n--;
-	o->solo = false;
+	if (o->wary)
+		e->wary_n--;
+	o->wary = false;
 	o->gone = true;
 	if (o->given)
 		doubt_hint(e, o->row.gid);

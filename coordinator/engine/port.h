@@ -184,6 +184,17 @@ struct member {
 };
 typedef void members_done(void *arg, enum log_result result, const struct member *m, size_t n);
 
+/* A row that was taken over so often without any progress may have been what killed its owners. */
+enum danger { DANGER_NONE, DANGER_SOME, DANGER_HIGH };
+enum { ADOPTIONS_SOME = 2, ADOPTIONS_HIGH = 4 };
+
+static inline enum danger danger_of(uint32_t adoptions)
+{
+	return adoptions < ADOPTIONS_SOME   ? DANGER_NONE
+	       : adoptions < ADOPTIONS_HIGH ? DANGER_SOME
+	                                    : DANGER_HIGH;
+}
+
 struct log_port {
 	void *ctx;
 	/* One at a time; never cancelled once sent. */
@@ -201,9 +212,9 @@ struct log_port {
 	/* The three that take rows give none to a replica whose own row is not live: a zombie must not take
 	 * what nobody would look for there. And only rows with format <= ROW_FORMAT. */
 	/* Take rows of a fenced or drained incarnation: owner me, epoch + 1, version + 1, adoptions + 1.
-	 * Ordinary: rows with adoptions < 2. Solo: one row with adoptions >= 2. Disjoint between replicas. */
+	 * Rows of that danger only, of HIGH one at most. Disjoint between replicas. */
 	void (*adopt)(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
-	              bool solo, rows_done *done, void *arg);
+	              enum danger danger, rows_done *done, void *arg);
 	/* Take parked rows whose due_at has passed: owner me, due_at null, epoch + 1, version + 1. */
 	void (*take_due)(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg);
 	/* The same for one gid that is parked, due or not; n == 0 if it is not parked now. */

@@ -68,8 +68,8 @@ static void log_reload(void *ctx, struct uuid me, const struct str *gids, size_t
 	rows_send(j, SQL_RELOAD);
 }
 
-static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit, bool solo,
-                      rows_done *done, void *arg)
+static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
+                      enum danger danger, rows_done *done, void *arg)
 {
 	struct pg        *pg = ctx;
 	struct rows_job  *j = rows_open(pg, false, done, arg);
@@ -78,8 +78,8 @@ static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str af
 	params_uuid(p, me);
 	params_uuid(p, dead);
 	params_text(p, after);
-	params_i32(p, (int32_t)page_limit(j, &pg->adopting, solo ? 1 : limit));
-	params_bool(p, solo);
+	params_i32(p, (int32_t)page_limit(j, &pg->adopting, danger == DANGER_HIGH ? 1 : limit));
+	params_i32(p, (int32_t)danger);
 	params_i32(p, ROW_FORMAT);
 	params_i32(p, (int32_t)pg->adopting.skip);
 	pg_job_add(&j->job, SQL_ADOPT);

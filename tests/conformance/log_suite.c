@@ -228,10 +228,10 @@ void suite_mine(struct suite *s, struct uuid me, struct str after, unsigned limi
 }
 
 void suite_adopt(struct suite *s, const struct log_port *p, struct uuid me, struct uuid dead, struct str after,
-                 unsigned limit, bool solo)
+                 unsigned limit, enum danger danger)
 {
 	ask(s);
-	p->adopt(p->ctx, me, dead, after, limit, solo, on_rows, s);
+	p->adopt(p->ctx, me, dead, after, limit, danger, on_rows, s);
 	wait(s);
 }
 

@@ -46,7 +46,7 @@ void suite_restore(struct suite *s, struct uuid me, const struct row *rows, size
 void suite_restore_at(struct suite *s, const struct log_port *p, struct uuid me, const struct row *rows, size_t n);
 void suite_mine(struct suite *s, struct uuid me, struct str after, unsigned limit);
 void suite_adopt(struct suite *s, const struct log_port *p, struct uuid me, struct uuid dead, struct str after,
-                 unsigned limit, bool solo);
+                 unsigned limit, enum danger danger);
 void suite_take_due(struct suite *s, struct uuid me, unsigned limit);
 void suite_claim(struct suite *s, const struct log_port *p, struct uuid me, struct str gid);
 void suite_read(struct suite *s, const struct str *gids, size_t n);

@@ -231,7 +231,7 @@ void suite_sweeping(struct suite *s)
 	suite_sweep(s);
 	m = suite_member(s, s->me);
 	suite_ok(s, m != NULL, "a dead replica that rows name is kept");
-	suite_adopt(s, s->given->b, s->you, s->me, (struct str){ 0 }, 100, false);
+	suite_adopt(s, s->given->b, s->you, s->me, (struct str){ 0 }, 100, DANGER_NONE);
 	suite_ok(s, s->n == 1, "its row is adopted");
 	suite_sweep(s);
 	m = suite_member(s, s->me);

@@ -385,7 +385,7 @@ void suite_adoption(struct suite *s)
 		bool        third_s = turn % 2 == 0;
 		struct str *after = third_s ? &mine_after : &your_after;
 
-		suite_adopt(s, third_s ? s->given->a : s->given->b, third_s ? third : s->you, s->me, *after, 2, false);
+		suite_adopt(s, third_s ? s->given->a : s->given->b, third_s ? third : s->you, s->me, *after, 2, DANGER_NONE);
 		right &= s->n <= 2;
 		for (size_t i = 0; i < s->n; i++) {
 			for (int k = 0; k < N; k++)
@@ -410,29 +410,41 @@ void suite_adoption(struct suite *s)
 	struct row    old = suite_row(s, gids[0]);
 	suite_ok(s, !suite_apply(s, s->given->a, s->me, suite_change(&old, "{}")), "the dead one's changes miss");
 
-	/* Twice adopted without progress: alone from now on. */
+	/* Twice adopted without progress: among few from now on. Four times: alone. */
 	suite_fence(s, s->you, third, 7);
-	suite_adopt(s, s->given->b, s->you, third, (struct str){ 0 }, 100, true);
+	suite_adopt(s, s->given->b, s->you, third, (struct str){ 0 }, 100, DANGER_SOME);
 	suite_ok(s, s->result == LOG_DONE && s->n == 0, "once adopted, a row is ordinary");
-	struct uuid fourth = suite_id(s), fifth = suite_id(s);
-	suite_enroll(s, s->given->a, fourth, 8);
-	suite_enroll(s, s->given->a, fifth, 9);
-	suite_adopt(s, s->given->a, fourth, third, (struct str){ 0 }, 100, false);
+	struct uuid later[4];
+	for (size_t i = 0; i < 4; i++) {
+		later[i] = suite_id(s);
+		suite_enroll(s, s->given->a, later[i], 8 + (int64_t)i);
+	}
+	suite_adopt(s, s->given->a, later[0], third, (struct str){ 0 }, 100, DANGER_NONE);
 	size_t n = s->n;
-	suite_ok(s, n > 1 && s->rows[0].adoptions == 2, "adopted again");
+	suite_ok(s, n > 2 && s->rows[0].adoptions == 2, "adopted again");
 	struct row    first = s->rows[0];
-	suite_ok(s, suite_apply(s, s->given->a, fourth, suite_change(&first, "{\"p\":\"on\"}")), "one makes progress");
+	suite_ok(s, suite_apply(s, s->given->a, later[0], suite_change(&first, "{\"p\":\"on\"}")), "one makes progress");
 	struct row got = read_back(s, first.gid);
 	suite_ok(s, got.adoptions == 0, "which forgets its adoptions");
-	suite_fence(s, s->you, fourth, 8);
-	suite_adopt(s, s->given->a, fifth, fourth, (struct str){ 0 }, 100, false);
+	suite_fence(s, s->you, later[0], 8);
+	suite_adopt(s, s->given->a, later[1], later[0], (struct str){ 0 }, 100, DANGER_NONE);
 	suite_ok(s, s->n == 1 && str_eq(s->rows[0].gid, first.gid), "only that one is ordinary now");
+	suite_adopt(s, s->given->a, later[1], later[0], (struct str){ 0 }, 100, DANGER_HIGH);
+	suite_ok(s, s->n == 0, "none of the others is in high danger");
+	suite_adopt(s, s->given->a, later[1], later[0], (struct str){ 0 }, 2, DANGER_SOME);
+	suite_ok(s, s->n == 2 && s->rows[0].adoptions == 3, "the others are adopted a few at a time");
+	suite_adopt(s, s->given->a, later[1], later[0], (struct str){ 0 }, 100, DANGER_SOME);
+	suite_ok(s, s->n == n - 3, "until there are none");
+	suite_fence(s, s->you, later[1], 9);
+	suite_adopt(s, s->given->a, later[2], later[1], (struct str){ 0 }, 100, DANGER_SOME);
+	suite_ok(s, s->n == n - 1 && s->rows[0].adoptions == 4, "and once more");
+	suite_fence(s, s->you, later[2], 10);
 	size_t alone = 0;
 	bool   single = true;
 	for (size_t i = 0; i < n + 1; i++) {
-		suite_adopt(s, s->given->a, fifth, fourth, (struct str){ 0 }, 100, true);
-		single &= s->n <= 1 && (s->n == 0 || s->rows[0].adoptions == 3);
+		suite_adopt(s, s->given->a, later[3], later[2], (struct str){ 0 }, 100, DANGER_HIGH);
+		single &= s->n <= 1 && (s->n == 0 || s->rows[0].adoptions == 5);
 		alone += s->n;
 	}
-	suite_ok(s, single && alone == n - 1, "the others are adopted one at a time");
+	suite_ok(s, single && alone == n - 1, "then one at a time");
 }

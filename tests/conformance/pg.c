@@ -218,7 +218,7 @@ static void test_adoption_at_once(struct harness *h)
 		struct row r = make_row(dead, str_of(gid));
 		begin_row(h, &h->a, &r);
 	}
-	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, &mine);
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, &mine);
 	harness_wait(h, &mine.done);
 	ok(mine.result == LOG_DONE && mine.n == 0, "nobody takes the rows of a live replica");
 	h->a.log.fence(h->a.log.ctx, me, dead, 1, on_done, &fenced);
@@ -226,8 +226,8 @@ static void test_adoption_at_once(struct harness *h)
 	pg_database_run(&h->database, "BEGIN");
 	pg_database_run(&h->database, "SELECT FROM sagad.transaction WHERE gid < 'adopt-05' AND gid >= 'adopt' FOR UPDATE");
 	mine = (struct answer){ 0 };
-	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, &mine);
-	h->b.log.adopt(h->b.log.ctx, you, dead, (struct str){ 0 }, 10, false, on_rows, &yours);
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, &mine);
+	h->b.log.adopt(h->b.log.ctx, you, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, &yours);
 	harness_wait(h, &mine.done);
 	harness_wait(h, &yours.done);
 	pg_database_run(&h->database, "COMMIT");
@@ -241,12 +241,12 @@ static void test_adoption_at_once(struct harness *h)
 	h->b.log.fence(h->b.log.ctx, you, me, 2, on_done, &fenced);
 	harness_wait(h, &fenced.done);
 	mine = (struct answer){ 0 };
-	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, &mine);
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, &mine);
 	harness_wait(h, &mine.done);
 	ok(mine.result == LOG_DONE && mine.n == 0, "a fenced replica adopts nothing");
 }
 
-/* Only adoptions from a fenced incarnation count once a row is adopted alone. */
+/* Only adoptions from a fenced incarnation count once a row is dangerous. */
 static void test_drained_is_no_poison(struct harness *h)
 {
 	struct uuid   dead = make_id(), me = make_id();
@@ -260,7 +260,7 @@ static void test_drained_is_no_poison(struct harness *h)
 	h->a.log.retire(h->a.log.ctx, dead, on_done, &a);
 	harness_wait(h, &a.done);
 	a = (struct answer){ 0 };
-	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, true, on_rows, &a);
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_SOME, on_rows, &a);
 	harness_wait(h, &a.done);
 	ok(a.n == 1 && a.row.adoptions == 2, "taken over from one that left in good order: not counted");
 }
@@ -270,7 +270,7 @@ static size_t take(struct harness *h, struct uuid me, struct uuid dead, struct a
 	size_t n = 0;
 
 	*a = (struct answer){ 0 };
-	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, false, on_rows, a);
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, a);
 	harness_wait(h, &a->done);
 	n += a->n;
 	*a = (struct answer){ 0 };

@@ -464,13 +464,13 @@ static void walk_owned(struct fake_op *op)
 
 		if (!uuid_eq(r->owner, adopting ? op->other : op->me) || str_cmp(r->gid, op->after) <= 0)
 			continue;
-		if (adopting && (fake_db_is_locked(op, r->gid) || op->solo != (r->adoptions >= 2) ||
+		if (adopting && (fake_db_is_locked(op, r->gid) || op->danger != danger_of(r->adoptions) ||
 		                 r->format > ROW_FORMAT))
 			continue;
 		if (adopting)
 			take(db, r, op->me, true);
 		give(op, r, !adopting);
-		if (adopting && op->solo)
+		if (adopting && op->danger == DANGER_HIGH)
 			break;
 	}
 }

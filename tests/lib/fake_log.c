@@ -343,7 +343,7 @@ static void verb_ended(void *ctx, const struct str *gids, size_t n, rows_done *d
 }
 
 static void page(void *ctx, enum fake_verb verb, struct uuid me, struct uuid dead, struct str after_gid,
-                 unsigned limit, bool solo, rows_done *done, void *arg)
+                 unsigned limit, enum danger danger, rows_done *done, void *arg)
 {
 	struct fake_op *op = new_op(ctx, verb);
 
@@ -351,7 +351,7 @@ static void page(void *ctx, enum fake_verb verb, struct uuid me, struct uuid dea
 	op->other = dead;
 	op->after = arena_str(&op->arena, after_gid);
 	op->limit = limit;
-	op->solo = solo;
+	op->danger = danger;
 	op->done.rows = done;
 	if (limit == 0)
 		bad(ctx, "a page of no rows");
@@ -361,7 +361,7 @@ static void page(void *ctx, enum fake_verb verb, struct uuid me, struct uuid dea
 static void verb_mine(void *ctx, struct uuid me, struct str after_gid, unsigned limit, rows_done *done,
                       void *arg)
 {
-	page(ctx, FAKE_MINE, me, (struct uuid){ 0 }, after_gid, limit, false, done, arg);
+	page(ctx, FAKE_MINE, me, (struct uuid){ 0 }, after_gid, limit, DANGER_NONE, done, arg);
 }
 
 static void verb_restore(void *ctx, struct uuid me, const struct row *rows, size_t n, rows_done *done, void *arg)
@@ -388,19 +388,19 @@ static void verb_restore(void *ctx, struct uuid me, const struct row *rows, size
 }
 
 static void verb_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after_gid, unsigned limit,
-                       bool solo, rows_done *done, void *arg)
+                       enum danger danger, rows_done *done, void *arg)
 {
 	struct fake_log     *log = ctx;
 	const struct member *m = fake_db_member(log->config.db, dead);
 
 	if (m != NULL && m->state == MEMBER_LIVE)
 		bad(log, "adopts from a live incarnation");
-	page(ctx, FAKE_ADOPT, me, dead, after_gid, limit, solo, done, arg);
+	page(ctx, FAKE_ADOPT, me, dead, after_gid, limit, danger, done, arg);
 }
 
 static void verb_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
 {
-	page(ctx, FAKE_TAKE_DUE, me, (struct uuid){ 0 }, (struct str){ 0 }, limit, false, done, arg);
+	page(ctx, FAKE_TAKE_DUE, me, (struct uuid){ 0 }, (struct str){ 0 }, limit, DANGER_NONE, done, arg);
 }
 
 static void verb_inbox_put(void *ctx, const struct inbox_row *row, log_done *done, void *arg)

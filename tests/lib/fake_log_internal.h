@@ -29,7 +29,7 @@ struct fake_op {
 	size_t           n;
 	struct str       after;
 	unsigned         limit;
-	bool             solo;
+	enum danger      danger;
 	int64_t          key;
 	double           speed, load;
 	struct row      *known;      /* to be restored; holds their definitions */

@@ -535,6 +535,27 @@ static void test_shares(unsigned rows, int64_t page_ms, int64_t worst_ms)
 	crowd_close(w);
 }
 
+/* Calls hang, so nothing makes progress, and one owner dies after the other: any row may be the killer. All the
+ * same nobody waits for hours until his turn has come. */
+static void test_deaths_in_a_row(unsigned rows, int64_t worst_ms)
+{
+	struct crowd *w = crowd_open(5, false);
+	int64_t       begin;
+
+	begin_many(w, &w->replicas[0], rows);
+	for (unsigned i = 0; i < 4; i++) {
+		end_process(&w->replicas[i]);
+		if (i != 1) /* two of them at once */
+			run(w, i < 3 ? STEADY_MS : 0);
+	}
+	for (begin = w->loop.now; owned_by(&w->replicas[4]) < rows && w->loop.now - begin < 3 * worst_ms;)
+		run(w, 10);
+	ok(owned_by(&w->replicas[4]) == rows && w->loop.now - begin <= worst_ms,
+	   "three deaths in a row without any progress: the last one has all %llu after %lld ms",
+	   (unsigned long long)owned_by(&w->replicas[4]), (long long)(w->loop.now - begin));
+	crowd_close(w);
+}
+
 int main(void)
 {
 	test_cost(50, 35);
@@ -551,5 +572,6 @@ int main(void)
 	test_new_watcher();
 	test_shares(20000, 5, 2000);
 	test_shares(100000, 25, 5000);
+	test_deaths_in_a_row(2000, 15000);
 	return tap_done();
 }
