@@ -183,6 +183,10 @@ X(TIMELINE_NOTE, ON_WORK,                                                       
 	"(SELECT true FROM sagad.timeline t ORDER BY t.timeline LIMIT 1) IS NOT NULL AS is_failover) n " \
 	"WHERE (SELECT true FROM sagad.timeline t WHERE t.timeline = n.timeline) IS NULL "     \
 	"ON CONFLICT (timeline) DO NOTHING RETURNING timeline, is_failover, unfinished")       \
+/* Fails on purpose until the timeline of this server is in the table: FIRST_EPOCH is that of the one before. */ \
+X(TIMELINE_NOTED, ON_WORK,                                                                     \
+	"SELECT (CASE WHEN (SELECT true FROM sagad.timeline t WHERE t.timeline = n.timeline) THEN '1' " \
+	"ELSE 'this timeline is not noted' END)::int FROM (SELECT " SERVER_TIMELINE " AS timeline) n") \
 X(TIMELINE_READ, ON_WORK,                                                                      \
 	"SELECT t.since, t.unfinished FROM sagad.timeline t WHERE t.is_failover "              \
 	"ORDER BY t.timeline DESC LIMIT $1::int")                                              \

@@ -65,15 +65,23 @@ static const struct {
 	{ PG_INT8, retention },   { PG_INT2, format },         { PG_TEXT, progress },
 };
 
+/* What must hold before the statement itself: a row of ours, and that the failover was noted. */
+enum { STILL_LIVE, NOTED, RESTORED };
+
 static void on_restored(struct pg_job *job)
 {
 	struct rows_job *j = (struct rows_job *)job;
-	const PGresult  *live = job->results[0], *r = job->results[1];
+	const PGresult  *live = job->results[STILL_LIVE], *r = job->results[RESTORED];
 	size_t           n = job->result == LOG_DONE && r != NULL ? (size_t)PQntuples(r) : 0;
 	struct row      *rows = mem_array(n, sizeof *rows);
 
 	for (size_t i = 0; i < n; i++)
 		rows[i].gid = cell_text(r, (int)i, 0);
+	/* The note was this session's first statement, and failed: nothing would be restored, as if all had diverged. */
+	if (job->failed_at == NOTED && job->result == LOG_BAD_DATA) {
+		job->result = LOG_AGAIN;
+		pg_timeline_look(job->conn->pg);
+	}
 	if (job->result == LOG_DONE && PQntuples(live) == 0)
 		j->done(j->arg, LOG_FENCED, NULL, 0);
 	else
@@ -93,6 +101,8 @@ void pg_restore(void *ctx, struct uuid me, const struct row *rows, size_t n, row
 	pg_job_begin(&j->job, &pg->work);
 	params_uuid(pg_job_params(&j->job), me);
 	pg_job_add(&j->job, SQL_STILL_LIVE);
+	pg_job_params(&j->job);
+	pg_job_add(&j->job, SQL_TIMELINE_NOTED);
 	p = pg_job_params(&j->job);
 	params_uuid(p, me);
 	for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)

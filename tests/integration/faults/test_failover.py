@@ -274,6 +274,39 @@ def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, m
     assert client.transaction("new-0")["input"] == {"n": 1.10}
 
 
+def test_a_failover_that_cannot_be_noted_is_not_as_if_there_was_none(make_pair, make_cluster, stub):
+    """Nothing tells what may be restored until it is: replicas wait, and forget nothing meanwhile."""
+    pair = make_pair(synchronous=False)
+    database = pair.new_database()
+    cluster = make_cluster(pair.dsn(database), count=2, flags=["--park-after=1h"])
+    client = cluster.client
+    gate = threading.Event()
+    stub.on("/confirm", lambda call: Reply(200, hold=gate))
+    for i in range(5):
+        tcc(client, stub, f"yes-{i}")
+    with psycopg.connect(pair.direct(database=database), autocommit=True) as db:
+        db.execute("""CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                          RAISE EXCEPTION 'refused by the test' USING ERRCODE = '57014';
+                      END $$;
+                      CREATE TRIGGER refuse BEFORE INSERT ON sagad.timeline FOR EACH ROW EXECUTE FUNCTION public.refuse()""")
+    until(lambda: r_lag(pair) == 0, 10)
+    pair.cut()
+    for i in range(5):  # none of this reaches the standby
+        assert client.post(f"/v1/transactions/yes-{i}/confirm").status in (200, 202)
+    until(lambda: len(stub.seen("/confirm")) >= 5, 10)
+    pair.kill()
+    pair.promote()
+    all_met(cluster)
+    time.sleep(3)
+    with psycopg.connect(pair.direct(database=database), autocommit=True) as db:
+        db.execute("DROP TRIGGER refuse ON sagad.timeline")
+    until(lambda: sum(metric(r, "sagad_restored_total") for r in cluster.replicas) == 5, 15)
+    gate.set()
+    all_end(pair, database)
+    assert phases(pair, database) == {f"yes-{i}": "confirmed" for i in range(5)}
+    assert stub.seen("/cancel") == []
+
+
 # ---- the old primary -------------------------------------------------------------------------------------
 
 
