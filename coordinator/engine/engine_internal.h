@@ -314,6 +314,7 @@ struct engine {
 	bool        holding;           /* rows of others, and parked ones, are left alone for a while */
 	int64_t     hold_until;        /* boot_ms, at least */
 	bool        restore_busy;
+	size_t      restore_n, restore_max; /* rows of the page under way; of the next one, 0: as many as fit */
 	struct list behind, restoring; /* the log stands behind them */
 	struct list kept;              /* ended or parked lately, oldest first; */
 	struct list recalled, recalling; /* since a failover, until they are restored */

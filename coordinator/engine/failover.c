@@ -273,7 +273,11 @@ static void on_restore(void *arg, enum log_result result, const struct row *rows
 				o->restored = true;
 		}
 		end_restore(e);
+		e->restore_max = 2 * e->restore_max < RESTORE_PAGE ? 2 * e->restore_max : 0;
 		chore_soon(e, CHORE_RESTORE, 0);
+	} else if (result == LOG_BAD_DATA && e->restore_n > 1) {
+		put_back(e);
+		e->restore_max = e->restore_n / 2; /* until the bad one stands alone */
 	} else if (result == LOG_BAD_DATA) {
 		/* It was stored before; now it is not. The log's own row goes on. */
 		end_restore(e);
@@ -290,12 +294,12 @@ struct page {
 	struct row *rows;
 	size_t     *text_at;
 	struct buf  text;
-	size_t      n, bytes;
+	size_t      n, n_max, bytes;
 };
 
 static bool has_room(const struct page *p)
 {
-	return p->n < RESTORE_PAGE && p->bytes + p->text.n < RESTORE_BYTES;
+	return p->n < p->n_max && p->bytes + p->text.n < RESTORE_BYTES;
 }
 
 static void add(struct page *p, const struct owned *o)
@@ -337,7 +341,7 @@ static void fill(struct engine *e, struct page *p)
 
 void failover_restore(struct engine *e)
 {
-	struct page p = { 0 };
+	struct page p = { .n_max = e->restore_max > 0 ? e->restore_max : RESTORE_PAGE };
 
 	if (e->restore_busy || !e->acting) /* acting again asks again */
 		return;
@@ -354,6 +358,7 @@ void failover_restore(struct engine *e)
 		e->restore_busy = true;
 		e->restore_life = e->life;
 		e->restore_failovers = e->failovers;
+		e->restore_n = p.n;
 		e->ports.log.restore(e->ports.log.ctx, e->me, p.rows, p.n, on_restore, e);
 	}
 	free(p.rows);

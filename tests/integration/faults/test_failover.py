@@ -307,6 +307,37 @@ def test_a_failover_that_cannot_be_noted_is_not_as_if_there_was_none(make_pair, 
     assert stub.seen("/cancel") == []
 
 
+def test_a_row_that_cannot_be_restored_takes_no_other_with_it(make_pair, make_cluster, stub):
+    """The new primary refuses one row of a page (a trigger, a damaged block): the others of it come back."""
+    pair = make_pair(synchronous=False)
+    database = pair.new_database()
+    cluster = make_cluster(pair.dsn(database), count=1, flags=["--park-after=1h"])
+    client = cluster.client
+    gate = threading.Event()
+    stub.on("/confirm", lambda call: Reply(200, hold=gate))
+    for i in range(10):
+        tcc(client, stub, f"yes-{i}")
+    with psycopg.connect(pair.direct(database=database), autocommit=True) as db:
+        db.execute("""CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                          IF pg_walfile_name(pg_current_wal_lsn()) LIKE '00000002%' THEN RAISE EXCEPTION 'refused by the test'; END IF;
+                          RETURN NEW;
+                      END $$;
+                      CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON sagad.transaction FOR EACH ROW
+                      WHEN (NEW.gid = 'yes-3') EXECUTE FUNCTION public.refuse()""")
+    until(lambda: r_lag(pair) == 0, 10)
+    pair.cut()
+    for i in range(10):  # none of this reaches the standby
+        assert client.post(f"/v1/transactions/yes-{i}/confirm").status in (200, 202)
+    until(lambda: len(stub.seen("/confirm")) >= 10, 10)
+    pair.kill()
+    pair.promote()
+    until(lambda: metric(cluster.replicas[0], "sagad_restored_total") == 9, 20)
+    gate.set()
+    until(lambda: set(phases(pair, database).values()) == {"confirmed", "prepared"}, 15)
+    assert {g for g, p in phases(pair, database).items() if p == "prepared"} == {"yes-3"}
+    cluster.replicas[0].kill()  # yes-3 is nobody's to store
+
+
 # ---- the old primary -------------------------------------------------------------------------------------
 
 
