@@ -100,6 +100,36 @@ def test_a_large_backlog_is_adopted_by_weight(make_cluster, stub):
         r.kill()  # draining that many is not what is tested here
 
 
+def test_a_backlog_is_adopted_by_speed(make_cluster, stub):
+    """Of three survivors of one weight the one that has shown that it can do twice as much takes twice as much."""
+    count, speeds = 4000, (300, 300, 600)
+    cluster = make_cluster(count=len(speeds), flags=["--park-after=1h"])
+    with psycopg.connect(cluster.dsn, autocommit=True) as db:
+        for r, speed in zip(cluster.replicas, speeds):  # what it reports, from now on
+            db.execute(f"""CREATE FUNCTION public.as_{r.port}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                               NEW.speed = {speed}; RETURN NEW;
+                           END $$""")
+            one, = db.execute("SELECT id::text FROM sagad.replica WHERE address = %s", (r.url,)).fetchone()
+            db.execute(f"""CREATE TRIGGER as_{r.port} BEFORE INSERT OR UPDATE ON sagad.replica_beat FOR EACH ROW
+                           WHEN (NEW.id = '{one}') EXECUTE FUNCTION public.as_{r.port}()""")
+    stub.on("/try", Reply(503, Retry_After=3000))
+    sleeper = {"a": {"action": {"url": stub.url + "/try"}, "compensate": {"url": stub.url + "/undo"}}}
+    cluster.client.begin(gid="template", mode="saga", input={}, steps=sleeper)
+    until(lambda: stub.calls, 5)
+    until(lambda: value(cluster.dsn, "SELECT array_agg(speed::int ORDER BY speed) FROM sagad.replica_beat") == sorted(speeds), 10)
+    time.sleep(2.6)  # all have read it, the template's outcome is stored, and the replicas may fence
+    ghost = bury(cluster, "template", count)
+    until(lambda: value(cluster.dsn, "SELECT count(*) FROM sagad.transaction WHERE owner = %s::uuid", ghost) == 0, 60, 0.02)
+    taken = dict(rows(cluster.dsn, "SELECT r.address, count(*) FROM sagad.transaction t JOIN sagad.replica r ON r.id = t.owner"
+                                   " WHERE t.gid LIKE 'left-%%' GROUP BY 1"))
+    shares = [taken.get(r.url, 0) / count for r in cluster.replicas]
+    print("shares by speed:", shares)
+    for share, speed in zip(shares, speeds):
+        assert share == pytest.approx(speed / sum(speeds), rel=0.10), shares
+    for r in cluster.replicas:
+        r.kill()
+
+
 # ---- many replicas ------------------------------------------------------------------------------
 
 
