@@ -138,7 +138,7 @@ class Chapter:
             world.restore()
         world.settled()
         began = time.monotonic()
-        with world.load(self.options.clients):
+        with world.load(self.options.clients, pause=0.01):
             time.sleep(self.rng.random())
             figures = fault(world, self.rng) or {}
             if world.living:
@@ -160,7 +160,7 @@ class Chapter:
             lives = {r.url: world.incarnation(r) for r in world.living}
             while time.monotonic() < until:
                 self.doing = "overload"
-                with world.load(self.options.clients):
+                with world.load(self.options.clients, pause=0.01):
                     time.sleep(20)
                 report = world.verify(timeout=120)
                 fenced = world.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'")
@@ -226,7 +226,8 @@ def main():
         return 0
     assert (BIN / "sagad").exists(), f"{BIN}/sagad is not there: ./dev chaos builds it"
     print(f"seed {options.seed}: again with ./dev chaos {options.minutes:g} {options.seed}", flush=True)
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+        signal.signal(number, interrupted)
     tally = Tally(options.seed)
     play(options, tally)
     tally.print()

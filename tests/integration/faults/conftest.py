@@ -11,6 +11,15 @@ from .modes import both_modes  # noqa: F401  pylint: disable=unused-import
 from .world import World
 
 
+# Whatever takes long begins early: the last worker has nobody to share with.
+LONG_ONES = ["test_failover.py", "test_scale.py", "test_clock.py", "test_database.py", "test_sessions.py", "test_kill.py",
+             "test_freeze.py", "test_upgrade.py"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG_ONES.index(item.path.name) if item.path.name in LONG_ONES else len(LONG_ONES))
+
+
 @functools.lru_cache
 def knows_modes():
     got = subprocess.run([BIN / "sagad", "--help"], stdout=subprocess.PIPE, text=True, check=True)

@@ -70,6 +70,7 @@ class World:
         self.seed = seed
         self.sanitized = sanitized
         self.participant = Participant(seed)
+        self._session = None
         self.loads, self.gone = [], set()
         self.told, self.history_from = {}, 0
         self.kinds = kinds(self.participant.url)
@@ -100,7 +101,17 @@ class World:
         return [r for r in list(self.replicas) if r.process is not None and r.process.poll() is None]
 
     def rows(self, sql, *params):
-        return rows(self.direct, sql, *params)
+        """Over one session for all that is asked, as long as it lives. Of several hosts the primary may be another one
+        since: there each question looks for it."""
+        if "," in psycopg.conninfo.conninfo_to_dict(self.direct).get("host", ""):
+            return rows(self.direct, sql, *params)
+        if self._session is not None:
+            try:
+                return self._session.execute(sql, params).fetchall()
+            except psycopg.OperationalError:
+                self._session.close()
+        self._session = psycopg.connect(self.direct, autocommit=True, application_name="test")
+        return self._session.execute(sql, params).fetchall()
 
     def value(self, sql, *params):
         return self.rows(sql, *params)[0][0]
@@ -164,9 +175,8 @@ class World:
         """Blocks until each of them drives transactions whose calls are open: there is something to take over."""
         self.participant.latency(0.15)
         for r in victims or self.living:
-            until(lambda r=r: self.value(
-                "SELECT count(*) FROM sagad.transaction t JOIN sagad.replica m ON m.id = t.owner"
-                " WHERE m.address = %s AND m.state = 'live' AND t.phase <> 'prepared'", r.url) >= rows_each, 15, 0.02)
+            until(lambda r=r: len({c.gid for c in self.participant.calls()
+                                   if c.answered is None and c.replica == r.url}) >= rows_each, 15, 0.02)
 
     def freeze(self, replica):
         """SIGSTOP, and the time of it."""
@@ -315,6 +325,8 @@ class World:
             self.cluster.stop()
         finally:
             self.participant.close()
+            if self._session is not None:
+                self._session.close()
 
 
 def memory(pid):
