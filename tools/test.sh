@@ -78,7 +78,10 @@ run_pytest() {
 	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan $python -m pytest -q -p no:cacheprovider "$@"
 }
 # Mostly asleep: they wait for leases to end.
-run_faults() { run_pytest -n "${FAULT_WORKERS:-6}" tests/integration/faults; }
+run_faults() {
+	build_in build/plain tests/integration/sagad-next
+	run_pytest -n "${FAULT_WORKERS:-6}" tests/integration/faults
+}
 run_e2e() { run_pytest -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration; }
 
 if [ "${1:-}" = list ]; then

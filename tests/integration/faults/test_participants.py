@@ -153,7 +153,7 @@ def test_connection_refused_for_a_while(cluster, stub, rude):
     server = rude(lambda link, r: answer(link))
     server.down()
     client, count = cluster.client, 30
-    document = steps(server.url, stub.url + "/undo", initial="100ms", factor=2, max="500ms", jitter="full")
+    document = steps(server.url, stub.url + "/undo", timeout="5s", initial="100ms", factor=2, max="500ms", jitter="full")
     document["b"] = {"after": ["a"], "action": {"url": stub.url + "/b"}, "compensate": {"url": stub.url + "/undo"}}
     gids = [f"down-{i}" for i in range(count)]
     with Flat(cluster.replicas, spare_fds=count + 4):  # the connections to who answers b are kept
