@@ -69,7 +69,7 @@ configure() { # configure PLACE
 
 make_cluster() {
 	as_owner "$bin/initdb" -D "$1/data" -U sagad -A trust -E UTF8 --locale=C.UTF-8 --no-instructions \
-		--data-checksums >"$1/initdb.log" 2>&1 || { cat "$1/initdb.log" >&2; die "initdb failed"; }
+		--data-checksums --no-sync >"$1/initdb.log" 2>&1 || { cat "$1/initdb.log" >&2; die "initdb failed"; }
 	configure "$1"
 }
 
@@ -81,25 +81,31 @@ start() {
 		{ tail -n 5 "$1/log" >&2; die "the server did not start; its log is $1/log"; }
 }
 
+# A dead one stays in the table of processes until somebody asks how it ended.
+is_process() { [[ $(ps -o stat= -p "$1" 2>/dev/null) == [!Z]* ]]; }
+
 # The children too: left alone they would go on writing for a moment.
 kill_all() {
-	local pid
+	local pid all
 	pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) || return 0
-	kill -9 "$pid" $(ps -o pid= --ppid "$pid") 2>/dev/null || true
-	while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+	all="$pid $(ps -o pid= --ppid "$pid")"
+	kill -9 $all 2>/dev/null || true
+	for pid in $all; do
+		while is_process "$pid"; do sleep 0.02; done
+	done
 }
 
 # What it wrote on its own is rewound; where that cannot be done it is made anew.
 rejoin() { # rejoin PLACE OTHER
 	# Until its first checkpoint the new primary's control file names the old timeline.
 	as_owner "$bin/psql" -q -h "$2" -U sagad -d postgres -c CHECKPOINT >&2
-	if as_owner "$bin/pg_rewind" -D "$1/data" --source-server="host=$2 user=sagad dbname=postgres" -R \
+	if as_owner "$bin/pg_rewind" -D "$1/data" --source-server="host=$2 user=sagad dbname=postgres" -R --no-sync \
 		>"$1/rewind.log" 2>&1; then
 		# The files came with the other's settings.
 		as_owner sed -i "s|^unix_socket_directories.*|unix_socket_directories = '$1'|" "$1/data/postgresql.conf"
 	else
 		rm -rf "$1/data"
-		as_owner "$bin/pg_basebackup" -h "$2" -U sagad -D "$1/data" -R -X stream -c fast >&2
+		as_owner "$bin/pg_basebackup" -h "$2" -U sagad -D "$1/data" -R -X stream -c fast --no-sync >&2
 		configure "$1"
 	fi
 }
@@ -117,7 +123,7 @@ start)
 standby)
 	other=$(cd "$caller" && place_of "$3")
 	make_folder "$place"
-	as_owner "$bin/pg_basebackup" -h "$other" -U sagad -D "$place/data" -R -X stream -c fast >&2
+	as_owner "$bin/pg_basebackup" -h "$other" -U sagad -D "$place/data" -R -X stream -c fast --no-sync >&2
 	configure "$place"
 	start "$place"
 	dsn_of "$place"

@@ -165,6 +165,9 @@ static void go_on_connecting(struct pg_link *l)
 		return;
 	}
 	if (step != PGRES_POLLING_OK) {
+		/* libpq goes on to the next host when one refuses, but not when one takes us and hangs up, as a
+		 * proxy does whose server is dead. */
+		l->turn++;
 		pg_link_break(l, PQerrorMessage(l->db));
 		return;
 	}

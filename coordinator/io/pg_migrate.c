@@ -17,13 +17,35 @@ static bool server_error(PGconn *db, const char *doing, struct err *err)
 	               (int)strcspn(text, "\n"), text);
 }
 
+static size_t host_count(const char *text)
+{
+	struct pg_host *hosts;
+	size_t          n = pg_dsn_hosts(text, &hosts);
+
+	pg_dsn_hosts_free(hosts, n);
+	return n;
+}
+
+/* libpq goes on to the next host when one refuses, but not when one takes us and hangs up. */
+static PGconn *connect_to_any(const struct pg_dsn *dsn, size_t host_n)
+{
+	PGconn *db = pg_dsn_connect(dsn, "sagad migrate", 0, NULL, true);
+
+	for (unsigned turn = 1; turn < host_n && PQstatus(db) != CONNECTION_OK; turn++) {
+		PQfinish(db);
+		db = pg_dsn_connect(dsn, "sagad migrate", turn, NULL, true);
+	}
+	return db;
+}
+
 static PGconn *connect_to(const char *text, struct err *err)
 {
 	struct pg_dsn dsn;
+	size_t        host_n = host_count(text);
 
 	if (!pg_dsn_parse(&dsn, text, err))
 		return NULL;
-	PGconn *db = pg_dsn_connect(&dsn, "sagad migrate", 0, NULL, true);
+	PGconn *db = connect_to_any(&dsn, host_n);
 	pg_dsn_fini(&dsn);
 	if (PQstatus(db) == CONNECTION_OK)
 		return db;
@@ -31,7 +53,8 @@ static PGconn *connect_to(const char *text, struct err *err)
 	/* A server that answers and says no will say no again. */
 	bool refused = strstr(why, "does not exist") != NULL || strstr(why, "authentication failed") != NULL ||
 		strstr(why, "no pg_hba.conf entry") != NULL || strstr(why, "password") != NULL;
-	bool standby = strstr(why, "read-only") != NULL || strstr(why, "hot standby") != NULL;
+	/* One of several may be promoted in a moment. */
+	bool standby = host_n < 2 && (strstr(why, "read-only") != NULL || strstr(why, "hot standby") != NULL);
 	err_set(err, refused || standby ? ERR_REFUSED : ERR_UNAVAILABLE, "%s%.*s",
 	        standby ? "this server is a standby or read-only, name the primary in the DSN: " : "",
 	        (int)strcspn(why, "\n"), why);

@@ -18,12 +18,15 @@ import time
 import traceback
 
 from lib.base import BIN
-from lib.postgres import Postgres
-from lib.proxy import Proxy
+from lib.postgres import Pair, Postgres
+from lib.proxy import Proxies, Proxy
 from .test_clock import LIBRARY, lying
 from .world import FAULTS, World
 
 FAULTS_A_CHAPTER = 10
+# What a chapter stands on, and what its faults may ask for.
+DATABASES = {"one": {"proxy", "postgres"}, "synchronous": {"proxy", "pair", "synchronous"},
+             "asynchronous": {"proxy", "pair", "asynchronous"}}
 GIVE_UP_AFTER = 5  # chapters that failed
 
 
@@ -78,24 +81,48 @@ class Chapter:
         self.mode = self.rng.choice(["lock", "row"]) if options.mode == "both" else options.mode
         self.count = options.replicas or self.rng.choice([3, 4, 5])
         self.lying = LIBRARY is not None and self.rng.random() < 0.25
+        self.database = self.rng.choice(self.databases())
         self.doing = "starting"
+
+    def databases(self):
+        """Those on which there is something to do; half of the chapters are on one server."""
+        wanted = {"any": ["one", "one", "synchronous", "asynchronous"], "pair": ["synchronous", "asynchronous"]}
+        found = [d for d in wanted.get(self.options.database, [self.options.database]) if self.eligible(d)]
+        if not found:
+            raise SystemExit("no such fault: ./dev chaos --list names those there are")
+        return ["one"] if self.options.overload else found
 
     def where(self):
         return f"seed {self.options.seed} chapter {self.number} ({self.mode}, {self.count} replicas" + (
-            ", clocks hours apart" if self.lying else "") + f"), {self.doing}"
+            ", clocks hours apart" if self.lying else "") + f", database {self.database}), {self.doing}"
 
     def say(self, text):
-        print(f"[{self.tally.took():6.0f} s] {self.number:>3} {self.mode:<4} {self.count}{'~' if self.lying else ' '} {text}", flush=True)
+        print(f"[{self.tally.took():6.0f} s] {self.number:>3} {self.mode:<4} {self.count}{'~' if self.lying else ' '}"
+              f" {self.database:<12} {text}", flush=True)
 
     def run(self, postgres, until):
-        database = postgres.new_database()
-        proxy = Proxy(database)
+        if self.database == "one":
+            database = postgres.new_database()
+            try:
+                self.play(until, Proxy(database), database, database, postgres=postgres)
+            finally:
+                postgres.drop_database(database)
+            return
+        pair = Pair(f"chaos-{self.options.seed}", self.database == "synchronous")
+        try:
+            name = pair.new_database()
+            proxies = Proxies([pair.direct(folder, name) for folder in pair.folders])
+            self.play(until, proxies, pair.dsn(name), lambda: pair.direct(database=name), pair=pair)
+        finally:
+            pair.close()
+
+    def play(self, until, proxy, dsn, direct, **on):
         world = None
         try:
-            world = World(lambda number: proxy.dsn(database, number), direct=database, replicas=self.count,
+            world = World(lambda number: proxy.dsn(dsn, number), direct=direct, replicas=self.count,
                           mode=self.mode, ttl=self.options.ttl, seed=f"{self.options.seed}-{self.number}",
-                          postgres=postgres, sanitized=self.options.sanitized,
-                          env_of=lying if self.lying and not self.options.sanitized else None)
+                          sanitized=self.options.sanitized,
+                          env_of=lying if self.lying and not self.options.sanitized else None, **on)
             world.proxy = proxy
             if self.options.overload:
                 self.calm(world, until)
@@ -108,7 +135,6 @@ class Chapter:
             raise
         finally:
             proxy.close()
-            postgres.drop_database(database)
         shutil.rmtree(world.cluster.folder)
 
     def abandon(self, world):
@@ -117,19 +143,22 @@ class Chapter:
         world.close()
         print(f"logs: {world.cluster.folder}", flush=True)
 
-    def eligible(self, world):
+    def eligible(self, database):
         return [name for name, f in sorted(FAULTS.items())
-                if self.mode in f.modes and all(getattr(world, n, None) for n in f.needs)
+                if self.mode in f.modes and DATABASES[database].issuperset(f.needs)
                 and (not self.options.only or name in self.options.only)]
 
+    def draw(self):
+        """On a pair, every other one is a fault of pairs."""
+        names = self.eligible(self.database)
+        of_pairs = [n for n in names if "pair" in FAULTS[n].needs]
+        return self.rng.choice(of_pairs if of_pairs and self.rng.random() < 0.5 else names)
+
     def faults(self, world, until):
-        names = self.eligible(world)
-        if not names:
-            raise SystemExit(f"no such fault; there are: {', '.join(sorted(FAULTS))}")
         for done in range(FAULTS_A_CHAPTER):
             if done > 0 and time.monotonic() > until:
                 return
-            name = self.rng.choice(names)
+            name = self.draw()
             self.doing = name
             self.one(world, name, FAULTS[name])
 
@@ -182,6 +211,8 @@ def read_options():
     p.add_argument("--mode", choices=["lock", "row", "both"], default="both")
     p.add_argument("--chapter", type=int, default=1, help="begin with this one")
     p.add_argument("--replicas", type=int, help="3, 4 or 5, drawn for each chapter, if not given")
+    p.add_argument("--database", choices=["any", "pair", *DATABASES], default="any",
+                   help="one server, or a primary and its standby; drawn for each chapter, if not given")
     p.add_argument("--clients", type=int, default=10)
     p.add_argument("--ttl", default="2s")
     p.add_argument("--only", action="append", metavar="FAULT", help="these alone; may be repeated")

@@ -54,9 +54,8 @@ class Gremlin(threading.Thread):
             self.failed = e
 
 
-@fault("everything at once", needs=["proxy", "postgres"])
-def everything(world, rng):
-    """Processes die and freeze, sessions break and the database restarts, each whenever it likes."""
+def harms(world):
+    """Processes die, processes stand still, sessions break: functions of a random source."""
     def die(rng):
         victim = rng.choice(world.replicas)
         if rng.random() < 0.5 and len(world.living) > 1 and victim in world.living:
@@ -82,20 +81,33 @@ def everything(world, rng):
         time.sleep(world.ttl * 1.6 * rng.random())
         world.proxy.restore(forget=rng.random() < 0.3)
 
+    return [die, stand_still, break_sessions]
+
+
+def all_at_once(world, rng, of, seconds=10, meanwhile=lambda: None):
+    """Each harm whenever it likes; then everybody is back."""
+    until = time.monotonic() + seconds
+    gremlins = [Gremlin(harm, rng.random(), until) for harm in of]
+    for g in gremlins:
+        g.start()
+    try:
+        meanwhile()
+    finally:
+        for g in gremlins:
+            g.join()
+        world.proxy.restore()
+    for g in gremlins:
+        if g.failed:
+            raise g.failed
+    world.restore()
+
+
+@fault("everything at once", needs=["proxy", "postgres"])
+def everything(world, rng):
+    """Processes die and freeze, sessions break and the database restarts, each whenever it likes."""
     def restart(rng):
         time.sleep(2 * rng.random())
         with server_away(world):
             time.sleep(rng.choice([0, 0, 1, 3]) * rng.random())
 
-    until = time.monotonic() + 10
-    gremlins = [Gremlin(harm, rng.random(), until)
-                for harm in rng.sample([die, stand_still, break_sessions, restart], rng.choice([2, 3, 4]))]
-    for g in gremlins:
-        g.start()
-    for g in gremlins:
-        g.join()
-    world.proxy.restore()
-    for g in gremlins:
-        if g.failed:
-            raise g.failed
-    world.restore()
+    all_at_once(world, rng, rng.sample([*harms(world), restart], rng.choice([2, 3, 4])))

@@ -16,12 +16,13 @@ NEXT = {None: {"prepared", "trying", "confirming"}, "prepared": {"confirming", "
 
 class Audit:
     """told: {gid: load.Told}; kinds: {name: load.Kind}; rows: {gid: Row}; calls: [participant.Call];
-    books: {(gid, step): participant.Book}; history: [Version] in order, or empty; lossy: the database itself
-    lost commits (an asynchronous failover); gone: gids audited before, of which nothing more may be heard."""
+    books: {(gid, step): participant.Book}; history: [Version] in order, or empty; gone: gids audited before, of which
+    nothing more may be heard; lost: gids of which the database lost what nobody alive knew: with them anything may
+    have happened but a change of a key; restored: it lost what others knew: histories may begin anywhere."""
 
-    def __init__(self, told, kinds, rows, calls, books, history=(), lossy=False, gone=()):
+    def __init__(self, told, kinds, rows, calls, books, history=(), gone=(), lost=(), restored=False):
         self.told, self.kinds, self.rows, self.calls, self.books = told, kinds, rows, calls, books
-        self.lossy, self.gone = lossy, gone
+        self.gone, self.lost, self.restored = gone, lost, restored
         self.found = []
         self.versions = collections.defaultdict(list)
         for v in history:
@@ -37,8 +38,9 @@ class Audit:
             check()
         return self.found
 
-    def wrong(self, gid, sentence):
-        self.found.append(f"{gid}: {sentence}")
+    def wrong(self, gid, sentence, always=False):
+        if always or gid not in self.lost:
+            self.found.append(f"{gid}: {sentence}")
 
     def story(self, gid):
         """All that is known of a transaction, in the order of time."""
@@ -54,8 +56,10 @@ class Audit:
         """What got a 2xx is there, and has ended or says why it is stuck."""
         for gid, told in self.told.items():
             row = self.rows.get(gid)
+            if told.unknown:
+                self.wrong(gid, "was acknowledged, and later nobody knew it")
             if row is None:
-                if told.accepted_at is not None and not self.lossy:
+                if told.accepted_at is not None:
                     self.wrong(gid, "was acknowledged and is not in the log")
             elif row.phase == "abandoned":
                 self.wrong(gid, "was abandoned, and nobody asked for it")
@@ -102,9 +106,9 @@ class Audit:
         """Every call of an op carries the one key and the same bytes."""
         for (gid, step, op), calls in self.by_op.items():
             if {c.key for c in calls} != {f'"{gid}:{step}:{op}"'}:
-                self.wrong(gid, f"{op} of {step} came with the keys {sorted({str(c.key) for c in calls})}")
+                self.wrong(gid, f"{op} of {step} came with the keys {sorted({str(c.key) for c in calls})}", always=True)
             if len({c.sha for c in calls}) > 1:
-                self.wrong(gid, f"{op} of {step} came {len(calls)} times with different bodies")
+                self.wrong(gid, f"{op} of {step} came {len(calls)} times with different bodies", always=True)
 
     def epochs(self):
         """No call of an older epoch arrives after one of a newer was answered."""
@@ -118,7 +122,7 @@ class Audit:
             elif c.epoch < epoch and answered is not None and answered < c.at:
                 self.wrong(c.gid, f"{c.op} of {c.step} came with epoch {c.epoch} after one of {epoch} was answered")
             row = self.rows.get(c.gid)
-            if row is not None and c.epoch > row.epoch and not self.lossy:
+            if row is not None and c.epoch > row.epoch:
                 self.wrong(c.gid, f"{c.op} of {c.step} came with epoch {c.epoch}, but the row has {row.epoch}")
 
     def revisions(self):
@@ -126,10 +130,12 @@ class Audit:
         for gid, versions in self.versions.items():
             before = None
             for v in versions:
-                if before is not None and not self.lossy and (v.version <= before.version or v.epoch < before.epoch):
+                if before is not None and (v.version <= before.version or v.epoch < before.epoch):
                     self.wrong(gid, f"went from version {before.version} epoch {before.epoch}"
                                     f" to {v.version} epoch {v.epoch}")
-                if v.phase != (before and before.phase) and v.phase not in NEXT[before and before.phase]:
+                if before is None and self.restored:
+                    pass
+                elif v.phase != (before and before.phase) and v.phase not in NEXT[before and before.phase]:
                     self.wrong(gid, f"went from {before and before.phase} to {v.phase}")
                 before = v
 
@@ -139,7 +145,7 @@ class Audit:
             row = self.rows.get(gid)
             if len(told.decisions) > 1:
                 self.wrong(gid, "answers told of both decisions")
-            if row is None or self.lossy:
+            if row is None:
                 continue
             end = ENDS.get(row.phase)
             if end and told.decisions - {end}:
@@ -152,7 +158,7 @@ class Audit:
         for gid, step, op in self.by_op:
             if gid in self.gone:
                 self.wrong(gid, f"{op} of {step} came long after its end")
-            elif gid not in self.rows and not self.lossy and any(c.epoch for c in self.by_op[gid, step, op]):
+            elif gid not in self.rows and any(c.epoch for c in self.by_op[gid, step, op]):
                 self.wrong(gid, f"{op} of {step} was called, and the log does not know it")
 
     # ---- calls that came more than once ---------------------------------------------------

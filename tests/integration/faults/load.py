@@ -67,6 +67,7 @@ class Told:
         self.ended_as = None      # a phase an answer showed, if it was an end
         self.decisions = set()    # confirm, cancel: whatever answers ever said or showed
         self.joined = set()       # steps whose joining was answered 2xx (open ones only)
+        self.unknown = False      # accepted, and later answered 404
 
 
 class Violation(Exception):
@@ -149,7 +150,8 @@ class Load:
         for step in kind.steps:
             body = {"name": step, **{op: call(self.url, "ok", step) for op in ("confirm", "cancel")}}
             status, answer = self._insist(rng, path + "/steps", json.dumps(body), told)
-            if status == 409:
+            told.unknown = status == 404
+            if status in (404, 409):
                 return
             if status not in (200, 201):
                 raise Violation(f"joining was answered {status}: {answer}")
@@ -159,6 +161,8 @@ class Load:
         status, answer = self._insist(rng, f"{path}/{kind.closes}", "", told)
         if status in (200, 202):
             told.decisions.add(kind.closes)
+        elif status == 404:
+            told.unknown = True
         elif status != 409:
             raise Violation(f"{kind.closes} was answered {status}: {answer}")
 

@@ -16,7 +16,7 @@ class Story:
 
     def __init__(self):
         self.told, self.rows, self.books, self.calls, self.history = {}, {}, {}, [], []
-        self.gone = ()
+        self.gone, self.lost, self.restored = (), (), False
         self.clock = 0.0
         saga = self.told_of("saga", "sequence")
         saga.ended_as, saga.decisions = "confirmed", {"confirm"}
@@ -64,7 +64,8 @@ class Story:
             self.books[gid, step] = Book(int(state in ("tried", "confirmed")), state, [])
 
     def audit(self):
-        return Audit(self.told, KINDS, self.rows, self.calls, self.books, self.history, gone=self.gone).run()
+        return Audit(self.told, KINDS, self.rows, self.calls, self.books, self.history, self.gone, self.lost,
+                     self.restored).run()
 
 
 def change(rows, at, **more):
@@ -73,6 +74,20 @@ def change(rows, at, **more):
 
 def lost(s):
     del s.rows["saga"]
+
+
+def unknown_later(s):
+    s.told["open"].unknown = True
+
+
+def began_in_the_middle(s):
+    """As when it was restored after a failover, where nothing can be lost."""
+    s.history = [v for v in s.history if v.gid != "tcc" or v.version > 2]
+
+
+def another_key_of_a_lost_one(s):
+    s.lost = {"saga"}
+    another_key(s)
 
 
 def unfinished(s):
@@ -188,6 +203,9 @@ def called_though_settled(s):
 BROKEN = {
     lost: "saga: was acknowledged and is not in the log",
     unfinished: "saga: neither ended nor",
+    unknown_later: "open: was acknowledged, and later nobody knew it",
+    began_in_the_middle: "tcc: went from None to confirmed",
+    another_key_of_a_lost_one: "saga: try of a came with the keys",
     stuck_for_no_reason: "saga: neither ended nor",
     abandoned: "saga: was abandoned",
     done_twice: "saga: step a has 2 effects",
@@ -228,3 +246,20 @@ def test_the_ledger_notices(breach):
     story = Story()
     breach(story)
     assert any(f.startswith(BROKEN[breach]) for f in story.audit()), story.audit()
+
+
+@pytest.mark.parametrize("breach", [lost, unknown_later, told_both, the_participant_complains], ids=lambda f: f.__name__)
+def test_what_a_database_lost_excuses_that_transaction_alone(breach):
+    story = Story()
+    breach(story)
+    story.lost = {BROKEN[breach].split(":")[0]}
+    assert story.audit() == []
+    story.lost = {"another"}
+    assert story.audit() != []
+
+
+def test_what_was_restored_comes_back_in_one_step():
+    story = Story()
+    began_in_the_middle(story)
+    story.restored = True
+    assert story.audit() == []

@@ -20,7 +20,7 @@ FAULTS = {}
 
 
 def fault(name, modes=("lock", "row"), needs=(), whole=True):
-    """Registers fault(world, random) for ./dev chaos. needs: attributes that a world must have, as postgres, proxy.
+    """Registers fault(world, random) for ./dev chaos. needs: what the world must have: postgres, proxy, pair, synchronous, asynchronous.
     whole: every replica must be there when it begins.
 
     It hurts the world, waits until that has shown, and leaves it as it may be: hurt replicas come back by
@@ -59,12 +59,16 @@ LATE = 10.0            # seconds; beyond the retries of a participant that is we
 
 class World:
     """dsn: as the replicas see it; or a function that gives that of replica number n. Then, or when it leads through
-    something that may break, direct is the DSN for the test's own questions and for sagad migrate.
-    lossy: the database may lose commits (an asynchronous failover). more: for lib.cluster.Cluster."""
+    something that may break, direct is the DSN for the test's own questions and for sagad migrate, or a function
+    that gives it. pair: the lib.postgres.Pair it is on, if it is. lost: the gids of which the database may lose what
+    no living replica knows; a fault that does so fills it, and it holds until the next verify().
+    more: for lib.cluster.Cluster."""
 
-    def __init__(self, dsn, replicas=3, mode="lock", ttl="2s", flags=(), direct=None, sanitized=False, lossy=False,
-                 seed=0, history=True, postgres=None, **more):
-        self.dsn, self.direct, self.mode, self.lossy, self.postgres = dsn, direct or dsn, mode, lossy, postgres
+    def __init__(self, dsn, replicas=3, mode="lock", ttl="2s", flags=(), direct=None, sanitized=False,
+                 seed=0, history=True, postgres=None, pair=None, **more):
+        self.dsn, self.mode, self.postgres, self.pair = dsn, mode, postgres, pair
+        self.lost = set()
+        self._direct = direct or dsn
         dsn_of = dsn if callable(dsn) else lambda number: dsn
         self.ttl = float(ttl.removesuffix("s"))
         self.seed = seed
@@ -90,6 +94,10 @@ class World:
         self.history = history
 
     # ---- questions --------------------------------------------------------------------------
+
+    @property
+    def direct(self):
+        return self._direct() if callable(self._direct) else self._direct
 
     @property
     def replicas(self):
@@ -254,11 +262,14 @@ class World:
         history = [Version(*v) for v in self.rows(
             "SELECT gid, version, epoch, phase, owner::text, extract(epoch FROM at)::float8, progress"
             " FROM witness.history WHERE number > %s ORDER BY number", self.history_from)] if self.history else []
-        history.sort(key=lambda v: (v.gid, v.version)) if self.lossy else None
         calls = [c for c in self.participant.calls() if c.gid]
         fresh = {g: r for g, r in there.items() if g not in self.gone}
         return Audit({g: t for g, t in self.told.items() if g not in self.gone}, self.kinds, fresh, calls,
-                     self.participant.books(), history, self.lossy, self.gone)
+                     self.participant.books(), history, self.gone, self.lost, restored=self._may_restore())
+
+    def _may_restore(self):
+        """After a failover rows may come back in one step."""
+        return self.pair is not None and not self.pair.synchronous
 
     def _report(self, audit):
         duplicates = audit.duplicates()
@@ -273,7 +284,7 @@ class World:
 
     def _forget(self, audit):
         self.gone |= set(audit.rows)
-        self.loads, self.told = [], {}
+        self.loads, self.told, self.lost = [], {}, set()
         self.participant.forget()
         self.participant.latency(0)
         if self.history:

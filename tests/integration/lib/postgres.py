@@ -68,9 +68,14 @@ class Pair:
         self.folders = [base.with_name(base.name + suffix) for suffix in ("-one", "-two")]
         self.close()
         self.primary, self.standby = self.folders
-        self._run("start", self.primary)
-        self._run("standby", self.standby, self.primary)
-        self.set_synchronous(synchronous)
+        self.synchronous = synchronous  # as it is when nothing is wrong
+        try:
+            servers = [self._run("start", self.primary), self._run("standby", self.standby, self.primary)]
+            self._servers = dict(zip(self.folders, servers))
+            self.set_synchronous(synchronous)
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def _run(verb, folder, *arguments):
@@ -84,11 +89,11 @@ class Pair:
             self._run("remove", folder)
 
     def _place(self, folder):
-        return self._run("place", folder)
+        return psycopg.conninfo.conninfo_to_dict(self._servers[folder])["host"]
 
     def direct(self, folder=None, database="postgres"):
         """The DSN of one of them; without a folder, of the primary."""
-        return psycopg.conninfo.make_conninfo(self._run("dsn", folder or self.primary), dbname=database)
+        return psycopg.conninfo.make_conninfo(self._servers[folder or self.primary], dbname=database)
 
     def dsn(self, database):
         """Both, always in the same order: the one that was the first primary comes first."""
@@ -140,6 +145,12 @@ class Pair:
     def rejoin(self):
         """The old primary, stopped, follows the new one."""
         self._run("rejoin", self.standby, self.primary)
+
+    def mend(self):
+        """After a promotion: a pair again, as it was made."""
+        self.stop(self.standby)
+        self.rejoin()
+        self.set_synchronous(self.synchronous)
 
 
 class GivenPostgres(Postgres):

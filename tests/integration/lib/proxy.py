@@ -96,6 +96,46 @@ class Proxy:
         self._process.stdout.close()
 
 
+class Proxies:
+    """One before each server; what is said to them is said to all. servers: their DSNs."""
+
+    def __init__(self, servers):
+        self._each = [Proxy(s) for s in servers]
+
+    def dsn(self, dsn, replica):
+        """All of them as hosts of one DSN."""
+        from psycopg.conninfo import make_conninfo
+        for proxy in self._each:
+            proxy.dsn(dsn, replica)
+        return make_conninfo(dsn, host=",".join("127.0.0.1" for _ in self._each), sslmode="disable",
+                             gssencmode="disable", port=",".join(str(p.port(replica)) for p in self._each))
+
+    def cut(self, kind=None, replica=None):
+        return sum(p.cut(kind, replica) for p in self._each)
+
+    def refuse(self, kind=None, replica=None):
+        return sum(p.refuse(kind, replica) for p in self._each)
+
+    def black_hole(self, kind=None, replica=None, way="both"):
+        for p in self._each:
+            p.black_hole(kind, replica, way)
+
+    def lose(self, kind=None, replica=None):
+        return sum(p.lose(kind, replica) for p in self._each)
+
+    def slow(self, kind=None, ms=200, replica=None):
+        for p in self._each:
+            p.slow(kind, ms, replica)
+
+    def restore(self, kind=None, replica=None, forget=False):
+        for p in self._each:
+            p.restore(kind, replica, forget)
+
+    def close(self):
+        for p in self._each:
+            p.close()
+
+
 # ---- the process -----------------------------------------------------------------------------
 
 
