@@ -93,6 +93,7 @@ kill_all() {
 	for pid in $all; do
 		while is_process "$pid"; do sleep 0.02; done
 	done
+	rm -f "$1/data/postmaster.pid" # pg_ctl takes those that nobody has asked for yet for alive
 }
 
 # What it wrote on its own is rewound; where that cannot be done it is made anew.

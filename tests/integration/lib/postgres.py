@@ -145,6 +145,8 @@ class Pair:
     def rejoin(self):
         """The old primary, stopped, follows the new one."""
         self._run("rejoin", self.standby, self.primary)
+        # Where there was nothing to rewind it has its own settings still: promoted, it would wait for a standby.
+        self.set("synchronous_standby_names", "", self.standby)
 
     def mend(self):
         """After a promotion: a pair again, as it was made."""
