@@ -119,7 +119,8 @@ static void on_rows(void *arg, enum log_result result, const struct participant_
 	if (result == LOG_DONE)
 		replace_all(p, rows, n);
 	p->asking = false;
-	p->changing = p->again; /* then this answer may be of before the change */
+	/* Asked before the change, or not answered at all: it is still to be read. */
+	p->changing = p->again || (p->changing && result != LOG_DONE);
 	p->due = p->now;
 	p->now = NULL;
 	while (p->due != NULL) {

@@ -428,6 +428,16 @@ static void check_participants(struct world *w)
 	world_call(w, d, OP_TRY, &moved);
 	world_until(w, &moved, 1000);
 	ok(str_is(buf_view(&w->path), "/moved/ok?x=1"), "one that moves is called at its new place at once: %s", w->path.p);
+	struct got blind = { 0 }, seeing = { 0 };
+	w->store_result = LOG_AWAY;
+	sprintf(w->base_url + strlen(w->base_url) - 5, "again");
+	participants_look(w->participants);
+	world_call(w, d, OP_TRY, &blind);
+	ok(world_until(w, &blind, 1000) && blind.outcome == OUTCOME_UNKNOWN, "it moves, and nobody can read where to");
+	w->store_result = LOG_DONE;
+	world_call(w, d, OP_TRY, &seeing);
+	ok(world_until(w, &seeing, 1000) && str_is(buf_view(&w->path), "/again/ok?x=1"),
+	   "its next call goes to the new place, not to the one before: %s", w->path.p);
 	check_signed_once(w, d);
 	world_participant(w, "hotels", "no-such-file", 2);
 	world_refresh(w);
