@@ -158,7 +158,7 @@ static void database_state(void *ctx, struct api_database *out)
 	struct pg_stats s;
 
 	pg_stats(((struct replica *)ctx)->pg, &s);
-	*out = (struct api_database){ s.log_up && s.work_up, s.unsafe_standby, s.connects, s.breaks, s.statements,
+	*out = (struct api_database){ s.log_up && s.work_up && s.store_up, s.unsafe_standby, s.connects, s.breaks, s.statements,
 	                              s.last_error, s.failovers, s.failover_unfinished };
 }
 

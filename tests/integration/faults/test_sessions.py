@@ -183,6 +183,24 @@ def test_a_silent_work_session_is_given_up(make_split, mode):
     w.verify()
 
 
+def test_a_replica_that_can_look_nothing_up_is_not_ready(make_split):
+    """Also when it has just begun: commits were possible already, and who registered a participant was told 503."""
+    w = make_split("lock", replicas=2)
+    away, client = w.replicas[0], w.client
+    w.proxy.refuse("store", 0)
+    until(lambda: away.ops("/readyz").status == 503, 5)
+    assert client.get("/v1/definitions", at=away.at).status == 503
+    assert w.replicas[1].ops("/readyz").status == 200
+    away.kill()
+    away.start()
+    until(lambda: w.proxy.sessions("log", 0) and w.incarnation(away), 10)
+    time.sleep(0.3)
+    assert away.ops("/readyz").status == 503
+    w.proxy.restore()
+    away.ready()
+    assert client.get("/v1/definitions", at=away.at).status == 200
+
+
 @both_modes
 def test_all_replicas_are_cut_off_and_come_back(make_split, mode):
     """Nobody can tell who is dead: whoever comes back first must not fence the others."""
