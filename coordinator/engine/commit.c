@@ -75,6 +75,13 @@ static struct owned *pop_member(struct engine *e)
 	return o;
 }
 
+/* It was on no list when a failover asked for all that is remembered. */
+static void rest(struct engine *e, struct owned *o)
+{
+	o->unproven = o->unproven || e->batch.failovers != e->failovers;
+	owned_rest(e, o);
+}
+
 /* Its transaction is not ours any more: the command looks for it elsewhere. */
 static void settle_gone_order(struct engine *e, struct owned *o)
 {
@@ -96,7 +103,7 @@ static void put_back(struct engine *e)
 		if (o->gone) {
 			owned_answer_begins(e, o, BEGIN_AWAY, BEGIN_AWAY);
 			settle_gone_order(e, o);
-			owned_rest(e, o);
+			rest(e, o);
 			continue;
 		}
 		list_push(first, &o->commit_link);
@@ -228,7 +235,7 @@ static void log_bad_data(struct engine *e)
 	}
 	owned_answer_begins(e, o, BEGIN_REFUSED, BEGIN_LOST);
 	settle_gone_order(e, o);
-	owned_rest(e, o);
+	rest(e, o);
 }
 
 static void block(struct engine *e, struct owned *o)
@@ -295,7 +302,7 @@ static void lost(struct engine *e)
 		if (o->deciding != NULL && o->deciding->order != NULL)
 			o->deciding->order->doubt = true;
 		settle_gone_order(e, o);
-		owned_rest(e, o);
+		rest(e, o);
 	}
 	keep_settled(e); /* still in the inbox, or settled */
 	pause_commits(e, PAUSE_FIRST_MS);
@@ -307,14 +314,14 @@ static void done_gone(struct engine *e, struct owned *o, bool did)
 	struct queued *q = o->deciding;
 
 	owned_answer_begins(e, o, did ? BEGIN_DONE : BEGIN_LOST, BEGIN_LOST);
+	if (did)
+		drive_learned(e, o);
 	if (did && q != NULL && q->order != NULL) {
-		o->row.phase = o->next.phase;
-		o->txn = o->next;
 		order_applied(e, q->order, q->order->verdict, o);
 		q->order = NULL;
 	}
 	settle_gone_order(e, o);
-	owned_rest(e, o);
+	rest(e, o);
 }
 
 static void born(struct engine *e, struct owned *o)

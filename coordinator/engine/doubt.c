@@ -52,6 +52,7 @@ void doubt_reread(struct engine *e, struct owned *o)
 void doubt_add(struct engine *e, struct owned *o)
 {
 	assert(!o->gone && !o->sent);
+	o->let_go = o->let_go || o->commit == COMMIT_RELEASE || o->commit == COMMIT_BAD_ROW;
 	o->commit = COMMIT_NONE;
 	o->doubt = true;
 	o->doubt_since = boot_ms(e);
@@ -180,6 +181,18 @@ static void take(struct engine *e, struct owned *o, bool adopted)
 	drive_resume(e, o, adopted);
 }
 
+/* Only a failover asks for it. */
+static void remember(struct engine *e, const struct row *row)
+{
+	struct owned *o = owned_load(e, row);
+
+	o->gone = true;
+#ifndef BUG_FORGETS_WHAT_CAME
+	o->keep = o->readable;
+#endif
+	owned_rest(e, o);
+}
+
 void take_row(struct engine *e, const struct row *row, bool adopted)
 {
 	struct owned *old = owned_get(e, row->gid);
@@ -195,8 +208,10 @@ void take_row(struct engine *e, const struct row *row, bool adopted)
 		return; /* an answer that comes late */
 	if (old->commit == COMMIT_BEGIN && old->sent)
 		old->given = true;
-	if (old->commit != COMMIT_NONE && (old->commit != COMMIT_BEGIN || old->sent))
-		return; /* that commit misses, and then it is read again */
+	if (old->commit != COMMIT_NONE && (old->commit != COMMIT_BEGIN || old->sent)) {
+		remember(e, row); /* that commit misses, and then it is read again */
+		return;
+	}
 	bool unborn = old->unborn, doubt = old->doubt;
 	bool same = row->created_at == old->row.created_at &&
 	            memcmp(row->hash, old->row.hash, sizeof row->hash) == 0;
@@ -264,8 +279,17 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 	turn_end(e);
 }
 
-/* After a failover what we know comes first, then what we do not. And of a begin we know nothing: what stands
- * there may be an older state of a transaction that somebody else knows to have ended. */
+/* Of a begin we know nothing: what stands there after a failover may be an older state of a transaction that
+ * somebody else knows to have ended. And what we may have parked may have been taken up. */
+static bool others_know_more(struct engine *e, const struct owned *o)
+{
+#ifdef BUG_PARKED_IS_OURS
+	return o->unborn && failover_holds(e);
+#endif
+	return (o->unborn || o->let_go) && failover_holds(e);
+}
+
+/* After a failover what we know comes first, then what we do not. */
 static size_t take_doubts(struct engine *e, struct str gids[RELOAD_PAGE])
 {
 	struct list later;
@@ -277,7 +301,7 @@ static size_t take_doubts(struct engine *e, struct str gids[RELOAD_PAGE])
 
 		if (o->unproven) {
 			failover_behind(e, o);
-		} else if (o->unborn && failover_holds(e)) {
+		} else if (others_know_more(e, o)) {
 			list_push(&later, l);
 			chore_soon(e, CHORE_RELOAD, RETRY_MAX_MS);
 		} else {

@@ -282,6 +282,36 @@ static void released(struct owned *o)
 	o->keep = true;
 }
 
+/* It has grown, and nobody here drives it any more: only a failover asks for what it was. */
+void drive_learned(struct engine *e, struct owned *o)
+{
+	struct queued *q = o->deciding;
+
+	o->keep = o->readable;
+	switch (o->commit) {
+	case COMMIT_CHANGE:
+		take_state(o, &o->next);
+		take_grown(e, o);
+		o->row.adoptions = 0;
+		if (q != NULL && q->ev.kind == EV_ANSWER)
+			note_take(note_of(o, q), &q->note, q->ev.u.answer.op);
+		if (phase_is_ended(o->txn.phase)) {
+			o->row.ended_at = now_ms(e);
+			o->row.owner = (struct uuid){ 0 };
+		}
+		return;
+	case COMMIT_RELEASE:
+		released(o);
+		return;
+	case COMMIT_BEGIN:
+		o->unborn = false;
+		return;
+	case COMMIT_NONE:
+	case COMMIT_BAD_ROW:
+		return;
+	}
+}
+
 void drive_applied(struct engine *e, struct owned *o)
 {
 	enum commit_kind kind = o->commit;

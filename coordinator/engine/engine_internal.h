@@ -107,6 +107,7 @@ struct owned {
 	bool               given;        /* unborn, and its row came to us meanwhile: somebody else's insert */
 	bool               doubt;        /* what the log holds is not known */
 	int64_t            doubt_since;  /* boot_ms */
+	bool               let_go;       /* in doubt, and perhaps parked: somebody else may have taken it up */
 	bool               unproven;     /* since a failover: the log may stand behind us */
 	bool               behind;       /* it does; commit_link is on engine.behind or .restoring */
 	bool               restored;     /* it does not any more */
@@ -434,6 +435,7 @@ struct step  *txn_step_at(const struct txn *t, uint16_t step); /* also TXN_CHECK
 void drive_resume(struct engine *e, struct owned *o, bool adopted);
 void drive_run(struct engine *e, struct owned *o);   /* decides on what waits */
 void drive_applied(struct engine *e, struct owned *o); /* its commit is done */
+void drive_learned(struct engine *e, struct owned *o); /* the same of one that is gone */
 void drive_timer(struct engine *e, struct owned *o);
 void drive_tick(struct engine *e, struct owned *o);
 void drive_queue(struct engine *e, struct owned *o, struct queued *q);

@@ -150,6 +150,8 @@ static void live_through(struct engine *e)
 
 		o->unproven = !o->unborn;
 	}
+	list_each(l, after, &e->resting)
+		list_entry(l, struct owned, link)->unproven = true;
 	recall(e);
 #endif
 	commit_unblock(e); /* who held rows locked is gone */
