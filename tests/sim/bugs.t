@@ -4,7 +4,8 @@
 # random walk where the engine would stand in its way.
 cd "${srcdir:-.}" || exit 99
 cc=${CC:-cc}
-seeds=${BUG_SEEDS:-30000}
+seeds=${BUG_SEEDS:-400000}
+few=400  # seeds, from the first known one on
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT INT TERM
 flags='-std=c11 -D_GNU_SOURCE -O1 -w -I.'
@@ -24,6 +25,25 @@ for file in $common; do
 	$cc $flags -c -o "$o" "$file" || exit 99
 	objects="$objects $o"
 done
+
+# Rare bugs, and the first seed that finds each. When the world of the simulator changes, so does what a seed
+# means: then all seeds are tried, which takes longer, and the new number is told, to be written down here.
+first_seed() {  # first_seed MACRO
+	case $1 in
+	BUG_ENROLS_AGAIN) echo 2106 ;;
+	BUG_FENCED_FORGETS) echo 7577 ;;
+	BUG_FORGETS_WHAT_CAME) echo 96637 ;;
+	BUG_NO_HINTS) echo 14563 ;;
+	BUG_PARKED_IS_OURS) echo 149749 ;;
+	BUG_SECOND_BEGIN_AWAY) echo 4756 ;;
+	*) echo 1 ;;
+	esac
+}
+
+finds() {       # finds MACRO SEED COUNT, without the tapes
+	srcdir=$work "$work/$1" "$2" "$3" --no-shrink >"$work/out" 2>&1
+	grep -qE '^not ok (1 )?- ' "$work/out"
+}
 
 simulator() {   # simulator MACRO: links $work/MACRO
 	link=$objects
@@ -61,12 +81,19 @@ done
 for macro in $(grep -rho 'BUG_[A-Z_0-9]*' coordinator tests/sim/*.c | sort -u); do
 	case " $walked " in *" $macro "*) continue ;; esac
 	simulator "$macro" || exit 99
-	"$work/$macro" 1 "$seeds" --no-shrink >"$work/out" 2>&1
-	grep -qE '^not ok (1 )?- ' "$work/out"; found=$?
+	first=$(first_seed "$macro")
+	firsts=$(printf '%s\n' $firsts "$first" | sort -nu)
+	finds "$macro" "$first" "$few" || { echo "# $macro: not from seed $first on"; finds "$macro" 1 "$seeds"; }
+	found=$?
 	ok $found "$macro is found: $(sed -n 's/^not ok [0-9 ]*- //p' "$work/out" | head -n 1)"
 done
 simulator NO_BUG_AT_ALL || exit 99
-"$work/NO_BUG_AT_ALL" 1 "$seeds" --no-shrink >"$work/out" 2>&1
-grep -q '^ok 1 ' "$work/out"; ok $? "and nothing is found where there is none"
+# The same seeds, or what was found above may have been something else.
+clean=0
+for first in $firsts; do
+	finds NO_BUG_AT_ALL "$first" "$few"
+	grep -q '^ok 1 ' "$work/out" || clean=1
+done
+ok $clean "and nothing is found where there is none"
 echo "1..$n"
 exit $bad

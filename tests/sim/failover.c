@@ -65,6 +65,9 @@ static void settle_record(struct record *rec)
 	const struct row *known = &rec->past[rec->heard % PAST_ROWS];
 	uint64_t          stands = row != NULL ? row->version : 0;
 
+	/* A format that was understood is back: what was judged meanwhile was judged rightly. */
+	if (row != NULL && row->format > ROW_FORMAT)
+		rec->newer_at = world_now(w);
 	if (!rec->exists || stands == rec->version)
 		return;
 	w->seen->lost_writes++;
@@ -104,14 +107,23 @@ static void start_database(void *arg)
 	fake_locks_start(w->locks);
 }
 
+static bool is_fenced(const struct replica *r)
+{
+	const struct member *m = fake_db_member(r->w->db, r->me);
+
+	return m == NULL || m->state != MEMBER_LIVE;
+}
+
 static void promote(struct world *w)
 {
 	int64_t ms = 50 + 20 * (int64_t)choose(w, 16);
+	bool    fenced[REPLICAS];
 
 	w->seen->failovers++;
 	w->slow_until = 0;
 	fake_locks_stop(w->locks, 0);
 	for (unsigned i = 0; i < REPLICAS; i++) {
+		fenced[i] = is_fenced(&w->replicas[i]);
 		w->replicas[i].failed_over = true;
 		w->replicas[i].silent_until = 0;
 		fake_lease_cut(w->replicas[i].lease, false);
@@ -119,6 +131,8 @@ static void promote(struct world *w)
 	}
 	size_t lost = fake_db_failover(w->db, choose(w, LOST_MAX));
 	say(w, "a standby is promoted, %zu writes are lost", lost);
+	for (unsigned i = 0; i < REPLICAS; i++)
+		w->replicas[i].unfenced = fenced[i] && !is_fenced(&w->replicas[i]);
 	for (unsigned i = 0; i < w->record_n; i++)
 		settle_record(&w->records[i]);
 	after(w, ms, start_database, NULL, w);

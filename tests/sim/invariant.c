@@ -221,12 +221,25 @@ static bool is_echo(struct record *rec, struct uuid by, const struct row *before
 	return rec->echo;
 }
 
-/* A living replica was told of more. */
-static void check_past(struct record *rec, const struct row *before)
+static bool was_unfenced(const struct world *w, struct uuid id)
+{
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if (w->replicas[i].unfenced && uuid_eq(w->replicas[i].me, id))
+			return true;
+	return false;
+}
+
+/* A living replica was told of more. Whoever was fenced cannot know that it was if the fence is lost as well:
+ * it goes on with its rows, as it last knew them, unless those who had taken them are back before it. */
+static void check_past(struct record *rec, struct uuid by, const struct row *before)
 {
 	uint64_t stood = before != NULL ? before->version : 0;
 
-	if (rec->exists && stood < rec->version)
+	if (!rec->exists || stood >= rec->version)
+		return;
+	if (was_unfenced(rec->w, by))
+		rec->w->adrift = true;
+	else
 		violated(rec->w, 107, "%s: goes on from v%llu, a living replica knows v%llu", rec->gid,
 		         (unsigned long long)stood, (unsigned long long)rec->version);
 }
@@ -242,7 +255,7 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 	}
 	if (is_echo(rec, by, before, row))
 		return;
-	check_past(rec, before);
+	check_past(rec, by, before);
 	failover_note(rec, row);
 	if (before == NULL)
 		client_check_birth(rec, by);
@@ -294,8 +307,8 @@ void invariant_settled(void *world, const struct inbox_row *row, enum verdict ve
 	const struct row    *of = fake_db_row(w->db, row->gid);
 	const struct record *rec = world_record(w, row->gid);
 
-	if (of != NULL && rec != NULL && w->calm_until == 0 && of->format > ROW_FORMAT && !again &&
-	    put_at(row) > rec->newer_at + SKEW_MAX_MS) /* a failover brings old formats back */
+	if (of != NULL && rec != NULL && of->format > ROW_FORMAT && !again &&
+	    put_at(row) > rec->newer_at + SKEW_MAX_MS)
 		violated(w, 99, "%.*s: its command is settled by a version that cannot read it", (int)row->gid.n,
 		         row->gid.p);
 	say(w, "     %.*s: a command of the inbox is settled: %s", (int)row->gid.n, row->gid.p, verdict_name(verdict));

@@ -124,6 +124,7 @@ struct replica {
 	unsigned           busy_n;
 	bool               log_cut, freezing;
 	bool               failed_over; /* and its engine has not been told */
+	bool               unfenced;    /* at a failover it was fenced, did not know, and the fence was lost */
 	int64_t            thawed_at;
 	int64_t            silent_until; /* its log session swallows what it is sent */
 	struct uuid        me;       /* as last seen */
