@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the fault suite."""
+import collections
 import functools
+import pathlib
 import shutil
 import subprocess
 
@@ -11,13 +13,19 @@ from .modes import both_modes  # noqa: F401  pylint: disable=unused-import
 from .world import World
 
 
-# Whatever takes long begins early: the last worker has nobody to share with.
-LONG_ONES = ["test_failover.py", "test_scale.py", "test_clock.py", "test_database.py", "test_sessions.py", "test_kill.py",
-             "test_freeze.py", "test_upgrade.py"]
+SHORT_ONES = ("test_chaos.py", "test_clients.py", "test_drain.py", "test_ledger.py", "test_participant.py",
+              "test_participants.py")
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: LONG_ONES.index(item.path.name) if item.path.name in LONG_ONES else len(LONG_ONES))
+    """Short ones last, so that no worker is alone at the end; and each file evenly spread, as some only sleep and
+    others make whole database servers."""
+    ours = [i for i in items if i.path.parent == pathlib.Path(__file__).parent]
+    size, seen, place = collections.Counter(i.path for i in ours), collections.Counter(), {}
+    for i in ours:
+        place[i] = (i.path.name in SHORT_ONES, seen[i.path] / size[i.path])
+        seen[i.path] += 1
+    items[:] = sorted(ours, key=place.get) + [i for i in items if i not in place]
 
 
 @functools.lru_cache

@@ -86,7 +86,7 @@ class Load:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, addresses, url, clients=6, seed=0, pause=0.08, only=None, timeout=15.0):
+    def __init__(self, addresses, url, clients=6, seed=0, pause=0.15, only=None, timeout=15.0):
         self.addresses, self.url, self.timeout, self.pause = addresses, url, timeout, pause
         self.kinds = {n: k for n, k in kinds(url).items() if not only or n in only}
         self.told = {}

@@ -25,7 +25,7 @@ class Probe:
     What is asserted at its end: every answer came within ANSWER_S; it was a 2xx, or a 503 (or 429) that says retryable
     and Retry-After; whatever got a 2xx is in the database. Replicas that the test kills must be named in `gone`."""
 
-    def __init__(self, world, pace=0.06):
+    def __init__(self, world, pace=0.1):
         self.world, self.pace = world, pace
         self.replicas = list(world.replicas)
         self.stub = Stub()

@@ -54,7 +54,7 @@ def test_kill_9_of_a_backend(make_world, mode, kind):
 def test_what_was_acknowledged_survives_restarts_under_load(make_world, mode):
     """pg_ctl stop -m immediate, as if the power went; three times."""
     w = make_world(mode=mode).settled()
-    with w.load(clients=10) as load, Probe(w, pace=0.01) as probe:
+    with w.load(clients=10) as load, Probe(w, pace=0.04) as probe:
         warm(load)
         before = lives(w)
         for _ in range(3):

@@ -158,7 +158,7 @@ class World:
                     since.setdefault(r.port, time.monotonic())
             return all(time.monotonic() - since.get(r.port, time.monotonic()) > self.ttl + 0.3 for r in self.living)
 
-        until(all_old_enough, timeout, 0.05)
+        until(all_old_enough, timeout, 0.1)
         return self
 
     def load(self, clients=6, **more):
