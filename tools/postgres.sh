@@ -4,6 +4,7 @@
 #
 #   postgres.sh start DIR           make it if it is not there, start it, print its DSN
 #   postgres.sh standby DIR OTHER   the same, as a hot standby of the one in OTHER
+#   postgres.sh pair DIR OTHER      a new one in DIR and its hot standby in OTHER; prints both DSNs
 #   postgres.sh promote DIR         that standby becomes a primary of its own
 #   postgres.sh rejoin DIR OTHER    an old primary, stopped, follows the one in OTHER
 #   postgres.sh stop DIR [MODE]     fast (default) or immediate: as if the power went
@@ -111,7 +112,7 @@ rejoin() { # rejoin PLACE OTHER
 	fi
 }
 
-[ $# -ge 2 ] || { sed -n '3,13s/^# \{0,3\}//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '3,14s/^# \{0,3\}//p' "$0" >&2; exit 2; }
 verb=$1 place=$(place_of "$2")
 caller=$PWD
 cd / # the owner may not be able to stand where we stand
@@ -128,6 +129,21 @@ standby)
 	configure "$place"
 	start "$place"
 	dsn_of "$place"
+	;;
+pair)
+	other=$(cd "$caller" && place_of "$3")
+	make_folder "$place"
+	make_cluster "$place"
+	make_folder "$other"
+	# It never ran: a copy is as good as a backup.
+	as_owner cp -a "$place/data" "$other/data"
+	as_owner touch "$other/data/standby.signal"
+	configure "$other"
+	as_owner tee -a "$other/data/postgresql.auto.conf" >/dev/null <<<"primary_conninfo = 'host=$place user=sagad'"
+	start "$place"
+	start "$other"
+	dsn_of "$place"
+	dsn_of "$other"
 	;;
 promote)
 	as_owner "$bin/pg_ctl" -D "$place/data" -w -t 60 -s promote >&2

@@ -70,8 +70,8 @@ class Pair:
         self.primary, self.standby = self.folders
         self.synchronous = synchronous  # as it is when nothing is wrong
         try:
-            servers = [self._run("start", self.primary), self._run("standby", self.standby, self.primary)]
-            self._servers = dict(zip(self.folders, servers))
+            servers = self._run("pair", self.primary, self.standby)
+            self._servers = dict(zip(self.folders, servers.splitlines()))
             self.set_synchronous(synchronous)
         except BaseException:
             self.close()
