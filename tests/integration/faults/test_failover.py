@@ -345,7 +345,7 @@ class Hangup:
         self.thread.join()
 
 
-def test_a_host_that_takes_sessions_and_drops_them_is_passed_over(make_cluster, database, stub):
+def test_a_host_that_takes_sessions_and_drops_them_is_passed_over(database, make_cluster, stub):
     """libpq goes on to the next host only when one refuses."""
     there = psycopg.conninfo.conninfo_to_dict(database)
     with contextlib.closing(Hangup()) as first:
