@@ -314,6 +314,8 @@ struct engine {
 	uint64_t    failovers, restore_failovers, restore_life;
 	bool        holding;           /* rows of others, and parked ones, are left alone for a while */
 	int64_t     hold_until;        /* boot_ms, at least */
+	bool        slept;             /* silent for a TTL before it: others may have taken over */
+	int64_t     slept_until;       /* boot_ms: the news of a failover may come a moment after the lease */
 	bool        restore_busy;
 	size_t      restore_n, restore_max; /* rows of the page under way; of the next one, 0: as many as fit */
 	struct list behind, restoring; /* the log stands behind them */
@@ -485,6 +487,7 @@ void take_row(struct engine *e, const struct row *row, bool adopted);
 /* ---- failover.c ------------------------------------------------------------------------------ */
 
 bool failover_holds(struct engine *e); /* may not yet take what may be another's */
+bool failover_doubts_us(struct engine *e); /* nor trust what may have been ours */
 void failover_look(struct engine *e, const struct row *key);
 void failover_listed(struct engine *e);
 void failover_behind(struct engine *e, struct owned *o);

@@ -19,7 +19,7 @@
 
 #include <stdlib.h>
 
-enum { RESTORE_PAGE = 200, RESTORE_BYTES = 1 << 18, AGAIN_MS = 100 };
+enum { RESTORE_PAGE = 200, RESTORE_BYTES = 1 << 18, AGAIN_MS = 100, AGAIN_LATE_MS = 500 };
 
 /* ---- rows that ended or were parked lately ------------------------------------------- */
 
@@ -111,9 +111,20 @@ bool failover_holds(struct engine *e)
 	    boot_ms(e) < e->held_since + (int64_t)e->config.ttl_ms)
 		return true;
 	e->holding = false;
+	if (e->slept)
+		chore_soon(e, CHORE_MINE, 0);
+	e->slept = false;
 	say(e, TRACE_INFO, "failover_over", (struct str){ 0 }, "restored=%llu diverged=%llu",
 	    (unsigned long long)e->stats.restored, (unsigned long long)e->stats.diverged);
 	return false;
+}
+
+/* Silent for a TTL before the failover: others may have fenced us and gone on with our rows, and fence and rows
+ * may be among what was lost. Until all who live have said what they know, that the log stands where we do
+ * proves nothing. */
+bool failover_doubts_us(struct engine *e)
+{
+	return e->slept && failover_holds(e);
 }
 
 static void recall(struct engine *e)
@@ -141,6 +152,7 @@ static void put_orders_again(struct engine *e)
 
 static void live_through(struct engine *e)
 {
+	e->slept = boot_ms(e) < e->slept_until || boot_ms(e) - e->answered_at >= (int64_t)e->config.ttl_ms;
 	/* What is still under way was asked of the old server. */
 	e->mine_life = e->reload_life = e->adopt_life = e->due_life = e->members_life = 0;
 	e->mine_after[0] = '\0';
@@ -196,6 +208,8 @@ void failover_look(struct engine *e, const struct row *key)
 {
 	struct owned *o = owned_get(e, key->gid);
 
+	if (failover_doubts_us(e))
+		return;
 	if (o != NULL && o->unproven && !o->behind && key->epoch == o->row.epoch && key->version == o->row.version)
 		prove(e, o);
 }
@@ -222,13 +236,19 @@ void failover_behind(struct engine *e, struct owned *o)
 
 static void leave_behind(struct engine *e, struct owned *o, bool restored)
 {
-	o->unproven = o->behind = false;
+	o->behind = false;
+	o->unproven = failover_doubts_us(e);
 	if (restored) {
 		e->stats.restored++;
 		say(e, TRACE_INFO, "restored", o->row.gid, "version=%llu", (unsigned long long)o->row.version);
 	}
-	if (o->doubt) { /* more may have been done than we know */
+	if (o->doubt && o->unproven) { /* until the others have spoken, and then it is read */
+		list_push(&e->doubts, &o->commit_link);
+		chore_soon(e, CHORE_RELOAD, AGAIN_LATE_MS);
+	} else if (o->doubt) { /* more may have been done than we know */
 		doubt_reread(e, o);
+	} else if (o->unproven) {
+		return; /* listed and looked at again */
 	} else if (restored) {
 		prove(e, o);
 	} else {

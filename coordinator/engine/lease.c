@@ -256,6 +256,8 @@ static void on_open(void *arg, enum lease_result result, const struct err *err)
 		e->lease_open = true;
 		e->lease_session++;
 		e->held_since = boot_ms(e);
+		if (e->was_live && e->beat_sent_at - e->answered_at >= (int64_t)e->config.ttl_ms)
+			e->slept_until = e->held_since + e->config.ttl_ms / 2;
 		e->answered_at = e->beat_sent_at;
 		chore_in(e, CHORE_BEAT, e->config.beat_ms);
 		enroll(e);
@@ -301,7 +303,8 @@ static void new_incarnation(struct engine *e)
 {
 	e->life++;
 	e->stats.incarnations++;
-	e->known = false;
+	e->known = e->slept = false;
+	e->slept_until = 0;
 	e->me = uuid_v4(random_u64(e), random_u64(e));
 	do
 		e->lock_key = (int64_t)random_u64(e);
