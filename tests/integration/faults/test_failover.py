@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A streaming standby is promoted; the old primary comes back; the standby that must confirm is away."""
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -429,3 +430,44 @@ def test_a_replica_that_sees_only_the_old_primary_can_promise_nothing(make_pair,
         r.kill()
         cut_off.remove(r)
     pair.stop(pair.standby)
+
+
+def begin_open(client, stub, gid, at, deadline):
+    answer = client.post("/v1/transactions", {"gid": gid, "mode": "tcc", "deadline": deadline, "input": {}}, at=at)
+    assert answer.status == 201, answer
+    step = {"name": "s", "confirm": {"url": stub.url + "/confirm"}, "cancel": {"url": stub.url + "/cancel"}}
+    answer = client.post(f"/v1/transactions/{gid}/steps", step, at=at)
+    assert answer.status == 201, answer
+
+
+def test_frozen_fenced_and_the_fence_is_lost(make_pair, make_cluster, stub):
+    """One is frozen, the other fences it, adopts, and is told to confirm; then all of that is lost. Thawed, the first
+    finds the log just as it left it, and its deadline passed: it must wait for what the other knows."""
+    pair = make_pair(synchronous=False)
+    database = pair.new_database()
+    cluster = make_cluster(pair.dsn(database), count=2, flags=["--park-after=1h"])
+    frozen, other = cluster.replicas
+    gids = [f"z-{i}" for i in range(10)]
+    gate = threading.Event()
+    stub.on("/confirm", lambda call: Reply(200, hold=gate))
+    time.sleep(2.3)
+    for gid in gids:
+        begin_open(cluster.client, stub, gid, frozen.at, "6s")
+    began = time.monotonic()
+    until(lambda: r_lag(pair) == 0, 10)
+    pair.cut()
+    frozen.signal(signal.SIGSTOP)
+    until(lambda: value(pair.direct(database=database),
+                        "SELECT count(*) FROM sagad.transaction WHERE epoch > 1") == len(gids), 15)
+    for gid in gids:
+        answer = cluster.client.post(f"/v1/transactions/{gid}/confirm", at=other.at)
+        assert answer.status in (200, 202), answer
+    until(lambda: len(stub.seen("/confirm")) >= len(gids), 10)
+    time.sleep(max(0, began + 6.5 - time.monotonic()))
+    pair.kill()
+    pair.promote()
+    assert value(pair.direct(database=database), "SELECT count(*) FROM sagad.transaction WHERE phase = 'prepared'") == len(gids)
+    frozen.signal(signal.SIGCONT)
+    gate.set()
+    until(lambda: phases(pair, database) == {gid: "confirmed" for gid in gids}, 20)
+    assert stub.seen("/cancel") == []
