@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # postgres.sh - a private PostgreSQL in a folder of its own, run by an unprivileged user.
 #
-#   postgres.sh start DIR           make it if it is not there, start it, print its DSN
+#   postgres.sh start DIR           make it if it is not there, start it, print its DSN;
+#                                   POSTGRES_CONNECTIONS: how many it lets in [200]
 #   postgres.sh standby DIR OTHER   the same, as a hot standby of the one in OTHER
 #   postgres.sh pair DIR OTHER      a new one in DIR and its hot standby in OTHER; prints both DSNs
 #   postgres.sh promote DIR         that standby becomes a primary of its own
@@ -59,7 +60,7 @@ configure() { # configure PLACE
 		unix_socket_directories = '$1'
 		unix_socket_permissions = 0700
 		fsync = on
-		max_connections = 200
+		max_connections = ${POSTGRES_CONNECTIONS:-200}
 		shared_buffers = 128MB
 		max_wal_size = 2GB
 		log_line_prefix = '%m [%p] %a '

@@ -215,8 +215,10 @@ def saga(client, stub, gid):
               "compensate": {"url": stub.url + "/undo"}}})
 
 
-def r_lag(pair):
-    return value(pair.direct(), "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) FROM pg_stat_replication")
+def caught_up(pair):
+    """Blocks until the standby has all that is committed now."""
+    now = value(pair.direct(), "SELECT pg_current_wal_lsn()::text")
+    until(lambda: value(pair.direct(), "SELECT replay_lsn >= %s::pg_lsn FROM pg_stat_replication", now), 10)
 
 
 def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, make_cluster, stub):
@@ -231,7 +233,7 @@ def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, m
     for i in range(10):
         tcc(client, stub, f"yes-{i}")
         tcc(client, stub, f"no-{i}")
-    until(lambda: r_lag(pair) == 0, 10)
+    caught_up(pair)
     pair.cut()
     for i in range(10):  # none of this reaches the standby
         assert client.post(f"/v1/transactions/yes-{i}/confirm").status in (200, 202)
@@ -276,7 +278,7 @@ def test_a_failover_that_cannot_be_noted_is_not_as_if_there_was_none(make_pair, 
                           RAISE EXCEPTION 'refused by the test' USING ERRCODE = '57014';
                       END $$;
                       CREATE TRIGGER refuse BEFORE INSERT ON sagad.timeline FOR EACH ROW EXECUTE FUNCTION public.refuse()""")
-    until(lambda: r_lag(pair) == 0, 10)
+    caught_up(pair)
     pair.cut()
     for i in range(5):  # none of this reaches the standby
         assert client.post(f"/v1/transactions/yes-{i}/confirm").status in (200, 202)
@@ -311,7 +313,7 @@ def test_a_row_that_cannot_be_restored_takes_no_other_with_it(make_pair, make_cl
                       END $$;
                       CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON sagad.transaction FOR EACH ROW
                       WHEN (NEW.gid = 'yes-3') EXECUTE FUNCTION public.refuse()""")
-    until(lambda: r_lag(pair) == 0, 10)
+    caught_up(pair)
     pair.cut()
     for i in range(10):  # none of this reaches the standby
         assert client.post(f"/v1/transactions/yes-{i}/confirm").status in (200, 202)
@@ -377,6 +379,7 @@ def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pa
     database = pair.new_database()
     cluster = make_cluster(pair.dsn(database))
     cluster.client.define("quick", mode="saga", steps=quick(stub))
+    caught_up(pair)  # else nobody knows the definition any more
     pair.kill()
     pair.promote()
     all_met(cluster)
@@ -402,6 +405,7 @@ def test_an_old_primary_that_still_runs_is_left_when_another_is_promoted(make_pa
     database = pair.new_database()
     cluster = make_cluster(pair.dsn(database))
     cluster.client.define("quick", mode="saga", steps=quick(stub))
+    caught_up(pair)
     pair.promote()
     began = time.monotonic()
     all_met(cluster)

@@ -10,6 +10,7 @@ from .base import ROOT, until
 
 TOOL = ROOT / "tools/postgres.sh"
 _numbers = itertools.count(1)
+CONNECTIONS = "80"  # five replicas need 25; and some tests take all there are
 
 
 class Postgres:
@@ -24,7 +25,8 @@ class Postgres:
 
     def _run(self, verb, *arguments):
         done = subprocess.run(
-            [TOOL, verb, self.folder, *arguments], stdout=subprocess.PIPE, check=True, text=True
+            [TOOL, verb, self.folder, *arguments], stdout=subprocess.PIPE, check=True, text=True,
+            env={**os.environ, "POSTGRES_CONNECTIONS": CONNECTIONS}
         )
         return done.stdout.strip()
 
