@@ -63,6 +63,7 @@ configure() { # configure PLACE
 		max_connections = ${POSTGRES_CONNECTIONS:-200}
 		shared_buffers = 128MB
 		max_wal_size = 2GB
+		wal_keep_size = 1GB # a rewound server asks for what came after the last checkpoint that both knew
 		log_line_prefix = '%m [%p] %a '
 		timezone = 'UTC'
 		lc_messages = 'C'

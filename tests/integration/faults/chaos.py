@@ -141,6 +141,8 @@ class Chapter:
         """After a failure: nothing more is learnt from how it ends."""
         world.cluster.kill()
         world.close()
+        for folder in world.pair.folders if world.pair else []:
+            shutil.copy(world.pair.log(folder), pathlib.Path(world.cluster.folder) / f"{folder.name}.log")
         print(f"logs: {world.cluster.folder}", flush=True)
 
     def eligible(self, database):

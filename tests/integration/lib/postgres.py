@@ -93,6 +93,10 @@ class Pair:
     def _place(self, folder):
         return psycopg.conninfo.conninfo_to_dict(self._servers[folder])["host"]
 
+    def log(self, folder):
+        """The file into which that one writes."""
+        return f"{self._place(folder)}/log"
+
     def direct(self, folder=None, database="postgres"):
         """The DSN of one of them; without a folder, of the primary."""
         return psycopg.conninfo.make_conninfo(self._servers[folder or self.primary], dbname=database)
