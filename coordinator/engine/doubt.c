@@ -187,9 +187,7 @@ static void remember(struct engine *e, const struct row *row)
 	struct owned *o = owned_load(e, row);
 
 	o->gone = true;
-#ifndef BUG_FORGETS_WHAT_CAME
 	o->keep = o->readable;
-#endif
 	owned_rest(e, o);
 }
 
@@ -283,9 +281,6 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
  * somebody else knows to have ended. And what we may have parked may have been taken up. */
 static bool others_know_more(struct engine *e, const struct owned *o)
 {
-#ifdef BUG_PARKED_IS_OURS
-	return o->unborn && failover_holds(e);
-#endif
 	return (o->unborn || o->let_go) && failover_holds(e);
 }
 

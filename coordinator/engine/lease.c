@@ -329,9 +329,7 @@ void lease_over(struct engine *e, const char *why)
 	for (struct list *l = e->owned.next; l != &e->owned; l = e->owned.next) {
 		struct owned *o = list_entry(l, struct owned, link);
 
-#ifndef BUG_FENCED_FORGETS
 		o->keep = o->readable && !o->unborn; /* a failover may lose it, and nobody else has read it yet */
-#endif
 		owned_drop(e, o, o->doubt ? BEGIN_LOST : BEGIN_AWAY);
 	}
 	e->wary_n = 0;

@@ -31,10 +31,7 @@ done
 first_seed() {  # first_seed MACRO
 	case $1 in
 	BUG_ENROLS_AGAIN) echo 2106 ;;
-	BUG_FENCED_FORGETS) echo 7577 ;;
-	BUG_FORGETS_WHAT_CAME) echo 96637 ;;
 	BUG_NO_HINTS) echo 14563 ;;
-	BUG_PARKED_IS_OURS) echo 149749 ;;
 	BUG_SECOND_BEGIN_AWAY) echo 4756 ;;
 	*) echo 1 ;;
 	esac
