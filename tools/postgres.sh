@@ -96,7 +96,8 @@ kill_all() {
 	for pid in $all; do
 		while is_process "$pid"; do sleep 0.02; done
 	done
-	rm -f "$1/data/postmaster.pid" # pg_ctl takes those that nobody has asked for yet for alive
+	# pg_ctl, and the server that finds the lock of its socket, take those that nobody has asked for yet for alive.
+	rm -f "$1/data/postmaster.pid" "$1"/.s.PGSQL.*
 }
 
 # What it wrote on its own is rewound; where that cannot be done it is made anew.

@@ -458,7 +458,7 @@ def test_frozen_fenced_and_the_fence_is_lost(make_pair, make_cluster, stub):
     for gid in gids:
         begin_open(cluster.client, stub, gid, frozen.at, "6s")
     began = time.monotonic()
-    until(lambda: r_lag(pair) == 0, 10)
+    caught_up(pair)
     pair.cut()
     frozen.signal(signal.SIGSTOP)
     until(lambda: value(pair.direct(database=database),
