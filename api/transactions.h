@@ -7,9 +7,9 @@
 #include "api/request.h"
 #include "api/show.h"
 
-/* The transaction as it is, with its ETag; `how` gives way to Prefer: return=minimal. */
 /* The newest failover of the database that met it unfinished; 0: none. */
 int64_t transaction_failover(const struct request *r, const struct row *row);
+/* The transaction as it is, with its ETag; `how` gives way to Prefer: return=minimal. */
 void transaction_answer(struct request *r, unsigned status, const struct view *view, enum show how);
 /* Waits if the request wants to and there is something to wait for: 200 when it has ended, else
  * `running`. */

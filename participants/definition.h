@@ -21,7 +21,7 @@ struct finding {
 struct findings { /* memory comes from the arena the caller gives */
 	struct arena  *arena;
 	struct finding items[DEFINITION_FINDINGS_MAX];
-	size_t n, errors; /* beyond the maximum only counted; warnings take half of it at most */
+	size_t         n, errors; /* beyond the maximum only counted; warnings take half of it at most */
 	bool           too_many_steps; /* one of the errors is this limit */
 };
 

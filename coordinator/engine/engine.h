@@ -69,7 +69,7 @@ void engine_on_log_back(struct engine *e);       /* the log has a new connection
 /* The log's server was promoted ago_ms ago. lived: we have had answers of the one before it, so it may hold
  * less than we were told; then this comes before any answer of the new one. */
 void engine_on_failover(struct engine *e, int64_t ago_ms, bool lived);
-void engine_on_poke(struct engine *e, struct str gid); /* another replica put a command for us */
+void engine_on_poke(struct engine *e, struct str gid); /* another replica put a command for us, or met a row of ours */
 
 /* ---- transactions ------------------------------------------------------------------- */
 

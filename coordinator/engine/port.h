@@ -212,7 +212,8 @@ struct log_port {
 	/* The three that take rows give none to a replica whose own row is not live: a zombie must not take
 	 * what nobody would look for there. And only rows with format <= ROW_FORMAT. */
 	/* Take rows of a fenced or drained incarnation: owner me, epoch + 1, version + 1, adoptions + 1.
-	 * Rows of that danger only, of HIGH one at most. Disjoint between replicas. */
+	 * Rows of that danger only, of HIGH one at most; in danger and from a drained one, adoptions stay. Disjoint
+	 * between replicas. */
 	void (*adopt)(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
 	              enum danger danger, rows_done *done, void *arg);
 	/* Take parked rows whose due_at has passed: owner me, due_at null, epoch + 1, version + 1. */
