@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""./dev chaos: every fault there is, by a schedule drawn from a seed, for as long as one likes.
+"""./dev chaos: the faults registered with @fault, by a schedule drawn from a seed, for as long as one likes.
 
 Chapters: each a cluster of its own, some faults one after the other under load, the books audited after each. What
 failed is told with its seed and chapter; the schedule is drawn again from them, the timing is the machine's."""
