@@ -23,6 +23,11 @@ struct str request_param(const struct request *r, unsigned i)
 	return r->match.params[i];
 }
 
+const struct principal *request_principal(const struct request *r)
+{
+	return r->principal;
+}
+
 /* ---- answering ------------------------------------------------------------------- */
 
 static uint64_t clock_us(void)
@@ -427,6 +432,7 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 	r->api = api;
 	r->x = x;
 	r->listener = listener;
+	r->principal = &access_anyone;
 	x->user = r;
 	r->request_id = id.n && request_id_is_valid(id) ? id : make_request_id(api, &x->arena);
 	if (x->body_too_big) {

@@ -34,6 +34,7 @@ struct request {
 	enum listener      listener;
 	bool               routed;      /* match is set */
 	struct route_match match;
+	const struct principal *principal; /* once it may have the route; before that anyone */
 	struct str         request_id;
 	struct query       query;
 	struct prefer      prefer;      /* with ?wait= in it */
@@ -61,6 +62,8 @@ void request_over(struct exchange *x); /* frees what is not the arena's */
 struct arena *request_arena(struct request *r);
 int64_t       request_now(const struct request *r);
 struct str    request_param(const struct request *r, unsigned i);
+/* Who asks. Where no tokens are configured: anonymous, with every role. Lives as long as the request. */
+const struct principal *request_principal(const struct request *r);
 
 /* ---- reading: false means that a problem has been answered ----------------------- */
 

@@ -20,17 +20,6 @@ const struct route_fact *route_fact(enum route r)
 	return &FACTS[r];
 }
 
-const char *role_name(enum role r)
-{
-	static const char *const NAMES[] = {
-#define X(name, text) text,
-		ROLES(X)
-#undef X
-	};
-
-	return NAMES[r];
-}
-
 /* ---- percent-encoding (RFC 3986, 2.1) ------------------------------------------ */
 
 bool percent_decode(struct str text, struct arena *arena, struct str *out)

@@ -4,59 +4,51 @@
 #ifndef API_ROUTER_H
 #define API_ROUTER_H
 
+#include "api/access.h"
 #include "coordinator/base/arena.h"
-
-/* Who a route is for: services begin and decide, operators look and put right,
- * replicas talk to each other, anyone may read what is public. */
-#define ROLES(X)                \
-	X(PUBLIC,   "public")   \
-	X(SERVICE,  "service")  \
-	X(OPERATOR, "operator") \
-	X(REPLICA,  "replica")
 
 #define METHODS(X) X(GET) X(POST) X(PUT)
 
-/*        name (handler is its lower-case namesake)    method path   role   summary */
-#define ROUTES(X)                                                                                                    \
-	X(definition_put,      PUT,  "/v1/definitions/{name}",                SERVICE,  "Register a definition")         \
-	X(definition_validate, POST, "/v1/definitions/validate",              SERVICE,  "Check a definition, store nothing") \
-	X(definition_list,     GET,  "/v1/definitions",                       SERVICE,  "List definitions")              \
-	X(definition_get,      GET,  "/v1/definitions/{name}",                SERVICE,  "The newest version of a definition") \
-	X(definition_version,  GET,  "/v1/definitions/{name}/versions/{version}", SERVICE, "One version of a definition") \
-	X(transaction_begin,   POST, "/v1/transactions",                      SERVICE,  "Begin a transaction")           \
-	X(transaction_list,    GET,  "/v1/transactions",                      SERVICE,  "List transactions")             \
-	X(transaction_get,     GET,  "/v1/transactions/{gid}",                SERVICE,  "One transaction as it is")      \
-	X(transaction_journal, GET,  "/v1/transactions/{gid}/journal",        OPERATOR, "Failed attempts and what people did") \
-	X(transaction_join,    POST, "/v1/transactions/{gid}/steps",          SERVICE,  "Add a step to an open transaction") \
-	X(transaction_confirm, POST, "/v1/transactions/{gid}/confirm",        SERVICE,  "Decide confirm")                \
-	X(transaction_cancel,  POST, "/v1/transactions/{gid}/cancel",         SERVICE,  "Decide cancel")                 \
-	X(transaction_pause,   POST, "/v1/transactions/{gid}/pause",          OPERATOR, "Stop it until it is resumed")   \
-	X(transaction_resume,  POST, "/v1/transactions/{gid}/resume",         OPERATOR, "Let a paused one go on")        \
-	X(transaction_retry,   POST, "/v1/transactions/{gid}/retry",          OPERATOR, "Make every waiting call now")   \
-	X(transaction_abandon, POST, "/v1/transactions/{gid}/abandon",        OPERATOR, "End it without cancelling")     \
-	X(step_complete,       POST, "/v1/transactions/{gid}/steps/{step}/complete", SERVICE, "A participant reports success") \
-	X(step_fail,           POST, "/v1/transactions/{gid}/steps/{step}/fail", SERVICE, "A participant reports refusal") \
-	X(step_resolve,        POST, "/v1/transactions/{gid}/steps/{step}/resolve", OPERATOR, "A person knows what really happened") \
-	X(participant_put,     PUT,  "/v1/participants/{name}",               OPERATOR, "Name a participant")            \
-	X(participant_list,    GET,  "/v1/participants",                      OPERATOR, "Participants and how they do")  \
-	X(replica_list,        GET,  "/v1/replicas",                          OPERATOR, "Replicas, their leases and load") \
-	X(replica_poke,        POST, "/internal/poke/{gid}",                  REPLICA,  "Another replica stored a command for this one") \
-	X(public_openapi,      GET,  "/v1/openapi.yaml",                      PUBLIC,   "This API as OpenAPI 3.1")       \
-	X(public_schema,       GET,  "/v1/definition.schema.json",            PUBLIC,   "JSON Schema of definitions")    \
-	X(public_problems,     GET,  "/problems",                             PUBLIC,   "Every error code")              \
-	X(public_problem,      GET,  "/problems/{code}",                      PUBLIC,   "What an error code means")
+/* Callbacks are public: they prove with their signature that the caller was called.
+ *
+ *        name (handler is its lower-case namesake)    method path   role   summary */
+#define ROUTES(X)                                                                                                                              \
+	X(definition_put,        PUT,  "/v1/definitions/{name}",                     OPERATOR,            "Register a definition")             \
+	X(definition_validate,   POST, "/v1/definitions/validate",                   SERVICE_OR_READER,   "Check a definition, store nothing") \
+	X(definition_list,       GET,  "/v1/definitions",                            SERVICE_OR_READER,   "List definitions")                  \
+	X(definition_get,        GET,  "/v1/definitions/{name}",                     SERVICE_OR_READER,   "The newest version of a definition") \
+	X(definition_version,    GET,  "/v1/definitions/{name}/versions/{version}",  SERVICE_OR_READER,   "One version of a definition")       \
+	X(transaction_begin,     POST, "/v1/transactions",                           SERVICE,             "Begin a transaction")               \
+	X(transaction_list,      GET,  "/v1/transactions",                           READER,              "List transactions")                 \
+	X(transaction_get,       GET,  "/v1/transactions/{gid}",                     SERVICE_OR_READER,   "One transaction as it is")          \
+	X(transaction_journal,   GET,  "/v1/transactions/{gid}/journal",             READER,              "Failed attempts and what people did") \
+	X(transaction_join,      POST, "/v1/transactions/{gid}/steps",               SERVICE,             "Add a step to an open transaction") \
+	X(transaction_confirm,   POST, "/v1/transactions/{gid}/confirm",             SERVICE,             "Decide confirm")                    \
+	X(transaction_cancel,    POST, "/v1/transactions/{gid}/cancel",              SERVICE_OR_OPERATOR, "Decide cancel")                     \
+	X(transaction_pause,     POST, "/v1/transactions/{gid}/pause",               OPERATOR,            "Stop it until it is resumed")       \
+	X(transaction_resume,    POST, "/v1/transactions/{gid}/resume",              OPERATOR,            "Let a paused one go on")            \
+	X(transaction_retry,     POST, "/v1/transactions/{gid}/retry",               OPERATOR,            "Make every waiting call now")       \
+	X(transaction_abandon,   POST, "/v1/transactions/{gid}/abandon",             ADMIN,               "End it without cancelling")         \
+	X(step_complete,         POST, "/v1/transactions/{gid}/steps/{step}/complete", PUBLIC,              "A participant reports success")   \
+	X(step_fail,             POST, "/v1/transactions/{gid}/steps/{step}/fail",   PUBLIC,              "A participant reports refusal")     \
+	X(step_resolve,          POST, "/v1/transactions/{gid}/steps/{step}/resolve", ADMIN,               "A person knows what really happened") \
+	X(participant_put,       PUT,  "/v1/participants/{name}",                    ADMIN,               "Name a participant")                \
+	X(participant_list,      GET,  "/v1/participants",                           READER,              "Participants and how they do")      \
+	X(replica_list,          GET,  "/v1/replicas",                               READER,              "Replicas, their leases and load")   \
+	X(replica_poke,          POST, "/internal/poke/{gid}",                       REPLICA,             "Another replica stored a command for this one") \
+	X(public_openapi,        GET,  "/v1/openapi.yaml",                           PUBLIC,              "This API as OpenAPI 3.1")           \
+	X(public_schema,         GET,  "/v1/definition.schema.json",                 PUBLIC,              "JSON Schema of definitions")        \
+	X(public_problems,       GET,  "/problems",                                  PUBLIC,              "Every error code")                  \
+	X(public_problem,        GET,  "/problems/{code}",                           PUBLIC,              "What an error code means")
 
 /* The second listener, for health and numbers. */
-#define OPS_ROUTES(X)                                                                                                \
-	X(ops_livez,           GET,  "/livez",                                OPERATOR, "Is the process alive")          \
-	X(ops_readyz,          GET,  "/readyz",                               OPERATOR, "Can it take work")              \
-	X(ops_metrics,         GET,  "/metrics",                              OPERATOR, "Numbers, for Prometheus")
+#define OPS_ROUTES(X)                                                                                                                          \
+	X(ops_livez,             GET,  "/livez",                                     PUBLIC,              "Is the process alive")              \
+	X(ops_readyz,            GET,  "/readyz",                                    PUBLIC,              "Can it take work")                  \
+	X(ops_metrics,           GET,  "/metrics",                                   READER,              "Numbers, for Prometheus")
 
 #define X(name) METHOD_##name,
 enum method { METHODS(X) };
-#undef X
-#define X(name, text) ROLE_##name,
-enum role { ROLES(X) };
 #undef X
 #define X(name, ...) ROUTE_##name,
 enum route { ROUTES(X) OPS_ROUTES(X) };
@@ -97,7 +89,6 @@ enum listener { LISTENER_MAIN, LISTENER_OPS };
 enum router_answer router_find(enum listener listener, struct str method, struct str path,
                                struct arena *arena, struct route_match *out);
 const struct route_fact *route_fact(enum route r);
-const char              *role_name(enum role r);
 /* "GET, HEAD, OPTIONS" of a set of methods. */
 void router_allow(unsigned allowed, struct buf *out);
 

@@ -39,7 +39,7 @@ same 'the codes of its Problem are those of the table' \
 	"$(sed -n "s/^problem$tab\([a-z_]*\)$tab.*/\1/p" "$tmp" | sort)"
 
 same 'docs/api.md lists every route' \
-	"$(sed -n 's/^| \(GET\|PUT\|POST\) | `\([^`]*\)` | \([a-z]*\) | \(.*\) |$/\1 \2 \3 \4/p' "$page" | sort)" \
+	"$(sed -n 's/^| \([A-Z]*\) | `\([^`]*\)` | \([a-z/]*\) | \(.*\) |$/\1 \2 \3 \4/p' "$page" | sort)" \
 	"$(grep -v "^problem$tab" "$tmp" | awk -F'\t' '{ print $1, $2, $4, $6 }' | sort)"
 
 same 'and every error' \
