@@ -77,16 +77,19 @@ run_pytest() { # its cache only remembers what failed
 	local python=/usr/bin/python3 # the one that Debian's packages belong to
 	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan $python -m pytest -q -o cache_dir="$root/build/pytest" "$@"
 }
-# Mostly asleep: they wait for leases to end. Some promise milliseconds, which a machine that is busy with something
-# else cannot keep: what failed is told, and has to pass alone.
-run_faults() {
-	build_in build/plain tests/integration/sagad-next
+# Tests of real processes wait for each other; a machine that is busy with something else can be too slow for one of
+# them. What failed is told, and has to pass without neighbours.
+run_pytest_twice() {
 	rm -rf build/pytest
-	run_pytest -n "${FAULT_WORKERS:-6}" tests/integration/faults && return
+	run_pytest "$@" && return
 	say "once more, without neighbours, what failed"
-	run_pytest --last-failed --last-failed-no-failures none tests/integration/faults
+	run_pytest "$@" -n 0 --last-failed --last-failed-no-failures none
 }
-run_e2e() { run_pytest -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration; }
+run_faults() { # mostly asleep: they wait for leases to end
+	build_in build/plain tests/integration/sagad-next
+	run_pytest_twice -n "${FAULT_WORKERS:-6}" tests/integration/faults
+}
+run_e2e() { run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration; }
 
 if [ "${1:-}" = list ]; then
 	printf '%s\n' "${stages[@]}"
