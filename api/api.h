@@ -10,10 +10,12 @@
 struct api;
 
 struct api_target { /* numbers about one participant, as whoever calls it counts them; borrowed */
-	struct str name;           /* host:port or participant:NAME */
+	struct str name;           /* host:port or participant:NAME; empty: the sum of those forgotten */
 	uint32_t   in_flight, limit;
 	uint64_t   queued;
-	uint64_t   calls, failures, rejected, latency_us; /* since start; latency: sum over calls */
+	uint64_t   calls, failures, rejected; /* since start */
+	const struct tally *latency_us;       /* TALLY_CALL_US */
+	bool       shown;          /* has figures of its own in /metrics */
 };
 typedef void api_each_target(void *arg, const struct api_target *target);
 
@@ -24,6 +26,7 @@ struct api_database { /* what whoever talks to the database knows without asking
 	const char *last_error;     /* of the newest failed connection; empty: none */
 	uint64_t    failovers;      /* that replicas have met on this database */
 	uint64_t    failover_unfinished; /* transactions, at the newest of them */
+	const struct tally *batch_us, *batch_rows; /* TALLY_BATCH_US, TALLY_ROWS: commits sent and answered; may be NULL */
 };
 
 struct api_config {

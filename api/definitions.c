@@ -197,7 +197,7 @@ static void on_one(void *arg, enum log_result result, const struct definition_ro
 	}
 	request_header(r, "ETag", "\"%u\"", rows[0].version);
 	request_header(r, "Vary", "Accept");
-	if (accept_prefers(exchange_header_list(r->x, "Accept"), "text/vnd.mermaid")) {
+	if (accept_prefers(exchange_header_list(r->x, "Accept"), "text/vnd.mermaid", "application/json")) {
 		draw(r, &rows[0]);
 		return;
 	}

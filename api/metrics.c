@@ -1,81 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/metrics.h"
 
+#include "api/metrics_table.h"
 #include "api/request.h"
 
-#include <stdio.h>
-#include <sys/resource.h>
-#include <unistd.h>
+#include <string.h>
 
-/* What single numbers are read from. */
-struct sample {
-	struct engine_stats e;
-	double              cpu_seconds, resident_bytes, lag_seconds;
-	unsigned            connections, waiters;
-	struct api_database db;
+enum {
+	TIDE_EVERY_MS = 60000, /* the database counts up to 100,000 rows for it */
+	TIDE_LIVES_MS = 180000
 };
 
-/*        name                                type     value                    unit and meaning */
-#define METRICS(X)                                                                                              \
-	X(sagad_live,                         gauge,   s->e.state == ENGINE_LIVE, "1 while this replica holds its lease") \
-	X(sagad_lease_age_seconds,            gauge,   (double)s->e.lease_age_ms / 1000, "Seconds since the last answered heartbeat was sent; negative: no lease") \
-	X(sagad_owned_transactions,           gauge,   s->e.owned,              "Transactions in memory, driven by this replica") \
-	X(sagad_open_calls,                   gauge,   s->e.open_calls,         "Calls to participants under way or queued") \
-	X(sagad_queued_changes,               gauge,   s->e.queued_changes,     "Changes waiting for the batch under way") \
-	X(sagad_waiters,                      gauge,   s->waiters,              "Requests waiting for a transaction to end") \
-	X(sagad_connections,                  gauge,   s->connections,          "Open connections of API clients") \
-	X(sagad_speed,                        gauge,   s->e.speed,              "Steps a second this replica could do, as it reports it") \
-	X(sagad_load_ratio,                   gauge,   s->e.load,               "Load over capacity") \
-	X(sagad_transactions_begun_total,     counter, s->e.begun,              "Transactions accepted here and durable") \
-	X(sagad_transactions_confirmed_total, counter, s->e.confirmed,          "Transactions that ended confirmed here") \
-	X(sagad_transactions_cancelled_total, counter, s->e.cancelled,          "Transactions that ended cancelled here") \
-	X(sagad_transactions_abandoned_total, counter, s->e.abandoned,          "Transactions that a person ended here") \
-	X(sagad_transactions_adopted_total,   counter, s->e.adopted,            "Transactions taken over from dead replicas") \
-	X(sagad_transactions_parked_total,    counter, s->e.parked,             "Transactions released because they sleep") \
-	X(sagad_transactions_taken_due_total, counter, s->e.taken_due,          "Parked transactions taken up when due") \
-	X(sagad_transactions_reloaded_total,  counter, s->e.reloaded,           "Transactions read again after a commit of unknown fate") \
-	X(sagad_calls_total,                  counter, s->e.calls,              "Calls to participants started") \
-	X(sagad_calls_ok_total,               counter, s->e.calls_ok,           "Calls answered ok") \
-	X(sagad_calls_refused_total,          counter, s->e.calls_refused,      "Calls refused") \
-	X(sagad_calls_ongoing_total,          counter, s->e.calls_ongoing,      "Calls answered with: still in progress") \
-	X(sagad_calls_unknown_total,          counter, s->e.calls_unknown,      "Calls that taught nothing") \
-	X(sagad_calls_misconfigured_total,    counter, s->e.calls_misconfigured, "Calls answered against the contract") \
-	X(sagad_commits_total,                counter, s->e.commits,            "Batches committed") \
-	X(sagad_committed_rows_total,         counter, s->e.committed_rows,     "Rows in those batches") \
-	X(sagad_commit_failures_total,        counter, s->e.commit_failures,    "Batches that did not commit") \
-	X(sagad_missed_rows_total,            counter, s->e.missed_rows,        "Changes refused because owner, epoch or version differed") \
-	X(sagad_failovers_total,              counter, s->e.failovers,          "Times this replica met a database server that had been promoted") \
-	X(sagad_restored_total,               counter, s->e.restored,           "Transactions brought back that a failover had lost or set back") \
-	X(sagad_diverged_total,               counter, s->e.diverged,           "Transactions with which others had gone on from an older state after a failover") \
-	X(sagad_fenced_total,                 counter, s->e.fenced,             "Dead replicas fenced by this one") \
-	X(sagad_incarnations_total,           counter, s->e.incarnations,       "Lives of this process") \
-	X(sagad_commands_total,               counter, s->e.commands,           "Commands asked of this replica") \
-	X(sagad_inbox_commands_total,         counter, s->e.inbox_commands,     "Commands applied from the inbox") \
-	X(sagad_database_up,                  gauge,   s->db.up,                "1 while commits and reads can be sent") \
-	X(sagad_database_unsafe_standby,      gauge,   s->db.unsafe_standby,    "1 if there are standbys and none of them is synchronous") \
-	X(sagad_database_failovers,           gauge,   s->db.failovers,         "Failovers that replicas have met on this database") \
-	X(sagad_failover_unfinished,          gauge,   s->db.failover_unfinished, "Transactions that were unfinished at the newest of them") \
-	X(sagad_database_connects_total,      counter, s->db.connects,          "Database sessions opened") \
-	X(sagad_database_breaks_total,        counter, s->db.breaks,            "Database sessions that broke") \
-	X(sagad_database_statements_total,    counter, s->db.statements,        "Statements sent") \
-	X(sagad_loop_lag_seconds,             gauge,   s->lag_seconds,          "How late timers of the event loop are, smoothed") \
-	X(process_cpu_seconds_total,          counter, s->cpu_seconds,          "Seconds on CPU, user and system") \
-	X(process_resident_memory_bytes,      gauge,   s->resident_bytes,       "Resident memory")
-
-struct metric {
-	const char *name, *type, *help;
-	double    (*value)(const struct sample *s);
-};
-
-#define X(name, type, value, help) \
-	static double value_of_##name(const struct sample *s) { return (double)(value); }
-METRICS(X)
-#undef X
-
-static const struct metric LIST[] = {
-#define X(name, type, value, help) { #name, #type, help, value_of_##name },
-	METRICS(X)
-#undef X
+struct sample { /* what the numbers are read from */
+	struct api                 *api;
+	struct engine_stats         e;
+	const struct engine_counts *n;
+	struct process              p;
+	double                      lag_seconds;
+	unsigned                    connections, waiters;
+	struct api_database         db;
+	const struct counts        *tide; /* NULL: not known */
 };
 
 void counters_count(struct counters *c, unsigned route, unsigned status, uint64_t us)
@@ -85,126 +29,319 @@ void counters_count(struct counters *c, unsigned route, unsigned status, uint64_
 	if (class < 1 || class > STATUS_CLASSES)
 		return;
 	c->answers[route][class - 1]++;
-	c->handled_us[route] += us;
+	tally_add(&c->handled_us[route], TALLY_CALL_US, us);
 }
 
-static void head(struct buf *out, const char *name, const char *type, const char *help)
+static struct label label(const char *name, const char *value)
 {
-	buf_fmt(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+	return (struct label){ name, str_of(value) };
 }
 
-/* ---- families with labels --------------------------------------------------------- */
+static void one(struct exposition *x, const char *name, const char *value, double v)
+{
+	exposition_value(x, &(struct label){ name, str_of(value) }, 1, v);
+}
+
+/* ---- the replica and its transactions ---------------------------------------------- */
+
+static void write_build(struct exposition *x, const struct sample *s)
+{
+	(void)s;
+	one(x, "version", PACKAGE_VERSION, 1);
+}
+
+static void write_state(struct exposition *x, const struct sample *s)
+{
+	for (int v = ENGINE_STARTING; v <= ENGINE_GONE; v++)
+		one(x, "state", engine_state_name((enum engine_state)v), s->e.state == (enum engine_state)v);
+}
+
+static void write_members(struct exposition *x, const struct sample *s)
+{
+	static const char *const names[MEMBER_STATE_COUNT] = {
+		[MEMBER_LIVE] = "live", [MEMBER_DRAINED] = "drained", [MEMBER_FENCED] = "fenced",
+	};
+
+	for (int v = 0; v < MEMBER_STATE_COUNT; v++)
+		one(x, "state", names[v], s->e.members[v]);
+}
+
+static void write_ended(struct exposition *x, const struct sample *s)
+{
+	for (int v = 0; v < PHASE_COUNT; v++)
+		if (phase_is_ended((enum phase)v))
+			one(x, "phase", phase_name((enum phase)v), (double)s->n->ended[v]);
+}
+
+static void write_moves(struct exposition *x, const struct sample *s)
+{
+#define X(from, to, text)                                                                          \
+	exposition_value(x, (struct label[]){ label("from", phase_name(PHASE_##from)),             \
+	                                      label("to", phase_name(PHASE_##to)) }, 2,            \
+	                 (double)s->n->moves[PHASE_##from][PHASE_##to]);
+	TXN_MOVES(X)
+#undef X
+}
+
+static uint64_t tally_count(const struct tally *t)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i <= TALLY_BOUNDS_MAX; i++)
+		n += t->counts[i];
+	return n;
+}
+
+static void write_duration(void *arg, const struct ended *ended)
+{
+	for (int v = 0; v < PHASE_COUNT; v++)
+		if (tally_count(&ended->ms[v]) > 0)
+			exposition_tally(arg, (struct label[]){ { "definition", ended->definition },
+			                                        label("phase", phase_name((enum phase)v)) },
+			                 2, &ended->ms[v], TALLY_TXN_MS);
+}
+
+static void write_durations(struct exposition *x, const struct sample *s)
+{
+	engine_each_ended(s->api->engine, write_duration, x);
+}
+
+static void write_stuck(struct exposition *x, const struct sample *s)
+{
+	for (int v = STUCK_NONE + 1; v < STUCK_COUNT; v++)
+		one(x, "reason", stuck_name((enum stuck)v), (double)s->n->stuck[v]);
+}
+
+static void write_commands(struct exposition *x, const struct sample *s)
+{
+	for (int v = 0; v < COMMAND_COUNT; v++) {
+		const struct label command = label("command", command_name((enum command_kind)v));
+
+		exposition_tally(x, &command, 1, &s->n->command_ms[v], TALLY_WAIT_MS);
+	}
+}
+
+/* ---- all replicas, as the database counts ------------------------------------------- */
+
+static void on_counts(void *arg, enum log_result result, const struct counts *c)
+{
+	struct api *a = arg;
+
+	a->tide.asking = false;
+	if (result != LOG_DONE)
+		return;
+	a->tide.counts = *c;
+	a->tide.known = true;
+	a->tide.known_at = a->ports.clock.boot_ms(a->ports.clock.ctx);
+}
+
+/* Whoever looks at the numbers keeps them young: nobody looks, nothing is asked. */
+static const struct counts *read_tide(struct api *a)
+{
+	struct tide *t = &a->tide;
+	int64_t      now = a->ports.clock.boot_ms(a->ports.clock.ctx);
+
+	if (!t->asking && (t->asked_at == 0 || now - t->asked_at >= TIDE_EVERY_MS)) {
+		t->asking = true;
+		t->asked_at = now;
+		a->store.counts(a->store.ctx, on_counts, a);
+	}
+	return t->known && now - t->known_at < TIDE_LIVES_MS ? &t->counts : NULL;
+}
+
+static void write_unfinished(struct exposition *x, const struct sample *s)
+{
+	for (int v = 0; s->tide != NULL && v < PHASE_COUNT; v++)
+		if (!phase_is_ended((enum phase)v))
+			one(x, "phase", phase_name((enum phase)v), (double)s->tide->by_phase[v]);
+}
+
+static void write_stuck_now(struct exposition *x, const struct sample *s)
+{
+	for (int v = STUCK_NONE + 1; s->tide != NULL && v < STUCK_COUNT; v++)
+		one(x, "reason", stuck_name((enum stuck)v), (double)s->tide->by_stuck[v]);
+}
+
+static void write_parked(struct exposition *x, const struct sample *s)
+{
+	if (s->tide != NULL)
+		exposition_value(x, NULL, 0, (double)s->tide->parked);
+}
+
+static void write_overdue(struct exposition *x, const struct sample *s)
+{
+	if (s->tide != NULL)
+		exposition_value(x, NULL, 0, (double)s->tide->overdue_ms / 1000);
+}
+
+/* ---- calls and participants ----------------------------------------------------------- */
+
+static void write_calls(struct exposition *x, const struct sample *s)
+{
+	for (int op = 0; op < OP_COUNT; op++)
+		for (int outcome = 0; outcome < OUTCOME_COUNT; outcome++)
+			exposition_value(x, (struct label[]){ label("op", op_name((enum op)op)),
+			                                      label("outcome", outcome_name((enum outcome)outcome)) },
+			                 2, (double)s->n->calls[op][outcome]);
+}
+
+/* Those without figures of their own, as one. */
+struct targets {
+	struct exposition *x;
+	void             (*write)(struct exposition *x, const struct label *who, const struct api_target *t);
+	struct api_target  others;
+	struct tally       others_us;
+	bool               any;
+};
+
+static void add_target(void *arg, const struct api_target *t)
+{
+	struct targets   *all = arg;
+	struct api_target *sum = &all->others;
+
+	if (t->shown) {
+		all->write(all->x, &(struct label){ "participant", t->name }, t);
+		return;
+	}
+	all->any = true;
+	sum->in_flight += t->in_flight;
+	sum->limit += t->limit;
+	sum->queued += t->queued;
+	sum->failures += t->failures;
+	sum->rejected += t->rejected;
+	for (size_t i = 0; i <= TALLY_BOUNDS_MAX; i++)
+		all->others_us.counts[i] += t->latency_us->counts[i];
+	all->others_us.sum += t->latency_us->sum;
+}
+
+static void each_target(struct exposition *x, const struct sample *s,
+                        void (*write)(struct exposition *, const struct label *, const struct api_target *))
+{
+	struct targets all = { .x = x, .write = write };
+
+	if (s->api->config.targets == NULL)
+		return;
+	s->api->config.targets(s->api->config.ctx, add_target, &all);
+	all.others.latency_us = &all.others_us;
+	if (all.any)
+		write(x, &(struct label){ "participant", STR("_other") }, &all.others);
+}
+
+#define TARGET_FAMILY(name, field)                                                                                   \
+	static void each_##name(struct exposition *x, const struct label *who, const struct api_target *t)           \
+	{                                                                                                            \
+		exposition_value(x, who, 1, (double)t->field);                                                       \
+	}                                                                                                            \
+	static void write_##name(struct exposition *x, const struct sample *s) { each_target(x, s, each_##name); }
+
+TARGET_FAMILY(in_flight, in_flight)
+TARGET_FAMILY(limit, limit)
+TARGET_FAMILY(queued, queued)
+TARGET_FAMILY(failures, failures)
+TARGET_FAMILY(rejected, rejected)
+
+static void each_latency(struct exposition *x, const struct label *who, const struct api_target *t)
+{
+	exposition_tally(x, who, 1, t->latency_us, TALLY_CALL_US);
+}
+
+static void write_latency(struct exposition *x, const struct sample *s)
+{
+	each_target(x, s, each_latency);
+}
+
+/* ---- the log ---------------------------------------------------------------------------- */
+
+static void write_batches(struct exposition *x, const struct sample *s)
+{
+	for (int v = 0; v < LOG_RESULT_COUNT; v++)
+		one(x, "result", log_result_name((enum log_result)v), (double)s->n->commits[v]);
+}
+
+static void write_batch_time(struct exposition *x, const struct sample *s)
+{
+	if (s->db.batch_us != NULL)
+		exposition_tally(x, NULL, 0, s->db.batch_us, TALLY_BATCH_US);
+}
+
+static void write_batch_rows(struct exposition *x, const struct sample *s)
+{
+	if (s->db.batch_rows != NULL)
+		exposition_tally(x, NULL, 0, s->db.batch_rows, TALLY_ROWS);
+}
+
+/* ---- requests ----------------------------------------------------------------------------- */
 
 static const char *route_label(unsigned route)
 {
 	return route < ROUTE_COUNT ? route_fact((enum route)route)->name : "none";
 }
 
-static void write_requests(const struct counters *c, struct buf *out)
+static void write_requests(struct exposition *x, const struct sample *s)
 {
-	head(out, "sagad_http_requests_total", "counter", "Requests answered, by route and class of status");
+	static const char *const classes[STATUS_CLASSES] = { "1xx", "2xx", "3xx", "4xx", "5xx" };
+	const struct counters   *c = &s->api->counters;
+
 	for (unsigned route = 0; route <= ROUTE_COUNT; route++)
 		for (unsigned class = 0; class < STATUS_CLASSES; class++)
 			if (c->answers[route][class])
-				buf_fmt(out, "sagad_http_requests_total{route=\"%s\",status=\"%uxx\"} %llu\n",
-				        route_label(route), class + 1,
-				        (unsigned long long)c->answers[route][class]);
-	head(out, "sagad_http_request_seconds_total", "counter",
-	     "Seconds from whole request to answer, waits included, summed by route");
-	for (unsigned route = 0; route <= ROUTE_COUNT; route++)
-		if (c->handled_us[route])
-			buf_fmt(out, "sagad_http_request_seconds_total{route=\"%s\"} %.6f\n", route_label(route),
-			        (double)c->handled_us[route] / 1e6);
+				exposition_value(x, (struct label[]){ label("route", route_label(route)),
+				                                      label("status", classes[class]) },
+				                 2, (double)c->answers[route][class]);
 }
 
-/* One family at a time, as the format wants it. */
-struct family {
-	struct buf *out;
-	const char *name;
-	double    (*value)(const struct api_target *t);
-};
-
-static double target_in_flight(const struct api_target *t) { return t->in_flight; }
-static double target_queued(const struct api_target *t) { return (double)t->queued; }
-static double target_calls(const struct api_target *t) { return (double)t->calls; }
-static double target_failures(const struct api_target *t) { return (double)t->failures; }
-static double target_rejected(const struct api_target *t) { return (double)t->rejected; }
-static double target_seconds(const struct api_target *t) { return (double)t->latency_us / 1e6; }
-
-static void write_target(void *arg, const struct api_target *t)
+static void write_request_time(struct exposition *x, const struct sample *s)
 {
-	struct family *f = arg;
+	for (unsigned route = 0; route <= ROUTE_COUNT; route++) {
+		const struct label which = label("route", route_label(route));
 
-	/* Names are hosts and ports, or names checked when they came: nothing to escape. */
-	buf_fmt(f->out, "%s{target=\"%.*s\"} %.17g\n", f->name, (int)t->name.n, t->name.p, f->value(t));
-}
-
-static void write_targets(const struct api_config *c, struct buf *out)
-{
-	static const struct {
-		const char *name, *type, *help;
-		double    (*value)(const struct api_target *t);
-	} FAMILIES[] = {
-		{ "sagad_target_in_flight", "gauge", "Calls under way to one participant", target_in_flight },
-		{ "sagad_target_queued", "gauge", "Calls waiting for one participant", target_queued },
-		{ "sagad_target_calls_total", "counter", "Calls answered by one participant", target_calls },
-		{ "sagad_target_failures_total", "counter", "Of these, unknown or misconfigured", target_failures },
-		{ "sagad_target_rejected_total", "counter", "Calls turned away: its queue was full", target_rejected },
-		{ "sagad_target_seconds_total", "counter", "Seconds that its calls took, summed", target_seconds },
-	};
-
-	if (!c->targets)
-		return;
-	for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
-		struct family f = { out, FAMILIES[i].name, FAMILIES[i].value };
-
-		head(out, FAMILIES[i].name, FAMILIES[i].type, FAMILIES[i].help);
-		c->targets(c->ctx, write_target, &f);
+		if (tally_count(&s->api->counters.handled_us[route]) > 0)
+			exposition_tally(x, &which, 1, &s->api->counters.handled_us[route], TALLY_CALL_US);
 	}
 }
 
-/* ---- all of it ------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------ */
 
-static double resident_bytes(void)
+#define NUM(value) exposition_value(x, NULL, 0, (double)(value));
+#define EACH(function) function(x, s);
+#define X(group, name, kind, labels, source, help)                            \
+	static void write_##name(struct exposition *x, const struct sample *s) \
+	{                                                                     \
+		(void)s;                                                      \
+		source                                                        \
+	}
+METRICS(X)
+#undef X
+
+static void (*const writers[])(struct exposition *x, const struct sample *s) = {
+#define X(group, name, ...) write_##name,
+	METRICS(X)
+#undef X
+};
+
+void metrics_write(struct api *a, enum exposition_form form, struct buf *out)
 {
-	unsigned long long pages = 0;
-	FILE              *f = fopen("/proc/self/statm", "re");
-
-	if (!f)
-		return 0;
-	if (fscanf(f, "%*u %llu", &pages) != 1)
-		pages = 0;
-	fclose(f);
-	return (double)pages * (double)sysconf(_SC_PAGESIZE);
-}
-
-static double cpu_seconds(void)
-{
-	struct rusage u;
-
-	if (getrusage(RUSAGE_SELF, &u) != 0)
-		return 0;
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-void metrics_write(struct api *a, struct buf *out)
-{
-	struct sample s = {
-		.cpu_seconds = cpu_seconds(),
-		.resident_bytes = resident_bytes(),
+	struct exposition x = { .out = out, .form = form };
+	struct sample     s = {
+		.api = a,
+		.n = engine_counts(a->engine),
 		.connections = api_connections(a),
 		.waiters = a->waiters,
 		.db = api_database(a),
+		.tide = read_tide(a),
 	};
+	const struct metric_fact *facts;
+	size_t                    n;
 
 	engine_stats(a->engine, &s.e);
+	process_read(&a->process);
+	s.p = a->process;
 	if (a->config.loop_lag_us)
 		s.lag_seconds = (double)a->config.loop_lag_us(a->config.ctx) / 1e6;
-	for (size_t i = 0; i < sizeof LIST / sizeof *LIST; i++) {
-		head(out, LIST[i].name, LIST[i].type, LIST[i].help);
-		buf_fmt(out, "%s %.17g\n", LIST[i].name, LIST[i].value(&s));
+	facts = metrics_facts(&n);
+	for (size_t i = 0; i < n; i++) {
+		exposition_family(&x, &facts[i]);
+		writers[i](&x, &s);
 	}
-	write_requests(&a->counters, out);
-	write_targets(&a->config, out);
+	exposition_end(&x);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * metrics.h - every number this replica shows, listed once, in the Prometheus text format.
+ * metrics.h - the numbers of this replica. They are counted where things happen; here they are only shown.
  */
 #ifndef API_METRICS_H
 #define API_METRICS_H
 
+#include "api/exposition.h"
+#include "api/process.h"
 #include "api/router.h"
 #include "coordinator/engine/engine.h"
 
@@ -12,11 +14,21 @@ struct api;
 enum { STATUS_CLASSES = 5 }; /* 1xx .. 5xx */
 
 struct counters { /* of requests */
-	uint64_t answers[ROUTE_COUNT + 1][STATUS_CLASSES]; /* the last row: no route */
-	uint64_t handled_us[ROUTE_COUNT + 1];              /* from complete request to answer, summed */
+	uint64_t     answers[ROUTE_COUNT + 1][STATUS_CLASSES]; /* the last row: no route */
+	struct tally handled_us[ROUTE_COUNT + 1];              /* TALLY_CALL_US; from complete request to answer */
 };
 
 void counters_count(struct counters *c, unsigned route, unsigned status, uint64_t us);
-void metrics_write(struct api *api, struct buf *out);
+
+/* Of all replicas, by the database: asked for beside the scrape, which shows what came last. */
+struct tide {
+	struct counts counts;
+	bool          known, asking;
+	int64_t       asked_at, known_at; /* boot_ms */
+};
+
+void metrics_write(struct api *api, enum exposition_form form, struct buf *out);
+const struct metric_fact *metrics_facts(size_t *n);
+void metrics_markdown(struct buf *out); /* the tables of docs/metrics.md */
 
 #endif

@@ -58,8 +58,13 @@ void handle_ops_metrics(struct request *r)
 {
 	struct buf body = { 0 };
 
+	enum exposition_form form = EXPOSITION_TEXT;
+
 	if (!request_only(r, NOTHING))
 		return;
-	metrics_write(r->api, &body);
-	request_answer_as(r, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
+	if (accept_prefers(exchange_header_list(r->x, "Accept"), "application/openmetrics-text", "text/plain"))
+		form = EXPOSITION_OPENMETRICS;
+	metrics_write(r->api, form, &body);
+	request_header(r, "Vary", "Accept");
+	request_answer_as(r, 200, exposition_content_type(form), &body);
 }

@@ -81,6 +81,8 @@ static void show_target(void *arg, const struct api_target *t)
 {
 	struct buf *out = arg;
 
+	if (t->name.n == 0)
+		return;
 	if (out->p[out->n - 1] != '[')
 		buf_cstr(out, ",\n");
 	buf_cstr(out, "{\"name\":");
@@ -89,7 +91,7 @@ static void show_target(void *arg, const struct api_target *t)
 	             "\"rejected\":%llu,\"mean_latency_ms\":%.3f}",
 	        t->in_flight, t->limit, (unsigned long long)t->queued, (unsigned long long)t->calls,
 	        (unsigned long long)t->failures, (unsigned long long)t->rejected,
-	        t->calls ? (double)t->latency_us / 1000.0 / (double)t->calls : 0.0);
+	        t->calls ? (double)t->latency_us->sum / 1000.0 / (double)t->calls : 0.0);
 }
 
 static void on_list(void *arg, enum log_result result, const struct participant_row *rows, size_t n)

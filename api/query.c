@@ -137,20 +137,20 @@ static unsigned weight_of(struct str parameters)
 	return 1000;
 }
 
-bool accept_prefers(struct str header, const char *type)
+bool accept_prefers(struct str header, const char *type, const char *usual)
 {
-	unsigned wanted = 0, json = 0;
+	unsigned wanted = 0, other = 0;
 
 	while (header.n) {
 		struct str parameters = cut(&header, ',');
 		struct str name = trim(cut(&parameters, ';'));
 
 		if (same_word(name, type))
-			wanted = weight_of(parameters);
-		else if (same_word(name, "application/json"))
-			json = weight_of(parameters);
+			wanted = wanted > weight_of(parameters) ? wanted : weight_of(parameters);
+		else if (same_word(name, usual))
+			other = other > weight_of(parameters) ? other : weight_of(parameters);
 	}
-	return wanted > 0 && wanted >= json;
+	return wanted > 0 && wanted >= other;
 }
 
 void prefer_read(struct str header, struct prefer *out)

@@ -30,8 +30,8 @@ const struct str *query_get(const struct query *q, const char *name);
  * in a dot stand for all that start so. */
 const struct str *query_unknown(const struct query *q, const char *const *known);
 
-/* Does an Accept header want this media type, at least as much as JSON? Wildcards mean JSON. */
-bool accept_prefers(struct str header, const char *type);
+/* Does an Accept header want this media type, at least as much as the usual one? Wildcards mean the usual one. */
+bool accept_prefers(struct str header, const char *type, const char *usual);
 
 struct prefer { /* RFC 7240; what we do not know is ignored, as it says */
 	bool    wait, minimal; /* minimal: return=minimal */

@@ -22,6 +22,8 @@ struct api {
 	struct store_port  store;
 	struct httpd      *httpd, *ops; /* ops NULL: none */
 	struct counters    counters;
+	struct tide        tide;
+	struct process     process;
 	unsigned           waiters;
 	bool               draining;
 	struct str         slow_response;

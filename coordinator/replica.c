@@ -139,7 +139,7 @@ static void pass_target(void *arg, const struct caller_target *t)
 	} *to = arg;
 
 	to->each(to->arg, &(struct api_target){ t->name, t->in_flight, t->limit, t->queued, t->calls,
-	                                        t->failures, t->rejected, t->latency_us });
+	                                        t->failures, t->rejected, &t->latency_us, t->shown });
 }
 
 static void each_target(void *ctx, api_each_target *each, void *arg)
@@ -159,7 +159,8 @@ static void database_state(void *ctx, struct api_database *out)
 
 	pg_stats(((struct replica *)ctx)->pg, &s);
 	*out = (struct api_database){ s.log_up && s.work_up && s.store_up, s.unsafe_standby, s.connects, s.breaks, s.statements,
-	                              s.last_error, s.failovers, s.failover_unfinished };
+	                              s.last_error, s.failovers, s.failover_unfinished,
+	                              s.batch_us, s.batch_rows };
 }
 
 static void look_at_participants(void *ctx)

@@ -305,10 +305,11 @@ X(JOURNAL_READ, ON_STORE,                                                       
 	"WHERE j.gid = $1::text AND j.number > $2::bigint ORDER BY j.number LIMIT $3::int")    \
 /* Unfinished rows only, by the two small indexes, and no more than $1 of each. */             \
 X(COUNTS, ON_STORE,                                                                            \
-	"SELECT u.phase, u.stuck <> 'none', u.parked, count(*) FROM ("                         \
-	"(SELECT t.phase, t.stuck, false AS parked FROM sagad.transaction t "                  \
+	"SELECT u.phase, u.stuck, u.parked, count(*), "                                        \
+	"coalesce(max((extract(epoch FROM now() - u.due_at) * 1000)::bigint) FILTER (WHERE u.due_at < now()), 0) FROM (" \
+	"(SELECT t.phase, t.stuck, false AS parked, NULL::timestamptz AS due_at FROM sagad.transaction t " \
 	"WHERE t.owner IS NOT NULL ORDER BY t.owner, t.gid LIMIT $1::int) UNION ALL "          \
-	"(SELECT t.phase, t.stuck, true FROM sagad.transaction t "                             \
+	"(SELECT t.phase, t.stuck, true, t.due_at FROM sagad.transaction t "                   \
 	"WHERE t.due_at IS NOT NULL ORDER BY t.due_at LIMIT $1::int)) u GROUP BY 1, 2, 3")
 
 #define STATEMENTS(X) \

@@ -8,25 +8,10 @@
 
 enum { HELD_MS = 100, HELD_PAGE_MIN = 16, HELD_PAGE_MAX = 4096 };
 
-static void count_answer(struct engine *e, enum outcome outcome)
+static void count_answer(struct engine *e, enum op op, enum outcome outcome)
 {
-	switch (outcome) {
-	case OUTCOME_OK:
-		e->stats.calls_ok++;
-		return;
-	case OUTCOME_REFUSED:
-		e->stats.calls_refused++;
-		return;
-	case OUTCOME_ONGOING:
-		e->stats.calls_ongoing++;
-		return;
-	case OUTCOME_UNKNOWN:
-		e->stats.calls_unknown++;
-		return;
-	case OUTCOME_MISCONFIGURED:
-		e->stats.calls_misconfigured++;
-		return;
-	}
+	e->counts.calls[op][outcome]++;
+	e->stats.calls_answered++;
 }
 
 static struct str own_str(struct str s)
@@ -89,7 +74,7 @@ static void on_answer(void *arg, const struct call_answer *a)
 		turn_end(e);
 		return;
 	}
-	count_answer(e, a->stale_epoch ? OUTCOME_UNKNOWN : a->outcome);
+	count_answer(e, c->op, a->stale_epoch ? OUTCOME_UNKNOWN : a->outcome);
 	if (a->outcome == OUTCOME_OK)
 		e->steps_done++;
 	fill_answer(c, a);
@@ -105,7 +90,7 @@ void calls_give_up(struct engine *e, struct open_call *c)
 	if (c->handle == 0)
 		return;
 	e->ports.caller.abort(e->ports.caller.ctx, c->handle);
-	e->stats.calls_unknown++;
+	count_answer(e, c->op, OUTCOME_UNKNOWN);
 	c->handle = 0;
 	c->o->open_calls--;
 	fill_answer(c, &none);

@@ -158,7 +158,6 @@ void commit_begins(struct engine *e)
 static void log_away(struct engine *e)
 {
 	put_back(e);
-	e->stats.commit_failures++;
 	e->log_away = true;
 	begins_away(e);
 	e->commit_pause_ms = e->commit_pause_ms == 0 ? PAUSE_FIRST_MS : 2 * e->commit_pause_ms;
@@ -217,7 +216,6 @@ static void log_bad_data(struct engine *e)
 {
 	size_t n = e->batch.wire.begin_count + e->batch.wire.change_count;
 
-	e->stats.commit_failures++;
 	if (n > 1) {
 		e->row_limit = (uint32_t)(n / 2);
 		put_back(e);
@@ -265,7 +263,6 @@ static void log_again(struct engine *e)
 	struct owned *o = n == 1 ? list_entry(e->batch.members.next, struct owned, commit_link) : NULL;
 	bool          stays = o != NULL && !o->gone;
 
-	e->stats.commit_failures++;
 	e->log_away = false;
 	e->wanted_at = boot_ms(e);
 	lease_heard(e);
@@ -290,7 +287,6 @@ void commit_unblock(struct engine *e)
 
 static void lost(struct engine *e)
 {
-	e->stats.commit_failures++;
 	say(e, TRACE_WARN, "commit_lost", (struct str){ 0 }, "rows=%zu",
 	    e->batch.wire.begin_count + e->batch.wire.change_count);
 	for (struct owned *o; (o = pop_member(e)) != NULL;) {
@@ -362,8 +358,6 @@ static void log_done_well(struct engine *e, const struct batch_result *r)
 {
 	size_t begins = 0, changes = 0;
 
-	e->stats.commits++;
-	e->stats.committed_rows += e->batch.wire.begin_count + e->batch.wire.change_count;
 	e->log_away = false;
 	e->commit_pause_ms = 0;
 	e->commit_at = 0;
@@ -386,6 +380,7 @@ static void on_commit(void *arg, enum log_result result, const struct batch_resu
 	if (result == LOG_LOST)
 		result = LOG_AWAY;
 #endif
+	e->counts.commits[result]++;
 	switch (result) {
 	case LOG_DONE:
 		log_done_well(e, r);

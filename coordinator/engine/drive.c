@@ -212,26 +212,6 @@ void drive_stuck(struct engine *e, struct owned *o, enum stuck stuck)
 
 /* ---- its commit is done ------------------------------------------------------------ */
 
-static void count_end(struct engine *e, enum phase phase)
-{
-	switch (phase) {
-	case PHASE_CONFIRMED:
-		e->stats.confirmed++;
-		return;
-	case PHASE_CANCELLED:
-		e->stats.cancelled++;
-		return;
-	case PHASE_ABANDONED:
-		e->stats.abandoned++;
-		return;
-	case PHASE_PREPARED:
-	case PHASE_TRYING:
-	case PHASE_CONFIRMING:
-	case PHASE_CANCELLING:
-		return;
-	}
-}
-
 static void take_grown(struct engine *e, struct owned *o)
 {
 	if (o->grown == NULL)
@@ -268,7 +248,6 @@ static void end(struct engine *e, struct owned *o)
 	o->row.ended_at = now_ms(e);
 	o->row.owner = (struct uuid){ 0 };
 	o->keep = true;
-	count_end(e, o->txn.phase);
 	wait_ended(e, o);
 	owned_drop(e, o, BEGIN_LOST);
 }
@@ -290,6 +269,7 @@ void drive_learned(struct engine *e, struct owned *o)
 	o->keep = o->readable;
 	switch (o->commit) {
 	case COMMIT_CHANGE:
+		count_move(e, o, &o->next);
 		take_state(o, &o->next);
 		take_grown(e, o);
 		o->row.adoptions = 0;
@@ -326,6 +306,7 @@ void drive_applied(struct engine *e, struct owned *o)
 		return;
 	}
 	log_move(e, o, &o->next);
+	count_move(e, o, &o->next);
 	take_state(o, &o->next);
 	take_grown(e, o);
 	o->timer_at = o->next_timer_at;

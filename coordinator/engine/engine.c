@@ -377,6 +377,7 @@ void engine_close(struct engine *e)
 		reply_free(list_entry(l, struct reply, link));
 	for (struct list *l = e->asked.next; l != &e->asked; l = e->asked.next)
 		asked_free(list_entry(l, struct asked, link));
+	counts_fini(e);
 	table_fini(&e->by_gid);
 	table_fini(&e->waits);
 	table_fini(&e->remotes);
@@ -409,9 +410,13 @@ void engine_stats(const struct engine *e, struct engine_stats *out)
 	out->lease_age_ms = e->lease_open ? boot_ms(e) - e->answered_at : -1;
 	out->owned = e->owned_n;
 	out->queued_changes = e->collecting_n;
-	out->open_calls = e->stats.calls - e->stats.calls_ok - e->stats.calls_refused -
-	                  e->stats.calls_ongoing - e->stats.calls_unknown -
-	                  e->stats.calls_misconfigured - e->calls_aborted;
+	out->open_calls = e->stats.calls - e->stats.calls_answered - e->calls_aborted;
+	out->lease_ttl_ms = e->config.ttl_ms;
+	out->weight = e->config.weight;
+	out->held_calls = e->held_n;
+	out->orders = e->orders_n;
+	counts_lags(e, out);
+	counts_members(e, out);
 }
 
 const char *engine_state_name(enum engine_state s)

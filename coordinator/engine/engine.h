@@ -9,6 +9,7 @@
 #ifndef COORDINATOR_ENGINE_ENGINE_H
 #define COORDINATOR_ENGINE_ENGINE_H
 
+#include "coordinator/base/tally.h"
 #include "coordinator/engine/port.h"
 
 /* What a call last taught us about a step; kept in progress. */
@@ -105,6 +106,9 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
 #define X(name, ...) COMMAND_##name,
 enum command_kind { COMMANDS(X) };
 #undef X
+#define X(...) + 1
+enum { COMMAND_COUNT = 0 COMMANDS(X) };
+#undef X
 
 struct command {
 	enum command_kind kind;
@@ -153,17 +157,42 @@ struct engine_stats {
 	struct uuid       me;
 	int64_t           lease_age_ms; /* since the last answered beat was sent; -1: no lease */
 	uint64_t          owned, open_calls, waiters, queued_changes;
+	uint32_t          lease_ttl_ms, weight;
+	uint64_t          held_calls;  /* transactions with calls for which there was no room */
+	uint64_t          orders;      /* commands in hand */
+	uint64_t          inbox_depth; /* those that the last look at the inbox found, at most a page */
+	uint64_t          oldest_runnable_ms, schedule_lag_ms; /* how long the most belated work here has been due */
+	uint32_t          members[MEMBER_STATE_COUNT]; /* by enum member_state, as this replica last saw them */
+	double            share;       /* of a dead one's work that this one would take; 0 .. 1 */
 	/* counters since start */
-	uint64_t begun, confirmed, cancelled, abandoned, adopted, parked, taken_due, reloaded;
+	uint64_t begun, adopted, parked, taken_due, reloaded;
 	uint64_t failovers, restored; /* met; rows brought back that a failover had lost or set back */
 	uint64_t diverged; /* rows known here that others had gone on with, differently perhaps */
 	uint64_t found; /* rows of ours that were not in memory: after a lost answer */
-	uint64_t calls, calls_ok, calls_refused, calls_ongoing, calls_unknown, calls_misconfigured;
-	uint64_t commits, committed_rows, commit_failures, missed_rows;
+	uint64_t calls, calls_answered;
+	uint64_t missed_rows;
 	uint64_t fenced, incarnations, commands, inbox_commands;
 	double   speed, load;
 };
 void engine_stats(const struct engine *e, struct engine_stats *out);
+
+struct engine_counts { /* by what they were; since start */
+	uint64_t     moves[PHASE_COUNT][PHASE_COUNT]; /* from, to; durable */
+	uint64_t     ended[PHASE_COUNT];
+	uint64_t     stuck[STUCK_COUNT];              /* became so */
+	uint64_t     calls[OP_COUNT][OUTCOME_COUNT];  /* answered */
+	uint64_t     commits[LOG_RESULT_COUNT];
+	struct tally command_ms[COMMAND_COUNT];       /* TALLY_WAIT_MS; asked here and answered */
+};
+const struct engine_counts *engine_counts(const struct engine *e);
+const char *log_result_name(enum log_result r);
+
+struct ended { /* borrowed */
+	struct str   definition;                      /* or _inline, or _other */
+	struct tally ms[PHASE_COUNT];                 /* TALLY_TXN_MS, from its begin to its end, by how it ended */
+};
+/* In no order; a bounded number. */
+void engine_each_ended(const struct engine *e, void (*each)(void *arg, const struct ended *ended), void *arg);
 const char *engine_state_name(enum engine_state s);
 const char *command_name(enum command_kind k);
 bool        command_parse(struct str name, enum command_kind *out);

@@ -168,6 +168,7 @@ struct order {
 	bool             put_again;    /* a failover may have lost it, or what its verdict speaks of */
 	bool             maybe_put;    /* an answer was lost: it may stand in the inbox */
 	bool             doubt;        /* its commit was lost, and the row was not read again since */
+	int64_t          asked_at;     /* boot_ms */
 	char            *address;      /* of the owner, to poke; or NULL */
 	enum order_state state;
 	command_done    *done;         /* NULL: answered, or from the inbox */
@@ -260,6 +261,8 @@ struct engine {
 	struct engine_config config;
 	struct ports         ports;
 	struct engine_stats  stats;
+	struct engine_counts counts;
+	struct table         endings;  /* by definition, counts.c */
 
 	/* this incarnation */
 	uint64_t    life;              /* counts incarnations: answers to an earlier one are ignored */
@@ -399,7 +402,6 @@ void     turn_begin(struct engine *e);
 void     turn_end(struct engine *e);
 void     say(struct engine *e, enum trace_level level, const char *event, struct str gid,
              const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-const char *log_result_name(enum log_result r);
 struct reply *reply_new(struct engine *e, void *arg, int result, struct owned *o);
 void     reply_free(struct reply *r);
 
@@ -521,6 +523,14 @@ void adopt_more(struct engine *e);
 void adopt_due(struct engine *e);     /* chore */
 void report_speed(struct engine *e);  /* chore */
 void sweep_old(struct engine *e);     /* chore */
+
+/* ---- counts.c --------------------------------------------------------------------------------- */
+
+void count_move(struct engine *e, const struct owned *o, const struct txn *next); /* durable, not yet taken */
+void count_command(struct engine *e, const struct order *order); /* its caller is being told */
+void counts_lags(const struct engine *e, struct engine_stats *out);
+void counts_members(const struct engine *e, struct engine_stats *out);
+void counts_fini(struct engine *e);
 
 /* ---- order.c, command.c, inbox.c ------------------------------------------------------------------------ */
 

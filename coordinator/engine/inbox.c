@@ -133,6 +133,8 @@ static void on_inbox(void *arg, enum log_result result, const struct inbox_row *
 
 	turn_begin(e);
 	e->inbox_busy = false;
+	if (result == LOG_DONE)
+		e->stats.inbox_depth = n;
 	if (result == LOG_DONE && e->inbox_life == e->life && e->acting && !e->draining) {
 		for (size_t i = 0; i < n && e->orders_n < ORDERS_MAX; i++)
 			take_command(e, &rows[i]);

@@ -35,7 +35,8 @@ struct order *order_new(struct engine *e, const struct command *c)
 		*copies[i] = (struct str){ at, texts[i].n };
 		at += texts[i].n;
 	}
-	order->until = boot_ms(e) + ORDER_MS;
+	order->asked_at = boot_ms(e);
+	order->until = order->asked_at + ORDER_MS;
 	list_push(&e->orders, &order->link);
 	e->orders_n++;
 	return order;
@@ -65,6 +66,7 @@ void order_answer(struct engine *e, struct order *order, enum command_result res
 
 	if (order->done == NULL)
 		return;
+	count_command(e, order);
 	r = reply_new(e, order->arg, (int)result, o);
 	r->command = order->done;
 	r->verdict = verdict;

@@ -134,14 +134,22 @@ struct batch {
 	size_t                settled_count;
 };
 
-enum log_result {
-	LOG_DONE,
-	LOG_FENCED,   /* not done: our replica row is not live; this incarnation is over */
-	LOG_AGAIN,    /* not done: serialisation failure, deadlock, a row that somebody else holds locked; the same again */
-	LOG_BAD_DATA, /* not done: a row in it cannot be stored; halve the batch */
-	LOG_AWAY,     /* not done, nothing was sent or the server refused (read-only, disk full, limit) */
-	LOG_LOST      /* may or may not be done, now or later */
-};
+#define LOG_RESULTS(X)                                                                                \
+	X(DONE,     "done",     "done")                                                               \
+	X(FENCED,   "fenced",   "not done: our replica row is not live; this incarnation is over")    \
+	X(AGAIN,    "again",    "not done: serialisation failure, deadlock, a row that somebody else " \
+	                        "holds locked; the same again")                                       \
+	X(BAD_DATA, "bad_data", "not done: a row in it cannot be stored; halve the batch")            \
+	X(AWAY,     "away",     "not done, nothing was sent or the server refused (read-only, disk "  \
+	                        "full, limit)")                                                       \
+	X(LOST,     "lost",     "may or may not be done, now or later")
+
+#define X(name, ...) LOG_##name,
+enum log_result { LOG_RESULTS(X) };
+#undef X
+#define X(...) + 1
+enum { LOG_RESULT_COUNT = 0 LOG_RESULTS(X) };
+#undef X
 
 struct batch_result {
 	const bool *begun;   /* per begin: inserted; false: the gid exists */
@@ -168,6 +176,7 @@ typedef void verdicts_done(void *arg, enum log_result result, const struct settl
 enum { MEMBER_ROWS_MAX = 1000000 };
 
 enum member_state { MEMBER_LIVE, MEMBER_DRAINED, MEMBER_FENCED };
+enum { MEMBER_STATE_COUNT = 3 };
 
 struct member {
 	struct uuid       id;
@@ -380,6 +389,8 @@ typedef void list_done(void *arg, enum log_result result, const struct row *rows
 struct counts {
 	uint64_t by_phase[PHASE_COUNT]; /* unfinished phases only */
 	uint64_t stuck, parked;
+	uint64_t by_stuck[STUCK_COUNT];
+	int64_t  overdue_ms; /* how long the parked one that has been due for longest has been due */
 };
 typedef void counts_done(void *arg, enum log_result result, const struct counts *c);
 

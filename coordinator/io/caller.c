@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TARGETS_MAX = 4096, QUEUE_FULL_RETRY_MS = 1000, SIGNATURE_HEADERS = 3 };
+enum { TARGETS_MAX = 4096, TARGETS_SHOWN = 64, QUEUE_FULL_RETRY_MS = 1000, SIGNATURE_HEADERS = 3 };
 
 #define PARTICIPANT_PREFIX STR("participant:")
 
@@ -50,6 +50,8 @@ struct caller {
 	uv_idle_t            idle;
 	struct list          ended;
 	struct table         targets;
+	size_t               shown_count;
+	struct caller_target forgotten; /* what those counted that are gone */
 	struct job         **jobs;
 	uint32_t            *free_jobs;
 	uint32_t             job_count, free_count;
@@ -153,6 +155,22 @@ static const struct participant *participant_of(const struct caller *c, struct s
 	                         (struct str){ target.p + prefix.n, target.n - prefix.n });
 }
 
+static void forget_target(struct caller *c, struct target *t)
+{
+	struct caller_target *sum = &c->forgotten;
+
+	sum->calls += t->is.calls;
+	sum->failures += t->is.failures;
+	sum->rejected += t->is.rejected;
+	for (size_t i = 0; i <= TALLY_BOUNDS_MAX; i++)
+		sum->latency_us.counts[i] += t->is.latency_us.counts[i];
+	sum->latency_us.sum += t->is.latency_us.sum;
+	table_remove(&c->targets, &t->node);
+	free((char *)(uintptr_t)t->is.name.p);
+	free(t);
+}
+
+/* Those that are shown stay: their counters must not start again. */
 static void forget_idle_targets(struct caller *c)
 {
 	struct table_node *node = table_next(&c->targets, NULL);
@@ -161,11 +179,8 @@ static void forget_idle_targets(struct caller *c)
 		struct target     *t = table_entry(node, struct target, node);
 		struct table_node *next = table_next(&c->targets, node);
 
-		if (t->is.in_flight == 0 && t->is.queued == 0) {
-			table_remove(&c->targets, node);
-			free((char *)(uintptr_t)t->is.name.p);
-			free(t);
-		}
+		if (t->is.in_flight == 0 && t->is.queued == 0 && !t->is.shown)
+			forget_target(c, t);
 		node = next;
 	}
 }
@@ -181,6 +196,8 @@ static struct target *target_of(struct caller *c, struct str name)
 		forget_idle_targets(c);
 	t = mem_alloc(sizeof *t);
 	t->is.name = str_dup(name);
+	t->is.shown = c->shown_count < TARGETS_SHOWN;
+	c->shown_count += t->is.shown;
 	list_init(&t->queue);
 	table_put(&c->targets, &t->node, t->is.name);
 	return t;
@@ -266,7 +283,7 @@ static void on_result(void *arg, const struct http_result *result)
 	t->is.calls++;
 	if (lesson.outcome == OUTCOME_UNKNOWN || lesson.outcome == OUTCOME_MISCONFIGURED)
 		t->is.failures++;
-	t->is.latency_us += result->took_us;
+	tally_add(&t->is.latency_us, TALLY_CALL_US, result->took_us);
 	t->is.in_flight--;
 	j->transfer = NULL;
 	j->state = JOB_ENDED;
@@ -491,6 +508,8 @@ void caller_each_target(const struct caller *c, caller_each *each, void *arg)
 
 	for (; n != NULL; n = table_next(&c->targets, n))
 		each(arg, &table_entry(n, struct target, node)->is);
+	if (c->forgotten.calls + c->forgotten.rejected > 0)
+		each(arg, &c->forgotten);
 }
 
 void caller_flush(struct caller *c)

@@ -4,6 +4,7 @@
 #ifndef COORDINATOR_IO_CALLER_H
 #define COORDINATOR_IO_CALLER_H
 
+#include "coordinator/base/tally.h"
 #include "coordinator/engine/port.h"
 #include "coordinator/io/http.h"
 #include "coordinator/io/participants.h"
@@ -34,9 +35,10 @@ struct caller_target { /* borrowed */
 	uint64_t   queued;
 	uint64_t   calls, failures; /* answered since start; failures: unknown or misconfigured */
 	uint64_t   rejected;        /* turned away because the queue was full */
-	uint64_t   latency_us;      /* sum over calls */
+	struct tally latency_us;    /* TALLY_CALL_US */
+	bool       shown;           /* one of the first: it may have figures of its own where space is short */
 };
-/* In no order. */
+/* In no order. The one without a name is the sum of those that were forgotten. */
 typedef void caller_each(void *arg, const struct caller_target *t);
 void caller_each_target(const struct caller *c, caller_each *each, void *arg);
 

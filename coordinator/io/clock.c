@@ -24,6 +24,14 @@ int64_t clock_boot_ms(void)
 	return read_ms(CLOCK_BOOTTIME);
 }
 
+int64_t clock_boot_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 void clock_init(struct clock *c)
 {
 	*c = (struct clock){ .offset_ms = read_ms(CLOCK_REALTIME) - clock_boot_ms(), .slack_ms = INT64_MAX };

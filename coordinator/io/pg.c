@@ -194,6 +194,8 @@ void pg_stats(const struct pg *pg, struct pg_stats *out)
 		.timeline = pg->timeline,
 		.failovers = pg->failover_n,
 		.failover_unfinished = (uint64_t)pg->failover_unfinished,
+		.batch_us = &pg->batch_us,
+		.batch_rows = &pg->batch_rows,
 		.last_error = pg->last_error,
 	};
 }

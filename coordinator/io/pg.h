@@ -9,6 +9,7 @@
 #ifndef COORDINATOR_IO_PG_H
 #define COORDINATOR_IO_PG_H
 
+#include "coordinator/base/tally.h"
 #include "coordinator/engine/port.h"
 #include "coordinator/io/clock.h"
 
@@ -48,6 +49,7 @@ struct pg_stats {
 	bool        log_up, work_up, store_up, lease_held;
 	bool        unsafe_standby; /* there are standbys and none of them is synchronous */
 	uint64_t    connects, breaks, statements;
+	const struct tally *batch_us, *batch_rows; /* TALLY_BATCH_US, TALLY_ROWS: of commits that were sent; pg's */
 	int32_t     timeline;       /* the newest met; 0: none yet */
 	uint64_t    failovers;      /* that replicas have met on this database, as far as remembered */
 	uint64_t    failover_unfinished; /* transactions that were unfinished at the newest of them */

@@ -10,6 +10,7 @@ struct commit_job {
 	const struct batch *batch;
 	batch_done         *done;
 	void               *arg;
+	int64_t             sent_us; /* boot */
 	int                 stand, insert, change, commit; /* which statement of the job; -1: none */
 };
 
@@ -231,9 +232,14 @@ static void on_committed(struct pg_job *job)
 	struct commit_job  *j = (struct commit_job *)job;
 	const struct batch *b = j->batch;
 	enum log_result     result = commit_result(j);
+	struct pg          *pg = job->conn->pg;
 	bool               *marks = mem_array(b->begin_count + b->change_count, sizeof *marks);
 	struct batch_result r = { marks, marks + b->begin_count };
 
+	if (job->sent > 0) {
+		tally_add(&pg->batch_us, TALLY_BATCH_US, (uint64_t)(clock_boot_us() - j->sent_us));
+		tally_add(&pg->batch_rows, TALLY_ROWS, b->begin_count + b->change_count);
+	}
 	if (result == LOG_DONE && j->insert >= 0)
 		mark(marks, b->begin_count, job->results[j->insert], begin_gid, b);
 	if (result == LOG_DONE && j->change >= 0)
@@ -262,7 +268,8 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 	struct commit_job *j = mem_alloc(sizeof *j);
 	struct pg_job     *job = &j->job;
 
-	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .insert = -1, .change = -1 };
+	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .insert = -1, .change = -1, .commit = -1,
+	                          .sent_us = clock_boot_us() };
 	pg_job_begin(job, &pg->log);
 	if (!batch_is_storable(b)) {
 		pg_job_refuse(job, LOG_BAD_DATA, on_committed);

@@ -98,6 +98,7 @@ struct pg {
 	int64_t               failovers[FAILOVERS_MAX]; /* newest first */
 	size_t                failover_n;
 	uint64_t              connects, breaks, statements;
+	struct tally          batch_us, batch_rows;
 	char                  last_error[256];
 	void                (*closed)(void *ctx);
 	void                 *closed_ctx;

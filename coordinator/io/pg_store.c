@@ -231,7 +231,7 @@ static void on_counts(struct pg_job *job)
 {
 	struct store_job *j = (struct store_job *)job;
 	PGresult         *r = job->results[0];
-	struct counts     c = { { 0 }, 0, 0 };
+	struct counts     c = { 0 };
 
 	for (size_t k = 0; k < rows_of(job); k++) {
 		int        i = (int)k;
@@ -241,8 +241,13 @@ static void on_counts(struct pg_job *job)
 		for (int v = 0; v < PHASE_COUNT; v++)
 			if (str_is(phase, phase_name((enum phase)v)))
 				c.by_phase[v] += n;
-		c.stuck += cell_bool(r, i, 1) ? n : 0;
+		for (int v = 0; v < STUCK_COUNT; v++)
+			if (str_is(cell_text(r, i, 1), stuck_name((enum stuck)v)))
+				c.by_stuck[v] += n;
+		c.stuck += str_is(cell_text(r, i, 1), stuck_name(STUCK_NONE)) ? 0 : n;
 		c.parked += cell_bool(r, i, 2) ? n : 0;
+		if (c.overdue_ms < cell_i64(r, i, 4))
+			c.overdue_ms = cell_i64(r, i, 4);
 	}
 	j->counts_done(j->arg, job->result, &c);
 	pg_job_free(job);

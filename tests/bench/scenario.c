@@ -216,7 +216,7 @@ static double drain(struct bench *b, const struct scenario *s, unsigned hung, st
 	world_start(&b->w, s->replicas, none);
 	at = wire_now_ns();
 	limit = at + (int64_t)SETTLE_S * 1000000000;
-	while (world_metric(&b->w, "sagad_transactions_confirmed_total") < wanted) {
+	while (world_metric(&b->w, "sagad_transactions_ended_total{phase=\"confirmed\"}") < wanted) {
 		if (wire_now_ns() > limit)
 			world_die("%s: the backlog does not drain", s->name);
 		usleep(2000);

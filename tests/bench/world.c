@@ -284,10 +284,10 @@ void world_usage(struct world *w, struct usage *u)
 		struct buf text = { 0 };
 
 		metrics_of(w, i, &text);
-		u->ended += meter_metric(buf_view(&text), "sagad_transactions_confirmed_total") +
-		            meter_metric(buf_view(&text), "sagad_transactions_cancelled_total");
-		u->commits += meter_metric(buf_view(&text), "sagad_commits_total");
-		u->rows += meter_metric(buf_view(&text), "sagad_committed_rows_total");
+		u->ended += meter_metric(buf_view(&text), "sagad_transactions_ended_total{phase=\"confirmed\"}") +
+		            meter_metric(buf_view(&text), "sagad_transactions_ended_total{phase=\"cancelled\"}");
+		u->commits += meter_metric(buf_view(&text), "sagad_log_batches_total{result=\"done\"}");
+		u->rows += meter_metric(buf_view(&text), "sagad_log_batch_rows_sum");
 		u->statements += meter_metric(buf_view(&text), "sagad_database_statements_total");
 		buf_fini(&text);
 	}

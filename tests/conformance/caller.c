@@ -471,10 +471,14 @@ static void check_poke(struct world *w)
 static void check_metrics(struct world *w)
 {
 	struct caller_target t = world_target(w, &w->stub);
+	uint64_t             n = 0;
 
-	ok(t.calls > 100 && t.failures > 5 && t.failures < t.calls && t.latency_us > t.calls,
+	for (size_t i = 0; i <= TALLY_BOUNDS_MAX; i++)
+		n += t.latency_us.counts[i];
+	ok(n == t.calls, "each call has its place among the latencies");
+	ok(t.calls > 100 && t.failures > 5 && t.failures < t.calls && t.latency_us.sum > t.calls && t.shown,
 	   "the caller counts: %llu calls, %llu failures, %llu us", (unsigned long long)t.calls,
-	   (unsigned long long)t.failures, (unsigned long long)t.latency_us);
+	   (unsigned long long)t.failures, (unsigned long long)t.latency_us.sum);
 }
 
 static void check_close(struct world *w)

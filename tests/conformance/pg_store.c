@@ -346,13 +346,22 @@ static void on_counts(void *arg, enum log_result result, const struct counts *c)
 
 static void test_counts(struct harness *h)
 {
-	struct counts c = { { 0 }, 0, 0 };
+	struct counts c = { 0 };
 
 	pg_database_run(&h->database, "UPDATE sagad.transaction SET owner = NULL, due_at = 'infinity' WHERE gid = 'l-3'");
 	h->a.store.counts(h->a.store.ctx, on_counts, &c);
 	harness_until(h, c.by_phase[PHASE_ABANDONED] == 1, 5000);
 	ok(c.by_phase[PHASE_TRYING] == 1505 && c.by_phase[PHASE_CONFIRMING] == 1 && c.stuck == 1 && c.parked == 1,
 	   "unfinished rows are counted by phase, stuck and parked ones besides");
+	uint64_t by_reason = 0;
+	for (int v = 0; v < STUCK_COUNT; v++)
+		by_reason += v == STUCK_NONE ? 0 : c.by_stuck[v];
+	ok(by_reason == 1 && c.overdue_ms == 0, "stuck ones by reason; what only a person can move is not overdue");
+	c = (struct counts){ 0 };
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET due_at = now() - interval '1 min' WHERE gid = 'l-3'");
+	h->a.store.counts(h->a.store.ctx, on_counts, &c);
+	harness_until(h, c.by_phase[PHASE_ABANDONED] == 1, 5000);
+	ok(c.overdue_ms >= 59000 && c.overdue_ms < 120000, "and how long the oldest parked one has been due");
 }
 
 /* ---- the schema ------------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The tables of routes, errors and metrics against openapi.yaml and docs/api.md.
+# The tables of routes and errors against openapi.yaml and docs/api.md.
 src=${srcdir:-.}
 tool=${builddir:-.}/tests/unit/router.t
 openapi=$src/api/openapi.yaml page=$src/docs/api.md
@@ -45,15 +45,6 @@ same 'docs/api.md lists every route' \
 same 'and every error' \
 	"$(sed -n 's/^| `\([a-z_]*\)` | \([0-9]*\) | \(.*\) |$/\1 \2 \3/p' "$page" | sort)" \
 	"$(awk -F'\t' '$1 == "problem" { print $2, $3, $4 }' "$tmp" | sort)"
-
-same 'and every metric' \
-	"$(sed -n 's/^| `\([a-z_]*\)\(`\|{[a-z,]*}`\) | \(counter\|gauge\) | \(.*\) |$/\1 \3 \4/p' "$page" | sort)" \
-	"$({
-		sed -n 's/^\tX(\([a-z_]*\), *\([a-z]*\),.*, *"\(.*\)").*$/\1 \2 \3/p' "$src/api/metrics.c"
-		sed -n 's/^.*{ "\(sagad_target_[a-z_]*\)", "\([a-z]*\)", "\(.*\)", target_.*$/\1 \2 \3/p' "$src/api/metrics.c"
-		tr -d '\n' <"$src/api/metrics.c" | grep -o 'head(out, "[a-z_]*", "[a-z]*",[^"]*"[^"]*"' |
-			sed 's/head(out, "\([a-z_]*\)", "\([a-z]*\)",[^"]*"\([^"]*\)"/\1 \2 \3/'
-	} | sort)"
 
 echo "1..$n"
 exit $bad

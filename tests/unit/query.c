@@ -115,7 +115,7 @@ static void test_accept(void)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		ok(accept_prefers(str_of(rows[i].header), "text/vnd.mermaid") == rows[i].drawn, "%s: %s",
+		ok(accept_prefers(str_of(rows[i].header), "text/vnd.mermaid", "application/json") == rows[i].drawn, "%s: %s",
 		   rows[i].drawn ? "a drawing" : "no drawing", rows[i].header);
 }
 

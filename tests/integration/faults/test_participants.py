@@ -470,8 +470,8 @@ def targets(replica, what):
     """What the replica counts for each participant."""
     found = {}
     for line in replica.ops("/metrics").text.splitlines():
-        if line.startswith("sagad_target_") and f"_{what}" in line.split("{")[0]:
-            found[line.split('target="')[1].split('"')[0]] = float(line.rsplit(" ", 1)[1])
+        if line.startswith("sagad_participant_") and f"_{what}" in line.split("{")[0]:
+            found[line.split('participant="')[1].split('"')[0]] = float(line.rsplit(" ", 1)[1])
     return found
 
 

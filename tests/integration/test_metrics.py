@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of a replica: both formats, read by those who made them, and whether the numbers are true."""
+import os
+import subprocess
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from lib.base import BIN, ROOT, until
+from lib.client import Client
+from lib.stub import Reply, Stub
+
+OPENMETRICS = ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+               "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+
+
+def scrape(replica, accept=""):
+    answer = Client(lambda: [replica.ops_at]).get("/metrics", headers={"Accept": accept} if accept else None)
+    assert answer.status == 200, answer
+    return answer
+
+
+def samples(replica):
+    """(name, frozenset of labels) → value."""
+    return {(s.name, frozenset(s.labels.items())): s.value
+            for family in read_text(scrape(replica).text) for s in family.samples}
+
+
+def number(replica, name, **labels):
+    return samples(replica).get((name, frozenset(labels.items())), 0)
+
+
+@pytest.fixture(scope="module")
+def quiet(postgres):
+    """One replica that nobody else talks to, with something of everything behind it."""
+    from lib.cluster import Cluster  # pylint: disable=import-outside-toplevel
+    dsn = postgres.new_database()
+    cluster, stub = Cluster(dsn, count=1), Stub()
+    yield cluster, stub
+    cluster.stop()
+    stub.close()
+    postgres.drop_database(dsn)
+
+
+def saga(stub, path="/ok", **retry):
+    step = {"action": {"url": stub.url + path}, "compensate": {"url": stub.url + "/undo"}}
+    return {"a": {**step, "retry": retry} if retry else step}
+
+
+def test_the_numbers_are_true(quiet):
+    cluster, stub = quiet
+    client, replica = cluster.client, cluster.replicas[0]
+    before = samples(replica)
+    stub.on("/no", Reply(422))
+    client.define("counted", mode="saga", steps=saga(stub))
+    for _ in range(3):
+        assert client.run(definition="counted", input={})["phase"] == "confirmed"
+    assert client.run(mode="saga", steps=saga(stub, "/no"), input={})["phase"] == "cancelled"
+
+    def grown(name, **labels):
+        key = (name, frozenset(labels.items()))
+        return samples(replica).get(key, 0) - before.get(key, 0)
+
+    assert grown("sagad_transactions_begun_total") == 4
+    assert grown("sagad_transactions_ended_total", phase="confirmed") == 3
+    assert grown("sagad_transactions_ended_total", phase="cancelled") == 1
+    assert grown("sagad_transaction_moves_total", **{"from": "trying", "to": "confirmed"}) == 3
+    assert grown("sagad_transaction_moves_total", **{"from": "trying", "to": "cancelling"}) == 1
+    assert grown("sagad_transaction_duration_seconds_count", definition="counted", phase="confirmed") == 3
+    assert grown("sagad_transaction_duration_seconds_count", definition="_inline", phase="cancelled") == 1
+    assert grown("sagad_calls_total", op="try", outcome="ok") == 3
+    assert grown("sagad_calls_total", op="try", outcome="refused") == 1
+    assert grown("sagad_calls_total", op="cancel", outcome="ok") == 1
+    assert grown("sagad_call_duration_seconds_count", participant=stub.host) == 5
+    assert grown("sagad_log_batches_total", result="done") == grown("sagad_log_batch_duration_seconds_count") >= 5
+    assert grown("sagad_log_batch_rows_sum") >= 4 + 5, "four begins, and what five answers changed"
+    assert grown("sagad_http_request_duration_seconds_count", route="transaction_begin") == 4
+    assert 0 < number(replica, "sagad_transaction_duration_seconds_sum", definition="counted", phase="confirmed") < 60
+
+
+def test_stuck_and_commands(quiet):
+    cluster, stub = quiet
+    client, replica = cluster.client, cluster.replicas[0]
+    before = number(replica, "sagad_transactions_stuck_total", reason="misconfigured")
+    stub.on("/odd", Reply(404))
+    document = saga(stub, "/odd", initial="1ms", max="1ms")
+    assert client.begin(gid="odd", mode="saga", steps=document, input={}).status == 201
+    until(lambda: number(replica, "sagad_transactions_stuck_total", reason="misconfigured") == before + 1)
+    done = client.post("/v1/transactions/odd/cancel", {"reason": "a test"})
+    assert done.status in (200, 202), done
+    assert number(replica, "sagad_command_duration_seconds_count", command="cancel") == 1
+    assert client.ended("odd")["phase"] == "cancelled"
+
+
+def test_what_the_database_counts(make_cluster, stub):
+    """Asked for beside the scrape; a scrape shows what came last."""
+    cluster = make_cluster(count=1)
+    stub.on("/slow", Reply(503))
+    document = saga(stub, "/slow", initial="1h", max="1h")
+    assert cluster.client.begin(mode="saga", steps=document, input={}).status == 201
+    until(lambda: stub.seen("/slow"))
+    replica = cluster.replicas[0]
+    until(lambda: number(replica, "sagad_unfinished_transactions", phase="trying") == 1)
+    assert number(replica, "sagad_stuck_transactions", reason="attempts") == 0
+    assert ("sagad_parked_overdue_seconds", frozenset()) in samples(replica)
+
+
+def test_both_formats_say_the_same(quiet):
+    replica = quiet[0].replicas[0]
+    text, openmetrics = scrape(replica), scrape(replica, OPENMETRICS)
+    assert text.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert openmetrics.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert text.headers["Vary"] == openmetrics.headers["Vary"] == "Accept"
+    for accept in ("text/plain", "*/*", "application/openmetrics-text;q=0.1, text/plain"):
+        assert scrape(replica, accept).headers["Content-Type"].startswith("text/plain"), accept
+    assert openmetrics.text.endswith("# EOF\n")
+    families = list(read_openmetrics(openmetrics.text))
+    assert len(families) > 60 and all(f.documentation for f in families)
+    units = {f.name: f.unit for f in families}
+    assert units["sagad_lease_age_seconds"] == "seconds" and units["process_resident_memory_bytes"] == "bytes"
+    assert {f.name: f.type for f in families}["sagad_build"] == "info"
+
+    def keys(found):  # their `le` are floats in both
+        return {(s.name, tuple(sorted(s.labels.items()))) for f in found for s in f.samples}
+
+    assert keys(read_text(text.text)) == keys(families)
+
+
+def test_promtool_finds_nothing_to_say(quiet):
+    tool = subprocess.run([ROOT / "tools/promtool.sh"], check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run([tool, "check", "metrics"], input=scrape(quiet[0].replicas[0]).text, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_the_table_and_the_scrape(quiet):
+    """Every metric of the table is there, with its labels and no others; none has too many series."""
+    tool = BIN / "tests/unit/metrics.t"
+    if not tool.exists():
+        pytest.skip("make check has not built tests/unit/metrics.t")
+    listed = subprocess.run([tool, "--list"], check=True, capture_output=True, text=True).stdout
+    table = {name: (kind, set(filter(None, labels.split(","))))
+             for name, kind, labels in (line.split("\t") for line in listed.splitlines())}
+    shown = {}
+    for family in read_text(scrape(quiet[0].replicas[0]).text):
+        name = family.name + "_total" if family.type == "counter" else family.name
+        shown[name] = family
+    assert set(shown) == set(table)
+    for name, family in shown.items():
+        for s in family.samples:
+            assert set(s.labels) - {"le"} == table[name][1], (name, s)
+    assert sum(len(f.samples) for f in shown.values()) < 2000
+
+
+def test_process_numbers(quiet):
+    replica = quiet[0].replicas[0]
+    pid = replica.process.pid
+    assert number(replica, "process_open_fds") == pytest.approx(len(os.listdir(f"/proc/{pid}/fd")), abs=3)
+    started = number(replica, "process_start_time_seconds")
+    assert abs(started - os.stat(f"/proc/{pid}").st_ctime) < 30
+    assert started == number(replica, "process_start_time_seconds"), "it does not wander"
+    assert number(replica, "process_max_fds") > number(replica, "process_open_fds") > 10
+    assert number(replica, "process_virtual_memory_bytes") > number(replica, "process_resident_memory_bytes") > 1e6
+    assert number(replica, "process_cpu_seconds_total") > 0
