@@ -2,7 +2,6 @@
 #include "api/exposition.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,8 +95,8 @@ static void add_labels(struct buf *out, const struct label *labels, size_t n, co
 /* Whole numbers as such; others with as few digits as read back the same. */
 static void number(double value, char out[32])
 {
-	if (isfinite(value) && value == rint(value) && fabs(value) < 1e15) {
-		snprintf(out, 32, "%.0f", value + 0.0);
+	if (value > -1e15 && value < 1e15 && value == (double)(int64_t)value) {
+		snprintf(out, 32, "%lld", (long long)value);
 		return;
 	}
 	snprintf(out, 32, "%.15g", value);
