@@ -23,7 +23,7 @@ rule() {
 
 # others NAME…: all C files of the project outside the given paths
 others() {
-	find api coordinator participants -name '*.[ch]' | sort >"$list"
+	find api coordinator participants sagactl -name '*.[ch]' | sort >"$list"
 	for but in "$@"; do
 		grep -v "^$but" "$list" >"$list.x"
 		mv "$list.x" "$list"
@@ -61,7 +61,13 @@ rule 'libpq only in the adapters' 'libpq' $(others coordinator/io/)
 # shellcheck disable=SC2046
 rule 'libmicrohttpd in one file of the API' 'microhttpd\.h' $(others api/httpd.c)
 # shellcheck disable=SC2046
-rule 'libcurl only in the adapters and the wiring' 'curl/' $(others coordinator/io/ coordinator/main.c)
+rule 'libcurl only in the adapters, the wiring and the client of sagactl' 'curl/' \
+	$(others coordinator/io/ coordinator/main.c sagactl/client.c)
+# shellcheck disable=SC2046
+rule 'libyaml in one file of sagactl' 'yaml\.h' $(others sagactl/yaml.c)
+rule 'sagactl knows base and the API as it is spoken, nothing else of the project' \
+	'(api|participants|sql)/|coordinator/(core|engine|io)/|coordinator/[a-z_]*\.h|(uv|libpq-fe|microhttpd|jansson)\.h' \
+	sagactl/*.[ch]
 # shellcheck disable=SC2046
 rule 'no jansson in the daemon: it cannot carry numbers verbatim' 'jansson\.h' $(others)
 echo "1..$n"

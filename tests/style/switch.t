@@ -3,7 +3,7 @@
 # Form that a compiler does not check: no default: over our enums, whole files, long lines.
 cd "${srcdir:-.}" || exit 99
 n=0 bad=0
-files=$(find api coordinator participants examples -name '*.[ch]' | sort)
+files=$(find api coordinator participants sagactl examples -name '*.[ch]' | sort)
 
 # none SENTENCE FOUND: nothing may have been found
 none() {

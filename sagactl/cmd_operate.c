@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_operate.c - participants, replicas, and who did what.
+ */
+#include "sagactl/ctl.h"
+
+#include <string.h>
+#include <time.h>
+
+/* POST /v1/NOUN/NAME/VERB with reason and actor. */
+static enum exit_status operate(struct ctl *c, const char *noun, const char *verb, const char *done)
+{
+	struct buf       path = { 0 }, body = { 0 };
+	enum exit_status status = ctl_begin_body(c, &body);
+
+	buf_fmt(&path, "/v1/%s", noun);
+	path_add(&path, str_of(c->args.words[0]));
+	buf_fmt(&path, "/%s", verb);
+	if (status == EXIT_DONE)
+		status = ctl_write(c, "POST", &path, &body, 0);
+	if (status == EXIT_DONE && ctl_has(c, FLAG_json))
+		ctl_raw(c);
+	else if (status == EXIT_DONE && ctl_has(c, FLAG_dry_run))
+		ctl_show_dry_run(c);
+	else if (status == EXIT_DONE)
+		buf_fmt(&c->out, "%s %s\n", c->args.words[0], done);
+	buf_fini(&path);
+	buf_fini(&body);
+	return status;
+}
+
+/* ---- participants ------------------------------------------------------------------------------ */
+
+static void add_number(struct ctl *c, struct grid *g, const struct json *t, const char *name)
+{
+	struct str text = look_text(c, t, name);
+
+	grid_add(g, STYLE_PLAIN, text.n ? text : STR("-"));
+}
+
+static void show_names(struct ctl *c, const struct json *items)
+{
+	struct grid g = { .heads = { "NAME", "BASE URL", "IN FLIGHT AT MOST", "SECRET", "" } };
+
+	for (const struct json *p = items ? items->first : NULL; p; p = p->next) {
+		grid_add(&g, STYLE_BOLD, look_text(c, p, "name"));
+		grid_add(&g, STYLE_PLAIN, look_text(c, p, "base_url"));
+		add_number(c, &g, p, "max_in_flight");
+		add_number(c, &g, p, "secret");
+		grid_add(&g, STYLE_YELLOW, look_true(p, "paused") ? STR("paused") : STR(""));
+	}
+	if (g.n)
+		grid_write(&g, c->color, &c->out);
+	else
+		buf_cstr(&c->out, "no participant has a name\n");
+	grid_fini(&g);
+}
+
+static void show_targets(struct ctl *c, const struct json *targets)
+{
+	struct grid g = { .heads = { "CALLED FROM THIS REPLICA", "IN FLIGHT", "QUEUED", "CALLS", "FAILED", "MEAN MS", "" } };
+
+	for (const struct json *t = targets ? targets->first : NULL; t; t = t->next) {
+		const struct json *breaker = look(t, "breaker");
+		struct str         state = breaker && breaker->type == JSON_OBJECT ? look_text(c, breaker, "state")
+		                                                                   : look_text(c, t, "breaker");
+		bool               closed = state.n == 0 || str_is(state, "closed");
+		struct buf         notes = { 0 };
+
+		grid_add(&g, STYLE_BOLD, look_text(c, t, "name"));
+		add_number(c, &g, t, "in_flight");
+		add_number(c, &g, t, "queued");
+		add_number(c, &g, t, "calls");
+		add_number(c, &g, t, "failures");
+		add_number(c, &g, t, "mean_latency_ms");
+		if (!closed)
+			buf_fmt(&notes, "breaker %.*s", (int)state.n, state.p);
+		if (look_true(t, "paused"))
+			buf_fmt(&notes, "%spaused", notes.n ? ", " : "");
+		grid_add(&g, closed ? STYLE_YELLOW : STYLE_RED, buf_view(&notes));
+		buf_fini(&notes);
+	}
+	if (g.n) {
+		buf_char(&c->out, '\n');
+		grid_write(&g, c->color, &c->out);
+	}
+	grid_fini(&g);
+}
+
+enum exit_status run_participant_list(struct ctl *c)
+{
+	enum exit_status status = ctl_get(c, "/v1/participants");
+
+	if (status == EXIT_DONE && ctl_has(c, FLAG_json)) {
+		ctl_raw(c);
+	} else if (status == EXIT_DONE) {
+		show_names(c, look(c->answer.json, "items"));
+		show_targets(c, look(c->answer.json, "targets"));
+	}
+	return status;
+}
+
+enum exit_status run_participant_put(struct ctl *c)
+{
+	struct buf       path = { 0 }, body = { 0 };
+	uint64_t         in_flight;
+	enum exit_status status = ctl_number(c, FLAG_max_in_flight, 0, &in_flight);
+
+	buf_cstr(&path, "/v1/participants");
+	path_add(&path, str_of(c->args.words[0]));
+	buf_cstr(&body, "{\"base_url\":");
+	buf_json(&body, str_of(c->args.words[1]));
+	if (in_flight)
+		buf_fmt(&body, ",\"max_in_flight\":%llu", (unsigned long long)in_flight);
+	if (ctl_has(c, FLAG_secret)) {
+		buf_cstr(&body, ",\"secret\":");
+		buf_json(&body, str_of(c->args.values[FLAG_secret]));
+	}
+	if (status == EXIT_DONE)
+		status = ctl_write(c, "PUT", &path, &body, 0);
+	if (status == EXIT_DONE && ctl_has(c, FLAG_json))
+		ctl_raw(c);
+	else if (status == EXIT_DONE && ctl_has(c, FLAG_dry_run))
+		ctl_show_dry_run(c);
+	else if (status == EXIT_DONE)
+		buf_fmt(&c->out, "%s is %s, on every replica within two seconds\n", c->args.words[0], c->args.words[1]);
+	buf_fini(&path);
+	buf_fini(&body);
+	return status;
+}
+
+enum exit_status run_participant_pause(struct ctl *c)
+{
+	return operate(c, "participants", "pause", "is not called any more; its steps wait");
+}
+
+enum exit_status run_participant_resume(struct ctl *c)
+{
+	return operate(c, "participants", "resume", "is called again");
+}
+
+/* ---- replicas -------------------------------------------------------------------------------------- */
+
+static void add_replica(struct ctl *c, struct grid *g, const struct json *r)
+{
+	struct str  state = look_text(c, r, "state");
+	bool        live = str_is(state, "live");
+	struct buf  text = { 0 };
+
+	grid_add(g, STYLE_BOLD, look_text(c, r, "id"));
+	grid_add(g, live ? STYLE_GREEN : STYLE_YELLOW, state);
+	grid_add(g, STYLE_PLAIN, look_text(c, r, "address"));
+	look_ago(c, r, "started_at", &text);
+	grid_add(g, STYLE_PLAIN, buf_view(&text));
+	buf_clear(&text);
+	look_ago(c, r, "seen_at", &text);
+	grid_add(g, STYLE_PLAIN, buf_view(&text));
+	buf_clear(&text);
+	add_number(c, g, r, "load");
+	add_number(c, g, r, "share");
+	grid_add(g, live ? STYLE_PLAIN : STYLE_RED, look_true(r, "owns") ? STR("yes") : STR("no"));
+	if (look_true(r, "answering"))
+		buf_cstr(&text, "answers this");
+	if (look_true(r, "draining") || look_true(r, "paused"))
+		buf_fmt(&text, "%sdraining", text.n ? ", " : "");
+	if (look(r, "fenced_by"))
+		buf_fmt(&text, "%sfenced by %.*s", text.n ? ", " : "", (int)look_text(c, r, "fenced_by").n,
+		        look_text(c, r, "fenced_by").p);
+	grid_add(g, STYLE_DIM, buf_view(&text));
+	buf_fini(&text);
+}
+
+enum exit_status run_replica_list(struct ctl *c)
+{
+	struct grid        g = { .heads = { "ID", "STATE", "ADDRESS", "STARTED", "SEEN", "LOAD", "SHARE", "OWNS", "" } };
+	enum exit_status   status = ctl_get(c, "/v1/replicas");
+	const struct json *items;
+
+	if (status != EXIT_DONE)
+		return status;
+	if (ctl_has(c, FLAG_json)) {
+		ctl_raw(c);
+		return EXIT_DONE;
+	}
+	items = look(c->answer.json, "items");
+	for (const struct json *r = items ? items->first : NULL; r; r = r->next)
+		add_replica(c, &g, r);
+	grid_write(&g, c->color, &c->out);
+	grid_fini(&g);
+	return EXIT_DONE;
+}
+
+enum exit_status run_replica_drain(struct ctl *c)
+{
+	enum exit_status status = ctl_confirm(c, "It will take nothing new until it is started again. Is that meant?");
+
+	return status == EXIT_DONE ? operate(c, "replicas", "drain", "hands over what it owns, and takes nothing new")
+	                           : status;
+}
+
+/* ---- who did what ------------------------------------------------------------------------------------- */
+
+static void add_deed(struct ctl *c, void *arg, const struct json *e)
+{
+	struct grid *g = arg;
+	struct str   step = look_text(c, e, "step"), target = look_text(c, e, "target");
+	struct buf   text = { 0 };
+
+	grid_add(g, STYLE_DIM, look_text(c, e, "at"));
+	grid_add(g, STYLE_BOLD, look_text(c, e, "actor"));
+	grid_add(g, STYLE_PLAIN, look_text(c, e, "action"));
+	if (target.n == 0)
+		target = look_text(c, e, "gid");
+	buf_str(&text, target);
+	if (step.n)
+		buf_fmt(&text, " %.*s", (int)step.n, step.p);
+	grid_add(g, STYLE_PLAIN, buf_view(&text));
+	grid_add(g, STYLE_PLAIN, look_text(c, e, "reason"));
+	buf_fini(&text);
+}
+
+/* A duration is so long ago; anything else goes as it is, and sagad says whether it is a time. */
+static void add_moment(struct ctl *c, struct buf *path, enum flag f, const char *name)
+{
+	const char *text = c->args.values[f];
+	char        moment[32];
+	int64_t     ago_ms;
+
+	if (text && text_to_ms(str_of(text), &ago_ms))
+		query_add(path, name, str_of(text_of_time((int64_t)time(NULL) * 1000 - ago_ms, moment)));
+	else if (text)
+		query_add(path, name, str_of(text));
+}
+
+enum exit_status run_audit(struct ctl *c)
+{
+	static const struct { enum flag flag; const char *name; } FILTERS[] = {
+		{ FLAG_gid, "gid" }, { FLAG_definition, "definition" }, { FLAG_participant, "participant" },
+		{ FLAG_by, "actor" }, { FLAG_action, "action" },
+	};
+	struct grid      g = { .heads = { "TIME", "WHO", "ACTION", "ON", "REASON" } };
+	struct buf       path = { 0 };
+	enum exit_status status;
+
+	buf_cstr(&path, "/v1/audit");
+	for (size_t i = 0; i < sizeof FILTERS / sizeof *FILTERS; i++)
+		if (ctl_has(c, FILTERS[i].flag))
+			query_add(&path, FILTERS[i].name, str_of(c->args.values[FILTERS[i].flag]));
+	add_moment(c, &path, FLAG_since, "since");
+	add_moment(c, &path, FLAG_until, "until");
+	status = ctl_list(c, &path, add_deed, &g);
+	if (status == EXIT_DONE && !ctl_has(c, FLAG_json)) {
+		if (g.n)
+			grid_write(&g, c->color, &c->out);
+		else
+			buf_cstr(&c->out, "nobody did anything of that kind\n");
+	}
+	grid_fini(&g);
+	buf_fini(&path);
+	return status;
+}

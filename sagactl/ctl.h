@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ctl.h - one run of sagactl: what every command needs to ask, to print and to be asked back.
+ */
+#ifndef SAGACTL_CTL_H
+#define SAGACTL_CTL_H
+
+#include "sagactl/client.h"
+#include "sagactl/grid.h"
+#include "sagactl/source.h"
+
+struct ctl {
+	struct args   args;
+	struct client client;
+	struct answer answer;  /* the last one */
+	struct buf    out;     /* for standard output; written at the end, and by ctl_flush */
+	bool          color, is_terminal; /* of standard output */
+	bool          can_ask;            /* somebody sits there */
+	uint64_t      cut_at;             /* a list was longer than what was asked for: so many were shown */
+};
+
+#define X(name, ...) enum exit_status run_##name(struct ctl *c);
+COMMANDS(X)
+#undef X
+
+/* ---- asking sagad. EXIT_DONE: c->answer is a success; else a sentence was written. ----- */
+
+enum exit_status ctl_send(struct ctl *c, const struct ask *ask);
+enum exit_status ctl_get(struct ctl *c, const char *path);
+/* Also the answers that are problems: the caller looks at c->answer.status. EXIT_UNREACHABLE: there is none. */
+enum exit_status ctl_try(struct ctl *c, const struct ask *ask);
+enum exit_status ctl_problem(struct ctl *c);        /* writes what c->answer says is wrong */
+/* All pages of a list, up to --limit: its items, joined by commas, as they came. each may be NULL. */
+typedef void     ctl_item(struct ctl *c, void *arg, const struct json *item);
+enum exit_status ctl_list(struct ctl *c, struct buf *path, ctl_item *each, void *arg);
+
+/* ---- writes ---------------------------------------------------------------------------- */
+
+/* {"reason":…,"actor":… and no brace yet; asks for the reason on a terminal. */
+enum exit_status ctl_begin_body(struct ctl *c, struct buf *body);
+/* POSTs it, with its brace, ?dry_run=true and If-Match as the flags say. */
+enum exit_status ctl_write(struct ctl *c, const char *method, struct buf *path, struct buf *body, int64_t wait_ms);
+/* The gid typed again, or --confirm. */
+enum exit_status ctl_confirm_gid(struct ctl *c, const char *gid, const char *what);
+enum exit_status ctl_confirm(struct ctl *c, const char *question); /* or --yes */
+/* What a dry run answered. */
+void             ctl_show_dry_run(struct ctl *c);
+
+/* ---- printing ---------------------------------------------------------------------------- */
+
+void             ctl_flush(struct ctl *c);
+void             ctl_raw(struct ctl *c);            /* --json: the answer as it came */
+void             ctl_say(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* standard error */
+enum exit_status ctl_usage(const struct err *err);
+bool             ctl_has(const struct ctl *c, enum flag f);
+/* A duration of a flag; the default where it is not given. */
+enum exit_status ctl_duration(struct ctl *c, enum flag f, int64_t by_default, int64_t *ms);
+enum exit_status ctl_number(struct ctl *c, enum flag f, uint64_t by_default, uint64_t *n);
+
+/* ---- looking into answers: total on any JSON; texts live as long as the answer -------------- */
+
+struct str  look_text(struct ctl *c, const struct json *node, const char *name); /* numbers and flags as written; null: "" */
+int64_t     look_time(struct ctl *c, const struct json *node, const char *name); /* 0: none */
+bool        look_true(const struct json *node, const char *name);
+uint64_t    look_number(const struct json *node, const char *name);              /* 0: none */
+const struct json *look(const struct json *node, const char *name);              /* NULL where it is null, too */
+/* "3m ago" of a time; "-" of none. */
+void        look_ago(struct ctl *c, const struct json *node, const char *name, struct buf *out);
+
+/* ---- for people --------------------------------------------------------------------------- */
+
+void show_transaction(struct ctl *c, const struct json *t);
+void show_overview(struct ctl *c, const struct json *o);
+void show_value(struct ctl *c, const struct json *node, unsigned indent); /* anything, as names and values */
+/* One line: "phase cancelled, cause refused by charge". */
+void show_state(struct ctl *c, const struct json *t, struct buf *out);
+enum style style_of_phase(struct str phase);
+
+#endif

@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sagactl against real replicas: what it sends, what it prints, how it ends."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import socket
+import struct
+import subprocess
+import termios
+import threading
+
+import pytest
+
+from lib.base import free_port, until
+from lib.client import step_of
+from lib.ctl import PROGRAM, Ctl
+from lib.stub import Reply
+
+YAML = """\
+# A trip, for people.
+name: {name}
+mode: saga
+steps:
+  hotel:
+    action:
+      url: {url}/hotel
+      body: {{ nights: "${{input.nights}}", price: 1.10 }}
+    compensate: {{ url: {url}/undo, outcomes: {{ 404: ok }} }}
+output: {{ booking: "${{steps.hotel.output.id ?? gid}}" }}
+"""
+
+
+@pytest.fixture
+def ctl(cluster):
+    return Ctl(lambda: [r.url for r in cluster.replicas])
+
+
+@pytest.fixture
+def trip(ctl, stub, gid, tmp_path):
+    """A definition of this test, registered from YAML; its name."""
+    path = tmp_path / "trip.yaml"
+    path.write_text(YAML.format(name=f"d-{gid}", url=stub.url))
+    stub.on("/hotel", Reply(200, {"id": "r-7"}))
+    done = ctl("definition", "apply", path)
+    assert f"d-{gid} version 1 registered" in done.out, done
+    return f"d-{gid}"
+
+
+@pytest.fixture
+def failing(ctl, stub, trip, gid):
+    """A transaction whose only step fails; its gid."""
+    stub.on("/hotel", Reply(500))
+    ctl("txn", "start", trip, "--gid", gid, "--input", '{"nights": 2}')
+    until(lambda: stub.seen("/hotel", gid))
+    return gid
+
+
+# ---- definitions ---------------------------------------------------------------------------
+
+
+def test_definitions_from_yaml(ctl, client, stub, trip, tmp_path):
+    assert "is there already" in ctl("definition", "apply", tmp_path / "trip.yaml").out
+    document = client.get(f"/v1/definitions/{trip}").text
+    assert '"price":1.10' in document and '"404":"ok"' in document, document
+    assert trip in ctl("definition", "list", "--limit", "10000").out
+    assert json.loads(ctl("definition", "show", trip).out)["mode"] == "saga"
+    assert ctl("definition", "show", f"{trip}@1", "--json").json["version"] == 1
+    assert ctl("definition", "graph", trip).out.startswith("flowchart")
+    ctl("definition", "show", f"{trip}@9", status=4)
+    ctl("definition", "show", f"{trip}-x", status=4)
+
+
+def test_json_goes_untouched(ctl, client, stub, gid):
+    text = '{ "mode":"saga","steps":{"a":{"action":{"url":"http://h/a","body":{"n":12345678901234567890.10}},' \
+           '"compensate":{"url":"http://h/b"}}} }'
+    assert "version 1 registered" in ctl("definition", "apply", "-", "--name", gid, stdin=text).out
+    assert text.strip() in client.get(f"/v1/definitions/{gid}").text
+    assert "give --name" in ctl("definition", "apply", "-", stdin=text, status=2).err
+
+
+def test_errors_have_lines(ctl, client, stub, gid, tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("mode: saga\nsteps:\n  hotel:\n    after: [visa]\n    action:\n      url: ftp://hotel/\n")
+    for verb in ("validate", "apply"):
+        done = ctl("definition", verb, bad, status=9)
+        assert f"{bad}:4:13: " in done.err and f"{bad}:6:12: " in done.err and "/steps/hotel/action/url" in done.err, done
+    assert client.get("/v1/definitions/bad").status == 404, "nothing was stored"
+    bad.write_text("a: &x 1\n")
+    assert f"{bad}:1:4: anchors" in ctl("definition", "apply", bad, status=2).err
+    bad.with_suffix(".json").write_text('{"a":\n 1,}')
+    assert f"{bad.with_suffix('.json')}:2:4: " in ctl("definition", "apply", bad.with_suffix(".json"), status=2).err
+    assert "No such file" in ctl("definition", "validate", tmp_path / "none.yaml", status=2).err
+    good = tmp_path / f"{gid}.yaml"
+    good.write_text(YAML.format(name=gid, url=stub.url))
+    done = ctl("definition", "apply", bad, good, status=2)
+    assert f"{gid} version 1 registered" in done.out, "one bad file does not stop the next"
+    assert "is valid; nothing was stored" in ctl("definition", "apply", "--dry-run", good).out
+
+
+def test_if_version_of_a_definition(ctl, trip, tmp_path):
+    text = (tmp_path / "trip.yaml").read_text()
+    (tmp_path / "trip.yaml").write_text(text + "deadline: 1h\n")
+    ctl("definition", "apply", tmp_path / "trip.yaml", "--if-version", "7", status=5)
+    assert "version 2 registered" in ctl("definition", "apply", tmp_path / "trip.yaml", "--if-version", "1").out
+
+
+# ---- begin and look ----------------------------------------------------------------------------
+
+
+def test_start_wait_get(ctl, trip, gid, tmp_path):
+    (tmp_path / "input.yaml").write_text("nights: 2.50\nwho: {name: ada}\n")
+    done = ctl("txn", "start", f"{trip}@1", "--gid", gid, "-i", f"@{tmp_path}/input.yaml", "-l", "customer=ada", "-w", "20s")
+    assert done.out == f"{gid} confirmed\n"
+    again = ctl("txn", "start", f"{trip}@1", "--gid", gid, "-i", f"@{tmp_path}/input.yaml", "-l", "customer=ada")
+    assert again.out == f"{gid} confirmed (begun before)\n"
+    shown = ctl("txn", "get", gid).out
+    for line in (rf"gid +{gid}", "phase +confirmed", "labels +customer=ada", rf"definition +{trip}@1",
+                 r'output +\{"booking":"r-7"\}', r"hotel +tried +- +1 +- +-", r'input +\{"nights":2.50,"who":\{"name":"ada"\}\}'):
+        assert re.search(f"^{line}$", shown, re.M), (line, shown)
+    assert '"nights":2.50' in ctl("txn", "get", gid, "--json").out
+    assert ctl("txn", "wait", gid).out == f"{gid} confirmed\n"
+    assert gid in ctl("txn", "watch", gid, "--json").out
+    assert "tried" in ctl("txn", "watch", gid).out
+    assert "nobody did anything" in ctl("txn", "journal", gid).out
+    assert ctl("txn", "start", trip, "--idempotency-key", gid, "--json").json["gid"] == \
+        ctl("txn", "start", trip, "--idempotency-key", gid, "--json").json["gid"]
+
+
+def test_exit_statuses(ctl, stub, trip, failing):
+    assert "never begun" in ctl("txn", "get", "nobody-knows-it", status=4).err
+    ctl("txn", "get", failing, "nobody-knows-it", status=4)
+    started = ctl("txn", "start", trip, "--gid", failing, "--input", "{}", status=1)
+    assert "idempotency_key_reused" in started.err
+    assert ctl("txn", "wait", failing, "--wait", "50ms", status=6).out.startswith(f"{failing} trying")
+    ctl("txn", "retry", failing, "-m", "x", "--if-version", "99999", status=5)
+    ctl("txn", "start", trip, "--label", "customer", status=2)
+    ctl("txn", "start", trip, "--input", "{", status=2)
+    ctl("txn", "start", f"{trip}@x", status=2)
+    ctl("txn", "list", "--limit", "0", status=2)
+    ctl("txn", "wait", failing, "--wait", "soon", status=2)
+    refused = ctl("txn", "list", "--phase", "flying", status=1)
+    assert "bad_request" in refused.err
+    ctl("txn", "cancel", failing, "-m", "enough", "--wait", "20s")
+    assert ctl("txn", "wait", failing, status=9).out.startswith(f"{failing} cancelled, because of operator")
+
+
+def test_lists_follow_cursors(ctl, client, stub, trip, gid):
+    for i in range(5):
+        client.begin(gid=f"{gid}-{i}", definition=trip, input={"nights": 1}, labels={"run": gid})
+    done = ctl("txn", "list", "-l", f"run={gid}", "--json", "--limit", "3")
+    assert [t["gid"] for t in done.json["items"]] == [f"{gid}-{i}" for i in range(3)]
+    assert done.json["next_cursor"]
+    done = ctl("txn", "list", "-l", f"run={gid}", "-d", trip)
+    assert re.findall(rf"^{gid}-\d", done.out, re.M) == [f"{gid}-{i}" for i in range(5)] and not done.err
+    assert ctl("txn", "list", "-l", f"run={gid}", "--json").json["next_cursor"] is None
+    assert ctl("txn", "list", "-l", f"run={gid}", "--stuck", "--json").json["items"] == []
+
+
+# ---- put right -----------------------------------------------------------------------------------
+
+
+def test_actions(ctl, client, stub, failing):
+    assert "--reason" in ctl("txn", "pause", failing, status=2).err
+    assert re.match(rf"{failing} is trying, paused \(version \d+\)", ctl("txn", "pause", failing, "-m", "look").out)
+    assert "paused" in ctl("txn", "get", failing).out
+    ctl("txn", "resume", failing, "-m", "looked", "--actor", "ada")
+    journal = ctl("txn", "journal", failing).out
+    assert re.search(r"resume .*ada .*looked", journal) and re.search(r"pause .*pytest .*look", journal), journal
+    assert re.search(r"attempt +hotel try +unknown 500", journal), journal
+    stub.on("/hotel", Reply(200, {"id": 1}))
+    ctl("txn", "retry", failing, "-m", "mended")
+    assert ctl("txn", "wait", failing, "--wait", "20s").out == f"{failing} confirmed\n"
+    assert "ended" in ctl("txn", "pause", failing, "-m", "late", status=5).err
+
+
+def test_resolve_wants_the_gid(ctl, client, failing):
+    words = ("txn", "resolve", failing, "hotel", "--op", "try", "--outcome", "ok", "--output", '{"id": 1.50}', "-m", "phoned")
+    assert f"--confirm {failing}" in ctl(*words, status=2).err
+    assert "not its gid" in ctl(*words, "--confirm", "other", status=2).err
+    assert "--op try|confirm|cancel" in ctl("txn", "resolve", failing, "hotel", "-m", "x", status=2).err
+    assert client.transaction(failing)["phase"] == "trying", "nothing was done"
+    ctl(*words, "--confirm", failing)
+    assert ctl("txn", "wait", failing, "--wait", "20s").out == f"{failing} confirmed\n"
+    assert '"id": 1.50' in client.get(f"/v1/transactions/{failing}").text
+    assert step_of(client.transaction(failing), "hotel")["resolved"] is True
+
+
+def test_abandon_goes_by_the_version_that_was_seen(ctl, client, failing):
+    ctl("txn", "pause", failing, "-m", "look")
+    ctl("txn", "abandon", failing, "-m", "x", "--confirm", failing, "--if-version", "1", status=5)
+    assert "abandoned" in ctl("txn", "abandon", failing, "-m", "settled", "--confirm", failing).out
+    assert ctl("txn", "wait", failing, status=9).out == f"{failing} abandoned, result mixed\n"
+
+
+def test_names_and_replicas(ctl, cluster, stub, gid):
+    ctl("participant", "put", gid[:40], stub.url, "--max-in-flight", "7", "-m", "new")
+    assert re.search(rf"{gid[:40]} +{stub.url} +7", ctl("participant", "list").out)
+    assert "invalid_request" in ctl("participant", "put", gid[:40], "hotel:80", "-m", "new", status=1).err
+    shown = ctl("replica", "list").out
+    for r in cluster.replicas:
+        assert re.search(rf"live +{r.url} ", shown), shown
+    assert ctl("replica", "list", "--json").json["items"]
+
+
+# ---- replicas that are away ---------------------------------------------------------------------
+
+
+def test_the_next_replica_is_asked(cluster):
+    closed = f"http://127.0.0.1:{free_port()}"
+    assert "no answer from" in Ctl(lambda: [closed])("replica", "list", status=3).err
+    Ctl(lambda: [closed, cluster.replicas[0].url + "/"])("replica", "list")
+    assert "http://host:port" in Ctl(lambda: ["ftp://x"])("replica", "list", status=2).err
+
+
+@pytest.fixture
+def silent():
+    """The URL of a server that takes requests and answers none; and how many it took."""
+    taken = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def serve():
+            while True:
+                try:
+                    link, _ = server.accept()
+                except OSError:
+                    return
+                if link.recv(1):
+                    taken.append(link)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", taken
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+        for link in taken:
+            link.close()
+
+
+def test_a_write_is_not_sent_twice(cluster, silent, failing):
+    """A replica that is frozen: reads go to the next, but a write may have been done."""
+    url, taken = silent
+    both = Ctl(lambda: [url, cluster.replicas[0].url])
+    both("txn", "get", failing, "--timeout", "200ms")
+    assert len(taken) == 1
+    done = both("txn", "retry", failing, "-m", "x", "--timeout", "200ms", status=3)
+    assert "may have been done" in done.err and len(taken) == 2, done
+
+
+@pytest.fixture
+def answering():
+    """A server with one answer for everything, and what it was asked."""
+    import http.server
+    asked, answer = [], {"status": 200, "type": "application/json", "body": b"{}", "headers": {}}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.command, self.path, dict(self.headers), self.rfile.read(int(self.headers.get("Content-Length", 0)))))
+            self.send_response(answer["status"])
+            self.send_header("Content-Type", answer["type"])
+            self.send_header("Content-Length", str(len(answer["body"])))
+            for name, value in answer["headers"].items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer["body"])
+
+        do_POST = do_PUT = do_PATCH = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield Ctl(lambda: [f"http://127.0.0.1:{server.server_port}"]), asked, answer
+        server.shutdown()
+
+
+def test_what_is_sent(answering, tmp_path):
+    ctl, asked, _ = answering
+    (tmp_path / "token").write_text("sagad_0123\n")
+    ctl("txn", "get", "a/b c?", "--token-file", tmp_path / "token")
+    method, path, headers, _ = asked[-1]
+    assert (method, path) == ("GET", "/v1/transactions/a%2Fb%20c%3F") and headers["Authorization"] == "Bearer sagad_0123"
+    ctl("txn", "retry", "..", "-m", 'say "why"', "--if-version", "7", "--dry-run")
+    method, path, headers, body = asked[-1]
+    assert (method, path) == ("POST", "/v1/transactions/%2E%2E/retry?dry_run=true") and headers["If-Match"] == '"7"'
+    assert json.loads(body) == {"reason": 'say "why"', "actor": "pytest"}
+    ctl("txn", "patch", "g", "s", "timeout=30s", "retry.max=5s", "retry.attempts=3", "url=http://x/", "-m", "r", "--confirm", "g")
+    method, path, headers, body = asked[-1]
+    assert (method, path) == ("PATCH", "/v1/transactions/g/steps/s")
+    assert json.loads(body) == {"reason": "r", "actor": "pytest", "gid": "g", "timeout": "30s", "url": "http://x/",
+                                "retry": {"max": "5s", "attempts": 3}}
+    (tmp_path / "token").write_text("two words\n")
+    ctl("txn", "get", "g", "--token-file", tmp_path / "token", status=2)
+    ctl("txn", "get", "g", "--token-file", tmp_path / "none", status=2)
+
+
+@pytest.mark.parametrize("code, status", [(400, 1), (401, 7), (403, 7), (404, 4), (409, 5), (412, 5), (428, 5), (429, 8), (500, 1), (503, 8)])
+def test_every_refusal_has_its_exit_status(answering, code, status):
+    ctl, _, answer = answering
+    answer.update(status=code, type="application/problem+json", headers={"Retry-After": "3"}, body=json.dumps(
+        {"title": "T", "status": code, "detail": "Do this.", "code": "the_code", "errors": [{"pointer": "/a", "detail": "not b"}]}).encode())
+    done = ctl("txn", "get", "g", status=status)
+    assert done.err == f"sagactl: Do this. ({code} the_code)\nsagactl:   /a: not b\nsagactl:   the same again may work in 3 s\n"
+
+
+def test_bad_answers(answering):
+    ctl, _, answer = answering
+    answer.update(body=b'{"gid":')
+    assert "is not" in ctl("txn", "get", "g", status=1).err
+    answer.update(status=502, type="text/html", body=b"<html>")
+    assert "not sagad's" in ctl("txn", "get", "g", status=1).err
+    answer.update(status=200, type="application/json",
+                  body=b'{"gid":7,"phase":["x"],"steps":{"a":1},"labels":"l","stuck":true,"waiting":3,"actions":{},"cause":[]}')
+    ctl("txn", "get", "g")
+    evil = {"items": [{"gid": "a\x1b[2Jb\nc", "phase": "x\u009b1m"}], "next_cursor": None}
+    answer.update(body=json.dumps(evil, ensure_ascii=False).replace("\x1b", "\\u001b").replace("\nc", "\\nc").encode())
+    out = ctl("txn", "list").out
+    assert "\x1b" not in out and "\u009b" not in out and "a?[2Jb c" in out, out
+
+
+def test_problems_of_lists_are_told(answering):
+    ctl, asked, answer = answering
+    answer.update(body=b'{"items":[{"gid":"g","phase":"trying"}],"next_cursor":"more"}')
+    done = ctl("txn", "list")
+    assert "first 50; --limit shows more" in done.err and len(asked) == 50 and "cursor=more" in asked[-1][1], done
+
+
+# ---- a terminal ------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """sagactl as its user sees it."""
+
+    def __init__(self, ctl, *words, rows=20, columns=60):
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.process = subprocess.Popen([PROGRAM, *words], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                                        env={**os.environ, "SAGAD_URL": ctl.urls()[0], "SAGAD_ACTOR": "pytest"})
+        os.close(slave)
+        self.seen = ""
+
+    def read(self):
+        """What there is; False: it is over."""
+        if not select.select([self.master], [], [], 0.05)[0]:
+            return self.process.poll() is None
+        try:
+            got = os.read(self.master, 65536)
+        except OSError:
+            return False
+        self.seen += got.decode(errors="replace")
+        return bool(got)
+
+    def expect(self, text):
+        until(lambda: text in self.seen or not self.read() and text in self.seen, 20, 0)
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def end(self):
+        while self.read():
+            pass
+        os.close(self.master)
+        return self.process.wait(20)
+
+
+def test_on_a_terminal_it_asks(ctl, client, failing):
+    t = Terminal(ctl, "txn", "abandon", failing)
+    t.expect("reason: ")
+    assert f"\x1b[1m{failing}\x1b[0m" in t.seen, "what is to be abandoned is shown"
+    t.type("settled\n")
+    t.expect("Type its gid to go on: ")
+    t.type("something\n")
+    assert t.end() == 2 and "nothing was done" in t.seen
+    assert client.transaction(failing)["phase"] == "trying"
+    client.post(f"/v1/transactions/{failing}/pause", {"reason": "it must not change while we type"})
+    t = Terminal(ctl, "txn", "abandon", failing, "-m", "settled")
+    t.expect("Type its gid to go on: ")
+    t.type(failing + "\n")
+    assert t.end() == 0 and client.transaction(failing)["phase"] == "abandoned"
+
+
+def test_no_colours_where_they_are_not_wanted(ctl, failing):
+    t = Terminal(ctl, "txn", "get", failing, "--no-color")
+    assert t.end() == 0 and "\x1b" not in t.seen and failing in t.seen
+
+
+def test_completion_and_version(ctl):
+    assert re.match(r"sagactl \d+\.\d+\.\d+\n$", ctl("version").out)
+    script = ctl("completion", "bash").out
+    def complete(*words):
+        line = " ".join(f"'{w}'" for w in words)
+        got = subprocess.run(["bash", "-c", f"{script}\nCOMP_WORDS=(sagactl {line}); COMP_CWORD={len(words)}; _sagactl; echo ${{COMPREPLY[@]}}"],
+                             capture_output=True, check=True)
+        assert not got.stderr, got.stderr
+        return got.stdout.decode().split()
+    assert complete("tx") == ["txn"]
+    assert complete("txn", "re") == ["retry", "resume", "resolve", "release"]
+    assert complete("txn", "retry", "--rea") == ["--reason"]
+    assert complete("txn", "get", "--rea") == []
+    assert complete("txn", "list", "--phase", "conf") == ["confirming", "confirmed"]
+    assert complete("completion", "z") == ["zsh"]
+    assert ctl("completion", "zsh").out.startswith("#compdef sagactl\n")
+    assert "bash and zsh" in ctl("completion", "fish", status=2).err
