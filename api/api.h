@@ -40,6 +40,10 @@ struct api_config {
 	void     (*targets)(void *ctx, api_each_target *each, void *arg);
 	/* One of them was registered; may be NULL. */
 	void     (*participants_changed)(void *ctx);
+	/* Is it paused? NULL: no. Borrowed until the next turn of the loop. May be NULL. */
+	const struct pause_row *(*pause_of)(void *ctx, enum pause_kind kind, struct str name);
+	/* One was written: done (once) when pause_of knows it, or cannot be told. May be NULL. */
+	void     (*pauses_changed)(void *ctx, void (*done)(void *arg), void *arg);
 	/* For /readyz and /metrics; may be NULL: then it counts as up. */
 	void     (*database)(void *ctx, struct api_database *out);
 	/* How late the loop is, for /metrics; may be NULL. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * commands.c - what programs and people ask of a running transaction.
  */
+#include "api/audit.h"
 #include "api/transactions.h"
 
 #include "participants/call.h"
@@ -11,8 +12,6 @@ struct asked {
 	struct command command;
 	bool           waits;   /* confirm, cancel: 202 while it is under way */
 };
-
-enum { ACTOR_BYTES_MAX = 128, REASON_BYTES_MAX = 1000 };
 
 static const char *const WAIT_ONLY[] = { "wait", NULL };
 static const char *const NOTHING[] = { NULL };
@@ -62,6 +61,9 @@ static void answer_verdict(struct request *r, enum verdict verdict, const struct
 	case VERDICT_CHANGED:
 		request_problem(r, PROBLEM_VERSION_CONFLICT, "It is at version %llu now.",
 		                (unsigned long long)view->row.version);
+		return;
+	case VERDICT_UNSAFE:
+		request_problem(r, PROBLEM_UNSAFE, NULL);
 		return;
 	}
 }

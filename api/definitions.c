@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/request.h"
+#include "api/audit.h"
 #include "api/show.h"
 
 #include "coordinator/base/digest.h"
@@ -8,11 +8,13 @@
 #include <string.h>
 
 static const char *const NOTHING[] = { NULL };
+static const char *const WHO[] = { "reason", "actor", NULL };
 
 struct put {
 	struct str name;
 	uint8_t    hash[32];
 	struct str warnings; /* members of a JSON array */
+	struct person person;
 };
 
 /* ---- registering ------------------------------------------------------------------ */
@@ -75,8 +77,9 @@ static void put(struct request *r)
 {
 	const struct put  *p = r->own;
 	struct store_port *store = &r->api->store;
+	struct deed        deed = person_deed(r, &p->person, "definition", p->name, "register");
 
-	store->definition_put(store->ctx, p->name, buf_view(&r->x->body), p->hash, on_put, r);
+	store->definition_put(store->ctx, p->name, buf_view(&r->x->body), p->hash, &deed, on_put, r);
 }
 
 /* If-Match tells a person that somebody else registered meanwhile. Versions are
@@ -108,7 +111,7 @@ void handle_definition_put(struct request *r)
 		                NAME_MAX_BYTES);
 		return;
 	}
-	if (!request_only(r, NOTHING) || !request_json(r, false))
+	if (!request_only(r, WHO) || !person_read_query(r, &p->person) || !request_json(r, false))
 		return;
 	text = buf_view(&r->x->body);
 	struct definition *d = definition_compile(text, DEFINITION_NAMED, p->name, &findings);
@@ -150,7 +153,7 @@ void handle_definition_validate(struct request *r)
 
 /* ---- reading ---------------------------------------------------------------------- */
 
-static void show_definition(struct buf *out, const struct definition_row *row, bool whole)
+static void show_definition(struct request *r, struct buf *out, const struct definition_row *row, bool whole)
 {
 	char hash[65];
 
@@ -160,6 +163,7 @@ static void show_definition(struct buf *out, const struct definition_row *row, b
 	show_time(out, "created_at", row->created_at);
 	digest_hex(row->hash, sizeof row->hash, hash);
 	show_text(out, "sha256", str_of(hash));
+	show_pause(r, out, PAUSE_DEFINITION, row->name);
 	if (whole) {
 		buf_cstr(out, ",\"document\":");
 		buf_str(out, row->document);
@@ -201,7 +205,7 @@ static void on_one(void *arg, enum log_result result, const struct definition_ro
 		draw(r, &rows[0]);
 		return;
 	}
-	show_definition(&body, &rows[0], true);
+	show_definition(r, &body, &rows[0], true);
 	buf_char(&body, '\n');
 	request_answer(r, 200, &body);
 }
@@ -249,7 +253,7 @@ static void on_list(void *arg, enum log_result result, const struct definition_r
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
 			buf_cstr(&body, ",\n");
-		show_definition(&body, &rows[i], false);
+		show_definition(r, &body, &rows[i], false);
 	}
 	buf_cstr(&body, "],\"next_cursor\":");
 	if (n == *limit) {

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/request.h"
+#include "api/audit.h"
 #include "api/show.h"
 
 static const char *const NOTHING[] = { NULL };
+static const char *const WHO[] = { "reason", "actor", NULL };
 
 enum { IN_FLIGHT_MAX = 100000 };
 
-static void show_participant(struct buf *out, const struct participant_row *p)
+static void show_participant(struct request *r, struct buf *out, const struct participant_row *p)
 {
+	struct buf target = { 0 };
+
+	buf_cstr(&target, "participant:");
+	buf_str(&target, p->name);
 	buf_cstr(out, "{\"name\":");
 	buf_json(out, p->name);
 	show_text(out, "base_url", p->base_url);
@@ -15,6 +20,8 @@ static void show_participant(struct buf *out, const struct participant_row *p)
 		buf_fmt(out, ",\"max_in_flight\":%u", p->max_in_flight);
 	if (p->secret.n)
 		show_text(out, "secret", p->secret);
+	show_pause(r, out, PAUSE_PARTICIPANT, buf_view(&target));
+	buf_fini(&target);
 	buf_char(out, '}');
 }
 
@@ -31,7 +38,7 @@ static void on_put(void *arg, enum log_result result)
 		request_away(r, result);
 		return;
 	}
-	show_participant(&body, r->own);
+	show_participant(r, &body, r->own);
 	buf_char(&body, '\n');
 	request_answer(r, 200, &body);
 }
@@ -61,6 +68,8 @@ void handle_participant_put(struct request *r)
 {
 	struct store_port      *store = &r->api->store;
 	struct participant_row *p = arena_alloc(request_arena(r), sizeof *p);
+	struct person           person = { 0 };
+	struct deed             deed;
 
 	r->own = p;
 	p->name = request_param(r, 0);
@@ -70,16 +79,25 @@ void handle_participant_put(struct request *r)
 		                NAME_MAX_BYTES);
 		return;
 	}
-	if (!request_only(r, NOTHING) || !request_json(r, false))
+	if (!request_only(r, WHO) || !request_json(r, false) || !person_read_query(r, &person))
 		return;
 	read_participant(r, p);
-	if (request_is_clean(r))
-		store->participant_put(store->ctx, p, on_put, r);
+	if (!request_is_clean(r))
+		return;
+	deed = person_deed(r, &person, "participant", p->name, "register");
+	deed.detail = buf_view(&r->x->body);
+	store->participant_put(store->ctx, p, &deed, on_put, r);
 }
+
+struct targets {
+	struct request *r;
+	struct buf     *out;
+};
 
 static void show_target(void *arg, const struct api_target *t)
 {
-	struct buf *out = arg;
+	const struct targets *to = arg;
+	struct buf           *out = to->out;
 
 	if (t->name.n == 0)
 		return;
@@ -88,10 +106,12 @@ static void show_target(void *arg, const struct api_target *t)
 	buf_cstr(out, "{\"name\":");
 	buf_json(out, t->name);
 	buf_fmt(out, ",\"in_flight\":%u,\"limit\":%u,\"queued\":%llu,\"calls\":%llu,\"failures\":%llu,"
-	             "\"rejected\":%llu,\"mean_latency_ms\":%.3f}",
+	             "\"rejected\":%llu,\"mean_latency_ms\":%.3f",
 	        t->in_flight, t->limit, (unsigned long long)t->queued, (unsigned long long)t->calls,
 	        (unsigned long long)t->failures, (unsigned long long)t->rejected,
 	        t->calls ? (double)t->latency_us->sum / 1000.0 / (double)t->calls : 0.0);
+	show_pause(to->r, out, PAUSE_PARTICIPANT, t->name);
+	buf_char(out, '}');
 }
 
 static void on_list(void *arg, enum log_result result, const struct participant_row *rows, size_t n)
@@ -108,12 +128,12 @@ static void on_list(void *arg, enum log_result result, const struct participant_
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
 			buf_cstr(&body, ",\n");
-		show_participant(&body, &rows[i]);
+		show_participant(r, &body, &rows[i]);
 	}
 	/* What this replica calls, by name or by host and port. */
 	buf_cstr(&body, "],\n\"targets\":[");
 	if (c->targets)
-		c->targets(c->ctx, show_target, &body);
+		c->targets(c->ctx, show_target, &(struct targets){ r, &body });
 	buf_cstr(&body, "],\"next_cursor\":null}\n");
 	request_answer(r, 200, &body);
 }

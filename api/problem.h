@@ -24,12 +24,18 @@
 	  "It was never begun, or it has ended and its retention is over.")                                      \
 	X(DEFINITION_UNKNOWN, "definition_unknown",     404, false, "No such definition",                        \
 	  "Register it with PUT /v1/definitions/{name}, or ask for a version that exists.")                      \
+	X(PARTICIPANT_UNKNOWN, "participant_unknown",   404, false, "No such participant",                       \
+	  "Name one that is registered, or a host with its port, in lower case, as GET /v1/participants shows it.") \
+	X(REPLICA_UNKNOWN,    "replica_unknown",        404, false, "No such live replica",                      \
+	  "GET /v1/replicas lists them; one that starts anew has a new id.")                                      \
 	X(METHOD_NOT_ALLOWED, "method_not_allowed",     405, false, "This path does not take that method",       \
 	  "The Allow header lists the methods it takes.")                                                        \
 	X(TOO_SLOW,           "too_slow",               408, true,  "The request did not arrive in time",        \
 	  "Send the whole request at once.")                                                                     \
 	X(DECIDED,            "decided",                409, false, "The other decision is already logged",      \
 	  "A decision once logged is never revised; GET the transaction to see it.")                             \
+	X(DEFINITION_PAUSED,  "definition_paused",      409, true,  "This definition is paused",                 \
+	  "Somebody has stopped new starts of it; those that run go on. GET it to see who and why.")             \
 	X(IN_DOUBT,           "in_doubt",               409, true,  "The outcome of a pivot is not known yet",   \
 	  "A pivot without cancel may have been done: its outcome decides. Ask again later.")                    \
 	X(NOT_READY,          "not_ready",              409, true,  "A step is not ok yet",                      \
@@ -40,6 +46,8 @@
 	  "Nothing can be asked of it any more.")                                                                \
 	X(NO_STEP,            "no_step",                409, false, "The step does not wait for this",           \
 	  "There is no such step, or it does not wait for that op now.")                                         \
+	X(UNSAFE,             "unsafe",                 409, false, "The step may have been tried",              \
+	  "Its cancel has to go where its try went. If a person has undone it by hand, resolve the cancel.")      \
 	X(VERSION_CONFLICT,   "version_conflict",       412, false, "It has changed meanwhile",                  \
 	  "Read it again and send the new ETag as If-Match.")                                                    \
 	X(BODY_TOO_LARGE,     "body_too_large",         413, false, "The body is too large",                     \

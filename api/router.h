@@ -7,7 +7,7 @@
 #include "api/access.h"
 #include "coordinator/base/arena.h"
 
-#define METHODS(X) X(GET) X(POST) X(PUT)
+#define METHODS(X) X(GET) X(POST) X(PUT) X(PATCH)
 
 /* Callbacks are public: they prove with their signature that the caller was called.
  *
@@ -18,6 +18,8 @@
 	X(definition_list,       GET,  "/v1/definitions",                            SERVICE_OR_READER,   "List definitions")                  \
 	X(definition_get,        GET,  "/v1/definitions/{name}",                     SERVICE_OR_READER,   "The newest version of a definition") \
 	X(definition_version,    GET,  "/v1/definitions/{name}/versions/{version}",  SERVICE_OR_READER,   "One version of a definition")       \
+	X(definition_pause,      POST, "/v1/definitions/{name}/pause",               OPERATOR,            "Stop new starts of it")               \
+	X(definition_resume,     POST, "/v1/definitions/{name}/resume",              OPERATOR,            "Let it be started again")             \
 	X(transaction_begin,     POST, "/v1/transactions",                           SERVICE,             "Begin a transaction")               \
 	X(transaction_list,      GET,  "/v1/transactions",                           READER,              "List transactions")                 \
 	X(transaction_get,       GET,  "/v1/transactions/{gid}",                     SERVICE_OR_READER,   "One transaction as it is")          \
@@ -34,7 +36,11 @@
 	X(step_resolve,          POST, "/v1/transactions/{gid}/steps/{step}/resolve", ADMIN,               "A person knows what really happened") \
 	X(participant_put,       PUT,  "/v1/participants/{name}",                    ADMIN,               "Name a participant")                \
 	X(participant_list,      GET,  "/v1/participants",                           READER,              "Participants and how they do")      \
+	X(participant_pause,     POST, "/v1/participants/{name}/pause",              OPERATOR,            "Stop calls to it")                    \
+	X(participant_resume,    POST, "/v1/participants/{name}/resume",             OPERATOR,            "Let it be called again")              \
+	X(audit_list,            GET,  "/v1/audit",                                  READER,              "Who did what, when and why")          \
 	X(replica_list,          GET,  "/v1/replicas",                               READER,              "Replicas, their leases and load")   \
+	X(replica_drain,         POST, "/v1/replicas/{id}/drain",                    OPERATOR,            "Make it leave")                       \
 	X(replica_poke,          POST, "/internal/poke/{gid}",                       REPLICA,             "Another replica stored a command for this one") \
 	X(public_openapi,        GET,  "/v1/openapi.yaml",                           PUBLIC,              "This API as OpenAPI 3.1")           \
 	X(public_schema,         GET,  "/v1/definition.schema.json",                 PUBLIC,              "JSON Schema of definitions")        \

@@ -265,11 +265,36 @@ static void begin_inline(struct request *r)
 	request_problem(r, findings.too_many_steps ? PROBLEM_TOO_MANY_STEPS : PROBLEM_DEFINITION_INVALID, NULL);
 }
 
+static bool is_paused(const struct request *r)
+{
+	const struct api_config *c = &r->api->config;
+	const struct begin      *b = r->own;
+
+	return b->start.definition.n && c->pause_of && c->pause_of(c->ctx, PAUSE_DEFINITION, b->start.definition);
+}
+
+/* What runs goes on, and whoever began it may ask again. */
+static void on_maybe_begun(void *arg, enum log_result result, const struct view *view)
+{
+	struct request *r = arg;
+
+	if (result != LOG_DONE)
+		request_away(r, result);
+	else if (view)
+		answer_replay(r, view);
+	else
+		request_problem(r, PROBLEM_DEFINITION_PAUSED, NULL);
+}
+
 static void begin(struct request *r)
 {
 	const struct begin *b = r->own;
 
-	if (b->start.definition.n)
+	if (is_paused(r) && b->gid_is_ours)
+		on_maybe_begun(r, LOG_DONE, NULL);
+	else if (is_paused(r))
+		engine_read(r->api->engine, r->gid, on_maybe_begun, r);
+	else if (b->start.definition.n)
 		begin_named(r);
 	else
 		begin_inline(r);

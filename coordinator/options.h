@@ -60,6 +60,8 @@
 	  "The least urgent log lines that are written.") \
 	X(log_format,       "log.format",            WORD,  "json",                  0,       0,           "json|text", \
 	  "How log lines look: JSON for machines, text for people.") \
+	X(audit_retention,  "audit-retention",       MS,    "365d",                  60000,   315360000000, "duration", \
+	  "How long the audit remembers what people did.") \
 	X(drain_grace,      "drain.grace",           MS,    "20s",                   0,       3600000,     "duration", \
 	  "How long open calls may go on after SIGTERM.") \
 	X(park_after,       "park-after",            MS,    "5s",                    100,     86400000,    "duration", \

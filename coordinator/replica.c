@@ -10,6 +10,7 @@
 #include "coordinator/io/definitions.h"
 #include "coordinator/io/httpd_loop.h"
 #include "coordinator/io/loop.h"
+#include "coordinator/io/pauses.h"
 #include "coordinator/io/pg.h"
 #include "coordinator/io/poke.h"
 #include "coordinator/workers.h"
@@ -41,6 +42,7 @@ struct replica {
 	struct pg          *pg;
 	struct http        *http;
 	struct participants *participants;
+	struct pauses       *pauses;
 	struct caller      *caller;
 	struct poke        *poke;
 	struct engine      *engine;
@@ -52,6 +54,8 @@ struct replica {
 	size_t              random_left;
 	int64_t             quit_at;  /* drained: leave when the connections are gone, at the latest then; 0: running */
 	unsigned            signals;
+	bool                told_to_leave; /* by a person, through the API: it drains and stays */
+	bool                has_left;
 };
 
 /* ---- ports that need nothing else ---------------------------------------------- */
@@ -168,6 +172,49 @@ static void look_at_participants(void *ctx)
 	participants_look(((struct replica *)ctx)->participants);
 }
 
+static void look_at_pauses(void *ctx, void (*done)(void *arg), void *arg)
+{
+	pauses_look(((struct replica *)ctx)->pauses, done, arg);
+}
+
+static const struct pause_row *pause_of(void *ctx, enum pause_kind kind, struct str name)
+{
+	return pauses_find(((struct replica *)ctx)->pauses, kind, name);
+}
+
+static void on_left(void *arg)
+{
+	struct replica *r = arg;
+
+	line_write(&r->line, LINE_INFO, "drained", (struct str){ 0 }, "");
+	if (r->signals > 0) {
+		r->quit_at = loop_boot_ms() + STOP_MS;
+		return;
+	}
+	r->has_left = true;
+}
+
+/* A person wants it to leave: it drains as on SIGTERM, and then stays up, so that whoever restarts what ends does
+ * not bring it back, and answers what can be answered without owning anything. */
+static void on_pauses(void *ctx)
+{
+	struct replica         *r = ctx;
+	struct engine_stats     stats;
+	const struct pause_row *row;
+	char                    id[UUID_TEXT + 1];
+
+	if (r->engine == NULL || r->told_to_leave || r->signals > 0)
+		return;
+	engine_stats(r->engine, &stats);
+	row = pauses_find(r->pauses, PAUSE_REPLICA, str_of(uuid_text(stats.me, id)));
+	if (row == NULL)
+		return;
+	r->told_to_leave = true;
+	line_fmt(&r->line, LINE_INFO, "draining", (struct str){ 0 }, "grace_ms=%lld asked_by=%.*s",
+	         (long long)r->config->options->drain_grace, (int)row->actor.n, row->actor.p);
+	engine_drain(r->engine, (uint32_t)r->config->options->drain_grace, on_left, r);
+}
+
 static uint64_t lag_us(void *ctx)
 {
 	return loop_lag_us(((struct replica *)ctx)->loop);
@@ -181,6 +228,7 @@ static bool open_log(struct replica *r, struct err *err)
 		.dsn = r->config->options->dsn,
 		.lease_mode = strcmp(r->config->options->lease_mode, "row") == 0 ? PG_LEASE_ROW : PG_LEASE_LOCK,
 		.lease_ttl_ms = (uint32_t)r->config->options->lease_ttl,
+		.keep_audit_ms = r->config->options->audit_retention,
 		.clock = &r->clock,
 		.trace = r->ports.trace,
 		.on_back = on_log_back,
@@ -218,9 +266,11 @@ static bool open_calls(struct replica *r, struct str callback_key, struct err *e
 	if (r->http == NULL)
 		return false;
 	r->participants = participants_open(loop_uv(r->loop), &r->store, o->secrets_dir);
+	r->pauses = pauses_open(loop_uv(r->loop), &r->store, on_pauses, r);
 	const struct caller_config config = {
 		.http = r->http,
 		.participants = r->participants,
+		.pauses = r->pauses,
 		.clock = r->ports.clock,
 		.may_send = may_call,
 		.may_send_ctx = r,
@@ -268,6 +318,8 @@ static bool open_api(struct replica *r, struct str callback_key, struct err *err
 		.callback_key = callback_key,
 		.targets = each_target,
 		.participants_changed = look_at_participants,
+		.pause_of = pause_of,
+		.pauses_changed = look_at_pauses,
 		.database = database_state,
 		.loop_lag_us = lag_us,
 		.ctx = r,
@@ -358,6 +410,10 @@ static void on_stop(void *ctx, int number)
 	line_fmt(&r->line, LINE_INFO, "draining", (struct str){ 0 }, "signal=%d grace_ms=%lld", number,
 	         (long long)r->config->options->drain_grace);
 	api_drain(r->api);
+	if (r->has_left) {
+		on_drained(r);
+		return;
+	}
 	engine_drain(r->engine, (uint32_t)r->config->options->drain_grace, on_drained, r);
 }
 
@@ -375,6 +431,8 @@ static bool close_all(struct replica *r)
 		poke_close(r->poke);
 	if (r->participants != NULL)
 		participants_close(r->participants, NULL, NULL);
+	if (r->pauses != NULL)
+		pauses_close(r->pauses);
 	if (r->http != NULL)
 		http_close(r->http, NULL, NULL);
 	if (r->pg != NULL)

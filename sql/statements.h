@@ -31,6 +31,12 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
  * And nobody takes a row whose format is newer than what it reads. */
 #define I_LIVE "EXISTS (SELECT 1 FROM sagad.replica r WHERE r.id = $1::uuid AND r.state = 'live')"
 
+/* What a person did, in the statement that does it: $1 to $9 of each are put_deed()'s. */
+#define DEED_COLUMNS "at, before, after, replica, kind, target, action, actor, role, reason, request_id, detail"
+#define SAY_DEED(before, after, from)                                                          \
+	"said AS (INSERT INTO sagad.audit (" DEED_COLUMNS ") SELECT now(), " before ", " after ", " \
+	"$1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text FROM " from ")"
+
 #define TRANSACTION_STATEMENTS(X)                                                              \
 X(BEGIN, ON_LOG, "BEGIN")                                                                      \
 X(COMMIT, ON_LOG, "COMMIT")                                                                    \
@@ -239,6 +245,14 @@ X(SWEEP_INBOX, ON_WORK,                                                         
 	"WHERE i.settled_at < now() - $2::bigint * interval '1 ms' ORDER BY i.id LIMIT $1::int " \
 	"FOR UPDATE SKIP LOCKED) "                                                             \
 	"DELETE FROM sagad.inbox i USING old WHERE i.id = old.id")                             \
+X(SWEEP_AUDIT, ON_WORK,                                                                        \
+	"WITH old AS MATERIALIZED (SELECT a.number FROM sagad.audit a ORDER BY a.number LIMIT $1::int) " \
+	"DELETE FROM sagad.audit a USING old WHERE a.number = old.number "                     \
+	"AND a.at < now() - $2::bigint * interval '1 ms'")                                     \
+/* Those of replicas that have left; a bulk action that is over. */                            \
+X(SWEEP_PAUSE, ON_WORK,                                                                        \
+	"DELETE FROM sagad.pause p WHERE p.kind = 'replica' AND p.since < now() - interval '1 hour' " \
+	"AND (SELECT true FROM sagad.replica r WHERE r.id::text = p.name) IS NULL")            \
 /* Not at once: a statement of a fenced replica may still be giving it rows. */                \
 X(SWEEP_REPLICA, ON_WORK,                                                                      \
 	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' "                   \
@@ -255,13 +269,14 @@ X(SWEEP_LEASE, ON_WORK,                                                         
 /* Identical to the newest: nothing new. No row at all: another replica was faster, ask again. */ \
 X(DEFINITION_PUT, ON_STORE,                                                                    \
 	"WITH newest AS MATERIALIZED (SELECT d.version, d.hash FROM sagad.definition d "       \
-	"WHERE d.name = $1::text ORDER BY d.version DESC LIMIT 1), "                           \
+	"WHERE d.name = $10::text ORDER BY d.version DESC LIMIT 1), "                          \
 	"made AS (INSERT INTO sagad.definition AS d (version, created_at, name, hash, document) " \
-	"SELECT COALESCE((SELECT version FROM newest), 0) + 1, now(), $1::text, $2::bytea, $3::text " \
-	"WHERE NOT EXISTS (SELECT 1 FROM newest WHERE hash = $2::bytea) "                      \
-	"ON CONFLICT (name, version) DO NOTHING RETURNING d.version) "                         \
+	"SELECT COALESCE((SELECT version FROM newest), 0) + 1, now(), $10::text, $11::bytea, $12::text " \
+	"WHERE NOT EXISTS (SELECT 1 FROM newest WHERE hash = $11::bytea) "                     \
+	"ON CONFLICT (name, version) DO NOTHING RETURNING d.version), "                        \
+	SAY_DEED("NULLIF(made.version - 1, 0)", "made.version", "made") " "                    \
 	"SELECT true, version FROM made UNION ALL "                                            \
-	"SELECT false, version FROM newest WHERE hash = $2::bytea")                            \
+	"SELECT false, version FROM newest WHERE hash = $11::bytea")                           \
 X(DEFINITION_ROW, ON_WORK | ON_STORE,                                                          \
 	"SELECT d.name, d.version, d.hash, d.document, d.created_at FROM sagad.definition d "  \
 	"WHERE d.name = $1::text AND ($2::int = 0 OR d.version = $2::int) "                    \
@@ -279,10 +294,13 @@ X(DEFINITION_LIST, ON_STORE,                                                    
 	"CROSS JOIN LATERAL (SELECT * FROM sagad.definition d WHERE d.name = n.name "          \
 	"ORDER BY d.version DESC LIMIT 1) d ORDER BY d.name")                                  \
 X(PARTICIPANT_PUT, ON_STORE,                                                                   \
-	"INSERT INTO sagad.participant AS p (version, name, base_url, max_in_flight, secret) " \
-	"VALUES (1, $1::text, $2::text, $3::int, $4::text) ON CONFLICT (name) DO UPDATE "      \
+	"WITH was AS MATERIALIZED (SELECT p.version FROM sagad.participant p WHERE p.name = $10::text), " \
+	"made AS (INSERT INTO sagad.participant AS p (version, name, base_url, max_in_flight, secret) " \
+	"VALUES (1, $10::text, $11::text, $12::int, $13::text) ON CONFLICT (name) DO UPDATE "  \
 	"SET version = p.version + 1, base_url = excluded.base_url, "                          \
-	"max_in_flight = excluded.max_in_flight, secret = excluded.secret")                    \
+	"max_in_flight = excluded.max_in_flight, secret = excluded.secret RETURNING version), " \
+	SAY_DEED("(SELECT version FROM was)", "made.version", "made") " "                      \
+	"SELECT version FROM made")                                                            \
 X(PARTICIPANT_LIST, ON_STORE,                                                                  \
 	"SELECT p.name, p.base_url, p.max_in_flight, p.secret, p.version FROM sagad.participant p " \
 	"ORDER BY p.name LIMIT $1::int")                                                       \
@@ -312,8 +330,49 @@ X(COUNTS, ON_STORE,                                                             
 	"(SELECT t.phase, t.stuck, true, t.due_at FROM sagad.transaction t "                   \
 	"WHERE t.due_at IS NOT NULL ORDER BY t.due_at LIMIT $1::int)) u GROUP BY 1, 2, 3")
 
+/* A host may be paused before anybody calls it. */
+#define IS_KNOWN(kind, name)                                                                   \
+	"known AS MATERIALIZED (SELECT CASE " kind " "                                         \
+	"WHEN 'definition' THEN EXISTS (SELECT 1 FROM sagad.definition d WHERE d.name = " name ") " \
+	"WHEN 'replica' THEN EXISTS (SELECT 1 FROM sagad.replica r WHERE r.id::text = " name " AND r.state = 'live') " \
+	"ELSE " name " NOT LIKE 'participant:%' OR "                                           \
+	"EXISTS (SELECT 1 FROM sagad.participant p WHERE 'participant:' || p.name = " name ") END AS it)"
+#define AUDIT_PAGE(rows)                                                                       \
+	"WITH page AS MATERIALIZED (SELECT a.* FROM sagad.audit a WHERE " rows " "             \
+	"AND a.number < $1::bigint ORDER BY a.number DESC LIMIT $2::int), "                    \
+	"bound AS MATERIALIZED (SELECT min(p.number) AS last, count(*) AS n, min(p.at) AS oldest FROM page p), " \
+	"hit AS MATERIALIZED (SELECT p.* FROM page p WHERE ($4::text IS NULL OR p.target = $4::text) " \
+	"AND ($5::text IS NULL OR p.kind = $5::text) AND ($6::text IS NULL OR p.actor = $6::text) " \
+	"AND ($7::text IS NULL OR p.action = $7::text) "                                       \
+	"AND ($8::timestamptz IS NULL OR p.at >= $8::timestamptz) "                            \
+	"AND ($9::timestamptz IS NULL OR p.at < $9::timestamptz) ORDER BY p.number DESC LIMIT $3::int) " \
+	"SELECT h.number, h.at, h.before, h.after, h.replica, h.kind, h.target, h.action, h.actor, h.role, " \
+	"h.reason, h.step, h.op, h.request_id, h.detail, b.last, b.n, "                        \
+	"($8::timestamptz IS NULL OR b.oldest >= $8::timestamptz) "                            \
+	"FROM bound b LEFT JOIN hit h ON true ORDER BY h.number DESC"
+
+#define OPERATOR_STATEMENTS(X)                                                                 \
+X(PAUSE, ON_STORE,                                                                             \
+	"WITH " IS_KNOWN("$10::text", "$11::text") ", made AS (INSERT INTO sagad.pause (since, kind, name, actor, reason) " \
+	"SELECT now(), $10::text, $11::text, $5::text, $7::text FROM known WHERE known.it "    \
+	"ON CONFLICT (kind, name) DO NOTHING RETURNING 1), " SAY_DEED("NULL", "NULL", "made") " " \
+	"SELECT it, EXISTS (SELECT 1 FROM made) FROM known")                                   \
+X(UNPAUSE, ON_STORE,                                                                           \
+	"WITH " IS_KNOWN("$10::text", "$11::text") ", made AS (DELETE FROM sagad.pause p "                               \
+	"WHERE p.kind = $10::text AND p.name = $11::text RETURNING 1), "                       \
+	SAY_DEED("NULL", "NULL", "made") " "                                                   \
+	"SELECT it OR EXISTS (SELECT 1 FROM made), EXISTS (SELECT 1 FROM made) FROM known")    \
+X(PAUSE_LOOK, ON_STORE,                                                                        \
+	"WITH " IS_KNOWN("$1::text", "$2::text") " SELECT it, EXISTS (SELECT 1 FROM sagad.pause p "                    \
+	"WHERE p.kind = $1::text AND p.name = $2::text) FROM known")                         \
+X(PAUSES, ON_STORE,                                                                            \
+	"SELECT p.kind, p.name, p.since, p.actor, p.reason FROM sagad.pause p "                \
+	"ORDER BY p.kind, p.name LIMIT $1::int")                                               \
+X(AUDIT_ALL, ON_STORE, AUDIT_PAGE("true"))                                                     \
+X(AUDIT_OF, ON_STORE, AUDIT_PAGE("a.target = $4::text"))
+
 #define STATEMENTS(X) \
-	TRANSACTION_STATEMENTS(X) INBOX_STATEMENTS(X) REPLICA_STATEMENTS(X) STORE_STATEMENTS(X)
+	TRANSACTION_STATEMENTS(X) INBOX_STATEMENTS(X) REPLICA_STATEMENTS(X) STORE_STATEMENTS(X) OPERATOR_STATEMENTS(X)
 
 #define X(name, ...) SQL_##name,
 enum statement { STATEMENTS(X) };

@@ -100,7 +100,9 @@ enum { TXN_STEPS_MAX = 256, TXN_EDGES_MAX = 4096 };
 	X(ENDED,     "ended",     "the transaction has ended")               \
 	X(LIMIT,     "limit",     "a limit on steps is reached")             \
 	X(NO_STEP,   "no_step",   "no such step, or it does not wait for this op") \
-	X(CHANGED,   "changed",   "it is not at the version that was named") /* the engine's, not the core's */
+	X(CHANGED,   "changed",   "it is not at the version that was named") /* the engine's, not the core's */ \
+	X(UNSAFE,    "unsafe",                                               \
+	  "the step may have been tried: its cancel must go where the try went")
 
 #define X(name, ...) PHASE_##name,
 enum phase { TXN_PHASES(X) };

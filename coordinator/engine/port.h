@@ -114,6 +114,18 @@ struct entry {
 	struct uuid  replica;
 };
 
+/* What a person did, for the audit: written in the same database transaction as the change, or not at all. */
+struct deed {
+	struct str  actor, role; /* who, and in which role */
+	struct str  kind, target; /* "transaction" and its gid, "definition" and its name, … */
+	struct str  action;
+	struct str  step, op;    /* or empty */
+	struct str  reason, request_id;
+	struct str  detail;      /* JSON of what was given with it, or empty */
+	uint64_t    before, after; /* versions; 0: none */
+	struct uuid replica;     /* that applied it */
+};
+
 /* A command that was applied by a commit: its verdict becomes readable with it. */
 struct settled {
 	struct uuid  id;
@@ -369,6 +381,54 @@ struct participant_row {
 };
 typedef void participants_done(void *arg, enum log_result result, const struct participant_row *rows, size_t n);
 
+/* What people have stopped until somebody resumes it. */
+#define PAUSE_KINDS(X)                        \
+	X(DEFINITION,  "definition")  /* starts of it; the name of the definition */ \
+	X(PARTICIPANT, "participant") /* calls to it; "participant:NAME" or "host:port" */ \
+	X(REPLICA,     "replica")     /* it leaves; the text of its id */
+
+#define X(name, ...) PAUSE_##name,
+enum pause_kind { PAUSE_KINDS(X) };
+#undef X
+#define X(...) + 1
+enum { PAUSE_KIND_COUNT = 0 PAUSE_KINDS(X) };
+#undef X
+
+static inline const char *pause_kind_name(enum pause_kind v)
+{
+#define X(name, text) [PAUSE_##name] = text,
+	static const char *const names[PAUSE_KIND_COUNT] = { PAUSE_KINDS(X) };
+#undef X
+
+	return names[v];
+}
+
+struct pause_row {
+	enum pause_kind kind;
+	struct str      name;
+	int64_t         since;
+	struct str      actor, reason;
+};
+typedef void pauses_done(void *arg, enum log_result result, const struct pause_row *rows, size_t n);
+/* is_known: what is to be paused is there (of a host nobody knows; a replica must be live). changed: it was not so
+ * before. */
+typedef void pause_done(void *arg, enum log_result result, bool is_known, bool changed);
+
+struct deed_row {
+	uint64_t    number;
+	int64_t     at;
+	struct deed deed;
+};
+/* next: go on below that number; 0: there is nothing more. */
+typedef void deeds_done(void *arg, enum log_result result, const struct deed_row *rows, size_t n, uint64_t next);
+
+struct deed_filter { /* empty or zero: not filtered */
+	struct str kind, target;
+	struct str actor, action;
+	int64_t    since, until;
+	uint64_t   below;            /* number; 0: from the newest */
+};
+
 struct entry_row {
 	uint64_t     number;
 	struct entry entry;
@@ -396,19 +456,29 @@ typedef void counts_done(void *arg, enum log_result result, const struct counts 
 
 struct store_port {
 	void *ctx;
+	/* deed: for the audit, if it makes a version; its `after` is filled in. */
 	void (*definition_put)(void *ctx, struct str name, struct str document, const uint8_t hash[32],
-	                       definition_put_done *done, void *arg);
+	                       const struct deed *deed, definition_put_done *done, void *arg);
 	void (*definition_rows)(void *ctx, struct str name, uint32_t version, definitions_done *done, void *arg); /* 0: the newest */
 	void (*definition_list)(void *ctx, struct str after, unsigned limit, definitions_done *done, void *arg);  /* newest of each */
 	/* Compiled and cached: may answer from memory (still later). version 0: the newest, at most 1 s old. */
 	void (*definition)(void *ctx, struct str name, uint32_t version, definition_done *done, void *arg);
 	/* The same from memory alone, at once; NULL: ask `definition`. Borrowed: hold it to keep it. */
 	struct definition *(*definition_cached)(void *ctx, struct str name, uint32_t version, uint32_t *found_version);
-	void (*participant_put)(void *ctx, const struct participant_row *row, log_done *done, void *arg);
+	void (*participant_put)(void *ctx, const struct participant_row *row, const struct deed *deed, log_done *done,
+	                        void *arg);
 	void (*participant_list)(void *ctx, participants_done *done, void *arg);
 	void (*list)(void *ctx, const struct list_filter *filter, struct str after, unsigned limit, list_done *done, void *arg);
 	void (*journal)(void *ctx, struct str gid, uint64_t after, unsigned limit, entries_done *done, void *arg);
 	void (*counts)(void *ctx, counts_done *done, void *arg);
+	/* row: kind, name, actor, reason. Nothing is written, nor audited, if it is so already. */
+	void (*pause)(void *ctx, const struct pause_row *row, const struct deed *deed, pause_done *done, void *arg);
+	void (*unpause)(void *ctx, const struct pause_row *row, const struct deed *deed, pause_done *done, void *arg);
+	/* Writes nothing; its `changed` says whether it is paused. */
+	void (*pause_look)(void *ctx, const struct pause_row *row, pause_done *done, void *arg);
+	void (*pauses)(void *ctx, pauses_done *done, void *arg); /* all of them */
+	/* Newest first. A page examines a bounded number, and may be short or empty. */
+	void (*audit)(void *ctx, const struct deed_filter *filter, unsigned limit, deeds_done *done, void *arg);
 	/* The newest failover of the database that met a transaction while it was unfinished, as far as known in
 	 * memory, at once; 0: none. ended_at 0: it still is. */
 	int64_t (*failover_at)(void *ctx, int64_t created_at, int64_t ended_at);

@@ -8,12 +8,14 @@
 #include "coordinator/engine/port.h"
 #include "coordinator/io/http.h"
 #include "coordinator/io/participants.h"
+#include "coordinator/io/pauses.h"
 
 struct caller;
 
 struct caller_config {
 	struct http         *http;
 	struct participants *participants;    /* NULL: calls by name cannot be made */
+	struct pauses       *pauses;          /* NULL: nothing is ever paused */
 	struct clock_port    clock;
 	/* May a call leave the process at this moment? Calls wait in our queues, and the lease they were started
 	 * under may have ended since. NULL: always. */

@@ -114,6 +114,8 @@ static void set_paces(struct pg_config *c)
 		c->statement_timeout_ms = c->lease_ttl_ms < 6667 ? c->lease_ttl_ms * 3 / 2 : 10000;
 	if (c->keep_inbox_ms == 0)
 		c->keep_inbox_ms = 60000;
+	if (c->keep_audit_ms == 0)
+		c->keep_audit_ms = 365ll * 24 * 3600 * 1000;
 	if (c->keep_replica_ms == 0)
 		c->keep_replica_ms = c->statement_timeout_ms < 15000 ? 60000 : 4 * c->statement_timeout_ms;
 }

@@ -26,6 +26,7 @@ struct pg_config {
 	uint32_t          lease_ttl_ms;    /* how patient to be with a server that is silent; 0: 10000 */
 	uint32_t          statement_timeout_ms; /* 0: 3/2 of the TTL, at most 10000 */
 	uint32_t          keep_inbox_ms;   /* settled commands; 0: 60000 */
+	int64_t           keep_audit_ms;   /* what people did; 0: a year */
 	uint32_t          keep_replica_ms; /* rows of dead replicas; 0: a minute, and longer than any statement takes */
 	struct clock     *clock;    /* kept right by every beat and connect; outlives pg */
 	struct trace_port trace;

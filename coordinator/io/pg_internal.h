@@ -15,6 +15,7 @@ enum {
 	LIST_EXAMINES = 1000,        /* rows a page of a list looks at */
 	COUNTS_MAX = 50000,          /* rows of each index that counts look at */
 	SWEEP_ROWS = 2000,
+	SWEEP_AUDIT_ROWS = 100,      /* people are slow */
 	PARTICIPANTS_MAX = 10000,
 	BEATS_MAX = 8
 };
@@ -180,5 +181,8 @@ void pg_watch_init(struct pg *pg);
 void pg_watch_fini(struct pg *pg);
 void pg_store_port(struct pg *pg, struct store_port *port);   /* pg_store.c */
 void pg_store_definition_verbs(struct store_port *port);      /* pg_store_definition.c */
+void pg_operate_verbs(struct store_port *port);               /* pg_operate.c */
+bool deed_is_storable(const struct deed *d);
+void put_deed(struct pg_params *p, const struct deed *d);     /* the first nine parameters of SAY_DEED */
 
 #endif

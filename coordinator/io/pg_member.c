@@ -202,6 +202,12 @@ static void log_sweep(void *ctx, log_done *done, void *arg)
 	pg_job_add(&j->job, SQL_SWEEP_REPLICA);
 	params_i64(pg_job_params(&j->job), pg->config.keep_replica_ms);
 	pg_job_add(&j->job, SQL_SWEEP_LEASE);
+	p = pg_job_params(&j->job);
+	params_i32(p, SWEEP_AUDIT_ROWS);
+	params_i64(p, pg->config.keep_audit_ms);
+	pg_job_add(&j->job, SQL_SWEEP_AUDIT);
+	pg_job_params(&j->job);
+	pg_job_add(&j->job, SQL_SWEEP_PAUSE);
 	pg_job_send(&j->job, on_plain);
 }
 

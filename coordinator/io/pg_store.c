@@ -44,16 +44,19 @@ static void on_plain(struct pg_job *job)
 	pg_job_free(job);
 }
 
-static void store_participant_put(void *ctx, const struct participant_row *row, log_done *done, void *arg)
+static void store_participant_put(void *ctx, const struct participant_row *row, const struct deed *deed,
+                                  log_done *done, void *arg)
 {
 	struct store_job *j = open_job(ctx, false, arg);
 	struct pg_params *p = pg_job_params(&j->job);
 
 	j->done = done;
-	if (!is_storable(row->name) || !is_storable(row->base_url) || !is_storable(row->secret)) {
+	if (!is_storable(row->name) || !is_storable(row->base_url) || !is_storable(row->secret) ||
+	    !deed_is_storable(deed)) {
 		pg_job_refuse(&j->job, LOG_BAD_DATA, on_plain);
 		return;
 	}
+	put_deed(p, deed);
 	params_text(p, row->name);
 	params_text(p, row->base_url);
 	params_i32(p, (int32_t)row->max_in_flight);
@@ -275,4 +278,5 @@ void pg_store_port(struct pg *pg, struct store_port *port)
 		.failover_at = pg_timeline_failover_at,
 	};
 	pg_store_definition_verbs(port);
+	pg_operate_verbs(port);
 }

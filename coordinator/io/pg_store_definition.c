@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/base/arena.h"
 #include "coordinator/base/mem.h"
 #include "coordinator/io/pg_internal.h"
 
@@ -13,6 +14,8 @@ struct put_job {
 	struct pg_job        job;
 	struct str           name, document;
 	uint8_t              hash[32];
+	struct deed          deed;   /* its texts in deed_text */
+	struct arena         deed_text;
 	unsigned             tries;
 	definition_put_done *done;
 	void                *arg;
@@ -24,6 +27,7 @@ static void send_put(struct pg *pg, struct put_job *j)
 {
 	pg_job_begin(&j->job, &pg->store);
 	struct pg_params *p = pg_job_params(&j->job);
+	put_deed(p, &j->deed);
 	params_text(p, j->name);
 	params_bytes(p, j->hash, sizeof j->hash);
 	params_text(p, j->document);
@@ -36,6 +40,7 @@ static void end_put(struct put_job *j, enum log_result result, bool created, uin
 	j->done(j->arg, result, created, version);
 	free((char *)j->name.p);
 	free((char *)j->document.p);
+	arena_fini(&j->deed_text);
 	pg_job_free(&j->job);
 }
 
@@ -67,8 +72,24 @@ static void on_put_refused(struct pg_job *job)
 	end_put((struct put_job *)job, job->result, false, 0);
 }
 
+static struct deed copy_deed(const struct deed *d, struct arena *arena)
+{
+	struct deed copy = *d;
+
+	copy.actor = arena_str(arena, d->actor);
+	copy.role = arena_str(arena, d->role);
+	copy.kind = arena_str(arena, d->kind);
+	copy.target = arena_str(arena, d->target);
+	copy.action = arena_str(arena, d->action);
+	copy.step = copy.op = (struct str){ 0 };
+	copy.reason = arena_str(arena, d->reason);
+	copy.request_id = arena_str(arena, d->request_id);
+	copy.detail = arena_str(arena, d->detail);
+	return copy;
+}
+
 static void store_definition_put(void *ctx, struct str name, struct str document, const uint8_t hash[32],
-                                 definition_put_done *done, void *arg)
+                                 const struct deed *deed, definition_put_done *done, void *arg)
 {
 	struct pg      *pg = ctx;
 	struct put_job *j = mem_alloc(sizeof *j);
@@ -76,9 +97,10 @@ static void store_definition_put(void *ctx, struct str name, struct str document
 	j->name = str_dup(name);
 	j->document = str_dup(document);
 	memcpy(j->hash, hash, sizeof j->hash);
+	j->deed = copy_deed(deed, &j->deed_text);
 	j->done = done;
 	j->arg = arg;
-	if (!is_storable(name) || !is_storable(document)) {
+	if (!is_storable(name) || !is_storable(document) || !deed_is_storable(deed)) {
 		pg_job_begin(&j->job, &pg->store);
 		pg_job_refuse(&j->job, LOG_BAD_DATA, on_put_refused);
 		return;

@@ -76,7 +76,8 @@ static void run_suite(struct harness *h)
 		                   .grown = str_of(grown), .broken = STR("{\"steps\":7}"), .name = STR("known"),
 		                   .version = 1 };
 
-	h->a.store.definition_put(h->a.store.ctx, STR("known"), str_of(plain), hash, on_definition_put, &put);
+	h->a.store.definition_put(h->a.store.ctx, STR("known"), str_of(plain), hash, &somebody, on_definition_put,
+	                            &put);
 	harness_wait(h, &put.done);
 	ok(put.result == LOG_DONE && put.flag && put.version == 1, "a definition is registered");
 	log_suite_run(&suite);

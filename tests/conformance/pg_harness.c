@@ -192,6 +192,9 @@ void on_probe(void *arg, enum log_result result, bool is_free)
 	((struct answer *)arg)->flag = is_free;
 }
 
+const struct deed somebody = { .actor = { "somebody", 8 }, .role = { "admin", 5 }, .kind = { "definition", 10 },
+	                       .target = { "it", 2 }, .action = { "register", 8 } };
+
 void on_definition_put(void *arg, enum log_result result, bool created, uint32_t version)
 {
 	answered(arg, result, 0);

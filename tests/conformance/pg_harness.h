@@ -65,6 +65,9 @@ struct answer {
 	char              gids[4096]; /* all, each followed by a space */
 };
 
+/* Whose changes nobody reads about. */
+extern const struct deed somebody;
+
 batch_done   on_batch;
 rows_done    on_rows;
 log_done     on_done;

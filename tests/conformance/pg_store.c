@@ -25,7 +25,7 @@ static struct answer put(struct harness *h, struct end *e, const char *name, con
 	uint8_t       hash[32];
 
 	digest_sha256(str_of(document), hash);
-	e->store.definition_put(e->store.ctx, str_of(name), str_of(document), hash, on_definition_put, &a);
+	e->store.definition_put(e->store.ctx, str_of(name), str_of(document), hash, &somebody, on_definition_put, &a);
 	harness_wait(h, &a.done);
 	return a;
 }
@@ -128,7 +128,7 @@ static void test_definitions_at_once(struct harness *h)
 
 		hash[0] = (uint8_t)(100 + i);
 		e->store.definition_put(e->store.ctx, STR("race"), i % 2 ? str_of(one) : str_of(two), hash,
-		                        on_definition_put, &a[i]);
+		                        &somebody, on_definition_put, &a[i]);
 	}
 	for (int i = 0; i < N; i++) {
 		harness_wait(h, &a[i].done);
@@ -166,12 +166,12 @@ static void test_participants(struct harness *h)
 	struct answer          a = { 0 };
 	struct services        s = { 0 };
 
-	p->participant_put(p->ctx, &row, on_done, &a);
+	p->participant_put(p->ctx, &row, &somebody, on_done, &a);
 	harness_wait(h, &a.done);
 	row.base_url = STR("http://h:2");
 	row.secret = STR("hotel-key");
 	a = (struct answer){ 0 };
-	p->participant_put(p->ctx, &row, on_done, &a);
+	p->participant_put(p->ctx, &row, &somebody, on_done, &a);
 	harness_wait(h, &a.done);
 	ok(a.result == LOG_DONE, "a participant is put");
 	h->b.store.participant_list(h->b.store.ctx, on_participants, &s);

@@ -25,9 +25,9 @@ words() {
 # The phases of that table whose third column is true.
 ended() { sed -n 's/.*X([A-Z]*, *"\([a-z]*\)", *true,.*/\1/p' coordinator/core/txn.h; }
 line() { paste -sd' ' -; }
-# The words of a CHECK in the schema.
+# The words of a CHECK in the schema, as the last migration left it.
 check_of() {
-	cat sql/0*.sql | tr -d '\n' | grep -oE "CONSTRAINT $1 CHECK[^;]*" | sed "s/CONSTRAINT $1//; s/CONSTRAINT .*//" |
+	cat sql/0*.sql | tr -d '\n' | grep -oE "CONSTRAINT $1 CHECK[^;]*" | tail -n 1 | sed "s/CONSTRAINT $1//; s/CONSTRAINT .*//" |
 		grep -oE "'[a-z_]+'" | tr -d "'"
 }
 moves() { sed -n 's/.*X(\([A-Z]*\), *\([A-Z]*\), *".*/\1 \2/p' coordinator/core/txn.h | tr 'A-Z' 'a-z'; }
