@@ -17,7 +17,7 @@ packages_of() {
 		libcurl4-openssl-dev libssl-dev libyaml-dev ;;
 	run) echo postgresql curl jq ;;
 	test) echo clang libclang-rt-dev valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
-		python3-psycopg python3-jsonschema python3-yaml python3-prometheus-client ;;
+		python3-psycopg python3-jsonschema python3-yaml python3-prometheus-client nftables ;;
 	format) echo clang-format ;;
 	esac
 }

@@ -25,9 +25,11 @@ from .world import FAULTS, World
 
 FAULTS_A_CHAPTER = 10
 # What a chapter stands on, and what its faults may ask for.
-DATABASES = {"one": {"proxy", "postgres"}, "synchronous": {"proxy", "pair", "synchronous"},
+DATABASES = {"one": {"proxy", "postgres"}, "clock": {"proxy", "postgres", "clock"}, "synchronous": {"proxy", "pair", "synchronous"},
              "asynchronous": {"proxy", "pair", "asynchronous"}}
+SPECIAL = {"pair", "clock"}
 GIVE_UP_AFTER = 5  # chapters that failed
+JUDGED = 10        # of which on a median has to keep what is promised
 
 
 def load_faults():
@@ -44,30 +46,52 @@ class Tally:
         self.figures = collections.defaultdict(list)
         self.faults, self.failures = collections.Counter(), []
         self.sums = collections.Counter()
+        self.promises, self.commands = {}, collections.defaultdict(list)
 
     def took(self):
         return time.monotonic() - self.began
 
-    def add(self, mode, name, figures, report):
+    def add(self, mode, name, figures, report, promised=(), since=0.0):
+        """promised: {figure: what its median may be}; since: of the commands, those asked later."""
         self.faults[name] += 1
         for figure, number in figures.items():
             self.figures[f"{mode}: {figure}"].append(number)
+            if figure in promised:
+                self.promises[f"{mode}: {figure}"] = promised[figure]
+        self.commands[name] += [c for c in report.commands if c[0] + c[2] >= since]
         for field in ("accepted", "ended", "stuck", "calls", "takeovers", "duplicates"):
             self.sums[field] += getattr(report, field)
 
+    def judge(self):
+        """A median of enough that is beyond what is promised is a failure of the run."""
+        for figure, bound in sorted(self.promises.items()):
+            got = self.figures[figure]
+            if len(got) >= JUDGED and statistics.median(got) > bound:
+                self.failures.append({"where": figure, "what": f"a median of {statistics.median(got):.3f} s of {len(got)}, and"
+                                                               f" {bound:g} s are promised"})
+
     def as_json(self):
         return {"seed": self.seed, "minutes": round(self.took() / 60, 2), "faults": dict(self.faults), **self.sums,
-                "figures": {f: {"n": len(n), "median": round(statistics.median(n), 3), "max": round(max(n), 3)}
-                            for f, n in sorted(self.figures.items())},
+                "figures": {f: {"n": len(n), "median": round(statistics.median(n), 3), "max": round(max(n), 3),
+                                "promised": self.promises.get(f)} for f, n in sorted(self.figures.items())},
+                "commands": {f: {"n": len(n), "median": round(statistics.median(c[1] for c in n), 4),
+                                 "max": round(max(c[1] for c in n), 3), "settled_max": round(max(c[2] for c in n), 3)}
+                             for f, n in [*sorted(self.commands.items()), ("all", sum(self.commands.values(), []))] if n},
                 "failures": self.failures}
 
     def print(self):
         got = self.as_json()
-        print(f"\n{'figure':<66} {'n':>4} {'median':>8} {'max':>8}")
+        print(f"\n{'figure':<66} {'n':>4} {'median':>8} {'max':>8} {'promised':>8}")
         for name, f in got["figures"].items():
-            print(f"{name:<66} {f['n']:>4} {f['median']:>8.3f} {f['max']:>8.3f}")
+            print(f"{name:<66} {f['n']:>4} {f['median']:>8.3f} {f['max']:>8.3f} {f['promised'] or '':>8}")
+        print(f"\n{'commands to open transactions, asked while the fault lasted, answered within, s':<82} {'n':>6} {'median':>7}"
+              f" {'max':>7} {'settled':>8}")
+        for name, f in got["commands"].items():
+            print(f"{name:<82} {f['n']:>6} {f['median']:>7.3f} {f['max']:>7.3f} {f['settled_max']:>8.3f}")
         print(f"\n{sum(self.faults.values())} faults of {len(self.faults)} kinds in {got['minutes']} min, seed {self.seed}: "
               + ", ".join(f"{n} {what}" for what, n in self.sums.items()))
+        print(f"Calls made again because of a take-over: {self.sums['duplicates']} for {self.sums['takeovers']} transactions taken"
+              " over. Each was in flight: its outcome was not stored when the new owner made it again (audited).")
         print(f"{len(self.failures)} failures" + "".join(f"\n  {f['where']}: {f['what']}" for f in self.failures),
               flush=True)
 
@@ -82,11 +106,11 @@ class Chapter:
         self.count = options.replicas or self.rng.choice([3, 4, 5])
         self.lying = LIBRARY is not None and self.rng.random() < 0.25
         self.database = self.rng.choice(self.databases())
-        self.doing = "starting"
+        self.doing, self.done = "starting", set()
 
     def databases(self):
-        """Those on which there is something to do; half of the chapters are on one server."""
-        wanted = {"any": ["one", "one", "synchronous", "asynchronous"], "pair": ["synchronous", "asynchronous"]}
+        """Those on which there is something to do."""
+        wanted = {"any": ["one", "one", "clock", "synchronous", "asynchronous"], "pair": ["synchronous", "asynchronous"]}
         found = [d for d in wanted.get(self.options.database, [self.options.database]) if self.eligible(d)]
         if not found:
             raise SystemExit("no such fault: ./dev chaos --list names those there are")
@@ -100,8 +124,11 @@ class Chapter:
         print(f"[{self.tally.took():6.0f} s] {self.number:>3} {self.mode:<4} {self.count}{'~' if self.lying else ' '}"
               f" {self.database:<12} {text}", flush=True)
 
-    def run(self, postgres, until):
-        if self.database == "one":
+    def run(self, server, until):
+        """server: gives the one of that kind."""
+        if self.database in ("one", "clock"):
+            postgres = server(self.database)
+            postgres.set_clock(0)
             database = postgres.new_database()
             try:
                 self.play(until, Proxy(database), database, database, postgres=postgres)
@@ -124,6 +151,8 @@ class Chapter:
                           sanitized=self.options.sanitized,
                           env_of=lying if self.lying and not self.options.sanitized else None, **on)
             world.proxy = proxy
+            if self.lying:  # each session starts in a zone that is nobody else's
+                world.execute(f"ALTER DATABASE {world.value('SELECT current_database()')} SET timezone = 'Asia/Kathmandu'")
             if self.options.overload:
                 self.calm(world, until)
             else:
@@ -151,10 +180,13 @@ class Chapter:
                 and (not self.options.only or name in self.options.only)]
 
     def draw(self):
-        """On a pair, every other one is a fault of pairs."""
+        """None twice before all have been; where the database is special, every other one is special to it."""
         names = self.eligible(self.database)
-        of_pairs = [n for n in names if "pair" in FAULTS[n].needs]
-        return self.rng.choice(of_pairs if of_pairs and self.rng.random() < 0.5 else names)
+        special = [n for n in names if SPECIAL.intersection(FAULTS[n].needs)]
+        names = special if special and self.rng.random() < 0.5 else names
+        drawn = self.rng.choice([n for n in names if n not in self.done] or names)
+        self.done.add(drawn)
+        return drawn
 
     def faults(self, world, until):
         for done in range(FAULTS_A_CHAPTER):
@@ -168,9 +200,11 @@ class Chapter:
         if fault.whole or len(world.living) < 2:
             world.restore()
         world.settled()
-        began = time.monotonic()
+        began, mode = time.monotonic(), world.mode
         with world.load(self.options.clients, pause=0.01):
             time.sleep(self.rng.random())
+            promised = {figure: bound(world) for figure, bound in fault.promises.items()}
+            since = time.monotonic()
             figures = fault(world, self.rng) or {}
             if world.living:
                 world.flowing(within=4 * world.ttl + 10)
@@ -178,7 +212,7 @@ class Chapter:
                 world.restore()
                 world.flowing(within=4 * world.ttl + 10)
         report = world.verify()
-        self.tally.add(self.mode, name, figures, report)
+        self.tally.add(mode, name, figures, report, promised, since)
         told = ", ".join(f"{figure} {number:.3f}" for figure, number in figures.items())
         self.say(f"{name:<40} {time.monotonic() - began:5.1f} s  {report.accepted:>5} accepted {report.takeovers:>4} taken"
                  f" over {report.duplicates:>4} called again  {told}")
@@ -231,24 +265,31 @@ def interrupted(*_):
 
 
 def play(options, tally):
-    postgres = Postgres(f"chaos-{options.seed}")
+    servers = {}
+
+    def server(kind):
+        if kind not in servers:
+            servers[kind] = Postgres(f"chaos-{options.seed}-{kind}", clock=kind == "clock")
+        servers[kind].start()
+        return servers[kind]
+
     until = time.monotonic() + 60 * options.minutes
     number, failed = options.chapter, 0
     try:
         while time.monotonic() < until and failed < GIVE_UP_AFTER:
             chapter = Chapter(options, number, tally)
             try:
-                chapter.run(postgres, until)
+                chapter.run(server, until)
             except Exception as e:  # told, counted, and the next chapter has a world of its own
                 failed += 1
                 tally.failures.append({"where": chapter.where(), "what": f"{type(e).__name__}: {e}".splitlines()[0][:300]})
                 print(f"FAILED: {chapter.where()}\n{traceback.format_exc()}", flush=True)
-                postgres.start()
             number += 1
     except KeyboardInterrupt:
         print("interrupted", flush=True)
     finally:
-        postgres.close()
+        for postgres in servers.values():
+            postgres.close()
 
 
 def main():
@@ -263,6 +304,7 @@ def main():
         signal.signal(number, interrupted)
     tally = Tally(options.seed)
     play(options, tally)
+    tally.judge()
     tally.print()
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(tally.as_json(), indent=1) + "\n", encoding="utf-8")

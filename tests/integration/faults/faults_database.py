@@ -9,6 +9,8 @@ import time
 import psycopg
 
 from lib.base import until
+from .faults_participants import put_right
+from .faults_sessions import terminate
 from .world import fault
 
 
@@ -141,6 +143,26 @@ def refused(world, which, sqlstate, when="BEFORE UPDATE"):
         world.execute("DROP TRIGGER refuse ON sagad.transaction")
 
 
+@fault("a statement that fails")
+def statement_fails(world, rng):
+    """One row of so many, for reasons that pass: no fault of the row's own."""
+    passing = rng.choice(["40001", "40P01", "57014", "53200", "58030"])
+    with refused(world, f"random() < {rng.choice([0.02, 0.2])}", passing, rng.choice(["BEFORE INSERT", "BEFORE UPDATE"])):
+        time.sleep(rng.uniform(0.5, 2) * world.ttl)
+    put_right(world)
+    return flowing(world, "failing statements")
+
+
+@fault("a row that cannot be stored")
+def row_cannot_be_stored(world, rng):
+    """A few are refused for good, until a person has put them right."""
+    with refused(world, f"hashtext(NEW.gid) % {rng.choice([10, 50])} = 0", rng.choice(["23514", "54000", "P0001", "XX001"])):
+        time.sleep(rng.uniform(0.5, 2) * world.ttl)
+    terminate(world, "log")  # what was let go is read again after a break, or in half a minute
+    put_right(world)
+    return flowing(world, "rows that could not be stored")
+
+
 @contextlib.contextmanager
 def no_connections(world):
     """All sessions of the replicas are ended, and others take every place that the server has."""
@@ -235,3 +257,26 @@ def old_snapshot(world, rng):
     with held(world, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
         time.sleep(rng.uniform(5, 20))
     return flowing(world, "old snapshot")
+
+
+# ---- its clock ------------------------------------------------------------------------------------
+
+
+def jump(world, seconds):
+    world.clock += seconds
+    world.postgres.set_clock(world.clock)
+
+
+@fault("the database's clock is set forward", needs=["clock"])
+def clock_forward(world, rng):
+    jump(world, rng.choice([0.5 * world.ttl, 2 * world.ttl, 3600]))
+    time.sleep(world.ttl * rng.uniform(0.5, 1.5))
+    return flowing(world, "clock forward")
+
+
+@fault("the database's clock is set back", needs=["clock"])
+def clock_back(world, rng):
+    """Not by much: what is due at a time is so much later due."""
+    jump(world, -rng.choice([0.5 * world.ttl, 2 * world.ttl, 8]))
+    time.sleep(world.ttl * rng.uniform(0.5, 1.5))
+    return flowing(world, "clock back")

@@ -4,8 +4,10 @@ import signal
 import time
 
 from lib.base import until
+from lib.postgres import value
 from lib.proxy import KINDS
 from .faults_mixed import all_at_once, harms
+from .faults_sessions import terminate
 from .world import fault
 
 COMMITTED, CALLED = "promotion → first commit, s", "promotion → first call, s"
@@ -83,6 +85,22 @@ def failover_beside(world, rng):
     figures = promote(world)
     world.pair.mend()
     return {f"beside a living primary: {what}": took for what, took in figures.items()}
+
+
+@fault("failover, the old primary comes back", needs=["pair"])
+def old_primary_comes_back(world, rng):
+    """Writable, on its old timeline; every session is made anew while it stands in the DSN beside the new one."""
+    lag(world, rng)
+    world.pair.kill()
+    figures = promote(world)
+    old = world.pair.direct(world.pair.standby)
+    world.pair.start(world.pair.standby)
+    terminate(world, "")
+    time.sleep(world.ttl * rng.uniform(0.5, 2))
+    moved(world)
+    assert value(old, OURS) == 0, "a replica believes the old primary"
+    world.pair.mend()
+    return {f"the old primary comes back: {what}": took for what, took in figures.items()}
 
 
 def known_to(world, replicas):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Participants that stand still or come late, and everything at once."""
+"""Everything at once."""
 import random
 import signal
 import threading
@@ -7,35 +7,11 @@ import time
 
 from lib.proxy import KINDS
 from .faults_database import server_away
-from .participant import Reply
+from .faults_clients import contradiction, the_same_gid
+from .faults_participants import put_right
+from .faults_sessions import terminate_sessions
+from .manners import Moody
 from .world import fault
-
-
-@fault("participant frozen")
-def participant_frozen(world, rng):
-    """Longer than the time-out of a call: it does what it was asked when it is thawed."""
-    world.busy()
-    world.participant.signal(signal.SIGSTOP)
-    time.sleep(3.5 + 2 * rng.random())
-    world.participant.signal(signal.SIGCONT)
-
-
-@fault("participant answers after the time-out")
-def participant_late(world, rng):
-    world.participant.latency(3.2)
-    time.sleep(4 + 2 * rng.random())
-    world.participant.latency(0)
-
-
-@fault("participant away")
-def participant_away(world, rng):
-    """Every path hangs up, or has no time."""
-    paths = [f"/{way}/{step}" for way in ("ok", "slow", "flap") for step in "abcpr"]
-    for path in paths:
-        world.participant.answer(path, rng.choice([Reply(503), Reply(drop=True)]))
-    time.sleep(2 + 3 * rng.random())
-    for path in paths:
-        world.participant.answer(path)
 
 
 class Gremlin(threading.Thread):
@@ -55,7 +31,8 @@ class Gremlin(threading.Thread):
 
 
 def harms(world):
-    """Processes die, processes stand still, sessions break: functions of a random source."""
+    """Processes die, processes stand still, sessions break or are ended, participants are rude and clients contradict each
+    other: functions of a random source."""
     def die(rng):
         victim = rng.choice(world.replicas)
         if rng.random() < 0.5 and len(world.living) > 1 and victim in world.living:
@@ -81,7 +58,18 @@ def harms(world):
         time.sleep(world.ttl * 1.6 * rng.random())
         world.proxy.restore(forget=rng.random() < 0.3)
 
-    return [die, stand_still, break_sessions]
+    def be_rude(rng):
+        world.participant.answer("*", Moody(rng.random(), share=rng.choice([0.2, 0.6])))
+        time.sleep(3 * rng.random())
+        world.participant.answer("*")
+
+    def end_sessions(rng):
+        terminate_sessions(world, rng)
+
+    def contradict(rng):
+        rng.choice([contradiction, the_same_gid])(world, rng, alone=False)
+
+    return [die, stand_still, break_sessions, be_rude, end_sessions, contradict]
 
 
 def all_at_once(world, rng, of, seconds=10, meanwhile=lambda: None):
@@ -100,14 +88,15 @@ def all_at_once(world, rng, of, seconds=10, meanwhile=lambda: None):
         if g.failed:
             raise g.failed
     world.restore()
+    put_right(world)
 
 
 @fault("everything at once", needs=["proxy", "postgres"])
 def everything(world, rng):
-    """Processes die and freeze, sessions break and the database restarts, each whenever it likes."""
+    """Most of it, each whenever it likes, and the database restarts."""
     def restart(rng):
         time.sleep(2 * rng.random())
         with server_away(world):
             time.sleep(rng.choice([0, 0, 1, 3]) * rng.random())
 
-    all_at_once(world, rng, rng.sample([*harms(world), restart], rng.choice([2, 3, 4])))
+    all_at_once(world, rng, rng.sample([*harms(world), restart], rng.randrange(3, 8)))

@@ -80,12 +80,16 @@ def _hole_until_adopted(world, rng, kind, what):
     return {f"{what} → first adopted call, s": first, **healed(world, what, forget=rng.random() < 0.3)}
 
 
-@fault("black hole of the lease", needs=["proxy"])
+def hole_bound(world):
+    return world.ttl + 1.5
+
+
+@fault("black hole of the lease", needs=["proxy"], promises={"black hole of the lease → first adopted call, s": hole_bound})
 def black_hole_of_the_lease(world, rng):
     return _hole_until_adopted(world, rng, "lease", "black hole of the lease")
 
 
-@fault("one replica cut off", needs=["proxy"])
+@fault("one replica cut off", needs=["proxy"], promises={"black hole of a replica → first adopted call, s": hole_bound})
 def one_cut_off(world, rng):
     return _hole_until_adopted(world, rng, None, "black hole of a replica")
 

@@ -78,11 +78,31 @@ class GaveUp(Exception):
     """The load was stopped, and this client has tried for long enough since."""
 
 
+def try_it(url, gid, step, pause=time.sleep):
+    """The caller tries, as TCC wants it, until it has an answer. False: it was cancelled before."""
+    headers = {"Saga-Id": gid, "Saga-Step": step, "Saga-Op": "try", "Content-Type": "application/json",
+               "Idempotency-Key": f'"{gid}:{step}:try"'}
+    while True:
+        link = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+        try:
+            link.request("POST", f"/ok/{step}", body="{}", headers=headers)
+            answer = link.getresponse()
+            answer.read()
+            if answer.status in (200, 422):
+                return answer.status == 200
+        except (OSError, http.client.HTTPException):
+            pass  # it may be done: the same again
+        finally:
+            link.close()
+        pause(0.2)
+
+
 GRACE = 4.0  # seconds after the stop in which clients bring to an end what they have begun
 
 
 class Load:
-    """Context manager: the clients run from its beginning to its end."""
+    """Context manager: the clients run from its beginning to its end. commands: what each asked for an open transaction
+    took (a join, a decision): (when it was first asked, the longest wait for any answer, seconds until one that settled it)."""
 
     _numbers = itertools.count(1)
 
@@ -91,7 +111,7 @@ class Load:
         self.kinds = {n: k for n, k in kinds(url).items() if not only or n in only}
         self.told = {}
         self.violations, self.excused = [], {}
-        self.slowest = 0.0
+        self.slowest, self.commands = 0.0, []
         self._stop, self._stopped_at = threading.Event(), None
         run = next(self._numbers)
         self._threads = [threading.Thread(target=self._client, args=(f"l{run}c{n}", random.Random(f"{seed}-{run}-{n}")))
@@ -167,22 +187,7 @@ class Load:
             raise Violation(f"{kind.closes} was answered {status}: {answer}")
 
     def _try_it(self, told, step):
-        """The caller tries, as TCC wants it, until it has an answer. False: it was cancelled before."""
-        headers = {"Saga-Id": told.gid, "Saga-Step": step, "Saga-Op": "try", "Content-Type": "application/json",
-                   "Idempotency-Key": f'"{told.gid}:{step}:try"'}
-        while True:
-            link = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
-            try:
-                link.request("POST", f"/ok/{step}", body="{}", headers=headers)
-                answer = link.getresponse()
-                answer.read()
-                if answer.status in (200, 422):
-                    return answer.status == 200
-            except (OSError, http.client.HTTPException):
-                pass  # it may be done: the same again
-            finally:
-                link.close()
-            self._pause(0.2)
+        return try_it(self.url, told.gid, step, self._pause)
 
     def _pause(self, seconds):
         """Between two attempts."""
@@ -192,6 +197,7 @@ class Load:
 
     def _insist(self, rng, path, body, told):
         """The same request to any replica until it has an answer that settles it."""
+        first, longest = time.monotonic(), 0.0
         for attempt in itertools.count():
             if attempt:
                 self._pause(min(0.02 * 2 ** min(attempt, 5), 0.5) * rng.random())
@@ -205,11 +211,14 @@ class Load:
                 self._excuse(type(e).__name__)
                 continue
             finally:
-                self.slowest = max(self.slowest, time.monotonic() - began)
+                longest = max(longest, time.monotonic() - began)
+                self.slowest = max(self.slowest, longest)
             self._hear(told, answer)
             if status == 429 or (status == 503 and answer.get("retryable") is True):
                 self._excuse(f"{status} {answer.get('code')}")
                 continue
+            if path.startswith(f"/v1/transactions/{told.gid}/"):
+                self.commands.append((first, longest, time.monotonic() - first))
             return status, answer
 
     def _send(self, at, path, body):

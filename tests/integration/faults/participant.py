@@ -30,13 +30,20 @@ Book = collections.namedtuple("Book", "effect state wrong")
 
 
 class Reply:
-    """A scripted answer. drop: hang up in place of an answer; do: have the effect all the same."""
+    """A scripted answer. drop: hang up in place of an answer; do: have the effect all the same.
 
-    def __init__(self, status=200, body=None, delay=0.0, headers=None, drop=False, do=None):
+    raw: these bytes and no others; then it hangs up, or with hang says nothing more until the caller does so. more:
+    sent behind them again and again, FLOOD bytes of it."""
+
+    def __init__(self, status=200, body=None, delay=0.0, headers=None, drop=False, do=None, raw=None, hang=False, more=b""):
         self.status, self.delay, self.drop = status, delay, drop
         self.body = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         self.headers = headers or {}
-        self.do = 200 <= status < 300 if do is None else do
+        self.raw, self.hang, self.more = raw, hang, more
+        self.do = raw is None and 200 <= status < 300 if do is None else do
+
+
+FLOOD = 100 << 20
 
 
 class Participant:
@@ -63,13 +70,21 @@ class Participant:
 
     def answer(self, path, *replies):
         """Answers of that path in place of its behaviour: Reply objects in order, the last for ever; or one function
-        of a module, asked in the child with the Call, which gives a Reply. None of them: as before."""
+        of a module, asked in the child with the Call, which gives a Reply, or None for its behaviour. None of them:
+        as before. The path "*" is all that have no answers of their own."""
         self._ask("answer", path, replies)
         return self.url + path
 
     def latency(self, seconds):
         """Every answer takes that much longer."""
         self._ask("latency", seconds)
+
+    def down(self):
+        """Connections are reset, and new ones refused, as if the process had died."""
+        self._ask("down")
+
+    def up(self):
+        self._ask("up")
 
     def calls(self, gid=None, since=0.0):
         """All calls, or those of a transaction, or those that came since then. Each with its answer, if it has one."""
@@ -115,6 +130,23 @@ class _Service:
         self.random = random.Random(seed)
         self.scripts, self.calls, self.books = {}, [], {}
         self.open, self.delay = 0, 0.0
+        self.server, self.port, self.links = None, 0, set()
+
+    # There, or not
+
+    async def up(self):
+        if self.server is None:
+            loop = asyncio.get_running_loop()
+            self.server = await loop.create_server(
+                lambda: _Link(self, loop), "127.0.0.1", self.port, backlog=1024, reuse_address=True)
+            self.port = self.server.sockets[0].getsockname()[1]
+
+    def down(self):
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+        for link in list(self.links):
+            link.transport.abort()
 
     # What it does for a try, cancel or confirm: gives the status of its answer.
 
@@ -156,13 +188,14 @@ class _Service:
     # How it answers: by the first part of the path, as /slow/hotel?ms=200
 
     def reply(self, call, path, query):
-        script = self.scripts.get(path)
+        script = self.scripts.get(path) or self.scripts.get("*")
         if script:
             made = script.pop(0) if len(script) > 1 else script[0]
             made = made if isinstance(made, Reply) else made(call)
-            if made.do:
-                self.perform(call.gid, call.step, call.op)
-            return made
+            if made is not None:
+                if made.do:
+                    self.perform(call.gid, call.step, call.op)
+                return made
         way = path.split("/")[1]
         delay = self.delay + float(query.get("ms", 200 if way == "slow" else 0)) / 1000
         if way == "refuse" and call.op == "try":
@@ -200,6 +233,10 @@ class _Service:
                 self.scripts[rest[0]] = list(rest[1])
         elif verb == "latency":
             self.delay = rest[0]
+        elif verb == "down":
+            self.down()
+        elif verb == "up":
+            await self.up()
         elif verb == "forget":
             self.calls, self.books = [], {}
         return None
@@ -211,10 +248,23 @@ class _Link(asyncio.Protocol):
     def __init__(self, service, loop):
         self.service, self.loop = service, loop
         self.buffer, self.transport = b"", None
+        self.hung = []          # calls that will never be answered
+        self.flood = (b"", 0)   # what is still to be sent: a piece, and how many bytes of it
 
     def connection_made(self, transport):
         self.transport = transport
+        self.service.links.add(self)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connection_lost(self, _):
+        self.service.links.discard(self)
+        for call in self.hung:
+            self.done(call, 0)
+
+    def resume_writing(self):
+        """The caller has read some of it."""
+        if self.flood[1] > 0:
+            self.loop.call_soon(self.pour)
 
     def data_received(self, data):
         self.buffer += data
@@ -244,9 +294,36 @@ class _Link(asyncio.Protocol):
         else:
             self.give(call, reply)
 
-    def give(self, call, reply):
+    def done(self, call, status):
         self.service.open -= 1
-        call[1], call[9] = time.monotonic(), 0 if reply.drop else reply.status
+        call[1], call[9] = time.monotonic(), status
+
+    def babble(self, call, reply):
+        self.transport.write(reply.raw)
+        if reply.hang and not self.transport.is_closing():
+            self.hung.append(call)
+            return
+        self.done(call, 0)
+        self.flood = (reply.more, FLOOD if reply.more else 0)
+        self.pour()
+
+    def pour(self):
+        """As much as the caller takes now; behind the last of it nothing comes."""
+        piece, left = self.flood
+        while left > 0 and not self.transport.is_closing():
+            if self.transport.get_write_buffer_size() > 1 << 16:
+                self.flood = (piece, left)
+                return
+            self.transport.write(piece)
+            left -= len(piece)
+        self.flood = (b"", 0)
+        self.transport.close()
+
+    def give(self, call, reply):
+        if reply.raw is not None:
+            self.babble(call, reply)
+            return
+        self.done(call, 0 if reply.drop else reply.status)
         if reply.drop:
             self.transport.abort()
             return
@@ -258,10 +335,10 @@ class _Link(asyncio.Protocol):
 
 async def _serve(fd, seed):
     line, loop, service = Connection(fd), asyncio.get_running_loop(), _Service(seed)
-    server = await loop.create_server(lambda: _Link(service, loop), "127.0.0.1", 0, backlog=1024)
-    line.send(server.sockets[0].getsockname()[1])
+    await service.up()
+    line.send(service.port)
     threading.Thread(target=service.control, args=(line, loop), daemon=True).start()
-    await server.serve_forever()
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 
 import pytest
 
-from lib.base import BIN, until
+from lib.base import BIN, ROOT, until
+from . import chaos as chaos_module
+from .world import FAULTS, Report
 
 FOLDER = pathlib.Path(__file__).parents[1]
 pytestmark = pytest.mark.needs_server_control
@@ -34,6 +37,22 @@ def chaos(tmp_path, worker):
         log.close()
         process.terminate()
         process.wait(60)
+
+
+@pytest.mark.parametrize("numbers, failures", [([0.1] * 6 + [9] * 4, 0), ([0.1] * 4 + [0.6] * 6, 1), ([9] * 9, 0)])
+def test_a_median_beyond_what_is_promised_is_a_failure(numbers, failures):
+    tally, report = chaos_module.Tally(1), Report(*[0] * 9, commands=[], excused={})
+    for n in numbers:
+        tally.add("lock", "kill one", {"to the call, s": n}, report, {"to the call, s": 0.5})
+    tally.judge()
+    assert len(tally.failures) == failures, tally.failures
+
+
+def test_every_fault_of_the_mixture_is_documented():
+    chaos_module.load_faults()
+    page = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([^`]+)`", page.partition("## The long run")[2].partition("\n## ")[0]))
+    assert sorted(set(FAULTS) - named) == [] and len(FAULTS) > 50
 
 
 def session_of(process):
@@ -62,5 +81,5 @@ def test_interrupted_it_leaves_nothing_behind(chaos, moment, seed):
         time.sleep(1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, log.read_text()
-    assert "interrupted" in log.read_text() and not (FOLDER.parents[1] / ".dev/tests" / f"chaos-{seed}").exists()
+    assert "interrupted" in log.read_text() and not (FOLDER.parents[1] / ".dev/tests" / f"chaos-{seed}-one").exists()
     assert session_of(process) == []

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that leave, ask twice at once, contradict each other, dawdle, or stay for ever."""
 import collections
-import concurrent.futures
 import contextlib
 import json
 import random
 import resource
 import socket
-import threading
 import time
 
 import pytest
 
+from faults.faults_clients import at_once
 from faults.process import MIB, Flat, fds
 from faults.world import fault
 from lib.base import until
@@ -23,18 +22,6 @@ from lib.stub import Reply
 def saga(stub, path="/a", **more):
     return {"mode": "saga", "input": {"n": 1},
             "steps": {"a": {"action": {"url": stub.url + path, "timeout": "20s"}, "compensate": {"url": stub.url + "/undo"}}}, **more}
-
-
-def at_once(jobs):
-    """Runs them in threads that start at the same moment; their results."""
-    gate = threading.Barrier(len(jobs))
-
-    def run(job):
-        gate.wait(10)
-        return job()
-
-    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
-        return list(pool.map(run, jobs))
 
 
 def waiters(cluster):

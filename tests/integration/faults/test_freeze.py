@@ -5,10 +5,11 @@ import time
 
 from lib.base import until
 from .modes import both_modes
-from .test_kill import MACHINE, pick, run
+from .test_kill import MACHINE, bound_of_silence, pick, run
 from .world import fault
 
 CALLED = "SIGSTOP → first adopted call, s"
+ALL_BUT_ONE = "all but one frozen → first adopted call, s"
 
 
 def thaw(world, victims, olds):
@@ -37,7 +38,7 @@ def nothing_of(world, replica, old, before, thawed, seen):
     assert late == [], f"the thawed replica called {late[:5]}"
 
 
-@fault("freeze one", whole=False)
+@fault("freeze one", whole=False, promises={CALLED: bound_of_silence})
 def freeze_one(world, rng):
     victim, = pick(world, rng, 1)
     world.busy(victim)
@@ -50,7 +51,7 @@ def freeze_one(world, rng):
     return {CALLED: first}
 
 
-@fault("freeze all but one", whole=False)
+@fault("freeze all but one", whole=False, promises={ALL_BUT_ONE: bound_of_silence})
 def freeze_all_but_one(world, rng):
     victims = pick(world, rng, len(world.living) - 1)
     world.busy(*victims)
@@ -59,7 +60,7 @@ def freeze_all_but_one(world, rng):
     first = world.first_adopted(frozen[-1], within=world.ttl + 6)
     until(lambda: all(world.owned_by(old) == 0 for old in olds), 20)
     thaw(world, victims, olds)
-    return {"all but one frozen → first adopted call, s": first}
+    return {ALL_BUT_ONE: first}
 
 
 @fault("freeze all")
@@ -95,7 +96,7 @@ def flicker(world, rng):
 def test_frozen_beyond_its_lease_it_writes_nothing_calls_nobody_and_is_another(make_world, mode):
     world = make_world(mode=mode)
     figures, report = run(world, freeze_one)
-    assert figures[CALLED] <= world.ttl + 1.5 + MACHINE
+    assert figures[CALLED] <= bound_of_silence(world) + MACHINE
     assert report.takeovers > 0
 
 
@@ -103,7 +104,7 @@ def test_frozen_beyond_its_lease_it_writes_nothing_calls_nobody_and_is_another(m
 def test_all_but_one_frozen(make_world, mode):
     world = make_world(mode=mode)
     figures, _ = run(world, freeze_all_but_one)
-    assert max(figures.values()) <= world.ttl + 1.5 + MACHINE
+    assert max(figures.values()) <= bound_of_silence(world) + MACHINE
 
 
 @both_modes

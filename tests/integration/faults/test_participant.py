@@ -5,7 +5,9 @@ import socket
 
 import pytest
 
-from .participant import Participant, Reply
+from lib.base import until
+from .manners import MANNERS, Moody
+from .participant import FLOOD, Participant, Reply
 from .process import cpu_seconds
 
 
@@ -53,6 +55,45 @@ def test_scripts(participant):
     with pytest.raises(http.client.RemoteDisconnected):
         ask(participant, "try")
     participant.answer("/ok/s")
+    assert ask(participant, "try") == 200
+
+
+def raw(participant, op="try", path="/ok/s"):
+    """All that it says to one request, and whether it closed then."""
+    with socket.create_connection(("127.0.0.1", participant.port), timeout=0.5) as link:
+        link.sendall(f"POST {path} HTTP/1.1\r\nSaga-Id: g\r\nSaga-Step: s\r\nSaga-Op: {op}\r\nContent-Length: 0\r\n\r\n".encode())
+        said = b""
+        try:
+            while more := link.recv(1 << 20):
+                said += more
+        except TimeoutError:
+            return said, False
+        except ConnectionResetError:
+            pass
+        return said, True
+
+
+@pytest.mark.parametrize("name", [m for m in MANNERS if m != "is late"])
+def test_bad_manners(participant, name):
+    """Each says what its name says; whoever began with a 2xx has done it."""
+    participant.answer("*", Moody(1, [name]))
+    said, closed = raw(participant)
+    assert closed == (name not in ("hangs", "hangs in the headers", "gives half an answer and hangs", "redirects", "is not there",
+                                   "says 503")), said[:300]
+    done = participant.books().get(("g", "s"))
+    if said.startswith(b"HTTP/1.1 2"):
+        assert done.effect == 1
+        assert len(said) > FLOOD or not said.endswith(b"}"), said[:300]
+    until(lambda: participant.open_calls() == 0, 5)
+    participant.answer("*")
+    assert ask(participant, "try") == 200 and participant.books()["g", "s"].effect == 1
+
+
+def test_down_and_up(participant):
+    participant.down()
+    with pytest.raises(ConnectionRefusedError):
+        ask(participant, "try")
+    participant.up()
     assert ask(participant, "try") == 200
 
 

@@ -7,6 +7,7 @@ import psycopg
 
 from lib.base import BIN, ROOT, free_port, until
 from lib.stub import Reply
+from .faults_sessions import terminate
 from .test_kill import MACHINE
 from .world import fault
 
@@ -48,6 +49,39 @@ def rolling_upgrade(world, rng):
         return {"rolling downgrade, slowest replica, s": replace(world, SAGAD)}
     assert run(NEXT, "migrate", world)[0] == 0
     return {"rolling upgrade, slowest replica, s": replace(world, NEXT)}
+
+
+BY_ROW = "--lease.mode=row"
+
+
+@fault("lease mode changes")
+def lease_mode_changes(world, rng):
+    """Replica by replica, from locks to rows or back; some do not leave but die."""
+    to = "row" if world.mode == "lock" else "lock"
+    for r in rng.sample(world.replicas, len(world.replicas)):
+        if rng.random() < 0.3:
+            r.kill()
+        else:
+            assert r.terminate() == 0, r.log()[-3000:]
+        r.command = [c for c in r.command if c != BY_ROW] + [BY_ROW] * (to == "row")
+        r.start().ready()
+    world.mode = to
+
+
+@fault("schema too new")
+def schema_too_new(world, rng):
+    """Who starts then is refused; who runs goes on."""
+    victim, version = rng.choice(world.living), 1000
+    victim.kill()
+    world.execute(f"INSERT INTO sagad.schema_version (version, name, checksum, applied_at, oldest)"
+                  f" VALUES ({version}, 'contract', 'x', now(), {version})")
+    try:
+        assert victim.start().process.wait(30) == REFUSED, victim.log()[-3000:]
+        victim.killed = True
+        terminate(world, "")
+        world.flowing(within=4 * world.ttl + 10)
+    finally:
+        world.execute(f"DELETE FROM sagad.schema_version WHERE version = {version}")
 
 
 def test_a_rolling_upgrade_under_load_and_the_way_back(make_world):

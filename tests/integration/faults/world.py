@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster under load, its participants and its clients; and what must hold when a fault is over."""
 import collections
+import http.client
 import os
 import re
 import signal
+import statistics
 import time
 
 import psycopg
@@ -19,22 +21,31 @@ from .participant import Participant
 FAULTS = {}
 
 
-def fault(name, modes=("lock", "row"), needs=(), whole=True):
-    """Registers fault(world, random) for ./dev chaos. needs: what the world must have: postgres, proxy, pair, synchronous, asynchronous.
-    whole: every replica must be there when it begins.
+def fault(name, modes=("lock", "row"), needs=(), whole=True, promises=None):
+    """Registers fault(world, random) for ./dev chaos. needs: what the world must have: postgres, clock, proxy, pair, synchronous,
+    asynchronous. whole: every replica must be there when it begins. promises: {figure: function of the world that gives
+    what its median may be}.
 
     It hurts the world, waits until that has shown, and leaves it as it may be: hurt replicas come back by
     world.restore(), everything else the fault mends itself. It may return figures: {name: seconds or number}."""
     def register(function):
         FAULTS[name] = function
-        function.modes, function.needs, function.whole = modes, needs, whole
+        function.modes, function.needs, function.whole, function.promises = modes, needs, whole, promises or {}
         return function
     return register
 
 
+class Commands(list):
+    """load.Load.commands of several loads."""
+
+    def __repr__(self):
+        return (f"{len(self)}: median {statistics.median(c[1] for c in self):.3f} s, max {max(c[1] for c in self):.3f} s"
+                if self else "none")
+
+
 # duplicates: calls made again by a new owner; that each was in flight (nobody had stored its outcome) is audited.
 Report = collections.namedtuple(
-    "Report", "accepted ended confirmed cancelled stuck calls takeovers duplicates slowest excused")
+    "Report", "accepted ended confirmed cancelled stuck calls takeovers duplicates slowest commands excused")
 
 # Every version of every row, written by the database in the transaction of the change itself: what
 # sagad's own log forgets. Not in sagad's schema: sagad must not know.
@@ -51,6 +62,18 @@ END $$;
 CREATE OR REPLACE TRIGGER note AFTER INSERT OR UPDATE ON sagad.transaction
 	FOR EACH ROW EXECUTE FUNCTION witness.note();
 """
+# What died or was settled just now may still stand there.
+LEFT_BEHIND = (
+    ("commands wait in the inbox, and nothing is left to do",
+     "SELECT count(*) FROM sagad.inbox WHERE verdict IS NULL AND created_at < clock_timestamp() - interval '30 s'"),
+    ("rows of replicas that died long ago",
+     "SELECT count(*) FROM sagad.replica WHERE left_at < clock_timestamp() - interval '5 min'"),
+    ("settled commands that nobody swept",
+     "SELECT count(*) FROM sagad.inbox WHERE settled_at < clock_timestamp() - interval '3 min'"),
+    ("lease rows without a replica",
+     "SELECT count(*) FROM sagad.lease l WHERE l.seen_at < clock_timestamp() - interval '3 min'"
+     " AND NOT EXISTS (SELECT FROM sagad.replica r WHERE r.lock_key = l.key)"),
+)
 CALL_SOCKETS_MAX = 80  # kept alive to one participant, of which 64 may be called at once
 FDS_MAX = 60           # everything else: sessions, listeners, the loop's, clients that have just gone
 MEMORY_MAX = 12 << 20
@@ -61,13 +84,13 @@ class World:
     """dsn: as the replicas see it; or a function that gives that of replica number n. Then, or when it leads through
     something that may break, direct is the DSN for the test's own questions and for sagad migrate, or a function
     that gives it. pair: the lib.postgres.Pair it is on, if it is. lost: the gids of which the database may lose what
-    no living replica knows; a fault that does so fills it, and it holds until the next verify().
+    no living replica knows; a fault that does so fills it, and it holds until the next verify(). clock: how far the database's is ahead of ours.
     more: for lib.cluster.Cluster."""
 
     def __init__(self, dsn, replicas=3, mode="lock", ttl="2s", flags=(), direct=None, sanitized=False,
                  seed=0, history=True, postgres=None, pair=None, **more):
         self.dsn, self.mode, self.postgres, self.pair = dsn, mode, postgres, pair
-        self.lost = set()
+        self.lost, self.clock = set(), 0.0
         self._direct = direct or dsn
         dsn_of = dsn if callable(dsn) else lambda number: dsn
         self.ttl = float(ttl.removesuffix("s"))
@@ -166,6 +189,20 @@ class World:
                     seed=more.pop("seed", self.seed), **more)
         self.loads.append(made)
         return made
+
+    def insist(self, path, body, at=None, within=60):
+        """The same request, to that replica at first and then to any that lives, until an answer settles it."""
+        end = time.monotonic() + within
+        while True:
+            try:
+                answer = self.client.post(path, body, at=at, timeout=15)
+                if answer.status != 429 and not (answer.status == 503 and answer.json.get("retryable") is True):
+                    return answer
+            except (OSError, http.client.HTTPException) as e:
+                answer = e
+            assert time.monotonic() < end, f"no answer that settles it within {within} s, but {answer}"
+            at = None
+            time.sleep(0.03)
 
     def flowing(self, within=10, count=6):
         """Transactions begun from now on end. Gives how long that took."""
@@ -280,6 +317,7 @@ class World:
             stuck=sum(r.stuck != "none" for r in audit.rows.values()), calls=len(audit.calls),
             takeovers=sum(r.epoch > 1 for r in audit.rows.values()), duplicates=len(duplicates),
             slowest=max([load.slowest for load in self.loads], default=0.0),
+            commands=Commands(c for load in self.loads for c in load.commands),
             excused=dict(sum((collections.Counter(load.excused) for load in self.loads), collections.Counter())))
 
     def _forget(self, audit):
@@ -293,19 +331,19 @@ class World:
     # ---- nothing leaks --------------------------------------------------------------------------
 
     def _leaks(self):
-        found = []
-        if self.value("SELECT count(*) FROM sagad.inbox i WHERE verdict IS NULL"
-                      " AND created_at < clock_timestamp() - interval '30 s'"):
-            found.append("commands wait in the inbox, and nothing is left to do")
-        # What died long ago is swept; what died just now may still stand there.
-        if self.value("SELECT count(*) FROM sagad.replica WHERE left_at < clock_timestamp() - interval '5 min'"):
-            found.append("rows of replicas that died long ago")
-        if self.value("SELECT count(*) FROM sagad.inbox WHERE settled_at < clock_timestamp() - interval '3 min'"):
-            found.append("settled commands that nobody swept")
+        found = [sentence for sentence, query in LEFT_BEHIND if not self._none_of(query)]
         for r in self.living:
             if _state(r.process.pid) != "T":
                 found += [f"replica at {r.at}: {w}" for w in self._leaks_of(r)]
         return found
+
+    def _none_of(self, query):
+        """When the database's clock was set, a moment ago all was young."""
+        try:
+            until(lambda: not self.value(query), 10 if self.clock else 0, 0.5)
+        except AssertionError:
+            return False
+        return True
 
     def _leaks_of(self, replica):
         def nothing_open():
@@ -322,10 +360,6 @@ class World:
         ours, calls = descriptors(replica.process.pid, self.participant.port)
         if ours > FDS_MAX or calls > CALL_SOCKETS_MAX:
             yield f"{ours} file descriptors, and {calls} connections to its participant"
-        # One who dies before he enrols leaves one behind, until the sweep.
-        if self.value("SELECT count(*) FROM sagad.lease l WHERE l.seen_at < clock_timestamp() - interval '3 min'"
-                      " AND NOT EXISTS (SELECT FROM sagad.replica r WHERE r.lock_key = l.key)") > 0:
-            yield "lease rows without a replica"
         if not self.sanitized and (pss := memory(replica.process.pid)) > MEMORY_MAX:
             yield f"{pss >> 10} KiB of memory (PSS)"
 

@@ -2,7 +2,11 @@
 """A PostgreSQL for one test worker: a private one, or databases of its own on SAGAD_TEST_DSN."""
 import itertools
 import os
+import pathlib
+import shutil
+import struct
 import subprocess
+import tempfile
 
 import psycopg
 
@@ -13,22 +17,43 @@ _numbers = itertools.count(1)
 CONNECTIONS = "80"  # five replicas need 25; and some tests take all there are
 
 
+def _clock_folder():
+    """Where whoever runs the server can read it: the library that sets a process's clock, and what it is set to."""
+    folder = tempfile.mkdtemp(prefix="sagad-clock-", dir="/tmp")
+    os.chmod(folder, 0o755)
+    pathlib.Path(folder, "ahead").write_bytes(bytes(8))
+    subprocess.run([os.environ.get("CC", "gcc"), "-shared", "-fPIC", "-O2", "-o", f"{folder}/clock.so",
+                    pathlib.Path(__file__).with_name("clock.c")], check=True)
+    return folder
+
+
 class Postgres:
-    """A private server that a test may stop and start again."""
+    """A private server that a test may stop and start again. clock: set_clock() sets its clock."""
 
     is_ours = True
 
-    def __init__(self, name):
+    def __init__(self, name, clock=False):
         self.folder = ROOT / ".dev/tests" / name
+        self._clock = _clock_folder() if clock else None
         self._run("remove")
+        self.set_clock(0)
         self.server = self._run("start")
 
     def _run(self, verb, *arguments):
         done = subprocess.run(
             [TOOL, verb, self.folder, *arguments], stdout=subprocess.PIPE, check=True, text=True,
-            env={**os.environ, "POSTGRES_CONNECTIONS": CONNECTIONS}
+            env={**os.environ, "POSTGRES_CONNECTIONS": CONNECTIONS, **self._faked()}
         )
         return done.stdout.strip()
+
+    def _faked(self):
+        return {"LD_PRELOAD": f"{self._clock}/clock.so", "TEST_CLOCK": f"{self._clock}/ahead"} if self._clock else {}
+
+    def set_clock(self, seconds):
+        """So much ahead of the truth from now on, for every session; intervals stay true."""
+        if self._clock:
+            with open(f"{self._clock}/ahead", "r+b", buffering=0) as file:
+                file.write(struct.pack("q", round(seconds * 1e6)))
 
     def stop(self, mode="fast"):
         self._run("stop", mode)
@@ -38,6 +63,8 @@ class Postgres:
 
     def close(self):
         self._run("remove")
+        if self._clock:
+            shutil.rmtree(self._clock)
 
     def dsn(self, database):
         return psycopg.conninfo.make_conninfo(self.server, dbname=database)
