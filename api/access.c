@@ -16,7 +16,7 @@ const char *role_name(enum role r)
 
 bool role_parse(struct str text, enum role *out)
 {
-	static const enum role HELD[] = { ROLE_SERVICE, ROLE_READER, ROLE_OPERATOR, ROLE_ADMIN, ROLE_REPLICA };
+	static const enum role HELD[] = { ROLE_SERVICE, ROLE_READER, ROLE_OPERATOR, ROLE_ADMIN };
 
 	for (size_t i = 0; i < sizeof HELD / sizeof HELD[0]; i++)
 		if (str_is(text, role_name(HELD[i]))) {

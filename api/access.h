@@ -33,7 +33,7 @@ struct principal {
 };
 
 const char *role_name(enum role r);
-/* Service, reader, operator, admin or replica: what one can hold. */
+/* Service, reader, operator or admin: what one can be given. */
 bool        role_parse(struct str text, enum role *out);
 bool        access_allows(unsigned roles, enum role wanted);
 /* Where nobody is asked who he is: everything is allowed. */

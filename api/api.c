@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 /* How long a client may take. A waiting request has none of these limits: its own is shorter. */
-enum { RECEIVE_MS = 30000, IDLE_MS = 75000, SEND_MS = 60000, OPS_BODY_MAX = 64 * 1024, OPS_CONNECTIONS = 64 };
+enum { RECEIVE_MS = 30000, IDLE_MS = 75000, SEND_MS = 60000, OPS_BODY_MAX = 64 * 1024, OPS_CONNECTIONS = 64,
+       CALLERS_MAX = 20000 };
 
 static void serve_main(void *ctx, struct exchange *x)
 {
@@ -18,6 +19,16 @@ static void serve_main(void *ctx, struct exchange *x)
 static void serve_ops(void *ctx, struct exchange *x)
 {
 	request_serve(ctx, LISTENER_OPS, x);
+}
+
+static bool admit_main(void *ctx, struct exchange *x)
+{
+	return request_admit(ctx, LISTENER_MAIN, x);
+}
+
+static bool admit_ops(void *ctx, struct exchange *x)
+{
+	return request_admit(ctx, LISTENER_OPS, x);
 }
 
 static void cut_off(void *ctx, struct exchange *x)
@@ -64,6 +75,7 @@ static bool open_listeners(struct api *a, struct err *err)
 		.receive_ms = RECEIVE_MS,
 		.idle_ms = IDLE_MS,
 		.send_ms = SEND_MS,
+		.admit = admit_main,
 		.handle = serve_main,
 		.cut_off = cut_off,
 		.done = exchange_done,
@@ -83,9 +95,24 @@ static bool open_listeners(struct api *a, struct err *err)
 	c.listen_fd = a->config.ops_fd;
 	c.body_max = OPS_BODY_MAX;
 	c.connections_max = OPS_CONNECTIONS;
+	c.admit = admit_ops;
 	c.handle = serve_ops;
 	a->ops = httpd_open(&c, err);
 	return a->ops != NULL;
+}
+
+static void open_limiter(struct api *a)
+{
+	const struct limiter_config config = {
+		.rate = a->config.rate,
+		.burst = a->config.burst > 0 ? a->config.burst : 1,
+		.waiters = a->config.waiters_each,
+		.callers = CALLERS_MAX,
+		.seed = a->ports.clock.random(a->ports.clock.ctx),
+	};
+
+	if (config.rate > 0 || config.waiters > 0)
+		a->limiter = limiter_open(&config);
 }
 
 struct api *api_open(const struct api_config *config, struct engine *engine, const struct ports *ports,
@@ -99,6 +126,7 @@ struct api *api_open(const struct api_config *config, struct engine *engine, con
 	a->store = *store;
 	a->request_seed = ports->clock.random(ports->clock.ctx);
 	a->slow_response = slow_response();
+	open_limiter(a);
 	if (open_listeners(a, err))
 		return a;
 	api_close(a);
@@ -143,6 +171,13 @@ struct pollable api_ops_pollable(struct api *a)
 	return (struct pollable){ a, { -1, -1 }, nothing, never, no };
 }
 
+void api_set_tokens(struct api *a, struct token_set *tokens)
+{
+	tokens_free(a->tokens);
+	a->tokens = tokens;
+	a->generation++;
+}
+
 void api_drain(struct api *a)
 {
 	a->draining = true;
@@ -160,6 +195,8 @@ void api_close(struct api *a)
 		httpd_close(a->httpd);
 	if (a->ops)
 		httpd_close(a->ops);
+	tokens_free(a->tokens);
+	limiter_close(a->limiter);
 	free((char *)a->slow_response.p);
 	free(a);
 }

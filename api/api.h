@@ -36,6 +36,10 @@ struct api_config {
 	unsigned   connections_max;
 	unsigned   waiters_max;    /* requests that wait for an end */
 	struct str callback_key;   /* of callback URLs; lives as long as the api */
+	struct str replica_key;    /* of what replicas tell each other; the same; empty: none is believed once tokens are set */
+	bool       ops_is_local;   /* health and numbers are open: only this machine reaches them */
+	/* What one caller may ask; see limiter.h. Both 0: no limits. */
+	uint32_t   rate, burst, waiters_each;
 	/* About participants, for /v1/participants and /metrics; may be NULL. */
 	void     (*targets)(void *ctx, api_each_target *each, void *arg);
 	/* One of them was registered; may be NULL. */
@@ -56,6 +60,10 @@ struct api *api_open(const struct api_config *config, struct engine *engine, con
                      const struct store_port *store, struct err *err);
 struct pollable api_pollable(struct api *a);
 struct pollable api_ops_pollable(struct api *a); /* fds of -1 without ops_fd */
+/* From now on these come in, each with his roles; taken, and freed with the next. Before the first call nobody is
+ * asked who he is. */
+struct token_set;
+void api_set_tokens(struct api *a, struct token_set *tokens);
 /* SIGTERM: no new connections, readyz says so, connections end after their answer. */
 void api_drain(struct api *a);
 unsigned api_connections(const struct api *a);   /* open on the first listener */

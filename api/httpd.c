@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct connection {
 	bool        is_first; /* RECEIVE: no request has been answered on it */
 	int         fd;
 	int64_t     since_ms;
+	struct peer peer;
 };
 
 struct httpd_own { /* of an exchange */
@@ -75,6 +77,21 @@ static int64_t monotonic_us(clockid_t id)
 
 	clock_gettime(id, &ts);
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* ---- who is there ------------------------------------------------------------- */
+
+static void read_address(struct MHD_Connection *mhd, uint8_t out[16])
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr          *any = info ? info->client_addr : NULL;
+
+	if (any && any->sa_family == AF_INET6) {
+		memcpy(out, &((const struct sockaddr_in6 *)(const void *)any)->sin6_addr, 16);
+	} else if (any && any->sa_family == AF_INET) {
+		out[10] = out[11] = 0xff;
+		memcpy(out + 12, &((const struct sockaddr_in *)(const void *)any)->sin_addr, 4);
+	}
 }
 
 /* ---- connections and their time-outs ---------------------------------------- */
@@ -143,6 +160,7 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_c
 		if (!c)
 			return;
 		list_remove(&c->node);
+		free(c->peer.memo);
 		free(c);
 		*socket_context = NULL;
 		h->connections--;
@@ -152,6 +170,7 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_c
 	list_init(&c->node);
 	c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	c->is_first = true;
+	read_address(mhd, c->peer.address);
 	*socket_context = c;
 	enter_stage(h, c, STAGE_RECEIVE);
 	/* Idle keep-alive connections must not lock new clients out. */
@@ -173,6 +192,7 @@ static struct exchange *exchange_new(struct httpd *h, struct MHD_Connection *mhd
 	w->own.httpd = h;
 	w->own.mhd = mhd;
 	w->own.connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	w->x.peer = &w->own.connection->peer;
 	list_init(&w->own.node);
 	list_init(&w->own.unwatched);
 	return &w->x;
@@ -316,10 +336,12 @@ static enum MHD_Result begin_exchange(struct exchange *x)
 	x->body_unclear = is_unclear(x);
 	if (x->head != HEAD_FITS || x->body_unclear)
 		return handle(x);
+	x->since_us = h->now_ms * 1000;
+	x->unwelcome = h->config.admit && !h->config.admit(h->config.ctx, x);
 	if (length.n == 0 || !text_to_u64(length, &n))
 		return MHD_YES;
-	if (n > h->config.body_max) {
-		x->body_too_big = true;
+	if (n > h->config.body_max || x->unwelcome) {
+		x->body_too_big = n > h->config.body_max;
 		if (n > THROW_MAX || exchange_header(x, MHD_HTTP_HEADER_EXPECT).n)
 			return handle(x);
 	} else if (n > 0) {
@@ -332,7 +354,7 @@ static enum MHD_Result take_body(struct exchange *x, const char *data, size_t n)
 {
 	if (x->body.n + n > x->own->httpd->config.body_max)
 		x->body_too_big = true;
-	if (!x->body_too_big) {
+	if (!x->body_too_big && !x->unwelcome) {
 		buf_add(&x->body, data, n);
 		return MHD_YES;
 	}

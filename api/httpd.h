@@ -23,6 +23,9 @@ struct httpd_config {
 	unsigned receive_ms;      /* from the first byte wanted to the last of a request's body */
 	unsigned idle_ms;         /* between two requests */
 	unsigned send_ms;         /* for the client to take an answer */
+	/* Once for a request whose headers are there and can be read. False: nothing of its body is kept, whoever
+	 * handles it will refuse it. */
+	bool   (*admit)(void *ctx, struct exchange *x);
 	/* Once for every request: answers it before it returns, or later. A request
 	 * with body_too_big, body_unclear or a head that does not fit must be answered before it returns. */
 	void   (*handle)(void *ctx, struct exchange *x);
@@ -52,16 +55,23 @@ struct exchange_line {
 	const char *value; /* in the arena, or for ever */
 };
 
+struct peer { /* who is at the other end of a connection */
+	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	void   *memo;        /* the handler's, NULL at first; free()d with the connection */
+};
+
 struct exchange {
 	/* for everyone to read */
 	struct str   method, path; /* path as sent: percent-encoded, without the query */
 	struct buf   body;
+	bool         unwelcome;    /* admit said so: its body was thrown away */
 	bool         body_too_big;
 	bool         body_unclear; /* its headers disagree about where it ends: nothing of it was read */
 	enum head    head;         /* what makes it too big: nothing but it was read */
 	struct arena arena;        /* freed when the exchange is over */
 	void        *user;         /* the handler's */
-	int64_t      since_us;     /* CLOCK_MONOTONIC when the request was complete */
+	int64_t      since_us;     /* CLOCK_MONOTONIC when the request was complete; before that, when its headers were */
+	struct peer *peer;
 
 	/* httpd's own */
 	struct httpd_own *own;

@@ -16,6 +16,10 @@
 	  "Arrays and objects may be nested 64 deep.")                                                           \
 	X(INVALID_REQUEST,    "invalid_request",        400, false, "The body does not fit",                     \
 	  "A member is missing, unknown, or not of the right kind; `errors` points at each.")                    \
+	X(UNAUTHENTICATED,    "unauthenticated",        401, false, "Nobody knows who you are",                  \
+	  "Send Authorization: Bearer and a token of the tokens file, or a client certificate it names; `sagad token` makes one.") \
+	X(FORBIDDEN,          "forbidden",              403, false, "Your roles do not allow this",              \
+	  "`detail` says which role it needs and which you have; the tokens file gives them.")                  \
 	X(CALLBACK_FORBIDDEN, "callback_forbidden",     403, false, "The callback is not signed by us",          \
 	  "Use the Saga-Callback URL exactly as it was given to the participant, signature included.")           \
 	X(NOT_FOUND,          "not_found",              404, false, "There is nothing at this path",             \
@@ -70,6 +74,8 @@
 	  "Ask again without wait, or later.")                                                                   \
 	X(TOO_MANY_TRANSACTIONS, "too_many_transactions", 429, true, "This replica is full",                     \
 	  "It drives as many transactions as it may (option max-transactions); ask again later or another replica.") \
+	X(TOO_MANY_REQUESTS,  "too_many_requests",      429, true,  "You ask too often",                         \
+	  "Each caller has a rate (options limit.rate and limit.burst); Retry-After says when the next request is taken.") \
 	X(INTERNAL,           "internal",               500, false, "The coordinator cannot do this",            \
 	  "This is a fault of ours: report it with the request id.")                                             \
 	X(UNAVAILABLE,        "unavailable",            503, true,  "The database cannot be reached",            \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/request.h"
+#include "api/admit.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -25,7 +25,7 @@ struct str request_param(const struct request *r, unsigned i)
 
 const struct principal *request_principal(const struct request *r)
 {
-	return r->principal;
+	return &r->who;
 }
 
 /* ---- answering ------------------------------------------------------------------- */
@@ -115,7 +115,7 @@ void request_problem(struct request *r, enum problem p, const char *fmt, ...)
 	};
 	problem_write(&body, p, &text);
 	if (fact->status == 429 || fact->status == 503)
-		request_header(r, "Retry-After", "1");
+		request_header(r, "Retry-After", "%u", r->retry_after_s);
 	log_problem(r, p, text.detail.n ? text.detail : str_of(fact->sentence));
 	request_answer_as(r, fact->status, "application/problem+json", &body);
 }
@@ -282,9 +282,18 @@ void request_members(struct request *r, const char *const *known)
 
 bool request_may_wait(struct request *r)
 {
-	if (!r->prefer.wait || r->api->waiters < r->api->config.waiters_max)
+	if (!r->prefer.wait)
 		return true;
-	request_problem(r, PROBLEM_TOO_MANY_WAITERS, NULL);
+	if (r->api->waiters >= r->api->config.waiters_max) {
+		request_problem(r, PROBLEM_TOO_MANY_WAITERS, NULL);
+		return false;
+	}
+	if (r->quota == NULL || r->waits)
+		return true;
+	r->waits = limiter_wait(r->api->limiter, r->quota);
+	if (r->waits)
+		return true;
+	request_problem(r, PROBLEM_TOO_MANY_WAITERS, "Too many requests of yours wait already (option limit.waiters).");
 	return false;
 }
 
@@ -384,13 +393,12 @@ static bool read_if_match(struct request *r)
 	return false;
 }
 
-static bool find_route(struct request *r)
+static bool is_routed(struct request *r)
 {
 	struct buf allow = { 0 };
 
-	switch (router_find(r->listener, r->x->method, r->x->path, request_arena(r), &r->match)) {
+	switch (r->found) {
 	case ROUTER_FOUND:
-		r->routed = true;
 		return true;
 	case ROUTER_NONE:
 		request_problem(r, PROBLEM_NOT_FOUND, NULL);
@@ -424,7 +432,7 @@ static void call_handler(struct request *r)
 	HANDLERS[r->match.route](r);
 }
 
-void request_serve(struct api *api, enum listener listener, struct exchange *x)
+static struct request *new_request(struct api *api, enum listener listener, struct exchange *x)
 {
 	struct request *r = arena_alloc(&x->arena, sizeof *r);
 	struct str      id = exchange_header(x, "X-Request-Id");
@@ -432,13 +440,26 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 	r->api = api;
 	r->x = x;
 	r->listener = listener;
-	r->principal = &access_anyone;
+	r->who = access_anyone;
+	r->retry_after_s = 1;
 	x->user = r;
 	r->request_id = id.n && request_id_is_valid(id) ? id : make_request_id(api, &x->arena);
-	if (x->body_too_big) {
-		request_problem(r, PROBLEM_BODY_TOO_LARGE, "The body is longer than %zu bytes.", api->config.body_max);
-		return;
-	}
+	return r;
+}
+
+bool request_admit(struct api *api, enum listener listener, struct exchange *x)
+{
+	struct request *r = new_request(api, listener, x);
+
+	r->found = router_find(listener, x->method, x->path, request_arena(r), &r->match);
+	r->routed = r->found == ROUTER_FOUND;
+	return r->routed && admit(r);
+}
+
+void request_serve(struct api *api, enum listener listener, struct exchange *x)
+{
+	struct request *r = x->user ? x->user : new_request(api, listener, x);
+
 	if (x->head != HEAD_FITS) {
 		request_problem(r, x->head == HEAD_LONG_URL ? PROBLEM_URI_TOO_LONG : PROBLEM_HEADERS_TOO_LARGE, NULL);
 		return;
@@ -448,7 +469,15 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 		                "Content-Length stands twice, or beside Transfer-Encoding: send one of them, once.");
 		return;
 	}
-	if (find_route(r) && read_query(r) && read_if_match(r))
+	if (r->refused) {
+		admit_refuse(r);
+		return;
+	}
+	if (x->body_too_big) {
+		request_problem(r, PROBLEM_BODY_TOO_LARGE, "The body is longer than %zu bytes.", api->config.body_max);
+		return;
+	}
+	if (is_routed(r) && read_query(r) && read_if_match(r))
 		call_handler(r);
 }
 
@@ -463,6 +492,9 @@ void request_over(struct exchange *x)
 {
 	struct request *r = x->user;
 
-	if (r)
-		buf_fini(&r->errors);
+	if (r == NULL)
+		return;
+	if (r->quota)
+		limiter_leave(r->quota, r->waits);
+	buf_fini(&r->errors);
 }

@@ -9,10 +9,12 @@
 
 #include "api/api.h"
 #include "api/httpd.h"
+#include "api/limiter.h"
 #include "api/metrics.h"
 #include "api/problem.h"
 #include "api/query.h"
 #include "api/router.h"
+#include "api/tokens.h"
 #include "coordinator/base/json.h"
 
 struct api {
@@ -25,6 +27,9 @@ struct api {
 	struct tide        tide;
 	struct process     process;
 	unsigned           waiters;
+	struct token_set  *tokens;     /* NULL: nobody is asked who he is */
+	uint64_t           generation; /* of tokens */
+	struct limiter    *limiter;    /* NULL: no limits per caller */
 	bool               draining;
 	struct str         slow_response;
 	uint64_t           request_seed, request_n; /* of request ids that we make */
@@ -36,7 +41,14 @@ struct request {
 	enum listener      listener;
 	bool               routed;      /* match is set */
 	struct route_match match;
-	const struct principal *principal; /* once it may have the route; before that anyone */
+	enum router_answer found;
+	struct principal   who;
+	struct quota      *quota;       /* of who asks, or NULL */
+	bool               waits;       /* counted there */
+	bool               refused;     /* before its body was there: with this */
+	enum problem       refusal;
+	const char        *refusal_detail; /* or NULL: the table's sentence */
+	unsigned           retry_after_s;  /* with 429 and 503 */
 	struct str         request_id;
 	struct query       query;
 	struct prefer      prefer;      /* with ?wait= in it */
@@ -56,6 +68,8 @@ ROUTES(X) OPS_ROUTES(X)
 #undef X
 
 struct api_database api_database(const struct api *a);
+/* Headers are there, the body is not. False: it will be refused, the body is of no interest. */
+bool request_admit(struct api *api, enum listener listener, struct exchange *x);
 /* Reads headers and query and calls the handler. */
 void request_serve(struct api *api, enum listener listener, struct exchange *x);
 void request_cut_off(struct request *r);     /* the api closes before the answer came */

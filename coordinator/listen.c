@@ -71,16 +71,40 @@ bool listen_open(const struct listen_address *a, int *fd, struct err *err)
 	return err_set(err, ERR_REFUSED, "cannot listen on %s:%u: %s", a->host, a->port, strerror(saved));
 }
 
+union address {
+	struct sockaddr     any;
+	struct sockaddr_in  v4;
+	struct sockaddr_in6 v6;
+};
+
+static bool address_of(int fd, union address *a)
+{
+	socklen_t n = sizeof *a;
+
+	return getsockname(fd, &a->any, &n) == 0;
+}
+
 uint16_t listen_port(int fd)
 {
-	union {
-		struct sockaddr     any;
-		struct sockaddr_in  v4;
-		struct sockaddr_in6 v6;
-	} a;
-	socklen_t n = sizeof a;
+	union address a;
 
-	if (getsockname(fd, &a.any, &n) != 0)
+	if (!address_of(fd, &a))
 		return 0;
 	return ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
+}
+
+static bool is_loopback(const struct in6_addr *v6)
+{
+	return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
+}
+
+bool listen_is_local(int fd)
+{
+	union address a;
+
+	if (!address_of(fd, &a))
+		return false;
+	if (a.any.sa_family == AF_INET6)
+		return is_loopback(&a.v6.sin6_addr);
+	return a.any.sa_family == AF_INET && ntohl(a.v4.sin_addr.s_addr) >> 24 == 127;
 }

@@ -21,5 +21,6 @@ bool listen_parse(struct str text, struct listen_address *out, struct err *err)
 bool listen_open(const struct listen_address *a, int *fd, struct err *err)
 	__attribute__((warn_unused_result));
 uint16_t listen_port(int fd); /* as bound; 0 if it cannot be asked */
+bool     listen_is_local(int fd); /* only this machine can reach it */
 
 #endif

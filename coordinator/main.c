@@ -4,6 +4,7 @@
 #include "coordinator/io/pg.h"
 #include "coordinator/listen.h"
 #include "coordinator/replica.h"
+#include "coordinator/token_file.h"
 #include "coordinator/workers.h"
 
 #include <stdio.h>
@@ -147,11 +148,36 @@ static bool prepare_database(struct sagad *s, struct err *err)
 	return true;
 }
 
+/* What stands open to a network must ask who comes. */
+static bool check_listening(const struct sagad *s, struct err *err)
+{
+	bool api = listen_is_local(s->api_fd), ops = listen_is_local(s->ops_fds[0]);
+
+	if ((api && ops) || s->options.tokens_file[0] != '\0' || strcmp(s->options.insecure_listen, "yes") == 0)
+		return true;
+	return err_set(err, ERR_REFUSED, "%s is reachable from other machines, and nobody would be asked who he is: give "
+	               "--tokens-file (see sagad token --help), or listen on 127.0.0.1, or say --insecure-listen=yes",
+	               api ? s->options.ops_listen : s->options.listen);
+}
+
+/* A tokens file that cannot be read is told before any worker starts. */
+static bool check_tokens(const struct sagad *s, struct err *err)
+{
+	struct token_file f = { .path = s->options.tokens_file };
+
+	if (f.path[0] == '\0')
+		return true;
+	struct token_set *set = token_file_read(&f, err);
+	tokens_free(set);
+	return set != NULL;
+}
+
 static int run(struct sagad *s)
 {
 	struct err err = { 0 };
 
-	if (!need_dsn(s, &err) || !open_api_socket(s, &err) || !open_ops_sockets(s, &err) ||
+	if (!need_dsn(s, &err) || !check_tokens(s, &err) || !open_api_socket(s, &err) ||
+	    !open_ops_sockets(s, &err) || !check_listening(s, &err) ||
 	    !prepare_database(s, &err))
 		return fail(&err);
 	if (s->options.workers == 1)
@@ -184,7 +210,7 @@ static int check(struct sagad *s)
 {
 	struct err err = { 0 };
 
-	if (!need_dsn(s, &err) || !check_database(s, &err))
+	if (!need_dsn(s, &err) || !check_tokens(s, &err) || !check_database(s, &err))
 		return fail(&err);
 	print_newer(s);
 	puts("settings and database are fit to run a replica");
@@ -213,6 +239,8 @@ int main(int argc, char **argv)
 	static struct sagad s;
 	struct err          err = { 0 };
 
+	if (argc > 1 && strcmp(argv[1], "token") == 0)
+		return token_command(argc - 2, argv + 2);
 	if (!options_read(&s.options, argc, argv, environ, &err))
 		return fail(&err);
 	int status = dispatch(&s);

@@ -208,7 +208,7 @@ static bool take_command(struct reading *r, const char *word, bool *seen)
 			return true;
 		}
 	return err_set(r->err, ERR_INVALID,
-	               "\"%s\" is no command; there are: run (the default), migrate, check", word);
+	               "\"%s\" is no command; there are: run (the default), migrate, check, token", word);
 }
 
 static bool take_flag(struct reading *r, int argc, char **argv, int *at)

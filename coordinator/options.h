@@ -28,6 +28,18 @@
 	  "Where health and metrics listen. Worker i takes port + i.") \
 	X(advertise,        "advertise",             TEXT,  "",                      0,       0,           "url", \
 	  "The base URL at which participants and other replicas reach this API; by default made of listen.") \
+	X(insecure_listen,  "insecure-listen",       WORD,  "no",                    0,       0,           "no|yes", \
+	  "Listen for other machines although nobody is asked who he is.") \
+	X(tokens_file,      "tokens-file",           TEXT,  "",                      0,       0,           "file", \
+	  "Who may do what: a line per token, as `sagad token` makes them. Read again when it changes.") \
+	X(replica_key_file, "replica-key-file",      TEXT,  "",                      0,       0,           "file", \
+	  "Key by which replicas know each other, the same on each; by default that of callbacks.") \
+	X(limit_rate,       "limit.rate",            U32,   "0",                     0,       1000000,     "requests", \
+	  "Requests a second that one caller may make: who has a token by its name, others by address; 0: no limit.") \
+	X(limit_burst,      "limit.burst",           U32,   "100",                   1,       1000000,     "requests", \
+	  "Requests that one caller may make at once, when it has been quiet before.") \
+	X(limit_waiters,    "limit.waiters",         U32,   "0",                     0,       1000000,     "requests", \
+	  "Requests of one caller that may wait for the end of a transaction; 0: no limit.") \
 	X(workers,          "workers",               U32,   "1",                     1,       128,         "processes", \
 	  "Replicas to run as processes behind the one API port.") \
 	X(lease_ttl,        "lease.ttl",             MS,    "10s",                   2000,    60000,       "duration", \

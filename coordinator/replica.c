@@ -13,6 +13,8 @@
 #include "coordinator/io/pauses.h"
 #include "coordinator/io/pg.h"
 #include "coordinator/io/poke.h"
+#include "coordinator/listen.h"
+#include "coordinator/token_file.h"
 #include "coordinator/workers.h"
 
 #include <assert.h>
@@ -26,7 +28,7 @@ enum {
 	FENCE_DELAY_MS = 250,
 	KEEP_BYTES = 1 << 20,      /* some hundred transactions that ended or were parked last */
 	CONNECTIONS_MAX = 16384,
-	CALLBACK_KEY_MAX = 4096,
+	KEY_BYTES_MAX = 4096,
 	STOP_MS = 2000,            /* for answers that are still being sent when all else is done */
 	SETTLE_MS = 5000,
 	ANSWERS_MS = 10
@@ -50,6 +52,8 @@ struct replica {
 	struct httpd_loop  *api_loop, *ops_loop;
 	struct ports        ports;
 	struct store_port   store;
+	struct token_file   tokens;
+	int64_t             look_at;    /* for a changed tokens file; INT64_MAX: there is none */
 	uint64_t            random_pool[512]; /* filling it costs much the same whatever its size */
 	size_t              random_left;
 	int64_t             quit_at;  /* drained: leave when the connections are gone, at the latest then; 0: running */
@@ -251,7 +255,11 @@ static bool may_call(void *ctx)
 	return r->engine != NULL && engine_may_act(r->engine);
 }
 
-static bool open_calls(struct replica *r, struct str callback_key, struct err *err)
+struct keys { /* shared by all replicas */
+	struct str callback, replica;
+};
+
+static bool open_calls(struct replica *r, const struct keys *keys, struct err *err)
 {
 	const struct options     *o = r->config->options;
 	const struct http_config  http = {
@@ -274,13 +282,13 @@ static bool open_calls(struct replica *r, struct str callback_key, struct err *e
 		.clock = r->ports.clock,
 		.may_send = may_call,
 		.may_send_ctx = r,
-		.rules = { .callback_base = str_of(r->config->advertise), .callback_key = callback_key },
+		.rules = { .callback_base = str_of(r->config->advertise), .callback_key = keys->callback },
 		.per_participant = o->calls_per_participant,
 		.queue_max = o->calls_queue,
 	};
 	r->caller = caller_open(loop_uv(r->loop), &config);
 	caller_ports(r->caller, &r->ports.caller);
-	r->poke = poke_open(r->http);
+	r->poke = poke_open(r->http, keys->replica, &r->ports.clock);
 	poke_ports(r->poke, &r->ports.poke);
 	return true;
 }
@@ -307,7 +315,44 @@ static void open_engine(struct replica *r)
 	r->engine = engine_open(&config, &r->ports);
 }
 
-static bool open_api(struct replica *r, struct str callback_key, struct err *err)
+/* A file that is broken lets in whoever the one before let in. */
+static void look_at_tokens(struct replica *r)
+{
+	struct err        err = { 0 };
+	struct token_set *set;
+
+	r->look_at = loop_boot_ms() + TOKEN_FILE_LOOK_MS;
+	if (!token_file_changed(&r->tokens))
+		return;
+	set = token_file_read(&r->tokens, &err);
+	if (set == NULL) {
+		line_fmt(&r->line, LINE_ERROR, "tokens_kept", (struct str){ 0 }, "error=\"%s\"", err.text);
+		return;
+	}
+	line_fmt(&r->line, LINE_INFO, "tokens_read", (struct str){ 0 }, "tokens=%zu", tokens_count(set));
+	api_set_tokens(r->api, set);
+}
+
+static bool open_tokens(struct replica *r, bool has_key, struct err *err)
+{
+	struct token_set *set;
+
+	r->look_at = INT64_MAX;
+	r->tokens.path = r->config->options->tokens_file;
+	if (r->tokens.path[0] == '\0')
+		return true;
+	set = token_file_read(&r->tokens, err);
+	if (set == NULL)
+		return false;
+	api_set_tokens(r->api, set);
+	r->look_at = loop_boot_ms() + TOKEN_FILE_LOOK_MS;
+	if (!has_key)
+		line_write(&r->line, LINE_WARN, "replica_key_missing", (struct str){ 0 },
+		           "effect=\"replicas refuse each other's pokes: commands wait for the next look into the inbox\"");
+	return true;
+}
+
+static bool open_api(struct replica *r, const struct keys *keys, struct err *err)
 {
 	const struct api_config config = {
 		.listen_fd = r->config->api_fd,
@@ -315,7 +360,12 @@ static bool open_api(struct replica *r, struct str callback_key, struct err *err
 		.body_max = r->config->options->max_body,
 		.connections_max = CONNECTIONS_MAX,
 		.waiters_max = r->config->options->max_waiters,
-		.callback_key = callback_key,
+		.callback_key = keys->callback,
+		.replica_key = keys->replica,
+		.ops_is_local = listen_is_local(r->config->ops_fd),
+		.rate = r->config->options->limit_rate,
+		.burst = r->config->options->limit_burst,
+		.waiters_each = r->config->options->limit_waiters,
 		.targets = each_target,
 		.participants_changed = look_at_participants,
 		.pause_of = pause_of,
@@ -327,7 +377,7 @@ static bool open_api(struct replica *r, struct str callback_key, struct err *err
 	struct pollable source;
 
 	r->api = api_open(&config, r->engine, &r->ports, &r->store, err);
-	if (r->api == NULL)
+	if (r->api == NULL || !open_tokens(r, keys->replica.n > 0, err))
 		return false;
 	source = api_pollable(r->api);
 	r->api_loop = httpd_loop_open(loop_uv(r->loop), &source);
@@ -336,21 +386,31 @@ static bool open_api(struct replica *r, struct str callback_key, struct err *err
 	return true;
 }
 
-static bool open_all(struct replica *r, struct err *err)
+static bool read_keys(struct replica *r, struct keys *keys, struct err *err)
 {
 	const struct options *o = r->config->options;
-	struct str            key = { 0 };
 
 	if (o->callback_key_file[0] != '\0' &&
-	    !options_file(o->callback_key_file, CALLBACK_KEY_MAX, &r->arena, &key, err))
+	    !options_file(o->callback_key_file, KEY_BYTES_MAX, &r->arena, &keys->callback, err))
+		return false;
+	keys->replica = keys->callback;
+	return o->replica_key_file[0] == '\0' ||
+	       options_file(o->replica_key_file, KEY_BYTES_MAX, &r->arena, &keys->replica, err);
+}
+
+static bool open_all(struct replica *r, struct err *err)
+{
+	struct keys keys = { { 0 }, { 0 } };
+
+	if (!read_keys(r, &keys, err))
 		return false;
 	r->ports.trace = (struct trace_port){ r, trace_line };
 	r->ports.clock = (struct clock_port){ r, now_ms, boot_ms, random64 };
 	r->ports.definition = definition_port_of();
-	if (!open_log(r, err) || !open_calls(r, key, err))
+	if (!open_log(r, err) || !open_calls(r, &keys, err))
 		return false;
 	open_engine(r);
-	return open_api(r, key, err);
+	return open_api(r, &keys, err);
 }
 
 /* ---- running -------------------------------------------------------------------------- */
@@ -372,8 +432,11 @@ static int64_t next_at(void *ctx)
 {
 	struct replica *r = ctx;
 
-	if (r->quit_at == 0)
-		return engine_next_at(r->engine);
+	if (r->quit_at == 0) {
+		int64_t at = engine_next_at(r->engine);
+
+		return at < r->look_at ? at : r->look_at;
+	}
 	int64_t soon = loop_boot_ms() + ANSWERS_MS; /* connections leave without a word */
 	return soon < r->quit_at ? soon : r->quit_at;
 }
@@ -383,6 +446,8 @@ static void tick(void *ctx)
 	struct replica *r = ctx;
 
 	line_tick(&r->line);
+	if (r->look_at <= loop_boot_ms())
+		look_at_tokens(r);
 	if (r->quit_at == 0) {
 		engine_tick(r->engine);
 	} else if (loop_boot_ms() >= r->quit_at) {

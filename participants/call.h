@@ -69,6 +69,12 @@ void callback_sign(struct str key, struct str gid, struct str step, enum op op, 
 void callback_sign_ready(struct digest_key *key, struct str gid, struct str step, enum op op, char out[65]);
 bool callback_verify(struct str key, struct str gid, struct str step, enum op op, struct str sig);
 
+/* A replica's word to another about a gid, for a minute, in one header: "MS HEX", HMAC-SHA256 over "replica MS GID". The
+ * spaces keep it apart from what callbacks sign, should the key be the same. out holds 96 bytes. */
+#define REPLICA_HEADER "Saga-Replica"
+void replica_sign(struct str key, struct str gid, int64_t now_ms, char out[96]);
+bool replica_verify(struct str key, struct str gid, int64_t now_ms, struct str word);
+
 /* Standard Webhooks: "v1,BASE64(HMAC-SHA256(secret, id.timestamp.body))"; out holds 64 bytes. */
 void webhook_sign(struct str secret, struct str id, int64_t unix_s, struct str body, char out[64]);
 /* webhook-id, the same in every attempt: "msg_" and 32 hex digits. */

@@ -11,7 +11,8 @@ struct poke;
 
 enum { POKES_MAX = 64, POKE_TIMEOUT_MS = 1000 }; /* beyond POKES_MAX under way they are dropped */
 
-struct poke *poke_open(struct http *http);
+/* key: what replicas sign with, empty: nothing; lives as long as this. */
+struct poke *poke_open(struct http *http, struct str key, const struct clock_port *clock);
 void         poke_ports(struct poke *p, struct poke_port *out);
 void         poke_close(struct poke *p); /* before its http */
 

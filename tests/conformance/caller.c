@@ -448,9 +448,27 @@ static void check_participants(struct world *w)
 	definition_drop(d);
 }
 
+static int64_t fixed_now(void *ctx)
+{
+	(void)ctx;
+	return 1700000000000;
+}
+
+/* The word that a request carries, checked as whoever gets it does. */
+static bool is_vouched_for(const struct world *w, const char *key, const char *gid, int64_t now_ms)
+{
+	const char *line = w->head.p ? strstr(w->head.p, REPLICA_HEADER ": ") : NULL;
+
+	if (line == NULL)
+		return false;
+	line += sizeof REPLICA_HEADER ": " - 1;
+	return replica_verify(str_of(key), str_of(gid), now_ms, (struct str){ line, strcspn(line, "\r\n") });
+}
+
 static void check_poke(struct world *w)
 {
-	struct poke     *poke = poke_open(w->http);
+	const struct clock_port clock = { w, fixed_now, fixed_now, NULL };
+	struct poke     *poke = poke_open(w->http, STR("replica key"), &clock);
 	struct poke_port port;
 	char             address[64];
 	unsigned         requests = w->stub.requests;
@@ -461,6 +479,11 @@ static void check_poke(struct world *w)
 	for (int i = 0; i < 200 && w->stub.requests == requests; i++)
 		world_turns(w, 5);
 	ok(str_is(buf_view(&w->path), "/internal/poke/a%2Fb%25"), "a poke names the transaction");
+	ok(is_vouched_for(w, "replica key", "a/b%", 1700000000000 + 60000), "and proves for a minute that a replica sent it");
+	ok(!is_vouched_for(w, "replica key", "a/b%", 1700000000000 + 60001) &&
+	   !is_vouched_for(w, "replica key", "a/b%", 1700000000000 - 60001), "no longer, and no earlier");
+	ok(!is_vouched_for(w, "replica key", "a/b", 1700000000000) && !is_vouched_for(w, "another", "a/b%", 1700000000000) &&
+	   !is_vouched_for(w, "", "a/b%", 1700000000000), "for this transaction and this key alone");
 	for (int i = 0; i < 2 * POKES_MAX; i++)
 		port.poke(port.ctx, str_of(address), STR("x"));
 	port.poke(port.ctx, (struct str){ 0 }, STR("x"));

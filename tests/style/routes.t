@@ -34,6 +34,21 @@ same 'openapi.yaml has every route and no other, with its name, role and summary
 		/^      x-sagad-role: / { print method "\t" path "\t" name "\t" $2 "\t" summary }' "$openapi" | sort)" \
 	"$(grep -v "^problem$tab" "$tmp" | cut -f 1-4,6 | sort)"
 
+same 'and asks, by its security, for that role' \
+	"$(awk '
+		/^components:/ { exit }
+		/^      operationId: / { name = $2 }
+		/^      security: / { sub(/^      security: /, ""); print name "\t" $0 }' "$openapi" | sort)" \
+	"$(grep -v "^problem$tab" "$tmp" | awk -F'\t' '{
+		n = split($4, roles, "/")
+		out = ""
+		for (s = 1; s <= 2; s++)
+			for (i = 1; i <= n; i++)
+				out = out (out ? ", " : "") "{ " (s == 1 ? "bearer" : "certificate") ": [" roles[i] "] }"
+		if ($4 == "public") out = ""
+		if ($4 == "replica") out = "{ replica: [] }"
+		print $3 "\t[" out "]" }' | sort)"
+
 same 'the codes of its Problem are those of the table' \
 	"$(awk '/^    Code:$/ { on = 1 } on && /^        - / { print $2 }' "$openapi" | sort)" \
 	"$(sed -n "s/^problem$tab\([a-z_]*\)$tab.*/\1/p" "$tmp" | sort)"
