@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The numbers of a replica: both formats, read by those who made them, and whether the numbers are true."""
+import json
 import os
+import re
 import subprocess
 
 import pytest
+import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
@@ -163,3 +166,44 @@ def test_process_numbers(quiet):
     assert number(replica, "process_max_fds") > number(replica, "process_open_fds") > 10
     assert number(replica, "process_virtual_memory_bytes") > number(replica, "process_resident_memory_bytes") > 1e6
     assert number(replica, "process_cpu_seconds_total") > 0
+
+
+# ---- what is made of them --------------------------------------------------------------------
+
+def promtool(*arguments, cwd=None):
+    tool = subprocess.run([ROOT / "tools/promtool.sh"], check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run([tool, *arguments], text=True, capture_output=True, check=False, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_alerts_are_raised_by_what_they_are_about():
+    folder = ROOT / "deploy/prometheus"
+    said = promtool("check", "rules", "sagad.rules.yml", cwd=folder)
+    alerts = {r["alert"] for g in yaml.safe_load((folder / "sagad.rules.yml").read_text())["groups"] for r in g["rules"]}
+    assert f"SUCCESS: {len(alerts)} rules" in said
+    tested = yaml.safe_load((folder / "sagad.rules.test.yml").read_text())["tests"]
+    raised = {t["alertname"] for test in tested for t in test["alert_rule_test"] if t.get("exp_alerts")}
+    silent = {t["alertname"] for test in tested for t in test["alert_rule_test"] if not t.get("exp_alerts")}
+    assert raised == silent == alerts
+    promtool("test", "rules", "sagad.rules.test.yml", cwd=folder)
+
+
+def test_queries_of_the_dashboard_and_labels(tmp_path):
+    """They parse, and group by labels that their metrics have."""
+    listed = subprocess.run([BIN / "tests/unit/metrics.t", "--list"], check=True, capture_output=True, text=True).stdout
+    labels = {name: {"instance", "job", "le", *filter(None, of.split(","))}
+              for name, _, of in (line.split("\t") for line in listed.splitlines())}
+    board = json.loads((ROOT / "deploy/grafana/sagad.json").read_text())
+    queries = [t["expr"] for p in board["panels"] for t in p.get("targets", [])]
+    assert len(queries) > 50
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/sagad.rules.yml").read_text())
+    for query in queries + [r["expr"] for g in rules["groups"] for r in g["rules"]]:
+        for by, metric in re.findall(r"by \(([a-z, ]*)\) \(*(?:[a-z]+\()?((?:sagad|process)_[a-z_]+)", query):
+            name = next(n for n in (metric, re.sub("_(bucket|sum|count)$", "", metric)) if n in labels)
+            assert set(by.split(", ")) <= labels[name], query
+    path = tmp_path / "board.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": [
+        {"record": f"query:{i}", "expr": q.replace("$__rate_interval", "5m").replace("$job", "sagad")}
+        for i, q in enumerate(queries)]}]}))
+    promtool("check", "rules", path)

@@ -52,7 +52,7 @@ if [ -e "$rules" ]; then
 		[ "$(grep -c "^ *$part" "$rules")" = "$(wc -l <"$tmp.have")" ]
 		say $? "each alert has: ${part%%:*}"
 	done
-	awk '/- alert:/ { name = $3 } /runbook_url:/ { sub(/.*\//, ""); sub(/\.md.*/, ""); if ($0 != name) print name }' "$rules" >"$tmp.why"
+	awk '/- alert:/ { name = $3 } /^ *runbook_url:/ { sub(/.*\//, ""); sub(/\.md.*/, ""); if ($0 != name) print name }' "$rules" >"$tmp.why"
 	[ ! -s "$tmp.why" ]
 	say $? 'and leads to its own page' "$tmp.why"
 	: >"$tmp.why"
