@@ -40,6 +40,7 @@
 	X(participant_resume,    POST, "/v1/participants/{name}/resume",             OPERATOR,            "Let it be called again")              \
 	X(audit_list,            GET,  "/v1/audit",                                  READER,              "Who did what, when and why")          \
 	X(replica_list,          GET,  "/v1/replicas",                               READER,              "Replicas, their leases and load")   \
+	X(doctor,                GET,  "/v1/doctor",                                 READER,              "What is wrong with the database and its settings") \
 	X(replica_drain,         POST, "/v1/replicas/{id}/drain",                    OPERATOR,            "Make it leave")                       \
 	X(replica_poke,          POST, "/internal/poke/{gid}",                       REPLICA,             "Another replica stored a command for this one") \
 	X(public_openapi,        GET,  "/v1/openapi.yaml",                           PUBLIC,              "This API as OpenAPI 3.1")           \

@@ -371,8 +371,61 @@ X(PAUSES, ON_STORE,                                                             
 X(AUDIT_ALL, ON_STORE, AUDIT_PAGE("true"))                                                     \
 X(AUDIT_OF, ON_STORE, AUDIT_PAGE("a.target = $4::text"))
 
+/* What GET /v1/doctor judges, as names and values. $1: the text of all migrations, which says what indexes there
+ * should be. Of sessions of other roles nothing is seen without pg_read_all_stats. */
+#define DOCTOR_STATEMENTS(X)                                                                   \
+X(DOCTOR, ON_STORE,                                                                            \
+	"SELECT 'setting.' || s.name, s.setting FROM pg_settings s WHERE s.name IN "            \
+	"('server_version', 'fsync', 'full_page_writes', 'synchronous_commit', "                \
+	"'synchronous_standby_names', 'max_connections', 'statement_timeout', "                 \
+	"'idle_in_transaction_session_timeout', 'idle_session_timeout', 'autovacuum', "         \
+	"'track_counts', 'autovacuum_freeze_max_age', 'transaction_read_only') UNION "          \
+	"ALL "                                                                                  \
+	"SELECT 'clock_ms', ((extract(epoch FROM clock_timestamp()) * "                         \
+	"1000)::bigint)::text UNION ALL "                                                       \
+	"SELECT 'schema', max(v.version)::text FROM sagad.schema_version v UNION ALL "          \
+	"SELECT 'connections', count(*)::text FROM pg_stat_activity a WHERE "                   \
+	"a.backend_type = 'client backend' UNION ALL "                                          \
+	"SELECT 'sees_all', pg_has_role('pg_read_all_stats', 'USAGE')::text UNION ALL "         \
+	"SELECT 'xmin_age', coalesce(max(age(a.backend_xmin)), 0)::text FROM "                  \
+	"pg_stat_activity a UNION ALL "                                                         \
+	"(SELECT 'long_transaction', format('%s %s %s', (extract(epoch FROM now() - "           \
+	"a.xact_start))::bigint, a.pid, a.application_name) FROM pg_stat_activity a "           \
+	"WHERE a.backend_type = 'client backend' AND a.application_name NOT LIKE "              \
+	"'sagad%' AND a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid() ORDER BY "         \
+	"a.xact_start LIMIT 1) UNION ALL "                                                      \
+	"SELECT 'syncrep_wait_s', coalesce(max((extract(epoch FROM now() - "                    \
+	"a.state_change))::bigint), 0)::text FROM pg_stat_activity a WHERE "                    \
+	"a.wait_event = 'SyncRep' UNION ALL "                                                   \
+	"SELECT 'standbys', count(*)::text FROM pg_stat_replication UNION ALL "                 \
+	"SELECT 'prepared_s', coalesce(max((extract(epoch FROM now() - "                        \
+	"p.prepared))::bigint), 0)::text FROM pg_prepared_xacts p UNION ALL "                   \
+	"(SELECT 'slot', format('%s %s', pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() "        \
+	"THEN NULL ELSE pg_current_wal_lsn() END, s.restart_lsn)::bigint, s.slot_name) "        \
+	"FROM pg_replication_slots s WHERE s.restart_lsn IS NOT NULL AND NOT s.active "         \
+	"ORDER BY s.restart_lsn LIMIT 1) UNION ALL "                                            \
+	"SELECT 'freeze_age', age(d.datfrozenxid)::text FROM pg_database d WHERE "              \
+	"d.datname = current_database() UNION ALL "                                             \
+	"SELECT 'indexes_invalid', coalesce(string_agg(c.relname, ', ' ORDER BY "               \
+	"c.relname), '') FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN "         \
+	"pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'sagad' AND NOT "           \
+	"(i.indisvalid AND i.indisready) UNION ALL "                                            \
+	"SELECT 'indexes_missing', coalesce(string_agg(w.name, ', ' ORDER BY w.name), "         \
+	"'') FROM (SELECT DISTINCT coalesce(m.found[1], m.found[2]) AS name FROM "              \
+	"regexp_matches($1::text, 'CREATE (?:UNIQUE )?INDEX ([a-z_]+)|CONSTRAINT "              \
+	"([a-z_]+) PRIMARY KEY', 'g') AS m(found)) w WHERE to_regclass('sagad.' || "            \
+	"w.name) IS NULL AND position('DROP INDEX sagad.' || w.name IN $1::text) = 0 "          \
+	"UNION ALL "                                                                            \
+	"SELECT x.name, x.value::text FROM pg_stat_user_tables t CROSS JOIN LATERAL "           \
+	"(VALUES ('rows_live', t.n_live_tup), ('rows_dead', t.n_dead_tup)) AS x(name, "         \
+	"value) WHERE t.schemaname = 'sagad' AND t.relname = 'transaction' UNION ALL "          \
+	"SELECT 'fillfactor', coalesce((SELECT substr(o.text, 12) FROM "                        \
+	"unnest(c.reloptions) AS o(text) WHERE o.text LIKE 'fillfactor=%'), '100') "            \
+	"FROM pg_class c WHERE c.oid = 'sagad.transaction'::regclass")
+
 #define STATEMENTS(X) \
-	TRANSACTION_STATEMENTS(X) INBOX_STATEMENTS(X) REPLICA_STATEMENTS(X) STORE_STATEMENTS(X) OPERATOR_STATEMENTS(X)
+	TRANSACTION_STATEMENTS(X) INBOX_STATEMENTS(X) REPLICA_STATEMENTS(X) STORE_STATEMENTS(X) OPERATOR_STATEMENTS(X) \
+	DOCTOR_STATEMENTS(X)
 
 #define X(name, ...) SQL_##name,
 enum statement { STATEMENTS(X) };

@@ -454,6 +454,12 @@ struct counts {
 };
 typedef void counts_done(void *arg, enum log_result result, const struct counts *c);
 
+struct doctor_fact { /* what the database says of itself: sql/statements.h lists the names */
+	struct str name, value;
+};
+/* known: the newest migration this program knows. */
+typedef void doctor_done(void *arg, enum log_result result, const struct doctor_fact *facts, size_t n, unsigned known);
+
 struct store_port {
 	void *ctx;
 	/* deed: for the audit, if it makes a version; its `after` is filled in. */
@@ -479,6 +485,7 @@ struct store_port {
 	void (*pauses)(void *ctx, pauses_done *done, void *arg); /* all of them */
 	/* Newest first. A page examines a bounded number, and may be short or empty. */
 	void (*audit)(void *ctx, const struct deed_filter *filter, unsigned limit, deeds_done *done, void *arg);
+	void (*doctor)(void *ctx, doctor_done *done, void *arg);
 	/* The newest failover of the database that met a transaction while it was unfinished, as far as known in
 	 * memory, at once; 0: none. ended_at 0: it still is. */
 	int64_t (*failover_at)(void *ctx, int64_t created_at, int64_t ended_at);

@@ -184,5 +184,6 @@ void pg_store_definition_verbs(struct store_port *port);      /* pg_store_defini
 void pg_operate_verbs(struct store_port *port);               /* pg_operate.c */
 bool deed_is_storable(const struct deed *d);
 void put_deed(struct pg_params *p, const struct deed *d);     /* the first nine parameters of SAY_DEED */
+void pg_doctor_verb(struct store_port *port);                 /* pg_doctor.c */
 
 #endif

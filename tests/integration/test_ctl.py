@@ -12,6 +12,7 @@ import subprocess
 import termios
 import threading
 
+import psycopg
 import pytest
 
 from lib.base import free_port, until
@@ -384,6 +385,38 @@ def test_on_a_terminal_it_asks(ctl, client, failing):
 def test_no_colours_where_they_are_not_wanted(ctl, failing):
     t = Terminal(ctl, "txn", "get", failing, "--no-color")
     assert t.end() == 0 and "\x1b" not in t.seen and failing in t.seen
+
+
+# ---- doctor ------------------------------------------------------------------------------------------
+
+
+def checks_of(done):
+    return {c["name"]: c for c in done.json["checks"]}
+
+
+def test_doctor(ctl, cluster):
+    well = ctl("doctor", "--json")
+    checks = checks_of(well)
+    assert well.json["healthy"] is True and len(checks) >= 19, well
+    assert {n: c for n, c in checks.items() if c["state"] != "ok"} == {}, well
+    people = ctl("doctor").out
+    assert re.search(r"^ok +indexes +all there, all valid$", people, re.M) and "client clock" in people, people
+
+
+def test_doctor_finds_what_is_broken(make_cluster):
+    """In a database of its own: an index that is gone, one that is invalid, a page without room."""
+    cluster = make_cluster(count=1)
+    ctl = Ctl(lambda: [r.url for r in cluster.replicas])
+    with psycopg.connect(cluster.dsn, autocommit=True) as db:
+        db.execute("DROP INDEX sagad.transaction_due")
+        db.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'sagad.inbox_open'::regclass")
+        db.execute("ALTER TABLE sagad.transaction RESET (fillfactor)")
+    ill = ctl("doctor", "--json", status=9)
+    checks = checks_of(ill)
+    assert checks["indexes"]["state"] == "bad" and checks["fillfactor"]["state"] == "warn", ill
+    assert checks["indexes"]["finding"] == "missing: transaction_due; invalid: inbox_open", ill
+    assert re.search(r"^bad +indexes +missing: transaction_due.* -> make", ctl("doctor", status=9).out, re.M)
+    assert len([c for c in checks.values() if c["state"] != "ok"]) == 2, ill
 
 
 def test_completion_and_version(ctl):
