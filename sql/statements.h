@@ -157,8 +157,9 @@ X(INBOX_VERDICTS, ON_WORK,                                                      
 	"SELECT i.id, i.verdict FROM sagad.inbox i WHERE i.id = ANY ($1::uuid[]) AND i.verdict IS NOT NULL") \
 X(INBOX_FORGET, ON_WORK, "DELETE FROM sagad.inbox WHERE id = ANY ($1::uuid[])")
 
-/* By the clock of this moment, not of the transaction's begin: whoever waited for the row compares again. */
-#define LEASE_IS_OVER "clock_timestamp() - l.seen_at > l.ttl_ms * interval '1 ms'"
+/* Another after each opening and each beat, whatever the clock says; never 0. Compared, and nothing else: how old
+ * a row is nobody reads from it, since the server's clock may be set, or another server's. */
+#define LEASE_MARK "((l.session # (extract(epoch FROM l.seen_at) * 1000000)::bigint) | 1)"
 
 #define REPLICA_STATEMENTS(X)                                                                  \
 X(ENROLL, ON_WORK,                                                                             \
@@ -177,8 +178,9 @@ X(REPORT, ON_WORK,                                                              
 X(MEMBERS, ON_WORK,                                                                            \
 	"SELECT r.id, r.lock_key, r.state, r.address, r.weight, b.speed, b.load, r.started_at, " \
 	"b.seen_at, r.fenced_by, (SELECT true FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1), " \
-	"r.left_rows "                                                                         \
-	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id ORDER BY r.id")    \
+	"r.left_rows, " LEASE_MARK ", l.ttl_ms "                                               \
+	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id "                  \
+	"LEFT JOIN sagad.lease l ON l.key = r.lock_key AND l.state = 'held' ORDER BY r.id")    \
 /* The first timeline met is no failover. A row comes back from whoever is the first to see a new one. */ \
 X(TIMELINE_NOTE, ON_WORK,                                                                      \
 	"INSERT INTO sagad.timeline (since, timeline, is_failover, unfinished) "               \
@@ -197,27 +199,24 @@ X(TIMELINE_READ, ON_WORK,                                                       
 	"SELECT t.since, t.unfinished FROM sagad.timeline t WHERE t.is_failover "              \
 	"ORDER BY t.timeline DESC LIMIT $1::int")                                              \
 X(STANDBYS, ON_WORK, "SELECT " UNSAFE_STANDBY)                                                 \
-/* A lease is a row or a lock. How long the row holds yet (null: there is none) and else, is the lock free? \
+/* A lease is a row or a lock. Is the row not held (null: there is none) and else, is the lock free? \
  * Shared is enough to shut its owner out, and two who look at once do not see each other. */  \
 X(PROBE, ON_WORK,                                                                              \
-	"SELECT COALESCE(l.left_ms <= 0, pg_try_advisory_xact_lock_shared($1::bigint)), l.left_ms " \
-	"FROM (SELECT 1) one LEFT JOIN (SELECT CASE WHEN x.state = 'held' THEN "               \
-	"(extract(epoch FROM x.seen_at - clock_timestamp()) * 1000)::bigint + x.ttl_ms ELSE 0 END AS left_ms " \
-	"FROM sagad.lease x WHERE x.key = $1::bigint) l ON true")                              \
+	"SELECT COALESCE(l.state <> 'held', pg_try_advisory_xact_lock_shared($1::bigint)), "   \
+	"CASE l.state WHEN 'held' THEN " LEASE_MARK " END, l.ttl_ms "                          \
+	"FROM (SELECT 1) one LEFT JOIN sagad.lease l ON l.key = $1::bigint")                   \
 /* Fails on purpose while the lock is held: the next statement then does not run. */           \
 X(FENCE_LOCK, ON_WORK,                                                                         \
 	"SELECT (CASE WHEN pg_try_advisory_xact_lock_shared($1::bigint) THEN '1' "             \
 	"ELSE 'that replica lives' END)::int")                                                 \
-/* Fails the same way while the row holds. The lock on this row shuts out the beat of one who is only \
- * late: it waits, compares again and finds the row ended. The row is made if it is not there, since a \
- * failover may have lost it and its holder may be about to open it again. Whoever's own row is over by \
- * the database's clock does not judge: that clock may have been set forward for all of us. */ \
+/* Fails the same way while the row is held, unless it still has the mark that the judge has looked at for its \
+ * time. The lock on this row shuts out the beat of one who is only late: it waits, compares again and finds \
+ * the row ended. The row is made if it is not there, since a failover may have lost it and its holder may be \
+ * about to open it again. */                                                                  \
 X(FENCE_LEASE, ON_WORK,                                                                        \
 	"WITH ended AS (INSERT INTO sagad.lease AS l (key, session, ttl_ms, seen_at, state) "  \
 	"VALUES ($1::bigint, 0, 0, clock_timestamp(), 'ended') ON CONFLICT (key) DO UPDATE SET state = 'ended' " \
-	"WHERE (l.state <> 'held' OR " LEASE_IS_OVER ") AND (SELECT true FROM sagad.replica r " \
-	"JOIN sagad.lease l ON l.key = r.lock_key WHERE r.id = $2::uuid AND l.state = 'held' " \
-	"AND " LEASE_IS_OVER ") IS NULL RETURNING 1) "                                         \
+	"WHERE l.state <> 'held' OR " LEASE_MARK " = $2::bigint RETURNING 1) "                 \
 	"SELECT (CASE count(*) WHEN 1 THEN '1' ELSE 'that replica lives' END)::int FROM ended") \
 X(FENCE, ON_WORK,                                                                              \
 	"UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = $1::uuid, "   \
@@ -503,11 +502,10 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"VALUES ('%lld'::bigint, '%lld'::bigint, %u, clock_timestamp(), 'held') ON CONFLICT (key) DO UPDATE SET " \
 	"session = excluded.session, ttl_ms = excluded.ttl_ms, seen_at = clock_timestamp(), state = 'held' " \
 	"RETURNING (extract(epoch FROM l.seen_at) * 1000)::bigint"
-/* A beat that comes too late does not revive: after an hour without a database everybody must hold a lease
- * for a TTL anew before he judges others. */
+/* However late it comes: as long as nobody has ended the row, nobody has taken over. */
 #define SQL_LEASE_ROW_BEAT \
 	"UPDATE sagad.lease l SET seen_at = clock_timestamp() WHERE l.key = '%lld'::bigint " \
-	"AND l.session = '%lld'::bigint AND l.state = 'held' AND NOT (" LEASE_IS_OVER ") " \
+	"AND l.session = '%lld'::bigint AND l.state = 'held' " \
 	"RETURNING (extract(epoch FROM l.seen_at) * 1000)::bigint"
 /* A transaction's lock goes as soon as it has come: a frozen watcher blocks nobody. */
 #define SQL_WATCH_SESSION \

@@ -233,6 +233,8 @@ struct peer {
 	bool              owns;
 	uint32_t          rows;        /* that it left, as far as they were counted */
 	int64_t           swept_at;    /* boot_ms when we took our share of them; 0: not yet */
+	struct lease_sight lease;      /* as last seen; mark 0: a lock, or not held */
+	int64_t           lease_since; /* boot_ms when it was first seen so */
 	int64_t           free_since;  /* boot_ms of the first look at a free lease; 0: held */
 	int64_t           look_at;     /* boot_ms; AT_NEVER: others do */
 	bool              near;        /* one of the next in the ring, which we look at regularly */
@@ -517,6 +519,7 @@ struct str members_address(const struct engine *e, struct uuid id);
 bool members_poked(struct engine *e, struct str gid); /* it is a dead replica that is told of */
 size_t peer_place(const struct engine *e, struct uuid id); /* where it is or would be */
 struct peer *peer_find(const struct engine *e, struct uuid id); /* or NULL */
+void peer_saw(const struct engine *e, struct peer *p, struct lease_sight sight);
 bool peer_is_other(const struct engine *e, const struct peer *p); /* lives, and is not us */
 void fence_looks(struct engine *e);   /* chore; also after every look at the members */
 void adopt_more(struct engine *e);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * fence.c - who looks whether whom lives, and the fencing of the dead.
- *
- * A free lease is only a hint: a session may have flapped, the database may have restarted. So it
- * is seen free twice, by somebody whose own lease has held for a full TTL, and then the log decides.
+ * fence.c - who looks whether whom lives, and the fencing of the dead. A free lock is only a hint: a session may
+ * have flapped, the database may have restarted. So it is seen free twice, by somebody whose own lease has held
+ * for a full TTL; a row is seen unchanged for as long as it lasts; and then the log decides.
  */
 #include "coordinator/engine/engine_internal.h"
 
@@ -15,8 +14,39 @@
  * A watch may be deaf, and he who watches may not judge yet. So each also looks at the next two, and at one
  * of the others, another one each time and not the same as anybody else: each half TTL. Three looks of some
  * 60 us in 5 s are 30 a second for 50 replicas and 120 for 200, where all at all were 490 and 7,960.
+ *
+ * A lease that is a row cannot be waited for: that of the next one is looked at all the time. It is over when
+ * its mark has not changed for its TTL by our own clock, since its holder stopped acting before that by his.
+ * The database's clock has no say in it: it may be set, and a promoted server has another one.
  */
-enum { LOOK_NEXT = 2, ASK_AGAIN_MS = 1000 };
+enum { LOOK_NEXT = 2, ASK_AGAIN_MS = 1000, ROW_LOOK_MIN_MS = 100, ROW_LOOK_MAX_MS = 1000 };
+
+/* ---- leases that are rows ------------------------------------------------------------------ */
+
+static bool is_row(const struct peer *p)
+{
+	return p->lease.mark != 0;
+}
+
+/* What we saw before we held our own lease counts for nothing: the database stood still, or was another. */
+static int64_t row_ends(const struct engine *e, const struct peer *p)
+{
+	return (p->lease_since > e->held_since ? p->lease_since : e->held_since) + p->lease.ttl_ms;
+}
+
+static bool row_is_over(const struct engine *e, const struct peer *p, int64_t asked_at)
+{
+	return is_row(p) && asked_at >= row_ends(e, p);
+}
+
+static int64_t row_look_ms(const struct engine *e)
+{
+	int64_t ms = e->config.ttl_ms / 8;
+
+	if (ms < ROW_LOOK_MIN_MS)
+		return ROW_LOOK_MIN_MS;
+	return ms > ROW_LOOK_MAX_MS ? ROW_LOOK_MAX_MS : ms;
+}
 
 /* ---- the ring ------------------------------------------------------------------------ */
 
@@ -52,6 +82,16 @@ static int64_t half_ttl(const struct engine *e)
 	return e->config.ttl_ms / 2;
 }
 
+/* When one that is regularly looked at is due again. */
+static int64_t next_look_at(const struct engine *e, const struct peer *p)
+{
+	int64_t at = boot_ms(e) + half_ttl(e), soonest = boot_ms(e) + e->config.fence_delay_ms;
+
+	if (is_row(p) && row_ends(e, p) < at)
+		at = row_ends(e, p) > soonest ? row_ends(e, p) : soonest;
+	return at;
+}
+
 /* Which of them we look at regularly, and how many others there are. */
 static size_t mark_near(struct engine *e)
 {
@@ -66,7 +106,7 @@ static size_t mark_near(struct engine *e)
 		others += !p->near;
 		near += p->free_since == 0;
 		if (p->near && p->look_at == AT_NEVER)
-			p->look_at = boot_ms(e) + half_ttl(e);
+			p->look_at = next_look_at(e, p);
 	}
 	return others;
 }
@@ -129,7 +169,7 @@ static void suspect(struct engine *e, struct peer *p)
 static void trust(struct engine *e, struct peer *p)
 {
 	p->free_since = 0;
-	p->look_at = p->near ? boot_ms(e) + half_ttl(e) : AT_NEVER;
+	p->look_at = p->near ? next_look_at(e, p) : AT_NEVER;
 }
 
 /* The database does not say: it may have restarted meanwhile, and then every lease was free for a moment. */
@@ -167,19 +207,34 @@ static void on_fence(void *arg, enum log_result result)
 
 static void judge(struct engine *e, struct peer *p)
 {
-	if (e->probe_at - p->free_since < e->config.fence_delay_ms) {
+	if (!is_row(p) && e->probe_at - p->free_since < e->config.fence_delay_ms) {
 		p->look_at = p->free_since + e->config.fence_delay_ms; /* a watch fired meanwhile */
 	} else if (e->acting && boot_ms(e) >= grace_ends(e)) {
 		e->fence_busy = true;
 		p->look_at = boot_ms(e) + e->config.ttl_ms;
-		e->ports.log.fence(e->ports.log.ctx, e->me, p->id, p->lock_key, on_fence, e);
+		e->ports.log.fence(e->ports.log.ctx, e->me, p->id, p->lock_key, p->lease.mark, on_fence, e);
 	} else { /* what we saw before we may judge counts for nothing */
 		p->free_since = boot_ms(e);
 		look_again(e, p);
 	}
 }
 
-static void on_probe(void *arg, enum log_result result, bool is_free)
+static void saw(struct engine *e, struct peer *p, bool is_free)
+{
+	if (!is_free && !row_is_over(e, p, e->probe_at)) {
+		trust(e, p);
+		return;
+	}
+	if (p->free_since != 0) {
+		judge(e, p);
+		return;
+	}
+	suspect(e, p);
+	if (is_row(p)) /* seen often enough */
+		judge(e, p);
+}
+
+static void on_probe(void *arg, enum log_result result, bool is_free, struct lease_sight sight)
 {
 	struct engine *e = arg;
 	struct peer   *p;
@@ -188,14 +243,12 @@ static void on_probe(void *arg, enum log_result result, bool is_free)
 	e->probe_busy = false;
 	p = peer_find(e, e->probed);
 	if (p != NULL && peer_is_other(e, p)) {
-		if (result != LOG_DONE)
+		if (result == LOG_DONE) {
+			peer_saw(e, p, sight);
+			saw(e, p, is_free);
+		} else {
 			ask_again(e, p);
-		else if (!is_free)
-			trust(e, p);
-		else if (p->free_since == 0)
-			suspect(e, p);
-		else
-			judge(e, p);
+		}
 	}
 	chore_soon(e, CHORE_LOOKS, 0);
 	turn_end(e);
@@ -203,11 +256,12 @@ static void on_probe(void *arg, enum log_result result, bool is_free)
 
 /* ---- the watch --------------------------------------------------------------------------- */
 
-static void on_watch(void *arg, enum log_result result, bool is_free)
+static void on_watch(void *arg, enum log_result result, bool is_free, struct lease_sight sight)
 {
 	struct engine *e = arg;
 	struct peer   *p;
 
+	(void)sight;
 	turn_begin(e);
 	e->watching = false;
 	p = peer_find(e, e->watched);
@@ -222,6 +276,11 @@ static void watch(struct engine *e)
 {
 	struct peer *p = next_living(e, e->me, true);
 
+	if (p != NULL && is_row(p)) {
+		if (p->look_at > boot_ms(e) + row_look_ms(e))
+			p->look_at = boot_ms(e) + row_look_ms(e);
+		p = NULL;
+	}
 	if (e->watching && (p == NULL || !uuid_eq(p->id, e->watched))) {
 		e->ports.lease.unwatch(e->ports.lease.ctx);
 		e->watching = false;
@@ -253,8 +312,10 @@ void fence_looks(struct engine *e)
 		return;
 	rotate(e, mark_near(e));
 	due = most_due(e);
-	if (due == NULL || due->look_at > boot_ms(e)) /* it has come to the first that lives */
+	if (due == NULL || due->look_at > boot_ms(e)) { /* it has come to the first that lives */
 		watch(e);
+		due = most_due(e);
+	}
 	chore_soon(e, CHORE_LOOKS, half_ttl(e));
 	if (e->probe_busy || e->fence_busy || due == NULL)
 		return;

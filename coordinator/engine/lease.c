@@ -64,6 +64,9 @@ static void act(struct engine *e)
 	if (e->acting || e->gone || owes_answer(e))
 		return;
 	e->acting = e->was_live = true;
+#ifndef BUG_GRACE_FROM_OPENING
+	e->held_since = boot_ms(e); /* if the database stood still, those whom we judge did so with us */
+#endif
 	e->log_away = false;
 	e->commit_at = 0;
 	e->wanted_at = list_is_empty(&e->collecting) && !e->batch.busy ? 0 : boot_ms(e);
@@ -83,6 +86,7 @@ static void act(struct engine *e)
 /* The lease was certainly ours at this time, and the server keeps it for a TTL from then on. */
 static void heard(struct engine *e, int64_t sent_at)
 {
+	lease_may_act(e); /* an answer that comes too late ends a pause, it does not bridge it */
 	e->answered_at = sent_at;
 #ifdef BUG_SELF_FENCE_FROM_RECEIPT
 	e->answered_at = boot_ms(e);

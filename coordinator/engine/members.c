@@ -47,6 +47,18 @@ static void free_peers(struct peer *peers, size_t n)
 	free(peers);
 }
 
+/* From now on, and not from when it was written: how long ago that is only the database's clock could say. */
+void peer_saw(const struct engine *e, struct peer *p, struct lease_sight sight)
+{
+	if (sight.mark != p->lease.mark)
+		p->lease_since = boot_ms(e);
+#ifdef BUG_ROW_SEEN_ONCE
+	if (p->lease.mark != 0)
+		p->lease_since = -(1 << 30);
+#endif
+	p->lease = sight;
+}
+
 void members_fini(struct engine *e)
 {
 	free_peers(e->peers, e->peers_n);
@@ -86,8 +98,13 @@ static void keep_members(struct engine *e, const struct member *m, size_t n)
 					  .state = m[i].state, .address = (char *)(uintptr_t)address.p,
 					  .power = power_of(&m[i]),
 					  .owns = m[i].owns, .rows = m[i].rows, .look_at = AT_NEVER };
-		if (old == NULL)
+		if (old == NULL) {
+			peer_saw(e, &peers[i], m[i].lease);
 			continue;
+		}
+		peers[i].lease = old->lease;
+		peers[i].lease_since = old->lease_since;
+		peer_saw(e, &peers[i], m[i].lease);
 		peers[i].swept_at = old->swept_at;
 		peers[i].free_since = old->free_since;
 		peers[i].look_at = old->look_at;

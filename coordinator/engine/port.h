@@ -190,6 +190,13 @@ enum { MEMBER_ROWS_MAX = 1000000 };
 enum member_state { MEMBER_LIVE, MEMBER_DRAINED, MEMBER_FENCED };
 enum { MEMBER_STATE_COUNT = 3 };
 
+/* What can be seen of a lease from outside. One that is a row ends by no clock of the database: it is over
+ * when whoever looks has seen the same mark for as long as the lease lasts. */
+struct lease_sight {
+	int64_t  mark;   /* 0: a lock, or nothing is held; else of a row: another after each opening and each beat */
+	uint32_t ttl_ms; /* of a row */
+};
+
 struct member {
 	struct uuid       id;
 	int64_t           lock_key;
@@ -200,6 +207,7 @@ struct member {
 	double            load;         /* K = load / capacity */
 	int64_t           started_at, seen_at;
 	struct uuid       fenced_by;
+	struct lease_sight lease;       /* mark 0: its lease is a lock, or was let go */
 	bool              owns;         /* unfinished rows name it */
 	uint32_t          rows;         /* how many did when it was fenced; counted to MEMBER_ROWS_MAX */
 };
@@ -259,9 +267,11 @@ struct log_port {
 	void (*still_live)(void *ctx, struct uuid me, log_done *done, void *arg);
 	void (*report)(void *ctx, struct uuid me, double speed, double load, log_done *done, void *arg);
 	void (*members)(void *ctx, members_done *done, void *arg);
-	/* One transaction: the dead one's lock is free (xact try-lock) and its state goes from live to
-	 * fenced. LOG_DONE: fenced, by us or before; LOG_AGAIN: its lock is held, it lives. */
-	void (*fence)(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, log_done *done, void *arg);
+	/* One transaction: the dead one's lock is free (xact try-lock), its row lease is not held or still has that
+	 * mark and is ended, and its state goes from live to fenced. LOG_DONE: fenced, by us or before; LOG_AGAIN:
+	 * its lease is held, it lives. */
+	void (*fence)(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, int64_t mark, log_done *done,
+	              void *arg);
 	/* live -> drained, when it owns nothing any more. */
 	void (*retire)(void *ctx, struct uuid me, log_done *done, void *arg);
 	/* Delete, in one small batch under a try-lock, finished rows past their retention, settled inbox
@@ -279,18 +289,20 @@ enum lease_result {
 };
 
 typedef void lease_done(void *arg, enum lease_result result, const struct err *err);
-typedef void probe_done(void *arg, enum log_result result, bool is_free);
+typedef void probe_done(void *arg, enum log_result result, bool is_free, struct lease_sight sight);
 
 struct lease_port {
 	void *ctx;
-	/* A dedicated session with idle_session_timeout = ttl_ms holds the advisory lock `key`. */
+	/* A dedicated session with idle_session_timeout = ttl_ms holds the advisory lock `key`; or the lease is a
+	 * row, which each beat writes, and which is held until it is closed or fenced. */
 	void (*open)(void *ctx, int64_t key, uint32_t ttl_ms, lease_done *done, void *arg);
 	void (*beat)(void *ctx, lease_done *done, void *arg);
 	void (*close)(void *ctx); /* lets the lock go; pending dones are dropped */
-	/* Is this key free? (ordinary session, try and release at once) */
+	/* Is this key free? (ordinary session, try and release at once.) A row that is held is not, however old. */
 	void (*probe)(void *ctx, int64_t key, probe_done *done, void *arg);
 	/* A second session waits in shared mode for the key and lets it go at once: done(DONE, true) within
-	 * milliseconds of the holder's death, or (AWAY, false) when the session breaks. One watch at a time. */
+	 * milliseconds of the holder's death, or (AWAY, false) when the session breaks. One watch at a time. Of a
+	 * row it tells only that it was let go. */
 	void (*watch)(void *ctx, int64_t key, probe_done *done, void *arg);
 	void (*unwatch)(void *ctx); /* done of the watch is dropped */
 };

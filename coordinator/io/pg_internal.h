@@ -155,6 +155,7 @@ int64_t     cell_time(const PGresult *r, int i, int column); /* null: 0 */
 bool        cell_bool(const PGresult *r, int i, int column);
 double      cell_f64(const PGresult *r, int i, int column);
 struct uuid cell_uuid(const PGresult *r, int i, int column); /* null: nil */
+struct lease_sight cell_sight(const PGresult *r, int i, int column); /* mark and, behind it, ttl_ms; null: no row */
 bool        is_storable(struct str text); /* UTF-8 without NUL */
 
 /* ---- pg_definition.c -------------------------------------------------------------------- */

@@ -391,7 +391,8 @@ static void on_probe(struct pg_job *job)
 	struct lease_job *j = (struct lease_job *)job;
 	bool              answered = job->result == LOG_DONE && PQntuples(job->results[0]) == 1;
 
-	j->probe_done(j->arg, job->result, answered && cell_bool(job->results[0], 0, 0));
+	j->probe_done(j->arg, job->result, answered && cell_bool(job->results[0], 0, 0),
+	              answered ? cell_sight(job->results[0], 0, 1) : (struct lease_sight){ 0 });
 	pg_job_free(job);
 }
 

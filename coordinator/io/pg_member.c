@@ -135,6 +135,7 @@ static void on_members(struct pg_job *job)
 			.fenced_by = cell_uuid(r, i, 9),
 			.owns = cell_bool(r, i, 10),
 			.rows = (uint32_t)cell_i32(r, i, 11),
+			.lease = cell_sight(r, i, 12),
 		};
 		if (state_of(cell_text(r, i, 2), &m->state))
 			n++;
@@ -167,7 +168,8 @@ static void on_fenced(struct pg_job *job)
 }
 
 /* One transaction, three statements: a row read in the statement that takes a lock is the row from before it. */
-static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, log_done *done, void *arg)
+static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, int64_t mark,
+                      log_done *done, void *arg)
 {
 	struct member_job *j = open_job(ctx, false, done, arg);
 	struct pg_params  *p = pg_job_params(&j->job);
@@ -176,7 +178,7 @@ static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_
 	pg_job_add(&j->job, SQL_FENCE_LOCK);
 	p = pg_job_params(&j->job);
 	params_i64(p, lock_key);
-	params_uuid(p, me);
+	params_i64(p, mark);
 	pg_job_add(&j->job, SQL_FENCE_LEASE);
 	p = pg_job_params(&j->job);
 	params_uuid(p, me);

@@ -75,6 +75,19 @@ struct uuid cell_uuid(const PGresult *r, int i, int column)
 	return u;
 }
 
+struct lease_sight cell_sight(const PGresult *r, int i, int column)
+{
+	struct lease_sight sight = { 0 };
+
+	if (!cell_is_null(r, i, column)) {
+		int64_t ttl_ms = cell_i64(r, i, column + 1);
+
+		sight.mark = cell_i64(r, i, column);
+		sight.ttl_ms = ttl_ms < 0 ? 0 : ttl_ms > INT32_MAX ? INT32_MAX : (uint32_t)ttl_ms;
+	}
+	return sight;
+}
+
 /* Most texts are ASCII: eight bytes at a time, looking for a zero or a high bit. */
 bool is_storable(struct str text)
 {

@@ -11,10 +11,10 @@
  * First the lease is looked at. A lock is waited for, on a session of its own, since nothing else can be
  * asked of one that waits, and a new one each time: the end of the session is also the end of a wait that
  * nobody wants any more (client_connection_check_interval makes the server notice). A row cannot be waited
- * for: it is looked at now and then, and at the moment at which it would end. So are locks by those whose
- * leases are rows, for their pooler may not have a session to spare.
+ * for: it is looked at now and then, whether it was let go. So are locks by those whose leases are rows, for
+ * their pooler may not have a session to spare.
  */
-enum { AWAY_AFTER_MS = 250, LOOK_MIN_MS = 100, LOOK_MAX_MS = 1000, JUST_OVER_MS = 5 };
+enum { AWAY_AFTER_MS = 250, LOOK_MIN_MS = 100, LOOK_MAX_MS = 1000 };
 
 struct look_job {
 	struct pg_job job;
@@ -28,7 +28,7 @@ static void end_watch(struct pg_watch *w, enum log_result result, bool is_free)
 	w->is_on = false;
 	pg_timer_stop(w->timer);
 	pg_link_close(&w->link);
-	done(w->arg, result, is_free);
+	done(w->arg, result, is_free, (struct lease_sight){ 0 });
 }
 
 /* Not at once: whoever watches will ask again, and a database that is away must not make that a loop. */
@@ -40,18 +40,13 @@ static void go_away(struct pg_watch *w)
 
 /* ---- looking -------------------------------------------------------------------------- */
 
-/* left_ms < 0: not known. */
-static uint64_t pause_of(const struct pg *pg, int64_t left_ms)
+static uint32_t look_pause_ms(const struct pg *pg)
 {
-	int64_t pause = pg->lease.ttl_ms / 8;
+	uint32_t pause = pg->lease.ttl_ms / 8;
 
 	if (pause < LOOK_MIN_MS)
-		pause = LOOK_MIN_MS;
-	if (pause > LOOK_MAX_MS)
-		pause = LOOK_MAX_MS;
-	if (left_ms >= 0 && left_ms + JUST_OVER_MS < pause)
-		pause = left_ms + JUST_OVER_MS;
-	return (uint64_t)pause;
+		return LOOK_MIN_MS;
+	return pause > LOOK_MAX_MS ? LOOK_MAX_MS : pause;
 }
 
 static void on_looked(struct pg_job *job)
@@ -71,7 +66,7 @@ static void on_looked(struct pg_job *job)
 	else if (cell_bool(r, 0, 0))
 		end_watch(w, LOG_DONE, true);
 	else if (is_row || pg->config.lease_mode == PG_LEASE_ROW)
-		pg_timer_start(w->timer, pause_of(pg, is_row ? cell_i64(r, 0, 1) : -1));
+		pg_timer_start(w->timer, look_pause_ms(pg));
 	else
 		pg_link_open(&w->link, "sagad watch");
 	pg_job_free(job);

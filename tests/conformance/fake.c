@@ -54,9 +54,9 @@ static struct definition *compile(void *ctx, struct str name, uint32_t version, 
 	return str_is(document, "broken") || version == 999999 ? NULL : hold(ctx, &f.def);
 }
 
-static bool is_locked(void *ctx, int64_t key)
+static bool is_held(void *ctx, int64_t key, int64_t mark)
 {
-	(void)ctx;
+	(void)ctx, (void)mark;
 	for (int i = 0; i < 4; i++)
 		if (key != 0 && f.keys[i] == key)
 			return true;
@@ -194,7 +194,7 @@ static void test_lost_commit_lands_later(void)
 	fake_log_restore(f.a, FAKE_COMMITS | FAKE_OTHERS);
 	loaded.done = false;
 	f.fate = (struct fake_fate){ 0 };
-	f.port_b.fence(f.port_b.ctx, (struct uuid){ { 9 } }, me, 5, on_done, &fenced);
+	f.port_b.fence(f.port_b.ctx, (struct uuid){ { 9 } }, me, 5, 0, on_done, &fenced);
 	f.port_a.reload(f.port_a.ctx, me, &gid, 1, on_rows, &loaded);
 	pump(NULL, &loaded.done);
 	ok(loaded.result == LOG_DONE && loaded.n == 0, "a reload does not see an insert that has not landed");
@@ -275,7 +275,7 @@ int main(void)
 {
 	struct fake_db_config db = { .loop = &f.loop, .now_ms = now_ms, .compile = compile,
 		                     .definition = { .hold = hold, .drop = drop },
-		                     .is_locked = is_locked, .bad = bad };
+		                     .is_held = is_held, .bad = bad };
 	struct log_suite      suite = { .a = &f.port_a, .b = &f.port_b, .pump = pump, .sleep = sleep_ms,
 		                        .now_ms = now_ms, .random = draw, .lock = set_lock,
 		                        .failover = set_failover,

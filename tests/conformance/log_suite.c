@@ -328,7 +328,7 @@ const struct member *suite_member(struct suite *s, struct uuid id)
 void suite_fence(struct suite *s, struct uuid me, struct uuid dead, int64_t key)
 {
 	ask(s);
-	s->given->b->fence(s->given->b->ctx, me, dead, key, on_done, s);
+	s->given->b->fence(s->given->b->ctx, me, dead, key, 0, on_done, s);
 	wait(s);
 }
 

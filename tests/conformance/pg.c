@@ -196,7 +196,7 @@ static void test_begin_against_fence(struct harness *h)
 	pg_database_run(&h->database, "BEGIN");
 	pg_database_run(&h->database, "SELECT FROM sagad.replica WHERE id = '%s' FOR SHARE", uuid_text(you, id));
 	a = (struct answer){ 0 };
-	h->b.log.fence(h->b.log.ctx, me, you, 4712, on_done, &a);
+	h->b.log.fence(h->b.log.ctx, me, you, 4712, 0, on_done, &a);
 	harness_sleep(h, 100);
 	ok(!a.done, "a fence waits for a begin under way");
 	pg_database_run(&h->database, "COMMIT");
@@ -222,7 +222,7 @@ static void test_adoption_at_once(struct harness *h)
 	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, &mine);
 	harness_wait(h, &mine.done);
 	ok(mine.result == LOG_DONE && mine.n == 0, "nobody takes the rows of a live replica");
-	h->a.log.fence(h->a.log.ctx, me, dead, 1, on_done, &fenced);
+	h->a.log.fence(h->a.log.ctx, me, dead, 1, 0, on_done, &fenced);
 	harness_wait(h, &fenced.done);
 	pg_database_run(&h->database, "BEGIN");
 	pg_database_run(&h->database, "SELECT FROM sagad.transaction WHERE gid < 'adopt-05' AND gid >= 'adopt' FOR UPDATE");
@@ -239,7 +239,7 @@ static void test_adoption_at_once(struct harness *h)
 
 	/* A replica that is fenced itself adopts nothing. */
 	fenced.done = false;
-	h->b.log.fence(h->b.log.ctx, you, me, 2, on_done, &fenced);
+	h->b.log.fence(h->b.log.ctx, you, me, 2, 0, on_done, &fenced);
 	harness_wait(h, &fenced.done);
 	mine = (struct answer){ 0 };
 	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, &mine);

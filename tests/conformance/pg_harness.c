@@ -186,10 +186,11 @@ void on_lease(void *arg, enum lease_result result, const struct err *err)
 	a->err = err != NULL ? *err : (struct err){ 0 };
 }
 
-void on_probe(void *arg, enum log_result result, bool is_free)
+void on_probe(void *arg, enum log_result result, bool is_free, struct lease_sight sight)
 {
 	answered(arg, result, 0);
 	((struct answer *)arg)->flag = is_free;
+	((struct answer *)arg)->sight = sight;
 }
 
 const struct deed somebody = { .actor = { "somebody", 8 }, .role = { "admin", 5 }, .kind = { "definition", 10 },

@@ -56,6 +56,7 @@ struct answer {
 	struct err        err;
 	bool              flag;     /* is_free, created, begun[0] */
 	bool              changed;  /* changed[0] */
+	struct lease_sight sight;
 	size_t            n;
 	uint32_t          version;
 	bool              def;

@@ -178,6 +178,11 @@ const struct member *fake_db_member(const struct fake_db *db, struct uuid id)
 	return find_member(db, id);
 }
 
+const struct member *fake_db_member_at(const struct fake_db *db, size_t i)
+{
+	return i < db->member_n ? &db->members[i] : NULL;
+}
+
 static uint32_t rows_of(const struct fake_db *db, struct uuid id)
 {
 	uint32_t n = 0;
@@ -221,11 +226,7 @@ static enum log_result fence(struct fake_db *db, const struct fake_op *op)
 {
 	struct member *dead = find_member(db, op->other);
 
-	const struct member *me = find_member(db, op->me);
-
-	if (db->config.is_locked(db->config.ctx, op->key))
-		return LOG_AGAIN;
-	if (db->config.may_judge != NULL && me != NULL && !db->config.may_judge(db->config.ctx, me->lock_key))
+	if (db->config.is_held(db->config.ctx, op->key, op->mark))
 		return LOG_AGAIN;
 	if (db->config.fenced != NULL)
 		db->config.fenced(db->config.ctx, op->key);
@@ -562,6 +563,8 @@ static void members(struct fake_op *op)
 	for (size_t i = 0; i < db->member_n; i++) {
 		op->members[i] = fake_copy_member(&op->arena, &db->members[i]);
 		op->members[i].owns = owns(db, db->members[i].id);
+		if (db->config.sight != NULL)
+			op->members[i].lease = db->config.sight(db->config.ctx, db->members[i].lock_key);
 	}
 	op->found = db->member_n;
 }

@@ -4,8 +4,15 @@
 #include "coordinator/base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { CONNECT_TIMEOUT_MS = 1000 };
+enum { CONNECT_TIMEOUT_MS = 1000, MARKS_KEPT = 8, ROW_LOOK_MS = 250 };
+
+/* A row as a beat left it. */
+struct mark {
+	int64_t number, at; /* at: the loop's clock */
+	int64_t seen_at;    /* the server's */
+};
 
 struct session {
 	struct list        link;
@@ -14,12 +21,16 @@ struct session {
 	int64_t            key, since, heard_at;
 	uint32_t           ttl_ms;
 	bool               row;   /* outlives its connection */
+	struct mark        marks[MARKS_KEPT]; /* of a row, newest first */
 };
 
 struct fake_locks {
 	struct fake_loop *loop;
 	struct list       sessions, leases;
 	bool              down;
+	int64_t           marks, stalls_until;
+	int64_t         (*now_ms)(void *ctx);
+	void             *ctx;
 };
 
 enum ask { ASK_OPEN, ASK_BEAT, ASK_PROBE, ASK_WATCH };
@@ -32,6 +43,7 @@ struct wish {
 	uint32_t           ttl_ms;
 	enum lease_result  result;
 	bool               is_free, waiting, dropped;
+	struct lease_sight sight;
 	unsigned           events;
 	lease_done        *lease_done;
 	probe_done        *probe_done;
@@ -44,7 +56,7 @@ struct fake_lease {
 	struct list              wishes;
 	struct session          *session;
 	bool                     cut;
-	int64_t                  proven_at, key;
+	int64_t                  proven_at;
 };
 
 /* ---- the server: sessions and their locks -------------------------------------- */
@@ -60,9 +72,54 @@ static struct session *holder(const struct fake_locks *locks, int64_t key)
 	return NULL;
 }
 
-bool fake_locks_is_held(const struct fake_locks *locks, int64_t key)
+static int64_t server_now(const struct fake_locks *locks)
 {
-	return holder(locks, key) != NULL;
+	return locks->now_ms != NULL ? locks->now_ms(locks->ctx) : locks->loop->now;
+}
+
+#if defined BUG_ROW_OVER_BY_THE_CLOCK || defined BUG_ROW_HELD_BY_THE_CLOCK
+/* What the row says by the server's clock. */
+static bool looks_over(const struct session *s)
+{
+	return server_now(s->locks) - s->marks[0].seen_at > s->ttl_ms;
+}
+#endif
+
+bool fake_locks_is_held(const struct fake_locks *locks, int64_t key, int64_t mark)
+{
+	const struct session *s = holder(locks, key);
+
+	if (s == NULL || !s->row)
+		return s != NULL;
+#ifdef BUG_ROW_OVER_BY_THE_CLOCK
+	if (looks_over(s))
+		return false;
+#endif
+#ifdef BUG_ROW_HELD_BY_THE_CLOCK
+	if (!looks_over(s))
+		return true;
+#endif
+	return s->marks[0].number != mark;
+}
+
+struct lease_sight fake_locks_sight(const struct fake_locks *locks, int64_t key)
+{
+	const struct session *s = holder(locks, key);
+
+	return s != NULL && s->row ? (struct lease_sight){ s->marks[0].number, s->ttl_ms } : (struct lease_sight){ 0 };
+}
+
+static void put_mark(struct session *s)
+{
+	memmove(s->marks + 1, s->marks, sizeof s->marks - sizeof s->marks[0]);
+	s->marks[0] = (struct mark){ ++s->locks->marks, s->locks->loop->now, server_now(s->locks) };
+}
+
+int64_t fake_locks_silent_ms(const struct fake_locks *locks, int64_t key)
+{
+	const struct session *s = holder(locks, key);
+
+	return s != NULL && s->row ? locks->loop->now - s->heard_at : -1;
 }
 
 int64_t fake_locks_held_ms(const struct fake_locks *locks, int64_t key)
@@ -93,14 +150,6 @@ static void end_connection(struct session *s, bool silent)
 		fake_loop_post(s->locks->loop, lease->config.end, 1, hear_lost, NULL, lease);
 }
 
-/* Nobody waits for a row: it is looked at when it would end. */
-static int64_t noticed_ms(const struct fake_locks *locks, const struct session *s)
-{
-	int64_t left = s->heard_at + s->ttl_ms - locks->loop->now;
-
-	return s->row && left > 2 ? left : 2;
-}
-
 static void end_session(struct session *s, bool silent)
 {
 	struct fake_locks *locks = s->locks;
@@ -116,7 +165,7 @@ static void end_session(struct session *s, bool silent)
 			if (wish->ask == ASK_WATCH && wish->waiting && wish->key == key) {
 				wish->waiting = false;
 				wish->is_free = true;
-				answer(wish, noticed_ms(locks, s));
+				answer(wish, s->row ? ROW_LOOK_MS : 2); /* nobody waits for a row: it is looked at */
 			}
 		}
 }
@@ -148,9 +197,13 @@ static void check_idle(void *arg)
 		return;
 	}
 	struct fake_loop *loop = s->locks->loop;
-	int64_t           left = s->heard_at + s->ttl_ms - loop->now;
-	if (left > 0) {
-		fake_loop_post(loop, NULL, left, check_idle, forget_session, s);
+	int64_t           left = s->heard_at + s->ttl_ms - loop->now, stalled = s->locks->stalls_until - loop->now;
+	if (stalled > 0) {
+		fake_loop_post(loop, NULL, stalled, check_idle, forget_session, s);
+		return;
+	}
+	if (s->row || left > 0) { /* a row has no session that could be idle */
+		fake_loop_post(loop, NULL, left > 0 ? left : s->ttl_ms, check_idle, forget_session, s);
 		return;
 	}
 	end_session(s, false);
@@ -163,11 +216,11 @@ static enum lease_result serve_open(struct wish *wish)
 	struct fake_locks *locks = lease->config.locks;
 	struct session    *s = holder(locks, wish->key);
 
-	lease->key = wish->key;
 	if (s != NULL && s->row) { /* only its own incarnation knows the key: it goes on in a new session */
 		end_connection(s, true);
 		s->lease = lease;
 		s->since = s->heard_at = locks->loop->now;
+		put_mark(s);
 		lease->session = s;
 		return LEASE_HELD;
 	}
@@ -183,6 +236,8 @@ static enum lease_result serve_open(struct wish *wish)
 		               .row = lease->config.row };
 	list_push(&locks->sessions, &s->link);
 	lease->session = s;
+	if (s->row)
+		put_mark(s);
 	fake_loop_post(locks->loop, NULL, wish->ttl_ms, check_idle, forget_session, s);
 	return LEASE_HELD;
 }
@@ -226,7 +281,8 @@ static void deliver(void *arg)
 		} else {
 			bool done = wish->result == LEASE_HELD;
 
-			wish->probe_done(wish->arg, done ? LOG_DONE : LOG_AWAY, done && wish->is_free);
+			wish->probe_done(wish->arg, done ? LOG_DONE : LOG_AWAY, done && wish->is_free,
+			                 done ? wish->sight : (struct lease_sight){ 0 });
 		}
 	}
 	release(wish);
@@ -246,6 +302,11 @@ static void answer(struct wish *wish, int64_t delay_ms)
 	fake_loop_post(lease->config.locks->loop, lease->config.end, delay_ms, deliver, nobody_there, wish);
 }
 
+static void vanish(void *arg)
+{
+	nobody_there(arg);
+}
+
 static void arrive(void *arg)
 {
 	struct wish *wish = arg;
@@ -257,6 +318,11 @@ static void arrive(void *arg)
 	}
 	struct fake_lease *lease = wish->lease;
 	struct fake_locks *locks = lease->config.locks;
+	if (locks->stalls_until > locks->loop->now) {
+		wish->events++;
+		fake_loop_post(locks->loop, NULL, locks->stalls_until - locks->loop->now, arrive, vanish, wish);
+		return;
+	}
 	wish->result = LEASE_LOST;
 	if (!locks->down && !lease->cut) {
 		switch (wish->ask) {
@@ -265,23 +331,21 @@ static void arrive(void *arg)
 			if (lease->session == NULL)
 				break;
 			lease->session->heard_at = locks->loop->now;
+			if (lease->session->row)
+				put_mark(lease->session);
 			wish->result = LEASE_HELD;
 			break;
 		case ASK_PROBE:
 		case ASK_WATCH:
 			wish->result = LEASE_HELD;
-			wish->is_free = !fake_locks_is_held(locks, wish->key);
+			wish->is_free = !fake_locks_is_held(locks, wish->key, 0);
 			wish->waiting = wish->ask == ASK_WATCH && !wish->is_free;
+			wish->sight = fake_locks_sight(locks, wish->key);
 			break;
 		}
 	}
 	if (!wish->waiting)
 		answer(wish, lease->cut ? CONNECT_TIMEOUT_MS : lease->config.delay(lease->config.ctx));
-}
-
-static void vanish(void *arg)
-{
-	nobody_there(arg);
 }
 
 static struct wish *ask(struct fake_lease *lease, enum ask what, int64_t key)
@@ -390,15 +454,19 @@ void fake_locks_end(struct fake_locks *locks, int64_t key)
 		end_session(s, false);
 }
 
-bool fake_locks_is_row(const struct fake_locks *locks, int64_t key)
+void fake_locks_clock(struct fake_locks *locks, int64_t (*now_ms)(void *ctx), void *ctx)
 {
-	list_each(it, after, &locks->leases) {
-		const struct fake_lease *lease = list_entry(it, struct fake_lease, link);
+	locks->now_ms = now_ms;
+	locks->ctx = ctx;
+}
 
-		if (lease->config.row && lease->key == key)
-			return true;
+/* Beats are not flushed: the row is again as one before them has left it, or not there yet. */
+static void forget_marks(struct session *s, int64_t lost_ms)
+{
+	while (s->marks[0].number != 0 && s->marks[0].at > s->locks->loop->now - lost_ms) {
+		memmove(s->marks, s->marks + 1, sizeof s->marks - sizeof s->marks[0]);
+		s->marks[MARKS_KEPT - 1] = (struct mark){ 0 };
 	}
-	return false;
 }
 
 void fake_locks_stop(struct fake_locks *locks, int64_t lost_ms)
@@ -407,8 +475,11 @@ void fake_locks_stop(struct fake_locks *locks, int64_t lost_ms)
 	list_each(it, after, &locks->sessions) {
 		struct session *s = list_entry(it, struct session, link);
 
-		s->heard_at -= lost_ms;
-		drop_session(s, false);
+		forget_marks(s, s->row && lost_ms > 0 ? lost_ms : 0);
+		if (s->row && s->marks[0].number == 0)
+			end_session(s, false);
+		else
+			drop_session(s, false);
 	}
 	list_each(it, after, &locks->leases)
 		fake_lease_break_watch(list_entry(it, struct fake_lease, link));
@@ -417,6 +488,11 @@ void fake_locks_stop(struct fake_locks *locks, int64_t lost_ms)
 void fake_locks_start(struct fake_locks *locks)
 {
 	locks->down = false;
+}
+
+void fake_locks_stall(struct fake_locks *locks, int64_t ms)
+{
+	locks->stalls_until = locks->loop->now + ms;
 }
 
 struct fake_lease *fake_lease_open(const struct fake_lease_config *config, struct lease_port *port)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fake_lease.h - leases behind lease_port: advisory locks of sessions that the server ends when they fall
- * silent, or rows that hold for a TTL after their last beat, whatever becomes of the session.
+ * silent, or rows that each beat marks anew and that stay until they are let go or fenced.
  */
 #ifndef TESTS_LIB_FAKE_LEASE_H
 #define TESTS_LIB_FAKE_LEASE_H
@@ -13,15 +13,22 @@ struct fake_lease; /* one replica's connections to it */
 
 struct fake_locks *fake_locks_open(struct fake_loop *loop);
 void               fake_locks_close(struct fake_locks *locks); /* after its leases and the loop's events */
-bool               fake_locks_is_held(const struct fake_locks *locks, int64_t key);
+/* The server's clock, on which nothing must depend. NULL: the loop's. */
+void               fake_locks_clock(struct fake_locks *locks, int64_t (*now_ms)(void *ctx), void *ctx);
+/* As a lock, or as a row that does not have this mark. */
+bool               fake_locks_is_held(const struct fake_locks *locks, int64_t key, int64_t mark);
+struct lease_sight fake_locks_sight(const struct fake_locks *locks, int64_t key);
 /* For how long, in one session; -1: not held. */
 int64_t            fake_locks_held_ms(const struct fake_locks *locks, int64_t key);
+/* How long ago its holder spoke last, even if the server has forgotten that; -1: no such row is held. */
+int64_t            fake_locks_silent_ms(const struct fake_locks *locks, int64_t key);
 /* The lease is fenced: as a row it is over, and a beat that comes late does not revive it. */
 void               fake_locks_end(struct fake_locks *locks, int64_t key);
-bool               fake_locks_is_row(const struct fake_locks *locks, int64_t key);
 /* Down: every session and watch dies, new ones are refused. Rows stay, but forget the last `lost_ms`. */
 void               fake_locks_stop(struct fake_locks *locks, int64_t lost_ms);
 void               fake_locks_start(struct fake_locks *locks);
+/* It stands still, and so does whatever is asked of it; sessions that were silent for too long end after it. */
+void               fake_locks_stall(struct fake_locks *locks, int64_t ms);
 
 struct fake_lease_config {
 	struct fake_locks *locks;

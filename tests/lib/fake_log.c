@@ -488,8 +488,8 @@ static void verb_members(void *ctx, members_done *done, void *arg)
 	send(op, arg);
 }
 
-static void verb_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, log_done *done,
-                       void *arg)
+static void verb_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, int64_t mark,
+                       log_done *done, void *arg)
 {
 	struct fake_op      *op = new_op(ctx, FAKE_FENCE);
 	const struct member *m = fake_db_member(op->db, dead);
@@ -497,6 +497,7 @@ static void verb_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock
 	op->me = me;
 	op->other = dead;
 	op->key = lock_key;
+	op->mark = mark;
 	op->done.log = done;
 	if (uuid_eq(me, dead))
 		bad(ctx, "fences itself");

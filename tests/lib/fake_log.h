@@ -50,10 +50,11 @@ struct fake_db_config {
 	struct definition_port definition;         /* hold and drop */
 	/* A reference of the caller's, or NULL if it cannot be compiled. */
 	struct definition   *(*compile)(void *ctx, struct str name, uint32_t version, struct str document);
-	bool                 (*is_locked)(void *ctx, int64_t key); /* is this lease held? */
-	/* One whose own lease is a row, and over, does not judge. The second: that lease is fenced. May be NULL. */
-	bool                 (*may_judge)(void *ctx, int64_t my_key);
+	/* Is this lease held, as a lock or as a row without this mark? */
+	bool                 (*is_held)(void *ctx, int64_t key, int64_t mark);
+	/* A lease is fenced. What it looks like, in the list of members. May be NULL, both. */
 	void                 (*fenced)(void *ctx, int64_t key);
+	struct lease_sight   (*sight)(void *ctx, int64_t key);
 	/* A replica asks to fence another. May be NULL. */
 	void                 (*fences)(void *ctx, struct uuid me, struct uuid dead);
 	void                 (*bad)(void *ctx, const char *what);  /* an argument breaks port.h */
@@ -90,6 +91,7 @@ void               fake_db_burden(struct fake_db *db, struct str gid, uint32_t a
 void               fake_db_format(struct fake_db *db, struct str gid, uint16_t format);
 const struct row  *fake_db_row_at(const struct fake_db *db, size_t i);    /* in order of gid; NULL behind the last */
 const struct member *fake_db_member(const struct fake_db *db, struct uuid id);
+const struct member *fake_db_member_at(const struct fake_db *db, size_t i); /* NULL behind the last */
 size_t             fake_db_inbox(const struct fake_db *db, bool settled); /* how many */
 size_t             fake_db_entries(const struct fake_db *db);             /* lines of the journal */
 const struct entry *fake_db_entry_at(const struct fake_db *db, size_t i); /* or NULL; gid, what, detail and actor are kept */

@@ -30,7 +30,7 @@ struct fake_op {
 	struct str       after;
 	unsigned         limit;
 	enum danger      danger;
-	int64_t          key;
+	int64_t          key, mark;
 	double           speed, load;
 	struct row      *known;      /* to be restored; holds their definitions */
 	struct inbox_row inbox;

@@ -116,7 +116,7 @@ static void on_command(void *arg, enum command_result result, enum verdict v, co
 		violated(w, 41, "%s: %s is called invalid without a reason", rec->gid, command_name(q->c.kind));
 	const struct row *row = fake_db_row(w->db, str_of(rec->gid));
 	if (result == COMMAND_INVALID && (q->c.kind == COMMAND_CONFIRM || q->c.kind == COMMAND_CANCEL) &&
-	    row != NULL && row->format > ROW_FORMAT && world_now(w) > rec->newer_at + 100)
+	    row != NULL && row->format > ROW_FORMAT && world_latest(w) > rec->newer_at + 100)
 		violated(w, 99, "%s: is judged by a version that cannot read it", rec->gid);
 	if (q->scripted)
 		scripted(q, result, v);
@@ -252,7 +252,7 @@ static void on_waited(void *arg, enum log_result result, const struct view *view
 	w->seen->waits_ended += ended;
 	w->seen->waits_in_vain += !ended;
 	check_view(q, result, view);
-	if (result == LOG_DONE && view != NULL && !ended && replica_now(q->r) < q->until)
+	if (result == LOG_DONE && view != NULL && !ended && replica_latest(q->r) < q->until)
 		violated(w, 46, "%s: r%u ends a wait before its time", q->rec->gid, q->r->number);
 	request_end(q);
 }

@@ -67,7 +67,7 @@ static void settle_record(struct record *rec)
 
 	/* A format that was understood is back: what was judged meanwhile was judged rightly. */
 	if (row != NULL && row->format > ROW_FORMAT)
-		rec->newer_at = world_now(w);
+		rec->newer_at = world_latest(w);
 	if (!rec->exists || stands == rec->version)
 		return;
 	w->seen->lost_writes++;
@@ -121,7 +121,9 @@ static void promote(struct world *w)
 
 	w->seen->failovers++;
 	w->slow_until = 0;
-	fake_locks_stop(w->locks, 0);
+	fake_locks_stop(w->locks, w->clock_jumps ? 100 * (int64_t)choose(w, 7) : 0);
+	if (w->clock_jumps)
+		gremlin_set_clock(w); /* it is another machine */
 	for (unsigned i = 0; i < REPLICAS; i++) {
 		fenced[i] = is_fenced(&w->replicas[i]);
 		w->replicas[i].failed_over = true;

@@ -74,10 +74,25 @@ static void start_database(void *arg)
 	fake_locks_start(w->locks);
 }
 
+/* Its machine is paused: every session lives, and nothing is answered. */
+static void stall_database(struct world *w)
+{
+	int64_t ms = draw_ms(w, 100);
+
+	say(w, "the database stands still for %lld ms", (long long)ms);
+	w->seen->stalls++;
+	w->stalls_until = w->loop.now + ms;
+	fake_locks_stall(w->locks, ms);
+}
+
 static void restart_database(struct world *w)
 {
 	int64_t ms = draw_ms(w, 50);
 
+	if (choose(w, 3) == 2) {
+		stall_database(w);
+		return;
+	}
 	say(w, "the database restarts");
 	w->seen->restarts++;
 	fake_locks_stop(w->locks, 100 * (int64_t)choose(w, 7)); /* what was not on disk yet */
@@ -150,10 +165,33 @@ static void upgrade(struct world *w)
 		return;
 	say(w, "%s is written by a newer version", rec->gid);
 	w->seen->newer_rows++;
-	rec->newer_at = world_now(w);
+	rec->newer_at = world_latest(w);
 	fake_db_format(w->db, row->gid, ROW_FORMAT + 1);
 	command_draw(w, rec); /* somebody wants something of it */
 	after(w, draw_ms(w, 100), understand, NULL, rec);
+}
+
+/* Somebody sets the clock of the database's machine, or another machine takes over. Around the time that leases
+ * last, since that is what they must not depend on, and by more. */
+void gremlin_set_clock(struct world *w)
+{
+	static const int64_t by[] = { 0, TTL_MS + 100, TTL_MS - 300, TTL_MS / 4 + 50, 4 * TTL_MS };
+	int64_t              ms = by[choose(w, sizeof by / sizeof by[0])];
+	/* What waits for a time waits for it by this clock: not for longer than the run lasts. */
+	bool                 back = choose(w, 2) == 1 && w->clock_off - ms >= w->clock_max - FAULTS_MS - TTL_MS;
+
+	if (ms != 0)
+		world_set_clock(w, back ? -ms : ms);
+}
+
+static void set_clock(void *arg)
+{
+	struct world *w = arg;
+
+	if (!w->faults)
+		return;
+	gremlin_set_clock(w);
+	after(w, 500 + 100 * (int64_t)choose(w, 40), set_clock, NULL, w);
 }
 
 static void strike(struct world *w, enum fault kind, struct replica *r)
@@ -222,12 +260,15 @@ static void prowl(void *arg)
 void gremlin_start(struct world *w)
 {
 	after(w, 100, prowl, NULL, w);
+	if (w->clock_jumps)
+		after(w, 300 + 100 * (int64_t)choose(w, 40), set_clock, NULL, w);
 }
 
 void gremlin_heal(struct world *w)
 {
 	fake_locks_start(w->locks);
-	w->slow_until = 0;
+	fake_locks_stall(w->locks, 0);
+	w->slow_until = w->stalls_until = 0;
 	for (unsigned i = 0; i < w->record_n; i++)
 		understand(&w->records[i]);
 	for (unsigned i = 0; i < REPLICAS; i++) {

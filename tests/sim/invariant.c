@@ -68,7 +68,7 @@ static void note_decision(struct record *rec, enum phase phase)
 		violated(rec->w, 58, "%s: the decision is revised", rec->gid);
 	rec->decision = d;
 	if (d == DECISION_CANCEL && rec->txn.cause == CAUSE_DEADLINE &&
-	    (rec->deadline_at == 0 || world_now(rec->w) + SKEW_MAX_MS < rec->deadline_at))
+	    (rec->deadline_at == 0 || world_latest(rec->w) + SKEW_MAX_MS < rec->deadline_at))
 		violated(rec->w, 59, "%s: is cancelled by a deadline that has not passed", rec->gid);
 }
 
@@ -418,9 +418,9 @@ static void check_patience(struct replica *r, const struct call_request *req, st
 	if (rec->txn.stuck == STUCK_POISON || rec->txn.stuck == STUCK_BAD_ROW ||
 	    (s->stuck != STUCK_NONE && s->stuck != STUCK_OVERDUE))
 		violated(w, 87, "%s: step %u is called while it waits for a person", rec->gid, req->step);
-	if ((s->flags & STEP_IS_ONGOING) == 0 && replica_now(r) < s->next_at) /* else it is only a hint */
+	if ((s->flags & STEP_IS_ONGOING) == 0 && replica_latest(r) < s->next_at) /* else it is only a hint */
 		violated(w, 88, "%s: step %u is called before its time", rec->gid, req->step);
-	if (replica_now(r) < rec->txn.start_at)
+	if (replica_latest(r) < rec->txn.start_at)
 		violated(w, 89, "%s: called before it starts", rec->gid);
 	if (req->op != OP_CHECK && service_open_calls(r, rec) >= rec->txn.plan->max_parallel)
 		violated(w, 97, "%s: more calls at a time than its plan allows", rec->gid);
@@ -483,6 +483,25 @@ bool invariant_all_ended(const struct world *w)
 			return false;
 	}
 	return true;
+}
+
+static bool is_up(const struct world *w, struct uuid id)
+{
+	for (unsigned i = 0; i < REPLICAS; i++)
+		if (w->replicas[i].up && uuid_eq(w->replicas[i].me, id))
+			return true;
+	return false;
+}
+
+void invariant_dead_are_fenced(struct world *w)
+{
+	const struct member *m;
+
+	if (w->loop.now < FAULTS_MS + FENCED_MS)
+		return;
+	for (size_t i = 0; (m = fake_db_member_at(w->db, i)) != NULL; i++)
+		if (m->state == MEMBER_LIVE && !is_up(w, m->id))
+			violated(w, 110, "a dead replica still counts as live");
 }
 
 static void check_record(struct world *w, struct record *rec)

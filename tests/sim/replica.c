@@ -13,14 +13,16 @@ enum { BUSY_MAX = 500 }; /* turns in one millisecond */
 
 /* ---- clocks, chance, words ------------------------------------------------------- */
 
-int64_t replica_now(const struct replica *r)
+int64_t replica_latest(const struct replica *r)
 {
-	return world_now(r->w) + r->skew;
+	return world_latest(r->w) + r->skew;
 }
 
 static int64_t port_now(void *ctx)
 {
-	return replica_now(ctx);
+	const struct replica *r = ctx;
+
+	return world_now(r->w) + r->skew;
 }
 
 static int64_t port_boot(void *ctx)
@@ -41,6 +43,8 @@ static void port_line(void *ctx, enum trace_level level, const char *event, stru
 	struct replica *r = ctx;
 
 	(void)level;
+	if (strcmp(event, "live") == 0)
+		r->live_since = r->w->loop.now;
 	say(r->w, "r%u   %s %.*s %s", r->number, event, (int)gid.n, gid.p, detail != NULL ? detail : "");
 }
 
@@ -155,6 +159,8 @@ static void commit_fate(struct replica *r, struct fake_fate *f)
 	f->arrive_ms = 1;
 	f->answer_ms = 1;
 	f->land_ms = choose(w, 4);
+	if (w->loop.now < w->stalls_until)
+		f->arrive_ms += w->stalls_until - w->loop.now;
 	if (w->loop.now < r->silent_until)
 		f->arrive_ms += r->silent_until - w->loop.now;
 	if (w->loop.now < w->slow_until)
@@ -182,6 +188,8 @@ static void fate(void *ctx, enum fake_verb verb, struct fake_fate *f)
 		commit_fate(r, f);
 		return;
 	}
+	if (w->loop.now < w->stalls_until)
+		f->arrive_ms += w->stalls_until - w->loop.now;
 	/* Polls are many and mostly empty: they take no place on the tape. */
 	if (verb == FAKE_TAKE_DUE || verb == FAKE_INBOX_READ || verb == FAKE_MEMBERS || verb == FAKE_REPORT ||
 	    verb == FAKE_ENDED || verb == FAKE_INBOX_VERDICTS || verb == FAKE_SWEEP)

@@ -16,13 +16,13 @@
 	X(thawed_zombies) X(drains) X(incarnations)                              \
 	X(adopted) X(adopted_solo) X(fences) X(self_fences) X(newer_rows)        \
 	/* the database */                                                       \
-	X(restarts) X(commits_lost) X(landed_late) X(never_landed) X(refused_again) X(rows_blocked) \
+	X(restarts) X(stalls) X(commits_lost) X(landed_late) X(never_landed) X(refused_again) X(rows_blocked) \
 	X(refused_away) X(bad_data) X(bisected) X(fenced_begins) X(missed_changes) \
 	X(failovers) X(lost_writes) X(known_writes) X(restored)                  \
 	X(slow_times) X(silent_logs) X(reloads) X(found_stranded)                \
 	/* leases */                                                             \
 	X(lease_dropped) X(lease_dropped_silently) X(lease_cut) X(watch_broken)  \
-	X(leases_as_rows) X(leases_mixed)                                        \
+	X(leases_as_rows) X(leases_mixed) X(clock_forward) X(clock_back)         \
 	/* calls */                                                              \
 	X(requests_lost) X(requests_twice) X(answers_lost) X(timeouts) X(late_tries) X(calls_held) X(calls_unsent) \
 	X(refusals) X(ongoing) X(callbacks) X(conflicts) X(misconfigured) X(gone) \

@@ -71,7 +71,24 @@ uint64_t world_random(struct world *w)
 
 int64_t world_now(void *world)
 {
-	return epoch_ms + ((struct world *)world)->loop.now;
+	const struct world *w = world;
+
+	return epoch_ms + w->loop.now + w->clock_off;
+}
+
+int64_t world_latest(const struct world *w)
+{
+	return epoch_ms + w->loop.now + w->clock_max;
+}
+
+void world_set_clock(struct world *w, int64_t ms)
+{
+	w->clock_off += ms;
+	if (w->clock_off > w->clock_max)
+		w->clock_max = w->clock_off;
+	w->seen->clock_forward += ms > 0;
+	w->seen->clock_back += ms < 0;
+	say(w, "the database's clock goes %lld ms %s", (long long)(ms < 0 ? -ms : ms), ms < 0 ? "back" : "forward");
 }
 
 int64_t wire_ms(struct world *w)
@@ -99,21 +116,24 @@ struct record *world_record(struct world *w, struct str gid)
 
 /* ---- the database -------------------------------------------------------------- */
 
-static bool is_locked(void *world, int64_t key)
+static bool is_held(void *world, int64_t key, int64_t mark)
 {
-	return fake_locks_is_held(((struct world *)world)->locks, key);
+	return fake_locks_is_held(((struct world *)world)->locks, key, mark);
 }
 
-static bool may_judge(void *world, int64_t my_key)
+static struct lease_sight sight(void *world, int64_t key)
 {
-	const struct fake_locks *locks = ((struct world *)world)->locks;
-
-	return !fake_locks_is_row(locks, my_key) || fake_locks_is_held(locks, my_key);
+	return fake_locks_sight(((struct world *)world)->locks, key);
 }
 
 static void fenced(void *world, int64_t key)
 {
-	fake_locks_end(((struct world *)world)->locks, key);
+	struct world *w = world;
+	int64_t       silent = fake_locks_silent_ms(w->locks, key);
+
+	if (silent >= 0 && silent < TTL_MS)
+		violated(w, 109, "a replica is fenced %lld ms after it has renewed its row", (long long)silent);
+	fake_locks_end(w->locks, key);
 }
 
 static void bad(void *world, const char *what)
@@ -121,7 +141,7 @@ static void bad(void *world, const char *what)
 	violated(world, 103, "the log is asked wrongly: %s", what);
 }
 
-/* Else one restart of the database makes everyone fence everyone. A session that ended unknown to
+/* Else one restart or pause of the database makes everyone fence everyone. A session that ended unknown to
  * its replica counts for nothing here: that is what the row and the lock are for. */
 static void fences(void *world, struct uuid me, struct uuid dead)
 {
@@ -132,6 +152,13 @@ static void fences(void *world, struct uuid me, struct uuid dead)
 	(void)dead;
 	if (held >= 0 && held < TTL_MS)
 		violated(w, 104, "a replica judges others %lld ms after it got its own lease", (long long)held);
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		const struct replica *r = &w->replicas[i];
+
+		if (uuid_eq(r->me, me) && w->loop.now - r->live_since < TTL_MS)
+			violated(w, 111, "r%u judges others %lld ms after it stood still with them", i,
+			         (long long)(w->loop.now - r->live_since));
+	}
 }
 
 static void answered(void *world, enum fake_verb verb, enum log_result result, size_t n, bool heard)
@@ -169,8 +196,8 @@ static bool is_blocked(void *world, struct str gid)
 static void open_database(struct world *w)
 {
 	struct fake_db_config c = { .ctx = w, .loop = &w->loop, .now_ms = world_now,
-		                    .compile = plan_compile, .is_locked = is_locked,
-		                    .may_judge = may_judge, .fenced = fenced, .bad = bad, .fences = fences,
+		                    .compile = plan_compile, .is_held = is_held,
+		                    .sight = sight, .fenced = fenced, .bad = bad, .fences = fences,
 		                    .wrote = invariant_wrote, .settled = invariant_settled,
 		                    .restored = invariant_restored, .heard = failover_heard,
 		                    .remembers = w->may_fail_over, .answered = answered, .is_blocked = is_blocked,
@@ -180,6 +207,7 @@ static void open_database(struct world *w)
 	w->definition_port = c.definition;
 	w->db = fake_db_open(&c);
 	w->locks = fake_locks_open(&w->loop);
+	fake_locks_clock(w->locks, world_now, w);
 }
 
 /* ---- a run ------------------------------------------------------------------------ */
@@ -201,6 +229,8 @@ static void draw_faults(struct world *w)
 	/* Only where the database restarts and watches break, so that few tapes read one choice more. */
 	if ((w->kinds & 1u << FAULT_RESTART) != 0 && (w->kinds & 1u << FAULT_WATCH) != 0)
 		w->may_fail_over = tape_choose(w->tape, 3) > 0;
+	if (w->rows == ROWS_ALL || w->rows == ROWS_SOME)
+		w->clock_jumps = tape_choose(w->tape, 3) > 0;
 	w->seen->leases_as_rows += w->rows == ROWS_ALL;
 	w->seen->leases_mixed += w->rows == ROWS_SOME;
 }
@@ -237,6 +267,7 @@ static void crank(struct world *w)
 	while (!is_over(w) && w->loop.now < FAULTS_MS + QUIET_MS) {
 		if (invariant_all_ended(w))
 			break;
+		invariant_dead_are_fenced(w);
 		for (int i = 0; i < 64 && !is_over(w); i++)
 			fake_loop_step(&w->loop);
 	}

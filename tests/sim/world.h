@@ -20,6 +20,7 @@ enum {
 	TTL_MS = 2000, BEAT_MS = 400, MARGIN_MS = 300,
 	FAULTS_MS = 6000,     /* then all is well again */
 	QUIET_MS = 20000,     /* by then all must have ended */
+	FENCED_MS = 4 * TTL_MS, /* by then nobody dead counts as live */
 	CALL_TIMEOUT_MS = 400,
 	BEGIN_MAX_MS = 2 * TTL_MS + 2500, /* in which a begin is answered: its commit waits, is sent, is in doubt */
 	PAST_ROWS = 32,       /* versions of a row that are remembered */
@@ -107,6 +108,7 @@ struct replica {
 	struct world      *w;
 	unsigned           number;
 	bool               up, was_fenced;
+	int64_t            live_since; /* it said that it may act, the last time */
 	uint64_t           missed, found; /* as its engine last counted them */
 	struct engine     *engine;
 	struct fake_end    end;
@@ -151,12 +153,15 @@ struct world {
 	uint32_t           kinds;      /* of faults in this run */
 	bool               faults;     /* not yet quiet */
 	bool               may_fail_over;
+	bool               clock_jumps; /* the database's */
+	int64_t            clock_off, clock_max; /* of the database's clock now, and at most so far */
 	bool               adrift;     /* a failover lost what nobody remembers: the run proves nothing from here on */
 	int64_t            calm_until; /* after a failover */
 	struct definition_port definition_port;
 	bool               trace;
 	uint64_t           chance;     /* random numbers that matter to no fault: jitter, ids */
 	int64_t            slow_until; /* the database is */
+	int64_t            stalls_until; /* it stands still */
 	uint64_t           story;      /* two runs of one tape must tell the same */
 	int                code;       /* the first thing that went wrong; 0: nothing */
 	char               why[240];
@@ -180,6 +185,8 @@ bool fault(struct world *w, enum fault kind, uint32_t one_in); /* now, by the ta
 uint32_t choose(struct world *w, uint32_t bound); /* 0 once all is quiet */
 uint64_t world_random(struct world *w);
 int64_t  world_now(void *world);                  /* the database's clock */
+int64_t  world_latest(const struct world *w);     /* the same, had nobody ever set it back */
+void     world_set_clock(struct world *w, int64_t ms); /* by so much, forward or back */
 int64_t  wire_ms(struct world *w);                /* one message between two machines */
 void     after(struct world *w, int64_t delay_ms, fake_run *run, fake_run *drop, void *arg);
 struct record *world_record(struct world *w, struct str gid); /* or NULL */
@@ -199,7 +206,7 @@ void replica_thaw(struct replica *r);
 void replica_break_log(struct replica *r, unsigned channels, int64_t ms);
 void replica_break_commits(void *replica); /* its connection for commits, for a moment */
 bool replica_may_act(const struct replica *r);
-int64_t replica_now(const struct replica *r);
+int64_t replica_latest(const struct replica *r); /* its clock, had nobody ever set it back */
 
 /* service.c */
 void service_port(struct replica *r, struct caller_port *port);
@@ -245,6 +252,7 @@ void request_send_command(struct request *q);
 /* gremlin.c */
 void gremlin_start(struct world *w);
 void gremlin_heal(struct world *w);
+void gremlin_set_clock(struct world *w);
 
 /* failover.c */
 void failover_start(struct world *w);
@@ -259,6 +267,7 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 void invariant_settled(void *world, const struct inbox_row *row, enum verdict verdict, bool again);
 void invariant_call(struct replica *r, const struct call_request *req, struct record *rec);
 bool invariant_all_ended(const struct world *w);
+void invariant_dead_are_fenced(struct world *w);
 void invariant_end(struct world *w);
 
 #endif

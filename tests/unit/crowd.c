@@ -207,9 +207,19 @@ static bool survives(void *ctx, enum fake_verb verb)
 	return true;
 }
 
-static bool is_locked(void *ctx, int64_t key)
+static bool is_held(void *ctx, int64_t key, int64_t mark)
 {
-	return fake_locks_is_held(((struct crowd *)ctx)->locks, key);
+	return fake_locks_is_held(((struct crowd *)ctx)->locks, key, mark);
+}
+
+static struct lease_sight sight(void *ctx, int64_t key)
+{
+	return fake_locks_sight(((struct crowd *)ctx)->locks, key);
+}
+
+static void fenced(void *ctx, int64_t key)
+{
+	fake_locks_end(((struct crowd *)ctx)->locks, key);
 }
 
 static void bad(void *ctx, const char *what)
@@ -316,7 +326,7 @@ static struct crowd *crowd_open(unsigned n, bool row)
 	struct crowd          *w = calloc(1, sizeof *w);
 	struct fake_db_config  db = { .ctx = w, .loop = &w->loop, .now_ms = db_now, .compile = compile,
 				      .definition = { .ctx = w, .plan = plan_of, .hold = hold, .drop = drop },
-				      .is_locked = is_locked, .bad = bad };
+				      .is_held = is_held, .sight = sight, .fenced = fenced, .bad = bad };
 
 	w->random = 7;
 	w->n = n;

@@ -169,9 +169,9 @@ static void trace(void *ctx, enum trace_level level, const char *event, struct s
 		printf("# %d %s %.*s %s\n", (int)level, event, (int)gid.n, gid.p, detail);
 }
 
-static bool is_locked(void *ctx, int64_t key)
+static bool is_held(void *ctx, int64_t key, int64_t mark)
 {
-	return fake_locks_is_held(((struct world *)ctx)->locks, key);
+	return fake_locks_is_held(((struct world *)ctx)->locks, key, mark);
 }
 
 static void bad(void *ctx, const char *what)
@@ -250,7 +250,7 @@ static void world_open(struct world *w)
 	struct definition_port definition = { .ctx = w, .plan = plan_of, .hold = hold, .drop = drop,
 					      .join = join, .step_find = step_find, .step_name = step_name };
 	struct fake_db_config db = { .ctx = w, .loop = &w->loop, .now_ms = clock_now, .definition = definition,
-				     .compile = compile, .is_locked = is_locked, .bad = bad,
+				     .compile = compile, .is_held = is_held, .bad = bad,
 				     .is_blocked = is_blocked, .unstorable = STR("poison") };
 	struct fake_log_config log = { .end = &w->end, .ctx = w, .fate = fate, .survives = survives };
 	struct fake_lease_config lease = { .end = &w->end, .ctx = w, .delay = lease_delay, .lost = lease_lost };

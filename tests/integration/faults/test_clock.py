@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from lib.base import until
+from lib.postgres import Postgres
 from .modes import both_modes
 from .test_freeze import CALLED as FROZEN, freeze_one
 from .test_kill import CALLED, MACHINE, bound, kill_one, run
@@ -100,3 +102,58 @@ def test_a_clock_that_jumps(make_world, tmp_path):
     run(world, jump)
     assert world.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 0
     assert any(not near(t, time.time(), 3600) for r in world.replicas for t in own_times(r)), "no clock jumped"
+
+
+# ---- the database's own clock ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clocked(worker):
+    server = Postgres(f"{worker}-clock", clock=True)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def clocked_world(make_world, clocked):
+    """Three replicas whose leases are of these modes, on a database whose clock is right."""
+    def make(modes):
+        clocked.set_clock(0)
+        # Its own clock says when a row was written: nothing can be compared with when it was called.
+        world = make_world(dsn=clocked.new_database(), postgres=clocked, mode=modes[0], replicas=1, history=False)
+        for mode in modes[1:]:
+            world.cluster.add(flags=[f"--lease.mode={mode}"])
+        return world
+    return make
+
+
+MODES = {"lock": ("lock",) * 3, "row": ("row",) * 3, "both": ("lock", "row", "row")}
+modes = pytest.mark.parametrize("modes", MODES.values(), ids=MODES)
+
+
+@modes
+def test_the_databases_clock_jumps(clocked_world, clocked, modes):
+    """Forward and back, by more than a lease lasts and by a little less: nobody dies of it, and who dies is found no
+    later for it, as when another server takes over whose clock is wrong."""
+    world = clocked_world(modes)
+    world.settled()
+    before = {r.url: world.incarnation(r) for r in world.living}
+    with world.load(clients=8, only=["sequence", "tcc", "pivot"]):
+        for seconds in (3600, 3600 + 0.9 * world.ttl, 3500):
+            clocked.set_clock(seconds)
+            until(lambda at=seconds: near(world.value("SELECT clock_timestamp()::text"), time.time() + at), 5)
+            time.sleep(0.8)  # judges look every quarter of a second, and twice
+        assert world.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 0
+        assert {r.url: world.incarnation(r) for r in world.living} == before
+        victim = world.replicas[-1]
+        world.busy(victim)
+        killed = victim.kill()
+        clocked.set_clock(3400)
+        found = world.first_adopted(killed, within=world.ttl + 10)
+        until(lambda: world.owned_by(before[victim.url]) == 0, 10)
+        fenced = world.rows("SELECT id::text FROM sagad.replica WHERE state = 'fenced'")
+        assert fenced == [(before[victim.url],)]
+    clocked.set_clock(3605)  # what waits for a time waits by that clock
+    report = world.verify()
+    print(modes, "kill -9 and a clock set back: first adopted call after", round(found, 3), report)
+    assert found <= (0.5 if modes[-1] == "lock" else world.ttl + 1.5) + MACHINE
