@@ -109,7 +109,7 @@ enum exit_status run_txn_release(struct ctl *c)
 
 struct danger {
 	const char *method, *gid, *step, *verb;
-	const char *what;     /* the sentence above the question */
+	const char *what;     /* the sentence above the question; NULL: none is asked, and no gid is sent */
 	struct buf  members;  /* ,"name":value … of the body */
 	char        version[24];
 };
@@ -142,12 +142,13 @@ static enum exit_status do_danger(struct ctl *c, struct danger *d)
 
 	if (status == EXIT_DONE)
 		status = ctl_begin_body(c, &body);
-	if (status == EXIT_DONE)
+	if (status == EXIT_DONE && d->what)
 		status = ctl_confirm_gid(c, d->gid, d->what);
 	if (status == EXIT_DONE) {
 		act_path(&path, d->gid, d->step, d->verb);
-		buf_cstr(&body, ",\"gid\":");
-		buf_json(&body, str_of(d->gid));
+		buf_cstr(&body, d->what ? ",\"gid\":" : "");
+		if (d->what)
+			buf_json(&body, str_of(d->gid));
 		buf_str(&body, buf_view(&d->members));
 		status = ctl_write(c, d->method, &path, &body, 0);
 	}
@@ -167,9 +168,10 @@ static bool is_word(const char *given, const char *const *words)
 	return false;
 }
 
+static const char *const OPS[] = { "try", "confirm", "cancel", NULL };
+
 enum exit_status run_txn_resolve(struct ctl *c)
 {
-	static const char *const OPS[] = { "try", "confirm", "cancel", NULL };
 	static const char *const OUTCOMES[] = { "ok", "refused", NULL };
 	const char              *op = c->args.values[FLAG_op], *outcome = c->args.values[FLAG_outcome];
 	struct danger            d = { .method = "POST", .gid = c->args.words[0], .step = c->args.words[1],
@@ -200,7 +202,13 @@ enum exit_status run_txn_skip(struct ctl *c)
 {
 	struct danger d = { .method = "POST", .gid = c->args.words[0], .step = c->args.words[1], .verb = "skip",
 		            .what = "The step will count as done although it may not be." };
+	struct err    err;
 
+	if (!is_word(c->args.values[FLAG_op], OPS)) {
+		err_set(&err, ERR_INVALID, "say what is skipped: --op try|confirm|cancel");
+		return ctl_usage(&err);
+	}
+	buf_fmt(&d.members, ",\"op\":\"%s\"", c->args.values[FLAG_op]);
 	return do_danger(c, &d);
 }
 
@@ -258,12 +266,26 @@ static bool add_settings(const struct args *a, struct buf *members, struct err *
 	return true;
 }
 
+/* Only another url can lead a call to where it does harm. */
+static bool changes_url(const struct args *a)
+{
+	for (size_t i = 2; i < a->word_n; i++)
+		if (strncmp(a->words[i], "url=", 4) == 0)
+			return true;
+	return false;
+}
+
 enum exit_status run_txn_patch(struct ctl *c)
 {
-	struct danger d = { .method = "PATCH", .gid = c->args.words[0], .step = c->args.words[1], .verb = "",
-		            .what = "The step's next calls will go by what you give." };
+	struct danger d = { .method = "PATCH", .gid = c->args.words[0], .step = c->args.words[1], .verb = "" };
 	struct err    err;
 
+	if (changes_url(&c->args))
+		d.what = "The step's next calls will go to another place.";
+	if (ctl_has(c, FLAG_op)) {
+		buf_cstr(&d.members, ",\"op\":");
+		buf_json(&d.members, str_of(c->args.values[FLAG_op]));
+	}
 	if (!add_settings(&c->args, &d.members, &err)) {
 		buf_fini(&d.members);
 		return ctl_usage(&err);

@@ -112,8 +112,6 @@ static enum exit_status make_body(struct ctl *c, struct buf *body)
 		buf_fmt(body, ",\"filter\":{%s}", filter.p);
 		if (rate)
 			buf_fmt(body, ",\"rate\":%llu", (unsigned long long)rate);
-		if (ctl_has(c, FLAG_dry_run))
-			buf_cstr(body, ",\"dry_run\":true");
 		buf_char(body, '}');
 	}
 	buf_fini(&filter);
@@ -187,6 +185,7 @@ enum exit_status run_bulk_watch(struct ctl *c)
 enum exit_status run_bulk_start(struct ctl *c)
 {
 	struct buf       body = { 0 }, id = { 0 };
+	const char      *path = ctl_has(c, FLAG_dry_run) ? "/v1/bulk?dry_run=true" : "/v1/bulk";
 	int64_t          wait_ms;
 	enum exit_status status = ctl_duration(c, FLAG_wait, 0, &wait_ms);
 
@@ -195,7 +194,7 @@ enum exit_status run_bulk_start(struct ctl *c)
 	if (status == EXIT_DONE)
 		status = ctl_confirm(c, "It will be done to all that match (--dry-run counts them). Is that meant?");
 	if (status == EXIT_DONE)
-		status = ctl_send(c, &(struct ask){ .method = "POST", .path = "/v1/bulk", .body = buf_view(&body) });
+		status = ctl_send(c, &(struct ask){ .method = "POST", .path = path, .body = buf_view(&body) });
 	if (status == EXIT_DONE) {
 		buf_str(&id, look_text(c, c->answer.json, "id"));
 		if (ctl_has(c, FLAG_wait) && id.n)

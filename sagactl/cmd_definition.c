@@ -79,6 +79,7 @@ static enum exit_status apply(struct ctl *c, struct source *s, const char *name)
 
 	buf_cstr(&path, "/v1/definitions");
 	path_add(&path, str_of(name));
+	ctl_add_person(c, &path);
 	status = put(c, s, path.p);
 	buf_fini(&path);
 	if (status != EXIT_DONE)

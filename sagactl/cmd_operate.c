@@ -3,8 +3,6 @@
  */
 #include "sagactl/ctl.h"
 
-#include <string.h>
-#include <time.h>
 
 /* POST /v1/NOUN/NAME/VERB with reason and actor. */
 static enum exit_status operate(struct ctl *c, const char *noun, const char *verb, const char *done)
@@ -107,6 +105,7 @@ enum exit_status run_participant_put(struct ctl *c)
 
 	buf_cstr(&path, "/v1/participants");
 	path_add(&path, str_of(c->args.words[0]));
+	ctl_add_person(c, &path);
 	buf_cstr(&body, "{\"base_url\":");
 	buf_json(&body, str_of(c->args.words[1]));
 	if (in_flight)
@@ -191,9 +190,9 @@ enum exit_status run_replica_list(struct ctl *c)
 
 enum exit_status run_replica_drain(struct ctl *c)
 {
-	enum exit_status status = ctl_confirm(c, "It will take nothing new until it is started again. Is that meant?");
+	enum exit_status status = ctl_confirm(c, "It will do nothing until it is started again. Is that meant?");
 
-	return status == EXIT_DONE ? operate(c, "replicas", "drain", "hands over what it owns, and takes nothing new")
+	return status == EXIT_DONE ? operate(c, "replicas", "drain", "hands over what it drives, and stays up, not ready; SIGTERM ends it")
 	                           : status;
 }
 
@@ -202,14 +201,14 @@ enum exit_status run_replica_drain(struct ctl *c)
 static void add_deed(struct ctl *c, void *arg, const struct json *e)
 {
 	struct grid *g = arg;
-	struct str   step = look_text(c, e, "step"), target = look_text(c, e, "target");
+	struct str   step = look_text(c, e, "step"), target = look_text(c, e, "target"), kind = look_text(c, e, "kind");
 	struct buf   text = { 0 };
 
 	grid_add(g, STYLE_DIM, look_text(c, e, "at"));
 	grid_add(g, STYLE_BOLD, look_text(c, e, "actor"));
 	grid_add(g, STYLE_PLAIN, look_text(c, e, "action"));
-	if (target.n == 0)
-		target = look_text(c, e, "gid");
+	if (!str_is(kind, "transaction"))
+		buf_fmt(&text, "%.*s ", (int)kind.n, kind.p);
 	buf_str(&text, target);
 	if (step.n)
 		buf_fmt(&text, " %.*s", (int)step.n, step.p);
@@ -218,24 +217,11 @@ static void add_deed(struct ctl *c, void *arg, const struct json *e)
 	buf_fini(&text);
 }
 
-/* A duration is so long ago; anything else goes as it is, and sagad says whether it is a time. */
-static void add_moment(struct ctl *c, struct buf *path, enum flag f, const char *name)
-{
-	const char *text = c->args.values[f];
-	char        moment[32];
-	int64_t     ago_ms;
-
-	if (text && text_to_ms(str_of(text), &ago_ms))
-		query_add(path, name, str_of(text_of_time((int64_t)time(NULL) * 1000 - ago_ms, moment)));
-	else if (text)
-		query_add(path, name, str_of(text));
-}
-
 enum exit_status run_audit(struct ctl *c)
 {
 	static const struct { enum flag flag; const char *name; } FILTERS[] = {
 		{ FLAG_gid, "gid" }, { FLAG_definition, "definition" }, { FLAG_participant, "participant" },
-		{ FLAG_by, "actor" }, { FLAG_action, "action" },
+		{ FLAG_by, "actor" }, { FLAG_action, "action" }, { FLAG_since, "since" }, { FLAG_until, "until" },
 	};
 	struct grid      g = { .heads = { "TIME", "WHO", "ACTION", "ON", "REASON" } };
 	struct buf       path = { 0 };
@@ -245,8 +231,6 @@ enum exit_status run_audit(struct ctl *c)
 	for (size_t i = 0; i < sizeof FILTERS / sizeof *FILTERS; i++)
 		if (ctl_has(c, FILTERS[i].flag))
 			query_add(&path, FILTERS[i].name, str_of(c->args.values[FILTERS[i].flag]));
-	add_moment(c, &path, FLAG_since, "since");
-	add_moment(c, &path, FLAG_until, "until");
 	status = ctl_list(c, &path, add_deed, &g);
 	if (status == EXIT_DONE && !ctl_has(c, FLAG_json)) {
 		if (g.n)

@@ -129,7 +129,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
  *
  *   name (its handler is run_ and this)  noun  verb  arguments  flags  sentence  examples */
 #define COMMANDS(X) \
-	X(definition_apply, "definition", "apply", "FILE...", F(name) | F(dry_run) | F(if_version), \
+	X(definition_apply, "definition", "apply", "FILE...", F(name) | F_ACT, \
 	  "Register definitions: JSON or YAML, - is standard input. What is there already stays as it is.", \
 	  "definition apply book-trip.yaml\n" \
 	  "definition apply definitions/*.json\n" \
@@ -194,13 +194,13 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(txn_resolve, "txn", "resolve", "GID STEP", F_DANGER | F(op) | F(outcome) | F(output), \
 	  "Say what really happened at a step, when you know better.", \
 	  "txn resolve trip-17 charge --op try --outcome ok --output '{\"id\": 9}' -m 'it is on their list'") \
-	X(txn_skip, "txn", "skip", "GID STEP", F_DANGER, \
+	X(txn_skip, "txn", "skip", "GID STEP", F_DANGER | F(op), \
 	  "Treat what the step waits for as done.", \
-	  "txn skip trip-17 mail -m 'the address does not exist'") \
-	X(txn_patch, "txn", "patch", "GID STEP SETTING=VALUE...", F_DANGER, \
+	  "txn skip trip-17 mail --op try -m 'the address does not exist'") \
+	X(txn_patch, "txn", "patch", "GID STEP SETTING=VALUE...", F_DANGER | F(op), \
 	  "Change url, timeout or retry of a live step.", \
-	  "txn patch trip-17 charge timeout=30s retry.max=5s -m 'they are slow today'\n" \
-	  "txn patch trip-17 charge url=http://payment-2:8080/charges -m 'it moved'") \
+	  "txn patch trip-17 charge --op try timeout=30s retry.max=5s -m 'they are slow today'\n" \
+	  "txn patch trip-17 charge --op try url=http://payment-2:8080/charges -m 'it moved'") \
 	X(txn_release, "txn", "release", "GID...", F_ACT, \
 	  "Hand it to another replica.", \
 	  "txn release trip-17 -m 'its replica is slow'") \
@@ -234,7 +234,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	  "Replicas, their leases and load.", \
 	  "replica list") \
 	X(replica_drain, "replica", "drain", "ID", F_WRITE | F(yes), \
-	  "Let it hand over what it owns and take nothing new.", \
+	  "Let it hand over what it drives; it stays up, not ready, until SIGTERM.", \
 	  "replica drain 5f2c41d0-0d7c-4f7e-9a0c-2b8d5f1f9c11 -m 'the machine is replaced'") \
 	X(bulk_start, "bulk", "start", "ACTION", F_FILTER | F_WRITE | F(rate) | F(yes) | F(wait), \
 	  "One action on all that match: retry, pause, resume, cancel or release.", \

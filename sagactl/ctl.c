@@ -362,6 +362,13 @@ enum exit_status ctl_begin_body(struct ctl *c, struct buf *body)
 	return EXIT_DONE;
 }
 
+void ctl_add_person(struct ctl *c, struct buf *path)
+{
+	query_add(path, "actor", str_of(person(c)));
+	if (ctl_has(c, FLAG_reason))
+		query_add(path, "reason", str_of(c->args.values[FLAG_reason]));
+}
+
 enum exit_status ctl_write(struct ctl *c, const char *method, struct buf *path, struct buf *body, int64_t wait_ms)
 {
 	const char      *version = c->args.values[FLAG_if_version];

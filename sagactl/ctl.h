@@ -37,6 +37,8 @@ enum exit_status ctl_list(struct ctl *c, struct buf *path, ctl_item *each, void 
 
 /* {"reason":…,"actor":… and no brace yet; asks for the reason on a terminal. */
 enum exit_status ctl_begin_body(struct ctl *c, struct buf *body);
+/* Actor and reason, where they are given, as a query: for bodies that are documents. */
+void             ctl_add_person(struct ctl *c, struct buf *path);
 /* POSTs it, with its brace, ?dry_run=true and If-Match as the flags say. */
 enum exit_status ctl_write(struct ctl *c, const char *method, struct buf *path, struct buf *body, int64_t wait_ms);
 /* The gid typed again, or --confirm. */

@@ -210,11 +210,12 @@ void show_transaction(struct ctl *c, const struct json *t)
 
 	show_heads(c, t);
 	for (const struct json *a = actions && actions->type == JSON_ARRAY ? actions->first : NULL; a; a = a->next) {
-		struct str name = a->type == JSON_STRING ? json_text(a, &c->answer.arena) : look_text(c, a, "action");
+		struct str name = look_text(c, a, "action"), step = look_text(c, a, "step"), op = look_text(c, a, "op");
 
-		buf_fmt(&list, "%s%.*s", list.n ? ", " : "", (int)name.n, name.p);
+		buf_fmt(&list, "%s%.*s%s%.*s%s%.*s", list.n ? ", " : "", (int)name.n, name.p, step.n ? " " : "", (int)step.n,
+		        step.p, op.n ? " " : "", (int)op.n, op.p);
 	}
-	add_buf(c, "can be", STYLE_PLAIN, &list);
+	add_buf(c, "possible", STYLE_DIM, &list);
 	show_steps(c, t);
 	if (look(t, "input") || look(t, "output"))
 		buf_char(&c->out, '\n');

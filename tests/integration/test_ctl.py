@@ -206,6 +206,25 @@ def test_names_and_replicas(ctl, cluster, stub, gid):
     assert ctl("replica", "list", "--json").json["items"]
 
 
+def test_pauses_drains_and_the_audit(ctl, client, stub, trip, gid):
+    assert '"calls": []' in json.dumps(ctl("definition", "pause", trip, "-m", "it floods", "--dry-run", "--json").json)
+    assert "nothing was done" in ctl("definition", "pause", trip, "-m", "it floods", "--dry-run").out
+    ctl("definition", "pause", trip, "-m", "it floods")
+    assert "definition_paused" in ctl("txn", "start", trip, "--gid", gid, status=5).err
+    assert re.search(rf"^{trip} .* paused$", ctl("definition", "list", "--limit", "10000").out, re.M)
+    ctl("definition", "resume", trip, "-m", "it is over", "--actor", "ada")
+    ctl("participant", "pause", stub.host, "-m", "backup")
+    ctl("participant", "resume", stub.host, "-m", "done")
+    ctl("participant", "pause", "participant-that-nobody-knows", "-m", "x", status=4)
+    ctl("replica", "drain", "019ab000-0000-7000-8000-000000000000", "--yes", "-m", "x", status=4)
+    assert "--yes" in ctl("replica", "drain", "019ab000-0000-7000-8000-000000000000", "-m", "x", status=2).err
+    deeds = ctl("audit", "--definition", trip, "--since", "1h").out
+    assert re.search(rf"ada +resume +definition {trip} +it is over\n.*pytest +pause +definition {trip} +it floods", deeds), deeds
+    assert re.search(rf"pytest +\w+ +definition {trip}$", deeds, re.M), "the registration, too"
+    assert "nobody did anything" in ctl("audit", "--gid", "nobody-knows-it").out
+    assert [d["action"] for d in ctl("audit", "--participant", stub.host, "--action", "pause", "--json").json["items"]] == ["pause"]
+
+
 # ---- replicas that are away ---------------------------------------------------------------------
 
 
@@ -287,11 +306,21 @@ def test_what_is_sent(answering, tmp_path):
     method, path, headers, body = asked[-1]
     assert (method, path) == ("POST", "/v1/transactions/%2E%2E/retry?dry_run=true") and headers["If-Match"] == '"7"'
     assert json.loads(body) == {"reason": 'say "why"', "actor": "pytest"}
-    ctl("txn", "patch", "g", "s", "timeout=30s", "retry.max=5s", "retry.attempts=3", "url=http://x/", "-m", "r", "--confirm", "g")
+    ctl("txn", "patch", "g", "s", "timeout=30s", "retry.max=5s", "retry.attempts=3", "url=http://x/", "--op", "try", "-m", "r", "--confirm", "g")
     method, path, headers, body = asked[-1]
     assert (method, path) == ("PATCH", "/v1/transactions/g/steps/s")
-    assert json.loads(body) == {"reason": "r", "actor": "pytest", "gid": "g", "timeout": "30s", "url": "http://x/",
+    assert json.loads(body) == {"reason": "r", "actor": "pytest", "gid": "g", "op": "try", "timeout": "30s", "url": "http://x/",
                                 "retry": {"max": "5s", "attempts": 3}}
+    ctl("txn", "patch", "g", "s", "retry.max=5s", "-m", "r")
+    assert json.loads(asked[-1][3]) == {"reason": "r", "actor": "pytest", "retry": {"max": "5s"}}
+    assert "--confirm g" in ctl("txn", "patch", "g", "s", "url=x", "-m", "r", status=2).err
+    assert "--op" in ctl("txn", "skip", "g", "s", "-m", "r", status=2).err
+    ctl("bulk", "start", "retry", "--stuck", "-d", "x", "-l", "a=b", "--rate", "9", "-m", "r", "--dry-run")
+    assert asked[-1][1] == "/v1/bulk?dry_run=true"
+    assert json.loads(asked[-1][3]) == {"reason": "r", "actor": "pytest", "action": "retry", "rate": 9,
+                                        "filter": {"definition": "x", "stuck": True, "labels": {"a": "b"}}}
+    assert "--yes" in ctl("bulk", "start", "retry", "--stuck", "-m", "r", status=2).err
+    assert "Give a filter" in ctl("bulk", "start", "retry", "--yes", "-m", "r", status=2).err
     (tmp_path / "token").write_text("two words\n")
     ctl("txn", "get", "g", "--token-file", tmp_path / "token", status=2)
     ctl("txn", "get", "g", "--token-file", tmp_path / "none", status=2)
