@@ -16,6 +16,12 @@ struct api_target { /* numbers about one participant, as whoever calls it counts
 	uint64_t   calls, failures, rejected; /* since start */
 	const struct tally *latency_us;       /* TALLY_CALL_US */
 	bool       shown;          /* has figures of its own in /metrics */
+	uint64_t   p50_us, p99_us; /* of the last half minute or whole one; 0: there were none */
+	const char *breaker;       /* closed, open, half_open */
+	int64_t    breaker_ms;     /* since it opened; 0 while closed */
+	int64_t    quiet_ms;       /* left of what a 429 asked for */
+	uint32_t   recent, recent_unknown; /* calls of the last 10 s, and those that taught nothing */
+	uint64_t   opened, put_off; /* how often the breaker did, and calls not made, since start */
 };
 typedef void api_each_target(void *arg, const struct api_target *target);
 

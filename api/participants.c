@@ -89,6 +89,16 @@ void handle_participant_put(struct request *r)
 	store->participant_put(store->ctx, p, &deed, on_put, r);
 }
 
+static void show_breaker(struct buf *out, const struct api_target *t, int64_t now)
+{
+	buf_fmt(out, ",\"breaker\":\"%s\"", t->breaker);
+	show_time(out, "breaker_since", t->breaker_ms > 0 ? now - t->breaker_ms : 0);
+	show_time(out, "throttled_until", t->quiet_ms > 0 ? now + t->quiet_ms : 0);
+	buf_fmt(out, ",\"recent_calls\":%u,\"recent_unknown\":%u,\"error_rate\":%.3f,\"opened\":%llu,\"put_off\":%llu",
+	        t->recent, t->recent_unknown, t->recent ? (double)t->recent_unknown / t->recent : 0.0,
+	        (unsigned long long)t->opened, (unsigned long long)t->put_off);
+}
+
 struct targets {
 	struct request *r;
 	struct buf     *out;
@@ -105,6 +115,8 @@ static void show_target(void *arg, const struct api_target *t)
 		buf_cstr(out, ",\n");
 	buf_cstr(out, "{\"name\":");
 	buf_json(out, t->name);
+	show_breaker(out, t, request_now(to->r));
+	buf_fmt(out, ",\"p50_ms\":%.3f,\"p99_ms\":%.3f", (double)t->p50_us / 1000.0, (double)t->p99_us / 1000.0);
 	buf_fmt(out, ",\"in_flight\":%u,\"limit\":%u,\"queued\":%llu,\"calls\":%llu,\"failures\":%llu,"
 	             "\"rejected\":%llu,\"mean_latency_ms\":%.3f",
 	        t->in_flight, t->limit, (unsigned long long)t->queued, (unsigned long long)t->calls,

@@ -122,7 +122,15 @@ static bool needs_person(const struct step *s)
 
 /* Of the steps that wait: a call under way tells more than the next attempt, and
  * the next attempt more than a person who has to come. */
-static struct waiting wait_of_steps(const struct txn *t)
+static int64_t call_at(const struct step *s, int64_t due_at)
+{
+	int64_t at = s->next_at > s->put_off_until ? s->next_at : s->put_off_until;
+
+	/* What puts off is not stored: parked without a time of its own, a step waits for that of its row. */
+	return at == 0 && due_at != AT_NEVER ? due_at : at;
+}
+
+static struct waiting wait_of_steps(const struct txn *t, int64_t due_at)
 {
 	struct waiting retry = { NULL, -1, 0 }, person = { NULL, -1, 0 };
 
@@ -135,11 +143,12 @@ static struct waiting wait_of_steps(const struct txn *t)
 			person = (struct waiting){ "operator", i, 0 };
 			continue;
 		}
-		if (s->open_op || s->next_at == 0)
+		const int64_t at = call_at(s, due_at);
+		if (s->open_op || at == 0)
 			return (struct waiting){ "answer", i, 0 };
-		if (retry.reason && retry.until <= s->next_at)
+		if (retry.reason && retry.until <= at)
 			continue;
-		retry = (struct waiting){ s->flags & STEP_IS_ONGOING ? "participant" : "retry", i, s->next_at };
+		retry = (struct waiting){ s->flags & STEP_IS_ONGOING ? "participant" : "retry", i, at };
 	}
 	return retry.reason ? retry : person;
 }
@@ -154,7 +163,7 @@ static struct waiting wait_of(const struct view *v)
 		return (struct waiting){ "operator", -1, 0 };
 	if (t->start_at)
 		return (struct waiting){ "start", -1, t->start_at };
-	struct waiting w = wait_of_steps(t);
+	struct waiting w = wait_of_steps(t, v->row.due_at);
 	if (!w.reason && t->phase == PHASE_PREPARED)
 		return (struct waiting){ "decision", -1, t->deadline_at };
 	return w;

@@ -58,6 +58,14 @@
 	  "Calls under way to one participant, unless it is registered with another number.") \
 	X(calls_queue,      "calls.queue",           U32,   "10000",                 1,       10000000,    "calls", \
 	  "Calls that may wait for one participant; beyond it they are put off.") \
+	X(calls_breaker,    "calls.breaker",         U32,   "80",                    0,       100,         "percent", \
+	  "When so many of the calls of the last 10 s to a participant taught nothing, they pause; 0: never.") \
+	X(calls_breaker_min, "calls.breaker-min",    U32,   "20",                    1,       1000000,     "calls", \
+	  "Fewer calls in those 10 s prove nothing.") \
+	X(calls_breaker_probe, "calls.breaker-probe", MS,   "1s",                    50,      60000,       "duration", \
+	  "How often one call asks whether a participant whose calls pause is back.") \
+	X(calls_retries,    "calls.retries",         U32,   "20",                    0,       100,         "percent", \
+	  "How many retries may fail, for 100 first calls to a participant, beyond ten a second; 100: no limit.") \
 	X(calls_response_max, "calls.response-max",  BYTES, "1MiB",                  1024,    67108864,    "bytes", \
 	  "The largest answer of a participant that is read.") \
 	X(calls_deny,       "calls.deny",            TEXT,  "169.254.0.0/16, fe80::/10", 0,   0,           "networks", \

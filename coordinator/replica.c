@@ -29,6 +29,8 @@ enum {
 	KEEP_BYTES = 1 << 20,      /* some hundred transactions that ended or were parked last */
 	CONNECTIONS_MAX = 16384,
 	KEY_BYTES_MAX = 4096,
+	RETRY_BURST = 100,         /* on top of what may be in flight, so that after an outage all places are used */
+	RETRIES_FREE = 100,        /* percent: as many retries as first calls is no limit */
 	STOP_MS = 2000,            /* for answers that are still being sent when all else is done */
 	SETTLE_MS = 5000,
 	ANSWERS_MS = 10
@@ -131,6 +133,14 @@ static void on_failover(void *ctx, int64_t ago_ms, bool lived)
 		engine_on_failover(r->engine, ago_ms, lived);
 }
 
+static void on_room(void *ctx, uint64_t line)
+{
+	struct replica *r = ctx;
+
+	if (r->engine != NULL)
+		engine_on_room(r->engine, line);
+}
+
 static void on_lease_lost(void *ctx)
 {
 	struct replica *r = ctx;
@@ -146,8 +156,12 @@ static void pass_target(void *arg, const struct caller_target *t)
 		void            *arg;
 	} *to = arg;
 
-	to->each(to->arg, &(struct api_target){ t->name, t->in_flight, t->limit, t->queued, t->calls,
-	                                        t->failures, t->rejected, &t->latency_us, t->shown });
+	to->each(to->arg, &(struct api_target){
+		.name = t->name, .in_flight = t->in_flight, .limit = t->limit, .queued = t->queued, .calls = t->calls,
+		.failures = t->failures, .rejected = t->rejected, .latency_us = &t->latency_us, .shown = t->shown, .p50_us = t->p50_us,
+		.p99_us = t->p99_us, .breaker = breaker_state_name(t->breaker), .breaker_ms = t->breaker_ms,
+		.quiet_ms = t->quiet_ms, .recent = t->recent, .recent_unknown = t->recent_unknown, .opened = t->opened,
+		.put_off = t->put_off });
 }
 
 static void each_target(void *ctx, api_each_target *each, void *arg)
@@ -207,6 +221,8 @@ static void on_pauses(void *ctx)
 	const struct pause_row *row;
 	char                    id[UUID_TEXT + 1];
 
+	if (r->engine != NULL)
+		engine_on_room(r->engine, 0); /* a participant may have been resumed */
 	if (r->engine == NULL || r->told_to_leave || r->signals > 0)
 		return;
 	engine_stats(r->engine, &stats);
@@ -285,6 +301,12 @@ static bool open_calls(struct replica *r, const struct keys *keys, struct err *e
 		.rules = { .callback_base = str_of(r->config->advertise), .callback_key = keys->callback },
 		.per_participant = o->calls_per_participant,
 		.queue_max = o->calls_queue,
+		.breaker = { .percent = o->calls_breaker, .calls = o->calls_breaker_min,
+		             .probe_ms = (uint32_t)o->calls_breaker_probe, .retry_percent = o->calls_retries,
+		             .burst = o->calls_retries == RETRIES_FREE ? 0 : RETRY_BURST + o->calls_per_participant },
+		.room = on_room,
+		.room_ctx = r,
+		.trace = r->ports.trace,
 	};
 	r->caller = caller_open(loop_uv(r->loop), &config);
 	caller_ports(r->caller, &r->ports.caller);

@@ -232,13 +232,32 @@ static enum verdict on_report(struct work *w, uint16_t i, struct step *s)
 	return VERDICT_ACCEPTED;
 }
 
+static struct step *step_at(struct txn *t, uint16_t i)
+{
+	if (find_step(t, i) == NULL)
+		return NULL;
+	return i == TXN_CHECK ? &t->check : &t->steps[i];
+}
+
+/* A try that cancel has overtaken is only closed: what puts off one op says nothing about the next. */
+void answer_put_off(struct work *w)
+{
+	const uint16_t i = w->ev->u.put_off.step;
+	const enum op  op = w->ev->u.put_off.op;
+	struct step   *s = step_at(w->t, i);
+
+	if (s == NULL || s->open_op != 1u + op)
+		return;
+	s->open_op = 0;
+	if (order_expects(w->t, i, op))
+		attempt_put_off(s, w->ev);
+}
+
 enum verdict answer_take(struct work *w)
 {
 	const uint16_t i = w->ev->u.answer.step;
-	struct step   *s = NULL;
+	struct step   *s = step_at(w->t, i);
 
-	if (find_step(w->t, i) != NULL)
-		s = i == TXN_CHECK ? &w->t->check : &w->t->steps[i];
 	if (w->ev->u.answer.from != FROM_CALL)
 		return on_report(w, i, s);
 	on_call_ended(w, i, s);

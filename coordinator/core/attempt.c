@@ -16,6 +16,7 @@ void attempt_reset(struct step *s)
 	s->attempts = 0;
 	s->first_at = 0;
 	s->next_at = 0;
+	s->put_off_until = 0;
 }
 
 void attempt_retry(struct step *s)
@@ -89,6 +90,14 @@ void attempt_ongoing(struct step *s, uint32_t poll_ms, const struct event *ev)
 	if (s->stuck == STUCK_OVERDUE)
 		s->stuck = STUCK_NONE;
 	s->next_at = ev->now + at_least(poll_ms > 0 ? poll_ms : 1, ev->u.answer.retry_after_ms);
+}
+
+/* Nothing was sent: no attempt is used up. But a service that is down from the beginning on makes it overdue. */
+void attempt_put_off(struct step *s, const struct event *ev)
+{
+	s->put_off_until = ev->u.put_off.until;
+	if (ev->u.put_off.failing && s->first_at == 0)
+		s->first_at = ev->now;
 }
 
 void attempt_overdue(struct step *s, uint32_t stuck_after_ms, int64_t now)

@@ -101,7 +101,7 @@ static bool retry_step(struct step *s)
 	const struct step before = *s;
 
 	attempt_retry(s);
-	return before.next_at != 0 || attempt_differs(&before, s);
+	return before.next_at != 0 || before.put_off_until != 0 || attempt_differs(&before, s);
 }
 
 static enum verdict on_retry(struct txn *t)
@@ -152,6 +152,13 @@ static void on_resume(struct work *w)
 		w->t->steps[ready[k]].flags |= STEP_IN_DOUBT;
 }
 
+static void on_room(struct txn *t)
+{
+	for (uint16_t i = 0; i < t->step_count; i++)
+		t->steps[i].put_off_until = 0;
+	t->check.put_off_until = 0;
+}
+
 static enum verdict take_event(struct work *w)
 {
 	switch (w->ev->kind) {
@@ -162,6 +169,12 @@ static enum verdict take_event(struct work *w)
 		return VERDICT_ACCEPTED;
 	case EV_ANSWER:
 		return answer_take(w);
+	case EV_PUT_OFF:
+		answer_put_off(w);
+		return VERDICT_ACCEPTED;
+	case EV_ROOM:
+		on_room(w->t);
+		return VERDICT_ACCEPTED;
 	case EV_CONFIRM:
 		decide_by_time(w); /* a deadline that has passed was there first */
 		return on_confirm(w);
@@ -217,7 +230,8 @@ static bool may_be_called(const struct work *w, const struct step *s)
 	if (w->t->phase == PHASE_CANCELLING && s->open_op == 1 + OP_TRY)
 		return true;
 #endif
-	return s->open_op == 0 && !attempt_is_stopped(s) && s->next_at <= w->ev->now;
+	return s->open_op == 0 && !attempt_is_stopped(s) && s->next_at <= w->ev->now &&
+	       s->put_off_until <= w->ev->now;
 }
 
 static void start_steps(struct work *w)
@@ -264,7 +278,7 @@ static void want_tick(struct work *w, int64_t at)
 static void want_step_tick(struct work *w, const struct step *s)
 {
 	if (s->open_op == 0 && !attempt_is_stopped(s))
-		want_tick(w, s->next_at);
+		want_tick(w, s->next_at > s->put_off_until ? s->next_at : s->put_off_until);
 	if (s->first_at != 0 && s->stuck == STUCK_NONE && w->t->plan->stuck_after_ms > 0)
 		want_tick(w, s->first_at + w->t->plan->stuck_after_ms);
 }

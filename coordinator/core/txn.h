@@ -233,6 +233,7 @@ struct step {
 	uint32_t        attempts;      /* attempts of the current op that taught us nothing */
 	int64_t         first_at;      /* first failure of the current op; for stuck_after */
 	int64_t         next_at;       /* not called before; while ONGOING not worth a commit */
+	int64_t         put_off_until; /* volatile: its participant takes no calls before */
 };
 
 /* Durable except where marked. */
@@ -258,6 +259,8 @@ struct txn {
 	X(RESUME,  "resume",  "the owner has it in memory: born, adopted, or read again")    \
 	X(TICK,    "tick",    "time has passed")                                             \
 	X(ANSWER,  "answer",  "a call of ours ended, a callback came, or a person knows")    \
+	X(PUT_OFF, "put_off", "a call of ours was not made: its participant takes none now") \
+	X(ROOM,    "room",    "participants take calls again: what was put off is due now")  \
 	X(CONFIRM, "confirm", "the caller decides confirm")                                  \
 	X(CANCEL,  "cancel",  "the caller or an operator decides cancel")                    \
 	X(JOIN,    "join",    "a step joins; the plan has grown by one")                     \
@@ -294,6 +297,12 @@ struct event {
 			bool         gone;     /* a 410 to a confirm */
 			int64_t      retry_after_ms; /* 0: the participant named none */
 		} answer;
+		struct {               /* EV_PUT_OFF; closes the step's open call */
+			uint16_t step;
+			enum op  op;
+			int64_t  until;
+			bool     failing; /* for a failure of the participant: the step counts as failing from here */
+		} put_off;
 		struct {               /* EV_CANCEL */
 			enum cause cause; /* CLIENT or OPERATOR */
 		} cancel;

@@ -42,6 +42,7 @@ void attempt_retry(struct step *s);
 void attempt_ongoing(struct step *s, uint32_t poll_ms, const struct event *ev);
 void attempt_unknown(struct step *s, const struct retry *r, const struct event *ev);
 void attempt_misconfigured(struct step *s, const struct retry *r, const struct event *ev);
+void attempt_put_off(struct step *s, const struct event *ev);
 /* Marks a step that has failed for too long. */
 void attempt_overdue(struct step *s, uint32_t stuck_after_ms, int64_t now);
 /* Only a person makes this step be called again. */
@@ -64,5 +65,6 @@ void decide_by_time(struct work *w);
 /* ---- answer.c ---------------------------------------------------------------- */
 
 enum verdict answer_take(struct work *w);
+void         answer_put_off(struct work *w);
 
 #endif

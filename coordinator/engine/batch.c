@@ -89,7 +89,7 @@ static bool wants_entry(const struct queued *q)
 		return false;
 	if (q->order != NULL)
 		return q->order->c.actor.n > 0 || q->order->c.kind == COMMAND_FAIL;
-	return q->ev.u.answer.outcome != OUTCOME_OK;
+	return q->ev.kind == EV_ANSWER && q->ev.u.answer.outcome != OUTCOME_OK;
 }
 
 static void add_begin(struct engine *e, struct owned *o, size_t i)

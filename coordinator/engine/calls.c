@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { HELD_MS = 100, HELD_PAGE_MIN = 16, HELD_PAGE_MAX = 4096 };
+enum { HELD_MS = 100, HELD_PAGE_MIN = 16, HELD_PAGE_MAX = 4096, WAKE_PAGE = 500 };
 
 static void count_answer(struct engine *e, enum op op, enum outcome outcome)
 {
@@ -51,6 +51,7 @@ static void fill_answer(struct open_call *c, const struct call_answer *a)
 }
 
 static void hold_back(struct engine *e, struct open_call *c);
+static void put_off(struct engine *e, struct open_call *c, const struct call_answer *a);
 
 static bool is_unsent(const struct call_answer *a)
 {
@@ -71,6 +72,11 @@ static void on_answer(void *arg, const struct call_answer *a)
 	o->open_calls--;
 	if (is_unsent(a)) {
 		hold_back(e, c);
+		turn_end(e);
+		return;
+	}
+	if (a->put_off_ms > 0) {
+		put_off(e, c, a);
 		turn_end(e);
 		return;
 	}
@@ -171,13 +177,20 @@ static void hold_back(struct engine *e, struct open_call *c)
 	chore_soon(e, CHORE_HELD, HELD_MS);
 }
 
-void calls_release(struct engine *e, struct owned *o)
+static void let_go(struct engine *e, struct owned *o)
 {
 	if (!o->held)
 		return;
 	o->held = false;
 	list_remove(&o->held_link);
 	e->held_n--;
+}
+
+void calls_release(struct engine *e, struct owned *o)
+{
+	let_go(e, o);
+	o->put_off = false;
+	list_remove(&o->put_off_link);
 }
 
 void calls_held(struct engine *e)
@@ -189,11 +202,62 @@ void calls_held(struct engine *e)
 	for (n = 0; n < e->held_page && !list_is_empty(&e->held); n++) {
 		struct owned *o = list_entry(e->held.next, struct owned, held_link);
 
-		calls_release(e, o);
+		let_go(e, o);
 		drive_tick(e, o);
 	}
 	if (e->held_n > 0)
 		chore_soon(e, CHORE_HELD, HELD_MS);
+}
+
+/* ---- put off ---------------------------------------------------------------------------- */
+
+/*
+ * A participant that is down takes no calls: the step sleeps, and its transaction is parked like one that backs
+ * off, so that an outage costs rows and no memory. Who is still here when it comes back is woken at once.
+ */
+static void put_off(struct engine *e, struct open_call *c, const struct call_answer *a)
+{
+	struct owned  *o = c->o;
+	struct queued *q = &c->answer;
+
+	e->stats.calls--;
+	e->stats.calls_put_off++;
+	q->ev.kind = EV_PUT_OFF;
+	q->ev.u.put_off.step = c->step;
+	q->ev.u.put_off.op = c->op;
+	q->ev.u.put_off.until = now_ms(e) + a->put_off_ms;
+	q->ev.u.put_off.failing = a->failing;
+	o->put_off_line = a->line;
+	if (!o->put_off) {
+		o->put_off = true;
+		list_push(&e->put_off, &o->put_off_link);
+	}
+	drive_queue(e, o, q);
+}
+
+void engine_on_room(struct engine *e, uint64_t line)
+{
+	turn_begin(e);
+	list_each(l, after, &e->put_off)
+		if (line == 0 || list_entry(l, struct owned, put_off_link)->put_off_line == line) {
+			list_remove(l);
+			list_push(&e->waking, l);
+		}
+	if (!list_is_empty(&e->waking))
+		chore_soon(e, CHORE_ROOM, 0);
+	turn_end(e);
+}
+
+void calls_wake(struct engine *e)
+{
+	for (unsigned n = 0; n < WAKE_PAGE && !list_is_empty(&e->waking); n++) {
+		struct owned *o = list_entry(list_pop(&e->waking), struct owned, put_off_link);
+
+		o->put_off = false;
+		drive_room(e, o);
+	}
+	if (!list_is_empty(&e->waking))
+		chore_soon(e, CHORE_ROOM, 0);
 }
 
 /* What the core wants open meanwhile it will want again. */

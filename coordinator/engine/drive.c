@@ -92,9 +92,10 @@ static void settle_unchanged(struct engine *e, struct owned *o, struct queued *q
 	if (q == NULL)
 		return;
 	/* What it taught stays for people to see, but an output counts only with its commit. */
-	if (q->call != NULL && q->ev.u.answer.outcome != OUTCOME_OK)
+	const bool answers = q->call != NULL && q->ev.kind == EV_ANSWER;
+	if (answers && q->ev.u.answer.outcome != OUTCOME_OK)
 		note_take(note_of(o, q), &q->note, q->ev.u.answer.op);
-	else if (q->call != NULL)
+	else if (answers)
 		note_count(note_of(o, q), &q->note, q->ev.u.answer.op);
 	if (q->order != NULL && q->order->from_inbox) {
 		commit_settle(e, q->order->id, up->verdict);
@@ -159,6 +160,9 @@ static bool decide_signal(struct engine *e, struct owned *o)
 		ev.kind = EV_RESUME;
 		ev.u.resume.adopted = o->adopted;
 		o->resume_due = false;
+	} else if (o->room_due && !e->draining) {
+		ev.kind = EV_ROOM;
+		o->room_due = false;
 	} else if (o->tick_due && !e->draining && list_is_empty(&o->queue)) {
 		o->tick_due = false;
 	} else {
@@ -352,6 +356,12 @@ void drive_timer(struct engine *e, struct owned *o)
 void drive_tick(struct engine *e, struct owned *o)
 {
 	o->tick_due = true;
+	drive_run(e, o);
+}
+
+void drive_room(struct engine *e, struct owned *o)
+{
+	o->room_due = true;
 	drive_run(e, o);
 }
 

@@ -45,6 +45,7 @@ static void (*const chores[])(struct engine *e) = {
 	[CHORE_INBOX] = inbox_look,      [CHORE_MINE] = doubt_mine,
 	[CHORE_RELOAD] = doubt_reload,   [CHORE_COMMIT] = commit_retry,
 	[CHORE_BEGINS] = commit_begins,  [CHORE_HELD] = calls_held,
+	[CHORE_ROOM] = calls_wake,
 	[CHORE_RESTORE] = failover_restore, [CHORE_REPORT] = report_speed,   [CHORE_SWEEP] = sweep_old,
 	[CHORE_REMOTE] = wait_remote,    [CHORE_VERDICTS] = inbox_ask,
 	[CHORE_DRAIN] = drain_work
@@ -307,6 +308,8 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->reloading);
 	list_init(&e->taken);
 	list_init(&e->held);
+	list_init(&e->put_off);
+	list_init(&e->waking);
 	list_init(&e->strangers);
 	list_init(&e->behind);
 	list_init(&e->restoring);

@@ -70,6 +70,8 @@ void engine_on_log_back(struct engine *e);       /* the log has a new connection
 /* The log's server was promoted ago_ms ago. lived: we have had answers of the one before it, so it may hold
  * less than we were told; then this comes before any answer of the new one. */
 void engine_on_failover(struct engine *e, int64_t ago_ms, bool lived);
+/* The participant that `line` names took no calls and takes them again: what it put off is looked at now. 0: all of them. */
+void engine_on_room(struct engine *e, uint64_t line);
 void engine_on_poke(struct engine *e, struct str gid); /* another replica put a command for us, or met a row of ours */
 
 /* ---- transactions ------------------------------------------------------------------- */
@@ -169,6 +171,7 @@ struct engine_stats {
 	uint64_t failovers, restored; /* met; rows brought back that a failover had lost or set back */
 	uint64_t diverged; /* rows known here that others had gone on with, differently perhaps */
 	uint64_t found; /* rows of ours that were not in memory: after a lost answer */
+	uint64_t calls_put_off; /* not made, since the participant takes none: no attempt is used up */
 	uint64_t calls, calls_answered;
 	uint64_t missed_rows;
 	uint64_t fenced, incarnations, commands, inbox_commands;

@@ -33,6 +33,7 @@ enum {
 	X(LOOKS,   "look at their locks")                                              \
 	X(DUE,     "take parked transactions that are due")                            \
 	X(HELD,    "make calls again for which there was no room")                     \
+	X(ROOM,    "make calls again that were put off")                               \
 	X(INBOX,   "read commands that other replicas left for ours")                  \
 	X(MINE,    "find rows that are ours and not in memory")                        \
 	X(RELOAD,  "read again what is in doubt")                                      \
@@ -98,6 +99,9 @@ struct owned {
 	struct open_call  *check_call;
 	struct list        held_link;    /* engine.held, while held */
 	bool               held;         /* a queue was full: no call of it is started for a while */
+	struct list        put_off_link; /* engine.put_off or .waking, while put_off */
+	bool               put_off;      /* a call of it was, and may be wanted before its time */
+	uint64_t           put_off_line; /* by whom last */
 	uint16_t           room;         /* of steps, notes, calls */
 	uint16_t           open_calls;   /* not answered yet */
 	uint16_t           queue_n;
@@ -118,7 +122,7 @@ struct owned {
 	bool               again;        /* it stood alone in a batch that was to be sent again */
 	bool               blocked;      /* and once more: somebody else holds the row locked */
 	bool               wary;         /* adopted as dangerous, no progress yet */
-	bool               tick_due, resume_due, adopted; /* events that carry nothing; adopted: of the resume */
+	bool               tick_due, room_due, resume_due, adopted; /* events that carry nothing; adopted: of the resume */
 	enum stuck         stuck_due;    /* not NONE: to be said to the core */
 	enum commit_kind   commit;
 	struct list        queue;        /* struct queued */
@@ -290,6 +294,7 @@ struct engine {
 	struct list  held;             /* owned.held_link, first come first served */
 	size_t       held_n, held_page; /* so many at a time */
 	size_t       held_refused;     /* of the last page */
+	struct list  put_off, waking;  /* owned.put_off_link; waking: there is room again */
 	uint32_t     wary_n;           /* adopted so, no progress yet */
 	int64_t      wary_until;       /* boot_ms */
 
@@ -444,6 +449,7 @@ void drive_applied(struct engine *e, struct owned *o); /* its commit is done */
 void drive_learned(struct engine *e, struct owned *o); /* the same of one that is gone */
 void drive_timer(struct engine *e, struct owned *o);
 void drive_tick(struct engine *e, struct owned *o);
+void drive_room(struct engine *e, struct owned *o); /* what was put off is wanted now */
 void drive_queue(struct engine *e, struct owned *o, struct queued *q);
 void drive_stuck(struct engine *e, struct owned *o, enum stuck stuck);
 void drive_release(struct engine *e, struct owned *o, int64_t due_at);
@@ -456,7 +462,8 @@ void calls_start(struct engine *e, struct owned *o, const struct txn *t); /* tho
 void calls_close(struct engine *e, struct owned *o, struct open_call *c); /* answered and about to be decided on */
 
 void calls_held(struct engine *e);    /* chore */
-void calls_release(struct engine *e, struct owned *o); /* is held no longer */
+void calls_release(struct engine *e, struct owned *o); /* is neither held nor put off any longer */
+void calls_wake(struct engine *e);    /* chore */
 void calls_give_up(struct engine *e, struct open_call *c); /* as if its answer had taught nothing */
 
 /* ---- batch.c, commit.c --------------------------------------------------------------------- */

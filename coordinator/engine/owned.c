@@ -116,6 +116,7 @@ static struct owned *make(struct engine *e, const struct row *row)
 	list_init(&o->link);
 	list_init(&o->commit_link);
 	list_init(&o->held_link);
+	list_init(&o->put_off_link);
 	list_init(&o->queue);
 	list_init(&o->waiters);
 	list_init(&o->begins);

@@ -328,6 +328,9 @@ struct call_answer {
 	bool         bare_conflict, gone;
 	bool         stale_epoch;       /* 412: no outcome; read the row again */
 	bool         unsent;            /* our own queue for it was full: nothing left, no attempt is used up */
+	int64_t      put_off_ms;        /* not 0: nothing left, the participant takes no calls for so long; no attempt is used up */
+	bool         failing;           /* with put_off_ms: because it fails, not because somebody paused it */
+	uint64_t     line;              /* with put_off_ms: names the participant, for engine_on_room() */
 	int          status;            /* HTTP status; 0: no answer */
 	int64_t      retry_after_ms;
 	struct str   output;            /* of an ok: valid JSON within the size cap, or empty */

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/io/caller.h"
 
+#include "coordinator/base/latency.h"
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
 #include "coordinator/base/table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TARGETS_MAX = 4096, TARGETS_SHOWN = 64, QUEUE_FULL_RETRY_MS = 1000, SIGNATURE_HEADERS = 3 };
+enum {
+	TARGETS_MAX = 4096,
+	TARGETS_SHOWN = 64,
+	QUEUE_FULL_RETRY_MS = 1000,
+	SIGNATURE_HEADERS = 3,
+	TURNED_AWAY_MAX = 500, /* of one queue in one turn of the loop, when its breaker opens */
+	SLOW_DOWN_MS = 500,    /* what a 429 without Retry-After asks for */
+	STATUS_SLOW_DOWN = 429,
+	PAUSED_MS = 5000       /* to twice that: when a call to a paused participant asks again */
+};
 
 #define PARTICIPANT_PREFIX STR("participant:")
 
@@ -24,6 +35,9 @@ struct target {
 	struct table_node    node;
 	struct caller_target is;    /* name is a copy */
 	struct list          queue;
+	struct breaker       breaker;
+	struct latency       latency;
+	uint64_t             line;
 };
 
 struct job {
@@ -37,6 +51,7 @@ struct job {
 	struct call_text         text;
 	size_t                   header_count; /* of text, without a signature */
 	struct target           *target;
+	struct breaker_pass      pass;
 	struct transfer         *transfer;
 	struct participants_wait wait;
 	call_done               *done;
@@ -170,8 +185,19 @@ static void forget_target(struct caller *c, struct target *t)
 	free(t);
 }
 
-/* Those that are shown stay: their counters must not start again. */
-static void forget_idle_targets(struct caller *c)
+static int64_t boot_ms(const struct caller *c)
+{
+	return c->config.clock.boot_ms(c->config.clock.ctx);
+}
+
+static struct breaker_rules rules_of(const struct caller *c)
+{
+	return c->config.breaker;
+}
+
+/* Those that are shown stay: their counters must not start again. What is known of those that are open is worth its
+ * place, unless there is none for others. */
+static void forget_idle_targets(struct caller *c, bool open_too)
 {
 	struct table_node *node = table_next(&c->targets, NULL);
 
@@ -179,7 +205,8 @@ static void forget_idle_targets(struct caller *c)
 		struct target     *t = table_entry(node, struct target, node);
 		struct table_node *next = table_next(&c->targets, node);
 
-		if (t->is.in_flight == 0 && t->is.queued == 0 && !t->is.shown)
+		if (t->is.in_flight == 0 && t->is.queued == 0 && !t->is.shown &&
+		    (open_too || t->breaker.state == BREAKER_CLOSED))
 			forget_target(c, t);
 		node = next;
 	}
@@ -193,11 +220,14 @@ static struct target *target_of(struct caller *c, struct str name)
 	if (node != NULL)
 		return table_entry(node, struct target, node);
 	if (c->targets.n >= TARGETS_MAX)
-		forget_idle_targets(c);
+		forget_idle_targets(c, false);
+	if (c->targets.n >= TARGETS_MAX)
+		forget_idle_targets(c, true);
 	t = mem_alloc(sizeof *t);
 	t->is.name = str_dup(name);
 	t->is.shown = c->shown_count < TARGETS_SHOWN;
 	c->shown_count += t->is.shown;
+	t->line = str_hash(name, c->targets.seed) | 1;
 	list_init(&t->queue);
 	table_put(&c->targets, &t->node, t->is.name);
 	return t;
@@ -213,29 +243,128 @@ static bool may_send(struct caller *c)
 	return false;
 }
 
-/* Sends what waits, first come first served, as far as the limit and the lease allow. */
+static void say_breaker(struct caller *c, const struct target *t, const struct breaker *before)
+{
+	const bool opened = before->state == BREAKER_CLOSED;
+	char       detail[300];
+	uint32_t   calls, nothing;
+
+	if (c->config.trace.line == NULL || opened == (t->breaker.state == BREAKER_CLOSED))
+		return;
+	breaker_window(&t->breaker, boot_ms(c), &calls, &nothing);
+	if (opened)
+		snprintf(detail, sizeof detail, "participant=%.*s calls=%u unanswered=%u", (int)t->is.name.n, t->is.name.p,
+		         calls, nothing);
+	else
+		snprintf(detail, sizeof detail, "participant=%.*s open_ms=%lld", (int)t->is.name.n, t->is.name.p,
+		         (long long)(boot_ms(c) - before->opened_at));
+	c->config.trace.line(c->config.trace.ctx, opened ? TRACE_WARN : TRACE_INFO,
+	                     opened ? "breaker_opened" : "breaker_closed", (struct str){ 0 }, detail);
+}
+
+static void end_put_off(struct job *j, int64_t wait_ms, bool failing)
+{
+	end_unsent(j, OUTCOME_UNKNOWN, 0);
+	j->answer.put_off_ms = wait_ms;
+	j->answer.failing = failing;
+	j->answer.line = j->target->line;
+}
+
+static uint32_t chance(const struct caller *c)
+{
+	return (uint32_t)c->config.clock.random(c->config.clock.ctx);
+}
+
+/* Somebody stopped it, and will say when it goes on: nobody needs to ask often. */
+static int64_t pause_ms(const struct caller *c)
+{
+	return PAUSED_MS + (int64_t)(chance(c) % PAUSED_MS);
+}
+
+static bool is_paused(const struct caller *c, const struct target *t)
+{
+	return c->config.pauses != NULL &&
+	       pauses_target(c->config.pauses, c->config.participants, t->is.name) != NULL;
+}
+
+/* May this call be made at all now? False: it was put off. */
+static bool admit(struct job *j)
+{
+	struct caller             *c = j->caller;
+	const struct breaker_rules rules = rules_of(c);
+	int64_t                    wait_ms = 0;
+
+	j->target = target_of(c, definition_target(j->def, j->spec.step, j->spec.op));
+	if (is_paused(c, j->target)) {
+		end_put_off(j, pause_ms(c), false);
+		return false;
+	}
+	switch (breaker_ask(&j->target->breaker, &rules, boot_ms(c), j->spec.attempt > 1, chance(c), &j->pass, &wait_ms)) {
+	case BREAKER_SAYS_GO:
+	case BREAKER_SAYS_PROBE:
+		return true;
+	case BREAKER_SAYS_OPEN:
+	case BREAKER_SAYS_QUIET:
+	case BREAKER_SAYS_BUDGET:
+		break;
+	}
+	end_put_off(j, wait_ms, true);
+	return false;
+}
+
+static bool may_still_go(struct caller *c, const struct target *t, const struct job *j)
+{
+	return (j->pass.probe || breaker_look(&t->breaker, boot_ms(c)) == BREAKER_SAYS_GO) && !is_paused(c, t);
+}
+
+static void turn_away(struct caller *c, struct target *t, struct job *j)
+{
+	const struct breaker_rules rules = rules_of(c);
+
+	breaker_drop(&t->breaker, j->pass);
+	if (is_paused(c, t))
+		end_put_off(j, pause_ms(c), false);
+	else
+		end_put_off(j, breaker_turn(&t->breaker, &rules, boot_ms(c), chance(c)), true);
+}
+
+/* Sends what waits, first come first served, as far as the limit and the lease allow. A probe needs no place
+ * among calls that hang. */
 static void pump(struct caller *c, struct target *t)
 {
 	const struct participant *p = participant_of(c, t->is.name);
+	unsigned                  turned_away = 0;
 
 	t->is.limit = c->config.per_participant;
 	if (p != NULL && p->max_in_flight > 0)
 		t->is.limit = p->max_in_flight;
-	while (t->is.in_flight < t->is.limit && t->is.queued > 0 && may_send(c)) {
-		struct job *j = list_entry(list_pop(&t->queue), struct job, link);
+	while (t->is.queued > 0 && may_send(c)) {
+		struct job *j = list_entry(t->queue.next, struct job, link);
+		bool        goes = may_still_go(c, t, j);
 
+		if (goes && t->is.in_flight >= t->is.limit && !j->pass.probe)
+			return;
+		if (!goes && turned_away++ == TURNED_AWAY_MAX) {
+			c->held = true;
+			return;
+		}
+		list_remove(&j->link);
 		t->is.queued--;
-		send_job(j);
+		if (goes)
+			send_job(j);
+		else
+			turn_away(c, t, j);
 	}
 }
 
 static void enqueue(struct job *j)
 {
 	struct caller *c = j->caller;
-	struct target *t = target_of(c, j->text.target);
+	struct target *t = j->target;
 
-	if (t->is.queued >= c->config.queue_max) {
+	if (t->is.queued >= c->config.queue_max && !j->pass.probe) {
 		t->is.rejected++;
+		breaker_drop(&t->breaker, j->pass);
 		err_set(&j->err, ERR_LIMIT, "queue full: %llu calls wait for this participant",
 		        (unsigned long long)t->is.queued);
 		end_unsent(j, OUTCOME_UNKNOWN, QUEUE_FULL_RETRY_MS);
@@ -243,8 +372,10 @@ static void enqueue(struct job *j)
 		return;
 	}
 	j->state = JOB_QUEUED;
-	j->target = t;
-	list_push(&t->queue, &j->link);
+	if (j->pass.probe)
+		list_push_first(&t->queue, &j->link);
+	else
+		list_push(&t->queue, &j->link);
 	t->is.queued++;
 	pump(c, t);
 }
@@ -266,34 +397,64 @@ static void send_later(struct job *j)
 
 /* ---- the call itself ------------------------------------------------------------------------- */
 
+/* What the service's answer, or its silence, means for the other calls to it. True: some that were put off may go. */
+static bool learn_of_service(struct job *j, const struct http_result *result, const struct call_lesson *lesson)
+{
+	struct caller             *c = j->caller;
+	struct target             *t = j->target;
+	const struct breaker_rules rules = rules_of(c);
+	const struct breaker       before = t->breaker;
+	int64_t                    slow_down_ms = 0;
+	bool                       room;
+
+	if (result->unsendable) {
+		breaker_drop(&t->breaker, j->pass);
+		return false;
+	}
+	if (lesson->outcome == OUTCOME_UNKNOWN && result->reply.status == STATUS_SLOW_DOWN)
+		slow_down_ms = lesson->retry_after_ms > SLOW_DOWN_MS ? lesson->retry_after_ms : SLOW_DOWN_MS;
+	latency_add(&t->latency, boot_ms(c), result->took_us);
+	room = breaker_end(&t->breaker, &rules, boot_ms(c), j->pass,
+	                   lesson->outcome != OUTCOME_UNKNOWN || lesson->stale_epoch, slow_down_ms);
+	if (before.state != t->breaker.state)
+		say_breaker(c, t, &before);
+	return room;
+}
+
 static void on_result(void *arg, const struct http_result *result)
 {
 	struct job        *j = arg;
+	struct caller     *c = j->caller;
 	struct target     *t = j->target;
+	const uint64_t     line = t->line;
 	struct call_lesson lesson;
+	bool               room;
 
 	if (result->withheld) {
 		send_later(j);
 		return;
 	}
 	call_learn(j->def, j->spec.step, j->spec.op, &result->reply,
-	           j->caller->config.clock.now_ms(j->caller->config.clock.ctx), &lesson);
+	           c->config.clock.now_ms(c->config.clock.ctx), &lesson);
 	if (result->unsendable)
 		lesson.outcome = OUTCOME_MISCONFIGURED;
 	t->is.calls++;
 	if (lesson.outcome == OUTCOME_UNKNOWN || lesson.outcome == OUTCOME_MISCONFIGURED)
 		t->is.failures++;
 	tally_add(&t->is.latency_us, TALLY_CALL_US, result->took_us);
+	room = learn_of_service(j, result, &lesson);
 	t->is.in_flight--;
 	j->transfer = NULL;
 	j->state = JOB_ENDED;
-	pump(j->caller, t);
+	pump(c, t);
 	j->done(j->arg, &(struct call_answer){
 		.outcome = lesson.outcome, .bare_conflict = lesson.bare_conflict,
 		.gone = lesson.gone, .stale_epoch = lesson.stale_epoch,
 		.status = result->reply.status, .retry_after_ms = lesson.retry_after_ms,
 		.output = lesson.output, .error = str_of(lesson.error) });
 	free_job(j);
+	if (room && c->config.room != NULL)
+		c->config.room(c->config.room_ctx, line);
 }
 
 static const char *header(struct arena *arena, const char *name, const char *value)
@@ -334,6 +495,7 @@ static void send_job(struct job *j)
 	if (p != NULL && p->secret_missing) {
 		err_set(&j->err, ERR_REFUSED,
 		        "the secret of this participant cannot be read from secrets-dir");
+		breaker_drop(&j->target->breaker, j->pass);
 		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
 		return;
 	}
@@ -362,24 +524,36 @@ static struct str base_url(void *ctx, struct str name)
 	return p != NULL ? p->base_url : (struct str){ 0 };
 }
 
+/* False: j->err says why. */
 static bool render(struct job *j)
 {
 	return call_render(&j->spec, &j->caller->config.rules, base_url, j->caller, &j->arena,
 	                   &j->text, &j->err);
 }
 
+/* Rendered and put into its queue, if its participant takes calls. */
+static void go_on(struct job *j)
+{
+	if (!admit(j))
+		return;
+	if (render(j)) {
+		enqueue(j);
+		return;
+	}
+	breaker_drop(&j->target->breaker, j->pass);
+	end_unsent(j, OUTCOME_MISCONFIGURED, 0);
+}
+
 static void on_names(void *arg, bool fresh)
 {
 	struct job *j = arg;
 
-	if (!fresh) {
-		err_set(&j->err, ERR_UNAVAILABLE, "the list of participants cannot be read now");
-		end_unsent(j, OUTCOME_UNKNOWN, 0);
-	} else if (render(j)) {
-		enqueue(j);
-	} else {
-		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
+	if (fresh) {
+		go_on(j);
+		return;
 	}
+	err_set(&j->err, ERR_UNAVAILABLE, "the list of participants cannot be read now");
+	end_unsent(j, OUTCOME_UNKNOWN, 0);
 }
 
 /* A name registered a moment ago: here, then its call must not go to the address of before; or at
@@ -401,12 +575,20 @@ static void wait_for_name(struct job *j)
 	participants_refresh(j->caller->config.participants, &j->wait);
 }
 
+static bool is_named(const struct job *j)
+{
+	return j->caller->config.participants != NULL &&
+	       str_starts(definition_target(j->def, j->spec.step, j->spec.op), PARTICIPANT_PREFIX);
+}
+
 static bool is_changing(const struct job *j)
 {
-	const struct participants *p = j->caller->config.participants;
+	return is_named(j) && participants_are_changing(j->caller->config.participants);
+}
 
-	return p != NULL && participants_are_changing(p) &&
-	       str_starts(definition_target(j->def, j->spec.step, j->spec.op), PARTICIPANT_PREFIX);
+static bool is_unknown(const struct job *j)
+{
+	return is_named(j) && participant_of(j->caller, definition_target(j->def, j->spec.step, j->spec.op)) == NULL;
 }
 
 static uint64_t random_span(const struct caller *c)
@@ -431,14 +613,10 @@ static uint64_t start(void *ctx, const struct call_request *r, call_done *done, 
 		.step = r->step, .op = r->op, .attempt = r->attempt, .epoch = r->epoch,
 		.deadline_at = r->deadline_at, .traceparent = r->traceparent, .span = random_span(c)
 	};
-	if (is_changing(j))
-		wait_for_name(j);
-	else if (render(j))
-		enqueue(j);
-	else if (j->err.kind == ERR_NOT_FOUND && c->config.participants != NULL)
+	if (is_changing(j) || is_unknown(j))
 		wait_for_name(j);
 	else
-		end_unsent(j, OUTCOME_MISCONFIGURED, 0);
+		go_on(j);
 	return handle_of(j);
 }
 
@@ -453,9 +631,11 @@ static void drop_job(struct job *j)
 		participants_unwait(j->caller->config.participants, &j->wait);
 		break;
 	case JOB_QUEUED:
+		breaker_drop(&t->breaker, j->pass);
 		t->is.queued--;
 		break;
 	case JOB_SENT:
+		breaker_drop(&t->breaker, j->pass);
 		http_abort(j->caller->config.http, j->transfer);
 		t->is.in_flight--;
 		break;
@@ -502,12 +682,31 @@ void caller_ports(struct caller *c, struct caller_port *out)
 	*out = (struct caller_port){ .ctx = c, .start = start, .abort = abort_call };
 }
 
+static void fill_target(const struct caller *c, const struct target *t, struct caller_target *is)
+{
+	const int64_t now = boot_ms(c);
+
+	*is = t->is;
+	is->p50_us = latency_at(&t->latency, now, 50);
+	is->p99_us = latency_at(&t->latency, now, 99);
+	is->breaker = t->breaker.state;
+	is->breaker_ms = t->breaker.state == BREAKER_CLOSED ? 0 : now - t->breaker.opened_at;
+	is->quiet_ms = t->breaker.quiet_until > now ? t->breaker.quiet_until - now : 0;
+	is->opened = t->breaker.opened;
+	is->put_off = t->breaker.put_off;
+	breaker_window(&t->breaker, now, &is->recent, &is->recent_unknown);
+}
+
 void caller_each_target(const struct caller *c, caller_each *each, void *arg)
 {
 	struct table_node *n = table_next(&c->targets, NULL);
 
-	for (; n != NULL; n = table_next(&c->targets, n))
-		each(arg, &table_entry(n, struct target, node)->is);
+	for (; n != NULL; n = table_next(&c->targets, n)) {
+		struct caller_target is;
+
+		fill_target(c, table_entry(n, struct target, node), &is);
+		each(arg, &is);
+	}
 	if (c->forgotten.calls + c->forgotten.rejected > 0)
 		each(arg, &c->forgotten);
 }
@@ -538,7 +737,8 @@ void caller_close(struct caller *c, void (*closed)(void *arg), void *arg)
 		drop_job(c->jobs[i]);
 		free(c->jobs[i]);
 	}
-	forget_idle_targets(c);
+	for (struct table_node *n; (n = table_next(&c->targets, NULL)) != NULL;)
+		forget_target(c, table_entry(n, struct target, node));
 	table_fini(&c->targets);
 	free(c->jobs);
 	free(c->free_jobs);

@@ -4,6 +4,7 @@
 #ifndef COORDINATOR_IO_CALLER_H
 #define COORDINATOR_IO_CALLER_H
 
+#include "coordinator/base/breaker.h"
 #include "coordinator/base/tally.h"
 #include "coordinator/engine/port.h"
 #include "coordinator/io/http.h"
@@ -24,6 +25,11 @@ struct caller_config {
 	struct call_rules    rules;           /* its slices live as long as the caller */
 	uint32_t             per_participant; /* calls in flight to one, unless it says otherwise */
 	uint32_t             queue_max;       /* calls waiting for one; beyond it `unknown` */
+	struct breaker_rules breaker;         /* of each participant, unless it says otherwise */
+	/* The participant of these calls put off (call_answer.line) takes calls again; may be NULL. */
+	void               (*room)(void *ctx, uint64_t line);
+	void                *room_ctx;
+	struct trace_port    trace;           /* line may be NULL */
 };
 
 struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config);
@@ -39,6 +45,12 @@ struct caller_target { /* borrowed */
 	uint64_t   rejected;        /* turned away because the queue was full */
 	struct tally latency_us;    /* TALLY_CALL_US */
 	bool       shown;           /* one of the first: it may have figures of its own where space is short */
+	uint64_t   p50_us, p99_us;  /* of the last half minute or whole one; 0: there were none */
+	enum breaker_state breaker;
+	int64_t    breaker_ms;      /* since it opened; 0 while closed */
+	int64_t    quiet_ms;        /* left of what a 429 asked for */
+	uint32_t   recent, recent_unknown; /* calls of the last 10 s that ended while it was closed, and taught nothing */
+	uint64_t   opened, put_off; /* how often it did, and calls not made, since start */
 };
 /* In no order. The one without a name is the sum of those that were forgotten. */
 typedef void caller_each(void *arg, const struct caller_target *t);

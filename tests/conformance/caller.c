@@ -504,6 +504,80 @@ static void check_metrics(struct world *w)
 	   (unsigned long long)t.failures, (unsigned long long)t.latency_us.sum);
 }
 
+/* Calls to one path until all have ended; how many of them were put off. */
+static unsigned rounds(struct world *w, struct definition *d, unsigned n, struct got *last)
+{
+	enum { MAX = IN_FLIGHT + QUEUE };
+	struct got got[MAX] = { 0 };
+	unsigned   put_off = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		world_call(w, d, OP_TRY, &got[i]);
+	for (unsigned i = 0; i < n; i++)
+		world_until(w, &got[i], 5000);
+	for (unsigned i = 0; i < n; i++)
+		put_off += got[i].put_off_ms > 0 && got[i].status == 0 && got[i].outcome == OUTCOME_UNKNOWN;
+	*last = got[n - 1];
+	return put_off;
+}
+
+static void check_breaker(struct world *out)
+{
+	const struct breaker_rules rules = { .percent = 80, .calls = 10, .probe_ms = 1000, .retry_percent = 20, .burst = 200 };
+	struct world               w;
+	struct got                 got = { 0 }, hung = { 0 };
+	unsigned                   n;
+
+	world_open_breaking(&w, out->loop, out->curl_only, &rules);
+	struct definition *down = world_definition(&w, &w.stub, "/status/503", "1s");
+	struct definition *up = world_definition(&w, &w.stub, "/ok", "1s");
+	struct definition *other = world_definition(&w, &w.other, "/ok", "1s");
+	struct definition *hangs = world_definition(&w, &w.stub, "/hang", "60s");
+
+	n = rounds(&w, down, 40, &got);
+	ok(n >= 40 - 10 - IN_FLIGHT && n <= 30 && got.put_off_ms > 0, "a service that is down is left alone: %u of 40 calls are made",
+	   40 - n);
+	ok(world_target(&w, &w.stub).breaker == BREAKER_OPEN && world_target(&w, &w.stub).put_off == n &&
+	   world_target(&w, &w.stub).queued == 0, "its breaker is open, and nobody waits in its queue");
+	ok(rounds(&w, other, 20, &got) == 0, "its neighbour is called");
+	ok(rounds(&w, up, 5, &got) == 5 && w.rooms == 0, "it is not, as long as nobody knows that it is back");
+	w.later = 1000;
+	world_call(&w, hangs, OP_TRY, &hung);
+	ok(world_target(&w, &w.stub).breaker == BREAKER_HALF_OPEN && world_target(&w, &w.stub).in_flight == 1,
+	   "a second later one call asks");
+	ok(rounds(&w, up, 3, &got) == 3, "only one");
+	w.later = 2000;
+	ok(rounds(&w, up, 5, &got) == 4, "while that one hangs, another asks in the next second");
+	ok(world_target(&w, &w.stub).breaker == BREAKER_CLOSED && w.rooms == 1 && w.line == got.line,
+	   "it is back: those that were put off are told");
+	ok(rounds(&w, up, 50, &got) == 0, "and all are called");
+	world_close(&w);
+	definition_drop(down);
+	definition_drop(up);
+	definition_drop(other);
+	definition_drop(hangs);
+}
+
+static void check_slow_down(struct world *out)
+{
+	const struct breaker_rules rules = { .percent = 80, .calls = 10, .probe_ms = 1000, .retry_percent = 20, .burst = 200 };
+	struct world               w;
+	struct got                 got = { 0 };
+
+	world_open_breaking(&w, out->loop, out->curl_only, &rules);
+	struct definition *busy = world_definition(&w, &w.stub, "/status/429", "1s");
+	struct definition *up = world_definition(&w, &w.stub, "/ok", "1s");
+	rounds(&w, busy, 1, &got);
+	ok(got.status == 429 && got.put_off_ms == 0, "429 is an answer");
+	ok(rounds(&w, up, 5, &got) == 5, "and stops the other calls to that service, too");
+	ok(world_target(&w, &w.stub).breaker == BREAKER_CLOSED && world_target(&w, &w.stub).quiet_ms > 0, "for a while");
+	w.later = 60000;
+	ok(rounds(&w, up, 5, &got) == 0, "no longer than a minute");
+	world_close(&w);
+	definition_drop(busy);
+	definition_drop(up);
+}
+
 static void check_close(struct world *w)
 {
 	struct world       other;
@@ -549,6 +623,8 @@ static void check_all(uv_loop_t *loop, bool curl_only)
 	check_participants(&w);
 	check_poke(&w);
 	check_metrics(&w);
+	check_breaker(&w);
+	check_slow_down(&w);
 	check_close(&w);
 	world_close(&w);
 }

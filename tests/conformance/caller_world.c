@@ -124,6 +124,19 @@ static int64_t clock_now(void *ctx)
 	return NOW_MS;
 }
 
+static int64_t clock_boot(void *ctx)
+{
+	return NOW_MS + ((struct world *)ctx)->later;
+}
+
+static void on_room(void *ctx, uint64_t line)
+{
+	struct world *w = ctx;
+
+	w->rooms++;
+	w->line = line;
+}
+
 static uint64_t clock_random(void *ctx)
 {
 	static uint64_t state = 88172645463325252u;
@@ -187,7 +200,8 @@ static bool may_send(void *ctx)
 	return !((struct world *)ctx)->held;
 }
 
-void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets)
+static void open_world(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets,
+                       const struct breaker_rules *rules)
 {
 	struct store_port store = { .ctx = w, .participant_list = participant_list };
 	char              path[128];
@@ -212,11 +226,21 @@ void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *de
 		                                         .may_send = may_send, .may_send_ctx = w }, NULL);
 	w->participants = participants_open(loop, &store, w->secrets);
 	w->caller = caller_open(loop, &(struct caller_config){
-		.http = w->http, .participants = w->participants, .clock = { w, clock_now, clock_now, clock_random },
+		.http = w->http, .participants = w->participants, .clock = { w, clock_now, clock_boot, clock_random },
 		.may_send = may_send, .may_send_ctx = w,
 		.rules = { .callback_base = STR("http://sagad:7070"), .callback_key = STR("key") },
-		.per_participant = IN_FLIGHT, .queue_max = QUEUE });
+		.per_participant = IN_FLIGHT, .queue_max = QUEUE, .breaker = *rules, .room = on_room, .room_ctx = w });
 	caller_ports(w->caller, &w->port);
+}
+
+void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets)
+{
+	open_world(w, loop, curl_only, deny, secrets, &(struct breaker_rules){ 0 });
+}
+
+void world_open_breaking(struct world *w, uv_loop_t *loop, bool curl_only, const struct breaker_rules *rules)
+{
+	open_world(w, loop, curl_only, "none", NULL, rules);
 }
 
 static void on_closed(void *arg)
@@ -286,7 +310,7 @@ static void on_answer(void *arg, const struct call_answer *a)
 		abort(); /* twice */
 	*got = (struct got){ .done = true, .world = got->world, .turn = ++got->world->answered,
 		             .outcome = a->outcome, .status = a->status, .retry_after_ms = a->retry_after_ms,
-		             .unsent = a->unsent };
+		             .unsent = a->unsent, .put_off_ms = a->put_off_ms, .line = a->line };
 	str_cstr(a->error, got->error, sizeof got->error);
 	str_cstr(a->output, got->output, sizeof got->output);
 }

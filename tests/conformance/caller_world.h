@@ -20,6 +20,8 @@ struct got {
 	int          status;
 	int64_t      retry_after_ms;
 	bool         unsent;
+	int64_t      put_off_ms;
+	uint64_t     line;
 	char         error[256], output[64];
 };
 
@@ -45,10 +47,15 @@ struct world {
 	void                   *asked_arg;
 	unsigned                closed, answered;
 	bool                    held; /* nothing may be sent */
+	int64_t                 later; /* on the boot clock */
+	unsigned                rooms; /* how often it was said that there is room again, */
+	uint64_t                line;  /* and where last */
 };
 
 /* curl_only: libcurl makes all calls. */
 void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets);
+/* The same, with a breaker; elsewhere there is none. */
+void world_open_breaking(struct world *w, uv_loop_t *loop, bool curl_only, const struct breaker_rules *rules);
 void world_close(struct world *w);
 
 struct definition *world_document(const char *text);

@@ -24,7 +24,7 @@
 	X(lease_dropped) X(lease_dropped_silently) X(lease_cut) X(watch_broken)  \
 	X(leases_as_rows) X(leases_mixed) X(clock_forward) X(clock_back)         \
 	/* calls */                                                              \
-	X(requests_lost) X(requests_twice) X(answers_lost) X(timeouts) X(late_tries) X(calls_held) X(calls_unsent) \
+	X(requests_lost) X(requests_twice) X(answers_lost) X(timeouts) X(late_tries) X(calls_held) X(calls_unsent) X(calls_put_off) \
 	X(refusals) X(ongoing) X(callbacks) X(conflicts) X(misconfigured) X(gone) \
 	X(stale_epochs) X(in_doubt_pivots)                                       \
 	/* clients */                                                            \

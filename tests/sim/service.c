@@ -365,17 +365,34 @@ static void queue(void *arg)
 	release(s);
 }
 
-/* Its queue is full. */
+static void there_is_room(void *arg)
+{
+	struct replica *r = arg;
+
+	if (r->engine != NULL)
+		engine_on_room(r->engine, 1);
+}
+
+/* Its queue is full, or its breaker is open. */
 static bool is_unsent(struct sent *s)
 {
 	struct world *w = s->r->w;
 
 	if (!fault(w, FAULT_SLOW_CALLS, 6))
 		return false;
-	w->seen->calls_unsent++;
 	s->refs++;
 	s->answer = answer_of(OUTCOME_UNKNOWN, 0, UNSENT);
-	s->answer.unsent = true;
+	if (choose(w, 3) == 2) {
+		w->seen->calls_put_off++;
+		s->answer.put_off_ms = 10 + 200 * (int64_t)choose(w, 40);
+		s->answer.failing = choose(w, 2) == 1;
+		s->answer.line = 1;
+		if (choose(w, 2) == 1)
+			fake_loop_post(&w->loop, &s->r->end, 10 * (int64_t)choose(w, 100), there_is_room, NULL, s->r);
+	} else {
+		w->seen->calls_unsent++;
+		s->answer.unsent = true;
+	}
 	fake_loop_post(&w->loop, &s->r->end, 0, deliver, drop_ref, s);
 	return true;
 }

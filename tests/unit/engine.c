@@ -41,6 +41,7 @@ struct world {
 	uint64_t           random, calls;
 	char               trail[400];   /* "0try 1try 0cancel", in the order of calls */
 	enum outcome       say[2][OP_COUNT];
+	int64_t            put_off_ms;   /* not 0: no call is made at all */
 	struct str         output;
 	struct str         blocked;      /* a gid: somebody else holds that row locked */
 	struct fake_fate   fate;         /* of the next commit only */
@@ -148,6 +149,9 @@ static uint64_t call_start(void *ctx, const struct call_request *r, call_done *d
 	c->answer.status = c->answer.outcome == OUTCOME_OK ? 200 : 503;
 	if (c->answer.outcome == OUTCOME_OK)
 		c->answer.output = w->output;
+	if (w->put_off_ms > 0)
+		c->answer = (struct call_answer){ .outcome = OUTCOME_UNKNOWN, .put_off_ms = w->put_off_ms,
+			                          .failing = true, .line = 7 };
 	fake_loop_post(&w->loop, &w->end, 1, call_ends, free, c);
 	return ++w->calls;
 }
@@ -418,6 +422,43 @@ static void test_park(struct world *w)
 	ok(stats(w).taken_due >= 1 && row_of(w, "q")->phase == PHASE_CONFIRMED, "another is taken when it is due");
 }
 
+static void test_put_off(struct world *w)
+{
+	w->put_off_ms = 3000;
+	begin(w, "o", &saga, 0);
+	run(w, 1000);
+	ok(stats(w).calls_put_off == 1 && stats(w).calls == 0 && stats(w).open_calls == 0,
+	   "a call that was put off was not made");
+	ok(fake_db_entries(w->db) == 0 && row_of(w, "o")->version == 2, "it is no attempt, and is told the log once");
+	engine_on_room(w->e, 8);
+	run(w, 1000);
+	ok(strcmp(w->trail, "0try") == 0, "room at another participant wakes nobody: %s", w->trail);
+	w->put_off_ms = 0;
+	engine_on_room(w->e, 7);
+	run(w, 100);
+	ok(row_of(w, "o")->phase == PHASE_CONFIRMED, "room at its own wakes it before its time: %s", w->trail);
+	w->put_off_ms = 30000;
+	begin(w, "l", &saga, 0);
+	run(w, 10000);
+	ok(stats(w).owned == 0 && row_of(w, "l")->due_at > clock_now(w), "for longer it is parked");
+	w->put_off_ms = 0;
+	engine_on_room(w->e, 7);
+	run(w, 30000);
+	ok(row_of(w, "l")->phase == PHASE_CONFIRMED, "and taken up again at its time");
+}
+
+static void test_put_off_deadline(struct world *w)
+{
+	w->put_off_ms = 30000;
+	begin(w, "d", &saga, 2000);
+	run(w, 3000);
+	w->put_off_ms = 0;
+	ok(row_of(w, "d")->phase == PHASE_CANCELLING, "its deadline does not wait for the participant");
+	engine_on_room(w->e, 7);
+	run(w, 40000);
+	ok(row_of(w, "d")->phase == PHASE_CANCELLED, "the cancel does: %s", w->trail);
+}
+
 static void test_commands(struct world *w)
 {
 	begin(w, "c", &tcc, 600000);
@@ -558,7 +599,7 @@ static void test_drain(struct world *w)
 int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
-		test_saga, test_refused, test_twice, test_park, test_commands, test_away,
+		test_saga, test_refused, test_twice, test_park, test_put_off, test_put_off_deadline, test_commands, test_away,
 		test_lost, test_bad_row, test_blocked, test_suspended, test_drain };
 
 	for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {

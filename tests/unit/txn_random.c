@@ -19,7 +19,8 @@ struct world {
 /* A walk that never comes to these places proves nothing about them. */
 #define SEEN(X)                                                                   \
 	X(confirmed) X(cancelled) X(abandoned) X(in_doubt) X(stuck) X(joined) X(reloaded) \
-	X(lost_commit) X(late_ok) X(parallel) X(check) X(paused) X(delayed) X(not_ready)
+	X(lost_commit) X(late_ok) X(parallel) X(check) X(paused) X(delayed) X(not_ready) \
+	X(put_off)
 static struct {
 #define X(name) unsigned long name;
 	SEEN(X)
@@ -111,11 +112,24 @@ static void draw_answer(struct world *w, struct event *ev)
 	ev->u.answer.retry_after_ms = draw(w, 4) ? 0 : (int64_t)draw(w, 900) - 100;
 }
 
+/* The call was not made after all. */
+static void draw_put_off(struct world *w, struct event *ev)
+{
+	const uint16_t step = ev->u.answer.step;
+	const enum op  op = ev->u.answer.op;
+
+	ev->kind = EV_PUT_OFF;
+	ev->u.put_off.step = step;
+	ev->u.put_off.op = op;
+	ev->u.put_off.until = w->b.now + draw(w, 400);
+	ev->u.put_off.failing = draw(w, 2);
+}
+
 static void draw_command(struct world *w)
 {
 	static const char *const commands[] = { "confirm", "confirm", "cancel", "cancel operator",
 		"join", "join u", "pause", "unpause", "unpause", "unpause", "retry", "retry",
-		"stuck poison", "resume", "abandon" };
+		"stuck poison", "resume", "abandon", "room" };
 	const char *text = commands[draw(w, sizeof commands / sizeof commands[0])];
 
 	if (text[0] == 'j' && w->b.t.step_count >= WORDS_STEPS)
@@ -134,6 +148,8 @@ static void draw_event(struct world *w)
 	words_event(b, "tick");
 	if (kind >= 6 && kind < 18)
 		draw_answer(w, &b->ev);
+	if (kind == 6 && b->ev.u.answer.from == FROM_CALL)
+		draw_put_off(w, &b->ev);
 	else if (kind >= 18)
 		draw_command(w);
 	b->ev.random = draw(w, UINT32_MAX);
@@ -200,7 +216,7 @@ static void check_call(struct world *w, const struct call *c, bool closed[static
 		return;
 	}
 	must(w, has(b, i, c->op), "a call that does not exist");
-	must(w, t->steps[i].next_at <= b->now, "a call before its time");
+	must(w, t->steps[i].next_at <= b->now && t->steps[i].put_off_until <= b->now, "a call before its time");
 	if (c->op == OP_TRY)
 		must(w, may_try(b, i), "a try before what it stands behind");
 	if (c->op == OP_CONFIRM)
@@ -209,16 +225,35 @@ static void check_call(struct world *w, const struct call *c, bool closed[static
 		must(w, may_cancel(w, i), "a cancel out of order");
 }
 
+/* Whose open call this event ends, or -1. */
+static int closed_by(const struct world *w, const struct event *ev)
+{
+	uint16_t step;
+	enum op  op;
+
+	if (ev->kind == EV_ANSWER && ev->u.answer.from == FROM_CALL) {
+		step = ev->u.answer.step;
+		op = ev->u.answer.op;
+	} else if (ev->kind == EV_PUT_OFF) {
+		step = ev->u.put_off.step;
+		op = ev->u.put_off.op;
+	} else {
+		return -1;
+	}
+	step = step == TXN_CHECK ? WORDS_STEPS : step;
+	return step <= WORDS_STEPS && w->open[step] == 1 + op ? step : -1;
+}
+
 static void check_calls(struct world *w)
 {
 	const struct bench *b = &w->b;
 	const struct event *ev = &b->ev;
 	bool                closed[WORDS_STEPS + 1] = { false };
 	uint16_t            open = 0;
-	uint16_t            i = ev->u.answer.step == TXN_CHECK ? WORDS_STEPS : ev->u.answer.step;
+	int                 i = closed_by(w, ev);
 
-	if (ev->kind == EV_ANSWER && ev->u.answer.from == FROM_CALL && i <= WORDS_STEPS)
-		closed[i] = w->open[i] == 1 + ev->u.answer.op;
+	if (i >= 0)
+		closed[i] = true;
 	for (uint16_t k = 0; k < b->up.call_count; k++)
 		check_call(w, &b->up.calls[k], closed);
 	for (uint16_t k = 0; k < b->up.next.step_count; k++)
@@ -317,6 +352,7 @@ static void count_seen(const struct world *w)
 	seen.stuck += b->up.next.stuck != STUCK_NONE;
 	seen.paused += b->t.paused && (b->up.flags & DO_COMMIT);
 	seen.delayed += b->t.start_at != 0 && b->up.next.start_at == 0;
+	seen.put_off += b->ev.kind == EV_PUT_OFF && closed_by(w, &b->ev) >= 0;
 	seen.late_ok += b->t.phase == PHASE_CANCELLING && b->ev.kind == EV_ANSWER &&
 	                b->ev.u.answer.op == OP_TRY && (b->up.flags & DO_COMMIT);
 }
@@ -348,12 +384,8 @@ static void play(struct world *w)
 	txn_step(&b->t, ev, &b->up);
 	check_update(w);
 	count_seen(w);
-	if (ev->kind == EV_ANSWER && ev->u.answer.from == FROM_CALL) {
-		uint16_t i = ev->u.answer.step == TXN_CHECK ? WORDS_STEPS : ev->u.answer.step;
-
-		if (w->open[i] == 1 + ev->u.answer.op)
-			w->open[i] = 0;
-	}
+	if (closed_by(w, ev) >= 0)
+		w->open[closed_by(w, ev)] = 0;
 }
 
 /* Another owner reads the row: it knows nothing of the calls that are under way. */
@@ -364,6 +396,7 @@ static void reload(struct world *w)
 	for (uint16_t i = 0; i < b->t.step_count; i++) {
 		b->steps[i].open_op = 0;
 		b->steps[i].flags &= (uint8_t)~STEP_IN_DOUBT;
+		b->steps[i].put_off_until = 0;
 	}
 	b->t.check.open_op = 0;
 	memset(w->open, 0, sizeof w->open);

@@ -204,6 +204,8 @@ static inline void words_set(struct bench *b, const char *word)
 			s->first_at = value;
 		else if (strncmp(word + 2, "next", 4) == 0)
 			s->next_at = value;
+		else if (strncmp(word + 2, "off", 3) == 0)
+			s->put_off_until = value;
 		else if (strncmp(word + 2, "stuck", 5) == 0)
 			s->stuck = (enum stuck)value;
 		else if (strcmp(word + 2, "ongoing") == 0)
@@ -315,6 +317,22 @@ static inline void words_answer(struct event *ev, enum op op, const char *step, 
 	}
 }
 
+/* "put_off a try 1500 failing": the call was not made. */
+static inline void words_put_off(struct event *ev, const char *step, const char **text)
+{
+	char word[64];
+
+	ev->kind = EV_PUT_OFF;
+	ev->u.put_off.step = strcmp(step, "check") == 0 ? (uint16_t)TXN_CHECK : words_step(step[0]);
+	if (!words_next(text, word) || words_op(word) < 0)
+		words_fail("op", *text);
+	ev->u.put_off.op = (enum op)words_op(word);
+	if (!words_next(text, word))
+		words_fail("time", *text);
+	ev->u.put_off.until = atoll(word);
+	ev->u.put_off.failing = words_next(text, word);
+}
+
 /* A join adds a step that the coordinator calls, "join u" one that its caller calls. */
 static inline void words_join(struct bench *b, struct event *ev, const char *how)
 {
@@ -361,7 +379,9 @@ static inline void words_event(struct bench *b, const char *text)
 		words_next(&text, first);
 	}
 	words_next(&text, second);
-	if (words_op(first) >= 0 && second[0] != '\0' && strcmp(second, "operator") != 0)
+	if (strcmp(first, "put_off") == 0)
+		words_put_off(ev, second, &text);
+	else if (words_op(first) >= 0 && second[0] != '\0' && strcmp(second, "operator") != 0)
 		words_answer(ev, (enum op)words_op(first), second, &text);
 	else
 		words_command(b, ev, first, second);
@@ -376,6 +396,8 @@ static inline bool words_has_verdict(const struct event *ev)
 		return ev->u.answer.from != FROM_CALL;
 	case EV_RESUME:
 	case EV_TICK:
+	case EV_PUT_OFF:
+	case EV_ROOM:
 	case EV_STUCK:
 		return false;
 	case EV_CONFIRM:
