@@ -118,3 +118,15 @@ def test_failing_retries_are_a_part_of_the_first_calls(make_cluster, stub, gid):
     stub.on("/half", Reply(200))
     for i in range(40):
         assert cluster.client.ended(f"{gid}-{i}")["phase"] == "confirmed"
+
+
+def test_a_paused_participant_is_not_called_and_costs_no_attempts(brisk, stub, gid):
+    client, until_ended = brisk.client, gid + "-p"
+    assert client.post(f"/v1/participants/{stub.host}/pause", {"actor": "test", "reason": "to see it wait"}).status == 200
+    assert client.begin(gid=until_ended, **saga(stub.url + "/a", attempts=1), input={}).status == 201
+    got = until(lambda: (lambda t: t if t["waiting"]["for"] == "retry" else None)(client.transaction(until_ended)))
+    assert got["waiting"]["until"] and "failing_since" not in got["steps"][0], got
+    assert not stub.calls and is_open(brisk, stub.host) is False
+    assert client.post(f"/v1/participants/{stub.host}/resume", {"actor": "test", "reason": "seen"}).status == 200
+    assert client.ended(until_ended)["phase"] == "confirmed"
+    assert len(stub.calls) == 1
