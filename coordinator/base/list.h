@@ -60,4 +60,11 @@ static inline struct list *list_pop(struct list *head)
 	return node;
 }
 
+/* All that stands on `from` goes to the end of `head`, in order. */
+static inline void list_move(struct list *head, struct list *from)
+{
+	for (struct list *node; (node = list_pop(from)) != NULL;)
+		list_push(head, node);
+}
+
 #endif

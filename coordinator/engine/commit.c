@@ -64,9 +64,9 @@ static void keep_settled(struct engine *e)
 
 /* ---- the answer ---------------------------------------------------------------------- */
 
-static struct owned *pop_member(struct engine *e)
+static struct owned *pop_of(struct list *members)
 {
-	struct list *l = list_pop(&e->batch.members);
+	struct list *l = list_pop(members);
 
 	if (l == NULL)
 		return NULL;
@@ -75,10 +75,15 @@ static struct owned *pop_member(struct engine *e)
 	return o;
 }
 
-/* It was on no list when a failover asked for all that is remembered. */
-static void rest(struct engine *e, struct owned *o)
+static struct owned *pop_member(struct engine *e)
 {
-	o->unproven = o->unproven || e->batch.failovers != e->failovers;
+	return pop_of(&e->batch.members);
+}
+
+/* It was on no list when a failover asked for all that is remembered. */
+static void rest(struct engine *e, struct owned *o, uint64_t sent_in)
+{
+	o->unproven = o->unproven || sent_in != e->failovers;
 	owned_rest(e, o);
 }
 
@@ -103,7 +108,7 @@ static void put_back(struct engine *e)
 		if (o->gone) {
 			owned_answer_begins(e, o, BEGIN_AWAY, BEGIN_AWAY);
 			settle_gone_order(e, o);
-			rest(e, o);
+			rest(e, o, b->failovers);
 			continue;
 		}
 		list_push(first, &o->commit_link);
@@ -233,7 +238,7 @@ static void log_bad_data(struct engine *e)
 	}
 	owned_answer_begins(e, o, BEGIN_REFUSED, BEGIN_LOST);
 	settle_gone_order(e, o);
-	rest(e, o);
+	rest(e, o, e->batch.failovers);
 }
 
 static void block(struct engine *e, struct owned *o)
@@ -298,14 +303,14 @@ static void lost(struct engine *e)
 		if (o->deciding != NULL && o->deciding->order != NULL)
 			o->deciding->order->doubt = true;
 		settle_gone_order(e, o);
-		rest(e, o);
+		rest(e, o, e->batch.failovers);
 	}
 	keep_settled(e); /* still in the inbox, or settled */
 	pause_commits(e, PAUSE_FIRST_MS);
 }
 
 /* Dropped while it was under way: only its callers are left. */
-static void done_gone(struct engine *e, struct owned *o, bool did)
+static void done_gone(struct engine *e, struct owned *o, bool did, uint64_t sent_in)
 {
 	struct queued *q = o->deciding;
 
@@ -317,7 +322,7 @@ static void done_gone(struct engine *e, struct owned *o, bool did)
 		q->order = NULL;
 	}
 	settle_gone_order(e, o);
-	rest(e, o);
+	rest(e, o, sent_in);
 }
 
 static void born(struct engine *e, struct owned *o)
@@ -329,7 +334,8 @@ static void born(struct engine *e, struct owned *o)
 	drive_resume(e, o, false);
 }
 
-static void learn(struct engine *e, struct owned *o, bool did)
+/* sent_in: how many failovers there had been when it was sent. */
+static void learn(struct engine *e, struct owned *o, bool did, uint64_t sent_in)
 {
 #ifdef BUG_IGNORE_EPOCH
 	did = did || o->commit == COMMIT_CHANGE;
@@ -337,9 +343,9 @@ static void learn(struct engine *e, struct owned *o, bool did)
 	if (o->blocked)
 		commit_unblock(e);
 	/* The last answer of a server that has been replaced proves nothing. */
-	o->unproven = did ? e->batch.failovers != e->failovers : o->unproven;
+	o->unproven = did ? sent_in != e->failovers : o->unproven;
 	if (o->gone) {
-		done_gone(e, o, did);
+		done_gone(e, o, did, sent_in);
 	} else if (!did && o->commit == COMMIT_BEGIN) {
 		begin_taken(e, o);
 	} else if (!did) {
@@ -354,9 +360,15 @@ static void learn(struct engine *e, struct owned *o, bool did)
 		failover_behind(e, o);
 }
 
+/*
+ * What collected meanwhile is sent before the members learn: then the database works on it while we make the
+ * calls and give the answers that they want. The batch is the new one from there on.
+ */
 static void log_done_well(struct engine *e, const struct batch_result *r)
 {
-	size_t begins = 0, changes = 0;
+	const uint64_t sent_in = e->batch.failovers;
+	size_t         begins = 0, changes = 0;
+	struct list    members;
 
 	e->log_away = false;
 	e->commit_pause_ms = 0;
@@ -366,8 +378,11 @@ static void log_done_well(struct engine *e, const struct batch_result *r)
 	e->wanted_at = list_is_empty(&e->collecting) ? 0 : boot_ms(e);
 	lease_heard(e);
 	keep_settled(e);
-	for (struct owned *o; (o = pop_member(e)) != NULL;)
-		learn(e, o, o->commit == COMMIT_BEGIN ? r->begun[begins++] : r->changed[changes++]);
+	list_init(&members);
+	list_move(&members, &e->batch.members);
+	engine_flush(e);
+	for (struct owned *o; (o = pop_of(&members)) != NULL;)
+		learn(e, o, o->commit == COMMIT_BEGIN ? r->begun[begins++] : r->changed[changes++], sent_in);
 }
 
 static void on_commit(void *arg, enum log_result result, const struct batch_result *r)
