@@ -49,11 +49,13 @@ X(INSERT, ON_LOG,                                                               
 	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, " \
 	"gid, phase, created_at, deadline_at, definition, definition_version, document, input, " \
 	"labels, traceparent, hash, retention_ms, format, progress) "                          \
-	"SELECT $1::uuid, 1, 1, 'none', false, 0, n.* FROM unnest($2::text[], $3::text[], "    \
-	"$4::timestamptz[], $5::timestamptz[], $6::text[], $7::int[], $8::text[], $9::text[], " \
-	"$10::text[], $11::text[], $12::bytea[], $13::bigint[], $14::smallint[], $15::text[]) AS n " \
+	"SELECT $1::uuid, 1, 1, 'none', false, 0, unnest($2::text[]), unnest($3::text[]), "    \
+	"unnest($4::timestamptz[]), unnest($5::timestamptz[]), unnest($6::text[]), unnest($7::int[]), " \
+	"unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), "   \
+	"unnest($12::bytea[]), unnest($13::bigint[]), unnest($14::smallint[]), unnest($15::text[]) " \
 	"ON CONFLICT (gid) DO NOTHING RETURNING t.gid")                                        \
-/* IS NOT DISTINCT FROM: with = an unanalysed table was scanned by owner. */                   \
+/* IS NOT DISTINCT FROM: with = an unanalysed table was scanned by owner. LIMIT: ten rows were expected of it, and
+ * for so many a small table was read whole, by its key; a limit that is not known counts as a tenth. */ \
 X(CHANGE, ON_LOG,                                                                              \
 	"UPDATE sagad.transaction t SET version = t.version + 1, adoptions = 0, "              \
 	"phase = n.phase, stuck = n.stuck, paused = n.paused, progress = n.progress, "         \
@@ -61,24 +63,26 @@ X(CHANGE, ON_LOG,                                                               
 	"owner = CASE WHEN n.ended OR n.due_at IS NOT NULL THEN NULL ELSE t.owner END, "       \
 	"due_at = CASE WHEN NOT n.ended THEN n.due_at END, "                                   \
 	"ended_at = CASE WHEN n.ended THEN now() END "                                         \
-	"FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], "         \
-	"$7::boolean[], $8::text[], $9::text[], $10::boolean[], $11::timestamptz[]) "          \
+	"FROM (SELECT unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), " \
+	"unnest($6::text[]), unnest($7::boolean[]), unnest($8::text[]), unnest($9::text[]), "  \
+	"unnest($10::boolean[]), unnest($11::timestamptz[]) LIMIT cardinality($2::text[])) "   \
 	"AS n(gid, epoch, version, phase, stuck, paused, progress, document, ended, due_at) "  \
 	"WHERE t.gid = n.gid AND t.owner IS NOT DISTINCT FROM $1::uuid "                       \
 	"AND t.epoch = n.epoch AND t.version = n.version RETURNING t.gid")                     \
 /* Numbers grow by transaction, need no sequence, and stay exact in a double until 2037. */    \
-/* Nothing is told of a change of this commit that did not apply ($12..$14, as SETTLE knows them). */ \
+/* Nothing is told of a change of this commit that did not apply. */                            \
 X(JOURNAL, ON_LOG,                                                                             \
 	"INSERT INTO sagad.journal (number, gid, at, what, step, op, outcome, attempt, status, " \
 	"detail, actor, replica) "                                                             \
 	"SELECT ((extract(epoch FROM now()) - 1577836800) * 1000000)::bigint * 16 + n.place, " \
 	"n.gid, n.at, n.what, n.step, n.op, n.outcome, n.attempt, n.status, n.detail, n.actor, n.replica " \
-	"FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], " \
-	"$7::int[], $8::int[], $9::text[], $10::text[], $11::uuid[]) WITH ORDINALITY "         \
-	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, place) " \
-	"WHERE (SELECT t.epoch = c.epoch AND t.version = c.version + 1 FROM sagad.transaction t, " \
-	"unnest($12::text[], $13::bigint[], $14::bigint[]) AS c(gid, epoch, version) "         \
-	"WHERE t.gid = n.gid AND c.gid = n.gid) IS DISTINCT FROM false")                       \
+	"FROM (SELECT unnest($1::text[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::text[]), " \
+	"unnest($5::text[]), unnest($6::text[]), unnest($7::int[]), unnest($8::int[]), unnest($9::text[]), " \
+	"unnest($10::text[]), unnest($11::uuid[]), unnest($12::bigint[]), unnest($13::bigint[]), " \
+	"generate_subscripts($1::text[], 1)) "                                                 \
+	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, epoch, version, place) " \
+	"WHERE n.epoch IS NULL OR (SELECT t.epoch = n.epoch AND t.version = n.version + 1 "    \
+	"FROM sagad.transaction t WHERE t.gid = n.gid) IS DISTINCT FROM false")                \
 /* Not "verdict IS NULL": that would be found by inbox_open, row by row. \
  * A verdict stands only with what it speaks of: the change of this commit, or a row that is ours or \
  * nobody's. $4..$6 are the changes as sent; only the one that applied has this epoch and version + 1. */ \
@@ -452,6 +456,7 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), "                      \
 	"(SELECT set_config(s.name, 'lz4', false) FROM pg_settings s "                         \
 	"WHERE s.name = 'default_toast_compression' AND 'lz4' = ANY (s.enumvals))"
+#define SQL_REPLAN "DISCARD PLANS"
 /* 0: a standby, whose word does not count. */
 #define SERVER_TIMELINE \
 	"CASE WHEN pg_is_in_recovery() THEN 0 ELSE " \

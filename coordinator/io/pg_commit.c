@@ -142,6 +142,20 @@ static void put_changes(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_TIMESTAMPTZ, item_time, c, b->changes, n, release_at(c));
 }
 
+/* The change of this gid, looked for from *at on and around, or NULL. */
+static const struct change *change_of(const struct batch *b, struct str gid, size_t *at)
+{
+	for (size_t tried = 0; tried < b->change_count; tried++) {
+		const struct change *c = &b->changes[(*at + tried) % b->change_count];
+
+		if (!str_eq(c->gid, gid))
+			continue;
+		*at = (size_t)(c - b->changes);
+		return c;
+	}
+	return NULL;
+}
+
 /* The changes by what they were made of: for statements that speak of those that applied. */
 static void put_change_keys(struct pg_params *p, const struct batch *b)
 {
@@ -150,6 +164,22 @@ static void put_change_keys(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, b->change_count, c->gid);
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->epoch);
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, b->change_count, (int64_t)c->version);
+}
+
+/* Entries stand in the order of the changes that they speak of. Null: it speaks of none. */
+static void put_spoken_of(struct pg_params *p, const struct batch *b, bool versions)
+{
+	size_t at = 0;
+
+	params_array(p, PG_INT8, b->entry_count);
+	for (size_t i = 0; i < b->entry_count; i++) {
+		const struct change *c = change_of(b, b->entries[i].gid, &at);
+
+		if (c == NULL)
+			item_null(p);
+		else
+			item_i64(p, (int64_t)(versions ? c->version : c->epoch));
+	}
 }
 
 static void put_entries(struct pg_params *p, const struct batch *b)
@@ -168,7 +198,8 @@ static void put_entries(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->detail);
 	ARRAY(p, PG_TEXT, item_optional, e, b->entries, n, e->actor);
 	ARRAY(p, PG_UUID, item_uuid, e, b->entries, n, e->replica);
-	put_change_keys(p, b);
+	put_spoken_of(p, b, false);
+	put_spoken_of(p, b, true);
 }
 
 static void put_settled(struct pg_params *p, const struct batch *b)

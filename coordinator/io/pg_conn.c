@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 2000, SCOUTING_MS = 10 };
+enum { REPLAN_FIRST_MS = 1000, REPLAN_MAX_MS = 3600 * 1000, REPLAN_FACTOR = 4 };
 /* A commit waits no longer for a lock: somebody who left his transaction open holds up his rows, not the
  * batch. Whoever reloads a row of unknown fate waits on purpose, for the old session's lock. */
 #define COMMIT_LOCK_MS "200"
@@ -286,6 +287,8 @@ static void on_setup(struct pg_job *j)
 	c->state = CONN_READY;
 	c->timeline = timeline;
 	c->backoff_ms = 0;
+	c->replan_ms = REPLAN_FIRST_MS;
+	c->replan_at = clock_boot_ms() + c->replan_ms;
 	pg->connects++;
 	look_soon(c);
 	pg_conn_changed(pg);
@@ -367,6 +370,29 @@ static bool is_silent(const struct pg_conn *c)
 	return clock_boot_ms() - since > pg_patience_ms(c->pg);
 }
 
+/*
+ * A plan is made once a session, perhaps while the table was empty: then reading it whole is as good as any other
+ * way, and would remain so until the server next looks at the table, a minute or, without autovacuum, for ever.
+ * So plans are made anew while the session is young, ever more seldom.
+ */
+static void replan(struct pg_conn *c)
+{
+	struct pg_job *j;
+
+	if (clock_boot_ms() < c->replan_at)
+		return;
+	c->replan_ms = c->replan_ms > REPLAN_MAX_MS / REPLAN_FACTOR ? REPLAN_MAX_MS : c->replan_ms * REPLAN_FACTOR;
+	c->replan_at = clock_boot_ms() + c->replan_ms;
+	j = mem_alloc(sizeof *j);
+	pg_job_begin(j, c);
+	j->only_reads = true;
+	if (PQsendQueryParams(c->link.db, SQL_REPLAN, 0, NULL, NULL, NULL, NULL, 1) == 1)
+		j->sent++;
+	else
+		j->sealed = true;
+	pg_job_send(j, pg_job_free);
+}
+
 static void on_timer(void *arg)
 {
 	struct pg_conn *c = arg;
@@ -380,10 +406,13 @@ static void on_timer(void *arg)
 		pg_link_open(&c->link, c->name);
 		return;
 	}
-	if (is_silent(c))
+	if (is_silent(c)) {
 		pg_link_break(&c->link, "no answer");
-	else
-		look_soon(c);
+		return;
+	}
+	look_soon(c);
+	if (c->state == CONN_READY)
+		replan(c);
 }
 
 void pg_conn_open(struct pg_conn *c, struct pg *pg, const char *name, unsigned connections)

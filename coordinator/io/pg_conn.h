@@ -50,6 +50,8 @@ struct pg_conn {
 	int64_t          heard_at;  /* boot, of the newest answer */
 	struct pg_timer *timer;     /* reconnect; when ready: looks for jobs without an answer */
 	uint32_t         backoff_ms;
+	int64_t          replan_at; /* boot */
+	uint32_t         replan_ms; /* between the last two times */
 	struct pg_params params;    /* of the statement being built */
 };
 

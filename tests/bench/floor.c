@@ -24,13 +24,14 @@ static const char insert[] =
 	"definition_version, input, hash, retention_ms, format, progress) "
 	"SELECT '00000000-0000-4000-8000-000000000000', 1, 1, 'none', false, 0, n.gid, 'trying', now(), 'bench', 1, "
 	"n.input, '\\x0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', 604800000, 1, "
-	"'{\"steps\":[{},{}]}' FROM unnest($1::text[], $2::text[]) AS n(gid, input)";
+	"'{\"steps\":[{},{}]}' FROM (SELECT unnest($1::text[]), unnest($2::text[])) AS n(gid, input)";
 
 static const char change[] =
 	"UPDATE floor t SET version = t.version + 1, progress = n.progress, "
 	"phase = CASE WHEN n.ended THEN 'confirmed' ELSE t.phase END, "
 	"owner = CASE WHEN n.ended THEN NULL ELSE t.owner END, ended_at = CASE WHEN n.ended THEN now() END "
-	"FROM unnest($1::text[], $2::bigint[], $3::text[], $4::boolean[]) AS n(gid, version, progress, ended) "
+	"FROM (SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::boolean[]) "
+	"LIMIT cardinality($1::text[])) AS n(gid, version, progress, ended) "
 	"WHERE t.gid = n.gid AND t.epoch = 1 AND t.version = n.version RETURNING t.gid";
 
 struct floor {
