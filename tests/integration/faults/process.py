@@ -71,6 +71,14 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def crowd(work=0.1):
+    """How many times as long as alone a processor's work takes on this machine just now."""
+    began, used = time.monotonic(), time.process_time()
+    while time.process_time() < used + work:
+        pass
+    return max(1.0, (time.monotonic() - began) / work)
+
+
 class Watch:
     """Seconds since it was made."""
 

@@ -83,12 +83,13 @@ def test_times_mean_the_same_on_every_replica(lying_world):
             assert near(shown["created_at"], began) and near(shown["ended_at"], began + 3, 4), shown
 
 
-def test_a_clock_that_jumps(make_world, tmp_path):
+@both_modes
+def test_a_clock_that_jumps(make_world, tmp_path, mode):
     """An administrator sets a clock, twice, under load: nobody is fenced for it, and nothing runs early or late."""
     offsets = {n: tmp_path / f"clock-{n}" for n in range(3)}
     for path in offsets.values():
         path.write_text("+0\n")
-    world = make_world(env_of=lambda number: {
+    world = make_world(mode=mode, env_of=lambda number: {
         "LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(offsets[number]), "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
 

@@ -10,6 +10,7 @@ from .faults_sessions import terminate
 from .modes import both_modes
 from .participant import Reply
 from .probe import ANSWER_S, MACHINE_S, Probe
+from .test_kill import bound
 
 pytestmark = pytest.mark.needs_server_control
 
@@ -86,8 +87,9 @@ def test_the_database_is_away_for_longer_than_leases_last(make_world, mode):
 # ---- it says no --------------------------------------------------------------------------------------
 
 
-def test_a_full_disk(make_world):
-    w = make_world().settled()
+@both_modes
+def test_a_full_disk(make_world, mode):
+    w = make_world(mode=mode).settled()
     with w.load() as load, Probe(w) as probe:
         warm(load)
         with db.disk_full(w):
@@ -172,9 +174,10 @@ def test_a_row_that_nobody_may_write_hurts_nobody_else(make_world):
     w.verify()
 
 
-def test_rows_that_nobody_can_take_over_hurt_nobody_else(make_world):
+@both_modes
+def test_rows_that_nobody_can_take_over_hurt_nobody_else(make_world, mode):
     """One among those of a dead replica, and one among the parked ones: whole pages failed with them, for ever."""
-    w = make_world(flags=["--park-after=200ms"]).settled()
+    w = make_world(mode=mode, flags=["--park-after=200ms"]).settled()
     victim, sleepers = w.replicas[0], ("sleeps-badly", "sleeps-well")
     w.participant.answer("/sleep", Reply(202, headers={"Retry-After": "2"}, do=False))
     call = {"url": w.participant.url + "/sleep", "timeout": "3s"}
@@ -257,8 +260,10 @@ def test_rows_are_locked_by_somebody_else(make_world, mode):
     print(f"{len(locked)} rows locked ({mode}): {w.verify()}")
 
 
-def test_an_old_snapshot_delays_no_adoption(make_world):
-    w = make_world().settled()
+@both_modes
+def test_an_old_snapshot_delays_no_adoption(make_world, mode):
+    """Nor does it hold back what a beat writes again and again."""
+    w = make_world(mode=mode).settled()
     with w.load(clients=10) as load, Probe(w) as probe, \
             db.held(w, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
         warm(load, 200)
@@ -268,4 +273,4 @@ def test_an_old_snapshot_delays_no_adoption(make_world):
         first = w.first_adopted(killed, within=5)
         w.flowing()
     print(f"kill -9 beside an old snapshot → first adopted call: {first:.2f} s; {w.verify()}")
-    assert first < 0.5 + MACHINE_S
+    assert first < bound(w) + MACHINE_S

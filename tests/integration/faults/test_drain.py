@@ -28,9 +28,10 @@ def test_a_leave_in_order_under_load(make_world, mode):
     assert states.count("drained") == 1 and "fenced" not in states
 
 
-def test_what_a_leaving_replica_owned_is_released(make_world):
+@both_modes
+def test_what_a_leaving_replica_owned_is_released(make_world, mode):
     """Longer calls than it may wait for: they are left to others, who ask again."""
-    world = make_world(flags=["--drain.grace=500ms"])
+    world = make_world(mode=mode, flags=["--drain.grace=500ms"])
     world.settled()
     leaving = world.replicas[0]
     world.participant.answer("/slow/a", Reply(200, delay=1.5))

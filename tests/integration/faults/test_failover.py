@@ -112,10 +112,11 @@ def test_a_synchronous_standby_is_promoted_and_nothing_is_lost(make_pair, world_
     assert sum(metric(r, "sagad_diverged_total") for r in w.replicas) == 0
 
 
-def test_a_synchronous_standby_is_away_and_nothing_is_said_to_be_done(make_pair, make_cluster, stub):
+@both_modes
+def test_a_synchronous_standby_is_away_and_nothing_is_said_to_be_done(make_pair, make_cluster, stub, mode):
     pair = make_pair()
     database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database))
+    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
     client = cluster.client
     client.define("quick", mode="saga", steps=quick(stub))
     assert client.run(gid="before", definition="quick", input={})["phase"] == "confirmed"
@@ -221,11 +222,12 @@ def caught_up(pair):
     until(lambda: value(pair.direct(), "SELECT replay_lsn >= %s::pg_lsn FROM pg_stat_replication", now), 10)
 
 
-def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, make_cluster, stub):
+@both_modes
+def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, make_cluster, stub, mode):
     """Decisions that were answered and acted upon, and never reached the standby, are not turned round."""
     pair = make_pair(synchronous=False)
     database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database))
+    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
     client = cluster.client
     gate = threading.Event()
     for path in ("/slow", "/confirm", "/cancel"):
@@ -374,10 +376,12 @@ def test_a_replica_that_starts_before_the_promotion_waits_for_it(make_pair, make
 # ---- the old primary -------------------------------------------------------------------------------------
 
 
-def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pair, make_cluster, stub):
+@both_modes
+def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pair, make_cluster, stub, mode):
+    """Nor is a lease that somebody takes there."""
     pair = make_pair(synchronous=False)
     database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database))
+    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
     cluster.client.define("quick", mode="saga", steps=quick(stub))
     caught_up(pair)  # else nobody knows the definition any more
     pair.kill()
@@ -399,11 +403,12 @@ def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pa
     pair.stop(pair.standby)
 
 
-def test_an_old_primary_that_still_runs_is_left_when_another_is_promoted(make_pair, make_cluster, stub):
+@both_modes
+def test_an_old_primary_that_still_runs_is_left_when_another_is_promoted(make_pair, make_cluster, stub, mode):
     """Nobody tells the replicas, and every session to the old one lives: they find the new one by themselves."""
     pair = make_pair(synchronous=False)
     database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database))
+    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
     cluster.client.define("quick", mode="saga", steps=quick(stub))
     caught_up(pair)
     pair.promote()
@@ -418,11 +423,12 @@ def test_an_old_primary_that_still_runs_is_left_when_another_is_promoted(make_pa
     pair.stop(pair.standby)
 
 
-def test_a_replica_that_sees_only_the_old_primary_can_promise_nothing(make_pair, make_cluster, stub):
+@both_modes
+def test_a_replica_that_sees_only_the_old_primary_can_promise_nothing(make_pair, make_cluster, stub, mode):
     """Synchronous replication is what stops it: its commits wait for a standby that has left."""
     pair = make_pair()
     database = pair.new_database()
-    cut_off = make_cluster(pair.direct(database=database), count=1)  # knows of no other host
+    cut_off = make_cluster(pair.direct(database=database), count=1, flags=[f"--lease.mode={mode}"])  # knows of no other host
     cut_off.client.define("quick", mode="saga", steps=quick(stub))
     pair.promote()
     answer = cut_off.client.post("/v1/transactions", {"gid": "lost", "definition": "quick", "input": {}})
@@ -444,12 +450,13 @@ def begin_open(client, stub, gid, at, deadline):
     assert answer.status == 201, answer
 
 
-def test_frozen_fenced_and_the_fence_is_lost(make_pair, make_cluster, stub):
+@both_modes
+def test_frozen_fenced_and_the_fence_is_lost(make_pair, make_cluster, stub, mode):
     """One is frozen, the other fences it, adopts, and is told to confirm; then all of that is lost. Thawed, the first
     finds the log just as it left it, and its deadline passed: it must wait for what the other knows."""
     pair = make_pair(synchronous=False)
     database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), count=2, flags=["--park-after=1h"])
+    cluster = make_cluster(pair.dsn(database), count=2, flags=["--park-after=1h", f"--lease.mode={mode}"])
     frozen, other = cluster.replicas
     gids = [f"z-{i}" for i in range(10)]
     gate = threading.Event()

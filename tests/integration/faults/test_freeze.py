@@ -117,9 +117,10 @@ def test_frozen_again_and_again_in_the_middle_of_calls(make_world, mode):
     run(make_world(mode=mode, replicas=4), flicker)
 
 
-def test_a_short_freeze_costs_nobody_his_life(make_world):
+@both_modes
+def test_a_short_freeze_costs_nobody_his_life(make_world, mode):
     """Much less than a TTL: the same incarnation goes on."""
-    world = make_world()
+    world = make_world(mode=mode)
 
     def blink(_world, rng):
         before = {r.url: world.incarnation(r) for r in world.living}

@@ -130,8 +130,9 @@ def test_kill_9_of_all_at_once_and_a_restart(make_world, mode):
     assert report.takeovers > 0
 
 
-def test_kill_9_during_start_up(make_world):
-    run(make_world(), kill_during_start, back=True)
+@both_modes
+def test_kill_9_during_start_up(make_world, mode):
+    run(make_world(mode=mode), kill_during_start, back=True)
 
 
 @both_modes
@@ -140,5 +141,6 @@ def test_kill_9_during_adoption(make_world, mode):
     assert report.takeovers > 0
 
 
-def test_kill_9_during_drain(make_world):
-    run(make_world(), kill_during_drain)
+@both_modes
+def test_kill_9_during_drain(make_world, mode):
+    run(make_world(mode=mode), kill_during_drain)

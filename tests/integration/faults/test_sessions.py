@@ -221,9 +221,10 @@ def test_all_replicas_are_cut_off_and_come_back(make_split, mode):
     print(f"all cut off for {w.ttl + 1.5:.1f} s ({mode}): back after {seconds:.2f} s; {w.verify()}")
 
 
-def test_commits_land_and_nobody_is_told(make_split):
+@both_modes
+def test_commits_land_and_nobody_is_told(make_split, mode):
     """The answers are lost, then the session: each fate is unknown, and found out by reading again."""
-    w = make_split("lock")
+    w = make_split(mode)
     with w.load(), Probe(w) as probe:
         before = lives(w)
         for number in (0, 1, 2, 0, 1, 2):

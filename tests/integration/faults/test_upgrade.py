@@ -8,6 +8,7 @@ import psycopg
 from lib.base import BIN, ROOT, free_port, until
 from lib.stub import Reply
 from .faults_sessions import terminate
+from .modes import both_modes
 from .test_kill import MACHINE
 from .world import fault
 
@@ -84,9 +85,10 @@ def schema_too_new(world, rng):
         world.execute(f"DELETE FROM sagad.schema_version WHERE version = {version}")
 
 
-def test_a_rolling_upgrade_under_load_and_the_way_back(make_world):
+@both_modes
+def test_a_rolling_upgrade_under_load_and_the_way_back(make_world, mode):
     assert NEXT.exists(), f"{NEXT} is not there: make check builds it"
-    world = make_world()
+    world = make_world(mode=mode)
     world.settled()
     with world.load(clients=8):
         world.flowing()

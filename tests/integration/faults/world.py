@@ -97,7 +97,7 @@ class World:
         self.seed = seed
         self.sanitized = sanitized
         self.participant = Participant(seed)
-        self._session = None
+        self._session, self._session_at = None, None
         self.loads, self.gone = [], set()
         self.told, self.history_from = {}, 0
         self.kinds = kinds(self.participant.url)
@@ -136,12 +136,15 @@ class World:
         since: there each question looks for it."""
         if "," in psycopg.conninfo.conninfo_to_dict(self.direct).get("host", ""):
             return rows(self.direct, sql, *params)
-        if self._session is not None:
+        at = self.direct  # another server since its promotion, though the old one may live
+        if self._session is not None and self._session_at == at:
             try:
                 return self._session.execute(sql, params).fetchall()
             except psycopg.OperationalError:
-                self._session.close()
-        self._session = psycopg.connect(self.direct, autocommit=True, application_name="test")
+                pass
+        if self._session is not None:
+            self._session.close()
+        self._session_at, self._session = at, psycopg.connect(at, autocommit=True, application_name="test")
         return self._session.execute(sql, params).fetchall()
 
     def value(self, sql, *params):
