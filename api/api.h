@@ -48,6 +48,8 @@ struct api_config {
 	uint32_t   rate, burst, waiters_each;
 	/* About participants, for /v1/participants and /metrics; may be NULL. */
 	void     (*targets)(void *ctx, api_each_target *each, void *arg);
+	/* May calls go to this host:port? NULL: everywhere. */
+	bool     (*may_call)(void *ctx, struct str target);
 	/* One of them was registered; may be NULL. */
 	void     (*participants_changed)(void *ctx);
 	/* Is it paused? NULL: no. Borrowed until the next turn of the loop. May be NULL. */

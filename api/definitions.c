@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/audit.h"
+#include "api/places.h"
 #include "api/show.h"
 
 #include "coordinator/base/digest.h"
@@ -120,7 +121,12 @@ void handle_definition_put(struct request *r)
 		request_problem(r, findings.too_many_steps ? PROBLEM_TOO_MANY_STEPS : PROBLEM_DEFINITION_INVALID, NULL);
 		return;
 	}
+	unsigned refused = places_check(r, d, &r->errors);
 	definition_drop(d);
+	if (refused > 0) {
+		request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
+		return;
+	}
 	p->warnings = show_findings(&findings, true, request_arena(r));
 	digest_sha256(squeeze(text, request_arena(r)), p->hash);
 	if (r->if_match.given)
@@ -141,10 +147,11 @@ void handle_definition_validate(struct request *r)
 	struct definition *d = definition_compile(
 		buf_view(&r->x->body), DEFINITION_NAMED,
 		name && name->type == JSON_STRING ? json_text(name, request_arena(r)) : STR("unnamed"), &findings);
-	buf_cstr(&body, d ? "{\"valid\":true" : "{\"valid\":false");
+	bool valid = d && places_check(r, d, &r->errors) == 0;
 	definition_drop(d);
+	buf_cstr(&body, valid ? "{\"valid\":true" : "{\"valid\":false");
 	buf_cstr(&body, ",\"errors\":[");
-	buf_str(&body, show_findings(&findings, false, request_arena(r)));
+	buf_str(&body, d ? buf_view(&r->errors) : show_findings(&findings, false, request_arena(r)));
 	buf_cstr(&body, "],\"warnings\":[");
 	buf_str(&body, show_findings(&findings, true, request_arena(r)));
 	buf_cstr(&body, "]}\n");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/audit.h"
+#include "api/places.h"
 #include "api/show.h"
 
 static const char *const NOTHING[] = { NULL };
@@ -53,6 +54,8 @@ static void read_participant(struct request *r, struct participant_row *p)
 	request_text(r, "base_url", &p->base_url);
 	if (!base_url_is_valid(p->base_url))
 		request_error(r, "/base_url", "http(s)://host[:port][/path] without user, query and fragment is wanted");
+	else
+		places_check_base(r, p->base_url);
 	request_text(r, "secret", &p->secret);
 	if (p->secret.n && !given_name_is_valid(p->secret))
 		request_error(r, "/secret", "the name of a secret file is wanted: letters, digits, - and _");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/transactions.h"
 
+#include "api/places.h"
 #include "api/start.h"
 #include "coordinator/base/digest.h"
 #include "participants/definition.h"
@@ -255,7 +256,10 @@ static void begin_inline(struct request *r)
 	struct definition  *def = definition_compile(s->document, DEFINITION_INLINE, STR(""), &findings);
 
 	if (def) {
-		begin_with(r, def, 0);
+		if (places_check(r, def, &r->errors) > 0)
+			request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
+		else
+			begin_with(r, def, 0);
 		definition_drop(def);
 		return;
 	}

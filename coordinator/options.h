@@ -68,8 +68,10 @@
 	  "How many retries may fail, for 100 first calls to a participant, beyond ten a second; 100: no limit.") \
 	X(calls_response_max, "calls.response-max",  BYTES, "1MiB",                  1024,    67108864,    "bytes", \
 	  "The largest answer of a participant that is read.") \
-	X(calls_deny,       "calls.deny",            TEXT,  "169.254.0.0/16, fe80::/10", 0,   0,           "networks", \
-	  "Networks that are never called, whatever a name resolves to; `none` allows all.") \
+	X(calls_deny,       "calls.deny",            TEXT,  CALLS_DENY,                0,       0,           "places", \
+	  "Networks, hosts and ports that are never called, whatever a name resolves to: 10.0.0.0/8, *.internal:22, *:25; `none` denies nothing.") \
+	X(calls_allow,      "calls.allow",           TEXT,  "",                      0,       0,           "places", \
+	  "If given, nothing else is called: networks and hosts with or without a port, like pay.internal, *.shop.internal:8080, 10.1.0.0/16.") \
 	X(calls_client,     "calls.client",          WORD,  "auto",                  0,       0,           "auto|curl", \
 	  "Who makes calls to http:// URLs: sagad's own HTTP/1.1 client, or libcurl as for https://.") \
 	X(secrets_dir,      "secrets-dir",           TEXT,  "",                      0,       0,           "directory", \
@@ -86,6 +88,11 @@
 	  "How long open calls may go on after SIGTERM.") \
 	X(park_after,       "park-after",            MS,    "5s",                    100,     86400000,    "duration", \
 	  "Transactions that sleep longer than this leave memory.")
+
+/* Nobody's services: this network, link-local, where clouds keep their secrets (AWS and most others 169.254.169.254, AWS over IPv6,
+ * Alibaba, Oracle, Azure), multicast, broadcast. */
+#define CALLS_DENY "0.0.0.0/8, ::/128, 169.254.0.0/16, fe80::/10, fd00:ec2::254, 100.100.100.200, 192.0.0.192, " \
+                   "168.63.129.16, 224.0.0.0/4, ff00::/8, 255.255.255.255"
 
 #define OPTION_FIELD_TEXT  const char *
 #define OPTION_FIELD_WORD  const char *

@@ -44,7 +44,7 @@ static void add_wrapped(struct buf *b, const char *text)
 
 static void add_option(struct buf *b, const struct option_row *row)
 {
-	struct buf left = { 0 };
+	struct buf left = { 0 }, facts = { 0 };
 
 	buf_fmt(&left, "  --%s=%s", row->name, row->unit);
 	if (left.n + 1 > COLUMN)
@@ -55,9 +55,11 @@ static void add_option(struct buf *b, const struct option_row *row)
 	buf_char(b, '\n');
 	if (has_range(row) || row->def[0] != '\0') {
 		buf_fmt(b, "%*s", COLUMN, "");
-		add_facts(b, row);
+		add_facts(&facts, row);
+		add_wrapped(b, facts.p);
 		buf_char(b, '\n');
 	}
+	buf_fini(&facts);
 	buf_fini(&left);
 }
 

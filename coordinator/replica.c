@@ -185,6 +185,11 @@ static void database_state(void *ctx, struct api_database *out)
 	                              s.batch_us, s.batch_rows };
 }
 
+static bool may_go_to(void *ctx, struct str target)
+{
+	return http_may_call(((struct replica *)ctx)->http, target);
+}
+
 static void look_at_participants(void *ctx)
 {
 	participants_look(((struct replica *)ctx)->participants);
@@ -281,6 +286,7 @@ static bool open_calls(struct replica *r, const struct keys *keys, struct err *e
 	const struct http_config  http = {
 		.response_max = o->calls_response_max,
 		.deny = str_of(o->calls_deny),
+		.allow = str_of(o->calls_allow),
 		.curl_only = strcmp(o->calls_client, "curl") == 0,
 		.may_send = may_call,
 		.may_send_ctx = r,
@@ -389,6 +395,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.burst = r->config->options->limit_burst,
 		.waiters_each = r->config->options->limit_waiters,
 		.targets = each_target,
+		.may_call = may_go_to,
 		.participants_changed = look_at_participants,
 		.pause_of = pause_of,
 		.pauses_changed = look_at_pauses,

@@ -2,9 +2,11 @@
 #include "coordinator/io/http_internal.h"
 
 #include "coordinator/base/mem.h"
+#include "coordinator/io/plain_request.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct http {
 	struct guard      guard;
@@ -23,6 +25,7 @@ static void on_closed(void *arg)
 		return;
 	if (h->closed != NULL)
 		h->closed(h->closed_arg);
+	guard_fini(&h->guard);
 	free(h);
 }
 
@@ -30,11 +33,11 @@ struct http *http_open(uv_loop_t *loop, const struct http_config *config, struct
 {
 	struct http *h = mem_alloc(sizeof *h);
 
-	if (!guard_parse(&h->guard, config->deny, err))
+	if (!guard_parse(&h->guard, config->deny, config->allow, err))
 		goto no_guard;
 	h->curl = http_curl_open(loop, &h->guard, config, err);
 	if (h->curl == NULL)
-		goto no_guard;
+		goto no_curl;
 	if (!config->curl_only) {
 		h->plain = plain_open(loop, &h->guard, config, err);
 		if (h->plain == NULL)
@@ -45,20 +48,55 @@ no_plain:
 	h->closing = 1; /* the loop frees it */
 	http_curl_close(h->curl, on_closed, h);
 	return NULL;
+no_curl:
+	guard_fini(&h->guard);
 no_guard:
 	free(h);
 	return NULL;
 }
 
+bool http_may_call(const struct http *h, struct str target)
+{
+	size_t     colon = target.n;
+	uint64_t   port;
+	struct str host;
+
+	while (colon > 0 && target.p[colon - 1] != ':')
+		colon--;
+	if (colon == 0 || !text_to_u64((struct str){ target.p + colon, target.n - colon }, &port) || port > UINT16_MAX)
+		return false;
+	host = (struct str){ target.p, colon - 1 };
+	if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		host = (struct str){ host.p + 1, host.n - 2 };
+	return guard_judge(&h->guard, host, (uint16_t)port) != GUARD_REFUSED;
+}
+
+/* What its URL says, where that counts; addresses are looked at when they are called. */
+static enum guard_word judge(const struct http *h, const struct http_request *r)
+{
+	struct plain_url url;
+	char             host[256];
+	uint16_t         port;
+
+	if (!h->guard.reads_urls || r->to_replica)
+		return GUARD_TAKEN;
+	if (plain_url_read(r->url, &url))
+		return guard_judge(&h->guard, url.host, url.port);
+	if (http_curl_read_url(r->url, host, &port))
+		return guard_judge(&h->guard, str_of(host), port);
+	return GUARD_BY_ADDRESS; /* libcurl refuses it, and says why */
+}
+
 struct transfer *http_start(struct http *h, const struct http_request *request, http_done *done,
                             void *arg)
 {
-	struct transfer *t = NULL;
+	const enum guard_word word = judge(h, request);
+	struct transfer      *t = NULL;
 
 	assert(h->closing == 0 && request->timeout_ms > 0);
 	if (h->plain != NULL)
-		t = plain_start(h->plain, request, done, arg);
-	return t != NULL ? t : http_curl_start(h->curl, request, done, arg);
+		t = plain_start(h->plain, request, word, done, arg);
+	return t != NULL ? t : http_curl_start(h->curl, request, word, done, arg);
 }
 
 void http_abort(struct http *h, struct transfer *t)

@@ -13,7 +13,7 @@ struct transfer;
 
 struct http_config {
 	size_t     response_max; /* bytes of a body; beyond it body_too_big */
-	struct str deny;         /* networks never called, as guard.h reads them; empty: none */
+	struct str deny, allow;  /* where calls may go, as guard.h reads them; both empty: everywhere */
 	bool       curl_only;    /* libcurl for http://, too */
 	/* Asked at the last moment before the bytes of a request leave, a repetition's as well: this
 	 * process may have stood still since the request was started. NULL: always. */
@@ -28,6 +28,7 @@ struct http_request { /* all memory stays the caller's and lives until done or a
 	size_t        header_count;
 	struct str    body;           /* p == NULL: none */
 	uint32_t      timeout_ms;     /* of the whole exchange, not 0 */
+	bool          to_replica;     /* not to a participant: need not be allowed, but may be denied */
 };
 
 struct http_result {
@@ -38,11 +39,13 @@ struct http_result {
 };
 typedef void http_done(void *arg, const struct http_result *result);
 
-/* NULL with a sentence: the deny list cannot be read, or the system refuses. */
+/* NULL with a sentence: a list cannot be read, or the system refuses. */
 struct http *http_open(uv_loop_t *loop, const struct http_config *config, struct err *err);
 /* Done is called once, in a later turn of the loop. It may start and abort others. */
 struct transfer *http_start(struct http *h, const struct http_request *request, http_done *done,
                             void *arg);
+/* "host:port" of a URL: is it called at all? True also where only its addresses will tell. */
+bool             http_may_call(const struct http *h, struct str target);
 void             http_abort(struct http *h, struct transfer *t); /* done is not called */
 
 /* Pending transfers are dropped; frees all some turns later, then calls closed. */

@@ -27,6 +27,7 @@ struct curl_transfer {
 	struct curl_slist *headers;  /* an array; libcurl only walks it */
 	size_t             header_cap;
 	struct buf         body;
+	enum guard_word    word;
 	bool               too_big, denied, withheld;
 	bool               head_ended; /* the empty line behind the headers was read */
 	char               saga_outcome[HEADER_VALUE_MAX], retry_after[HEADER_VALUE_MAX];
@@ -69,7 +70,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 	int              fd;
 
 	(void)purpose;
-	if (guard_denies(t->http->guard, &a->addr)) {
+	if (guard_denies(t->http->guard, t->word, &a->addr)) {
 		t->denied = true;
 		return CURL_SOCKET_BAD;
 	}
@@ -97,9 +98,8 @@ static int on_prerequest(void *arg, char *ip, char *local_ip, int port, int loca
 	const struct http_config *config = &t->http->config;
 
 	(void)local_ip;
-	(void)port;
 	(void)local_port;
-	t->denied = guard_denies_text(t->http->guard, ip);
+	t->denied = guard_denies_text(t->http->guard, t->word, ip, (uint16_t)port);
 	/* libcurl asks here, too, when it repeats by itself what a closed connection swallowed. */
 	t->withheld = config->may_send != NULL && !config->may_send(config->may_send_ctx);
 	return t->denied || t->withheld ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
@@ -294,7 +294,8 @@ static void set_request(struct curl_transfer *t, const struct http_request *r)
 	CURL      *e = t->easy;
 
 	set_headers(t, r);
-	curl_easy_setopt(e, CURLOPT_URL, r->url);
+	/* What is refused by its name is not even looked up. */
+	curl_easy_setopt(e, CURLOPT_URL, t->word == GUARD_REFUSED ? "http://0.0.0.0/" : r->url);
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
 	curl_easy_setopt(e, CURLOPT_NOBODY, 0L);
 	if (r->body.p != NULL || is_post) {
@@ -310,7 +311,31 @@ static void set_request(struct curl_transfer *t, const struct http_request *r)
 	                 is_post || (is_get && r->body.p == NULL) ? NULL : r->method);
 }
 
-struct transfer *http_curl_start(struct http_curl *h, const struct http_request *r,
+bool http_curl_read_url(const char *url, char host[256], uint16_t *port)
+{
+	CURLU   *u = curl_url();
+	char    *name = NULL, *number = NULL;
+	uint64_t n = 0;
+	bool     read = u != NULL && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+	            curl_url_get(u, CURLUPART_HOST, &name, 0) == CURLUE_OK &&
+	            curl_url_get(u, CURLUPART_PORT, &number, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+	            strlen(name) < 256 && text_to_u64(str_of(number), &n) && n <= UINT16_MAX;
+
+	if (read) {
+		struct str plain = str_of(name);
+
+		if (plain.n >= 2 && plain.p[0] == '[')
+			plain = (struct str){ plain.p + 1, plain.n - 2 };
+		str_cstr(plain, host, 256);
+		*port = (uint16_t)n;
+	}
+	curl_free(name);
+	curl_free(number);
+	curl_url_cleanup(u);
+	return read;
+}
+
+struct transfer *http_curl_start(struct http_curl *h, const struct http_request *r, enum guard_word word,
                                  http_done *done, void *arg)
 {
 	struct curl_transfer *t = take_transfer(h);
@@ -318,6 +343,7 @@ struct transfer *http_curl_start(struct http_curl *h, const struct http_request 
 	assert(h->closing == 0 && r->timeout_ms > 0);
 	t->done = done;
 	t->arg = arg;
+	t->word = word;
 	t->too_big = t->denied = t->withheld = t->head_ended = false;
 	t->saga_outcome[0] = t->retry_after[0] = t->error[0] = '\0';
 	t->started_ns = uv_hrtime();

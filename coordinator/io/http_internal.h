@@ -13,7 +13,7 @@ struct transfer {
 };
 
 #define HTTP_WITHHELD "not sent: this replica may not call anybody now"
-#define HTTP_DENIED "its address stands on the deny list (calls.deny)"
+#define HTTP_DENIED "its host, port or address may not be called: see the deny and allow lists (calls.deny, calls.allow)"
 
 /* Both: guard lives as long as the client; see http.h for the rest. */
 
@@ -21,8 +21,10 @@ struct transfer {
 struct http_curl;
 struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard,
                                  const struct http_config *config, struct err *err);
-struct transfer  *http_curl_start(struct http_curl *h, const struct http_request *r,
+struct transfer  *http_curl_start(struct http_curl *h, const struct http_request *r, enum guard_word word,
                                   http_done *done, void *arg);
+/* Host without brackets, as libcurl will understand the URL; false if it will not. */
+bool http_curl_read_url(const char *url, char host[256], uint16_t *port);
 void http_curl_abort(struct http_curl *h, struct transfer *t);
 void http_curl_close(struct http_curl *h, http_closed *closed, void *arg);
 
@@ -30,8 +32,8 @@ void http_curl_close(struct http_curl *h, http_closed *closed, void *arg);
 struct plain;
 struct plain    *plain_open(uv_loop_t *loop, const struct guard *guard,
                             const struct http_config *config, struct err *err);
-struct transfer *plain_start(struct plain *p, const struct http_request *r, http_done *done,
-                             void *arg);
+struct transfer *plain_start(struct plain *p, const struct http_request *r, enum guard_word word,
+                             http_done *done, void *arg);
 void plain_abort(struct plain *p, struct transfer *t);
 void plain_close(struct plain *p, http_closed *closed, void *arg);
 

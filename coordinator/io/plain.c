@@ -64,8 +64,8 @@ static void give_back(struct plain_transfer *t)
 	p->pooled++;
 }
 
-struct transfer *plain_start(struct plain *p, const struct http_request *r, http_done *done,
-                             void *arg)
+struct transfer *plain_start(struct plain *p, const struct http_request *r, enum guard_word word,
+                             http_done *done, void *arg)
 {
 	struct plain_url       url;
 	struct plain_transfer *t;
@@ -79,13 +79,16 @@ struct transfer *plain_start(struct plain *p, const struct http_request *r, http
 	t->url = url;
 	t->done = done;
 	t->arg = arg;
+	t->word = word;
 	t->denied = t->repeated = false;
 	t->started_ns = uv_hrtime();
 	t->site = site_of(p, &url);
 	response_begin(&t->response, p->config.response_max, strcmp(r->method, "HEAD") == 0);
 	heap_put(&p->deadlines, &t->deadline, (int64_t)(t->started_ns / 1000000) + r->timeout_ms);
 	plain_arm(p, t->deadline.at);
-	if (!conn_reuse(t))
+	if (word == GUARD_REFUSED)
+		plain_fail(t, PLAIN_DENIED, 0);
+	else if (!conn_reuse(t))
 		site_connect(t);
 	return &t->base;
 }

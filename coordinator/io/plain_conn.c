@@ -142,8 +142,8 @@ static void try_addresses(struct conn *c, int error)
 
 		c->address = (s->first + c->tried++) % s->n;
 		a = &s->addresses[c->address];
-		/* Connections kept for later need no second look: the list never changes. */
-		if (guard_denies(c->plain->guard, &a->is.any)) {
+		/* Connections kept for later need no second look: the lists never change. */
+		if (guard_denies(c->plain->guard, c->word, &a->is.any)) {
 			t->denied = true;
 			continue;
 		}
@@ -165,6 +165,7 @@ void conn_open(struct plain_transfer *t)
 	c->site = t->site;
 	c->site->users++;
 	c->transfer = t;
+	c->word = t->word;
 	c->state = CONN_CONNECTING;
 	c->fd = -1;
 	list_init(&c->link);
@@ -226,7 +227,8 @@ bool conn_reuse(struct plain_transfer *t)
 		conn_close(c);
 		c = newest_idle(t->site);
 	}
-	if (c == NULL)
+	/* A replica may stand where no participant is allowed. */
+	if (c == NULL || c->word != t->word)
 		return false;
 	leave_idle(c);
 	c->transfer = t;

@@ -59,6 +59,7 @@ struct conn {
 	struct plain_transfer *transfer;
 	enum conn_state        state;
 	int                    fd;     /* -1: none */
+	enum guard_word        word;   /* under which its address was let through */
 	bool                   reused; /* the request under way is not its first */
 	size_t                 tried;  /* CONNECTING: addresses so far */
 	size_t                 address;
@@ -90,6 +91,7 @@ struct plain_transfer {
 	struct http_request request;
 	struct plain_url    url;
 	struct response     response;
+	enum guard_word     word;
 	bool                denied, repeated;
 	enum plain_end      end;
 	int                 error;

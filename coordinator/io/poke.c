@@ -84,6 +84,7 @@ static void poke(void *ctx, struct str address, struct str gid)
 	s->transfer = http_start(p->http, &(struct http_request){ .url = s->url.p, .method = "POST",
 	                                                          .headers = &s->header,
 	                                                          .header_count = p->key.n > 0,
+	                                                          .to_replica = true,
 	                                                          .timeout_ms = POKE_TIMEOUT_MS },
 	                         on_result, s);
 }

@@ -464,6 +464,52 @@ static void check_addresses(struct world *w, bool curl_only)
 	   "of two addresses the one that may be called is");
 }
 
+static struct got ask_replica(struct world *w, const char *url)
+{
+	struct got got = { 0 };
+
+	http_start(w->http, &(struct http_request){ .url = url, .method = "GET", .timeout_ms = 1000, .to_replica = true },
+	           on_done, &got);
+	turns(w, &got, 4000);
+	return got;
+}
+
+/* The same server by other names: only what is allowed is called, on connections that are there already, too. */
+static void check_allowed(struct world *w, bool curl_only)
+{
+	static const char *const REFUSED[] = { "127.0.0.1", "127.1", "0x7f000001", "two.test" };
+	struct http *before = w->http;
+	char         allow[64], target[32];
+	unsigned     connections;
+	struct got   got;
+
+	snprintf(allow, sizeof allow, "here.test:%d 127.0.0.2 *.good.test", w->stub.port);
+	w->http = http_open(w->loop, &(struct http_config){ .response_max = RESPONSE_MAX, .allow = str_of(allow),
+	                                                    .curl_only = curl_only }, NULL);
+	ok(is_hi(ask(w, "GET", url_of(w, "here.test", "/ok"), (struct str){ 0 }, 1000)), "a host that is allowed is called");
+	connections = w->stub.connections;
+	for (size_t i = 0; i < sizeof REFUSED / sizeof REFUSED[0]; i++) {
+		got = ask(w, "GET", url_of(w, REFUSED[i], "/ok"), (struct str){ 0 }, 1000);
+		ok(got.unsendable && strstr(got.failure, "allow") != NULL, "%s is not: %s", REFUSED[i], got.failure);
+	}
+	got = ask(w, "GET", "http://here.test:1/ok", (struct str){ 0 }, 1000);
+	ok(got.unsendable, "nor another port: %s", got.failure);
+	got = ask(w, "GET", "https://127.0.0.1/ok", (struct str){ 0 }, 1000);
+	ok(got.unsendable && strstr(got.failure, "allow") != NULL, "nor https: %s", got.failure);
+	turns(w, NULL, 10);
+	ok(w->stub.connections == connections, "no connection was opened");
+	ok(is_hi(ask_replica(w, url_of(w, "two.test", "/ok"))), "a replica may stand elsewhere");
+	got = ask(w, "GET", url_of(w, "two.test", "/ok"), (struct str){ 0 }, 1000);
+	ok(got.unsendable, "its connection is no way for a call: %s", got.failure);
+	snprintf(target, sizeof target, "here.test:%d", w->stub.port);
+	ok(http_may_call(w->http, str_of(target)) && http_may_call(w->http, STR("127.0.0.2:9")) &&
+	   http_may_call(w->http, STR("what.it.is:80")), "what may be called, or must be looked up first");
+	ok(!http_may_call(w->http, STR("[::1]:80")) && !http_may_call(w->http, STR("127.0.0.1:80")) &&
+	   !http_may_call(w->http, STR("here.test")), "and what may not");
+	http_close(w->http, NULL, NULL);
+	w->http = before;
+}
+
 static void check_hung_names(struct world *w)
 {
 	enum { HUNG = 12 };
@@ -683,6 +729,7 @@ static void check_all(uv_loop_t *loop, bool curl_only)
 		check_unasked(&w);
 	check_large(&w);
 	check_addresses(&w, curl_only);
+	check_allowed(&w, curl_only);
 	check_hung_names(&w);
 	check_unusual(&w);
 	if (!curl_only) { /* libcurl closes what is idle by other rules */

@@ -332,3 +332,49 @@ def test_each_caller_may_wait_so_often(make_cluster, stub):
     assert "limit.waiters" in problem(answer, 429, "too_many_waiters")["detail"]
     link.close()  # whoever leaves makes room
     until(lambda: client.get("/v1/transactions/one?wait=1s").status == 200)
+
+
+# ---- where calls may go ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fenced(postgres):
+    """A replica that may call one stub and nothing else."""
+    dsn = postgres.new_database()
+    stub = Stub()
+    made = Cluster(dsn, count=1, flags=[f"--calls.allow=127.0.0.1:{stub.url.rpartition(':')[2]}, *.good.test"])
+    made.stub = stub
+    yield made
+    made.stop()
+    stub.close()
+    shutil.rmtree(made.folder)
+    postgres.drop_database(dsn)
+
+
+REFUSED = ["http://127.0.0.1:1/x", "http://127.0.0.2/x", "http://169.254.169.254/latest/meta-data/", "http://0x7f000001/x",
+           "http://[::1]/x", "https://127.0.0.1/x", "http://0.0.0.0/x", "http://[::ffff:169.254.169.254]/x", "http://2852039166/"]
+
+
+@pytest.mark.parametrize("url", REFUSED)
+def test_urls_against_the_policy_are_not_registered(fenced, url):
+    document = {"mode": "saga", "steps": {"a": {"action": {"url": url}, "compensate": {"url": fenced.stub.url + "/undo"}}}}
+    for answer in (fenced.client.put("/v1/definitions/d", document),
+                   fenced.client.post("/v1/transactions", {**document, "input": {}})):
+        got = problem(answer, 422, "definition_invalid")
+        assert [e["pointer"] for e in got["errors"]] == ["/steps/a"] and "calls.allow" in got["errors"][0]["detail"], got
+    checked = fenced.client.post("/v1/definitions/validate", document)
+    assert checked.json["valid"] is False and checked.json["errors"][0]["pointer"] == "/steps/a", checked
+    base = url.rpartition("/")[0]
+    answer = fenced.client.put("/v1/participants/p?reason=a%20test", {"base_url": base.removesuffix("/latest/meta-data")})
+    assert [e["pointer"] for e in problem(answer, 400, "invalid_request")["errors"]] == ["/base_url"]
+
+
+def test_what_is_allowed_is_called_and_a_name_is_looked_at_when_it_is(fenced, gid):
+    fenced.stub.on("/ok", Reply(200))
+    steps = {"a": {"action": {"url": fenced.stub.url + "/ok"}, "compensate": {"url": fenced.stub.url + "/undo"}}}
+    assert fenced.client.run(gid=gid, mode="saga", steps=steps, input={})["phase"] == "confirmed"
+    steps["a"]["action"]["url"] = "http://localhost:1/ok"  # only its address tells
+    answer = fenced.client.begin(gid=gid + "-name", mode="saga", steps=steps, input={})
+    assert answer.status == 201, answer
+    shown = until(lambda: next((s for s in fenced.client.transaction(gid + "-name")["steps"] if s.get("last_error")), None))
+    assert "calls.deny" in json.dumps(shown), shown
