@@ -14,20 +14,21 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
 from lib.base import BIN
 from lib.postgres import Pair, Postgres
 from lib.proxy import Proxies, Proxy
-from .test_clock import LIBRARY, lying
+from .test_clock import LIBRARY, OFFSETS, lying
 from .world import FAULTS, World
 
 FAULTS_A_CHAPTER = 10
 # What a chapter stands on, and what its faults may ask for.
 DATABASES = {"one": {"proxy", "postgres"}, "clock": {"proxy", "postgres", "clock"}, "synchronous": {"proxy", "pair", "synchronous"},
              "asynchronous": {"proxy", "pair", "asynchronous"}}
-SPECIAL = {"pair", "clock"}
+SPECIAL = {"pair", "clock", "clocks"}
 GIVE_UP_AFTER = 5  # chapters that failed
 JUDGED = 10        # of which on a median has to keep what is promised
 
@@ -96,6 +97,25 @@ class Tally:
               flush=True)
 
 
+class Clocks:
+    """Of the replicas, by number: hours apart, and files that say how many."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sagad-clocks-"))
+
+    def __getitem__(self, number):
+        return self.folder / str(number)
+
+    def environment(self, number):
+        self[number].write_text(f"{OFFSETS[number % 3]}\n")
+        env = lying(number)
+        del env["FAKETIME"]
+        return {**env, "FAKETIME_TIMESTAMP_FILE": str(self[number]), "FAKETIME_CACHE_DURATION": "1"}
+
+    def close(self):
+        shutil.rmtree(self.folder)
+
+
 class Chapter:
     """One cluster, and the faults it goes through."""
 
@@ -104,7 +124,8 @@ class Chapter:
         self.rng = random.Random(f"{options.seed}-{number}")
         self.mode = self.rng.choice(["lock", "row"]) if options.mode == "both" else options.mode
         self.count = options.replicas or self.rng.choice([3, 4, 5])
-        self.lying = LIBRARY is not None and self.rng.random() < 0.25
+        wanted = any("clocks" in FAULTS[name].needs for name in options.only or () if name in FAULTS)
+        self.lying = LIBRARY is not None and (self.rng.random() < 0.25 or wanted) and not options.sanitized
         self.database = self.rng.choice(self.databases())
         self.doing, self.done = "starting", set()
 
@@ -144,13 +165,13 @@ class Chapter:
             pair.close()
 
     def play(self, until, proxy, dsn, direct, **on):
-        world = None
+        world, clocks = None, Clocks() if self.lying else None
         try:
             world = World(lambda number: proxy.dsn(dsn, number), direct=direct, replicas=self.count,
                           mode=self.mode, ttl=self.options.ttl, seed=f"{self.options.seed}-{self.number}",
                           sanitized=self.options.sanitized,
-                          env_of=lying if self.lying and not self.options.sanitized else None, **on)
-            world.proxy = proxy
+                          env_of=clocks and clocks.environment, **on)
+            world.proxy, world.clocks = proxy, clocks
             if self.lying:  # each session starts in a zone that is nobody else's
                 world.execute(f"ALTER DATABASE {world.value('SELECT current_database()')} SET timezone = 'Asia/Kathmandu'")
             if self.options.overload:
@@ -164,6 +185,8 @@ class Chapter:
             raise
         finally:
             proxy.close()
+            if clocks:
+                clocks.close()
         shutil.rmtree(world.cluster.folder)
 
     def abandon(self, world):
@@ -174,9 +197,12 @@ class Chapter:
             shutil.copy(world.pair.log(folder), pathlib.Path(world.cluster.folder) / f"{folder.name}.log")
         print(f"logs: {world.cluster.folder}", flush=True)
 
+    def has(self, database):
+        return DATABASES[database] | ({"clocks"} if self.lying else set())
+
     def eligible(self, database):
         return [name for name, f in sorted(FAULTS.items())
-                if self.mode in f.modes and DATABASES[database].issuperset(f.needs)
+                if self.mode in f.modes and self.has(database).issuperset(f.needs)
                 and (not self.options.only or name in self.options.only)]
 
     def draw(self):

@@ -265,26 +265,3 @@ def old_snapshot(world, rng):
     with held(world, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
         time.sleep(rng.uniform(5, 20))
     return flowing(world, "old snapshot")
-
-
-# ---- its clock ------------------------------------------------------------------------------------
-
-
-def jump(world, seconds):
-    world.clock += seconds
-    world.postgres.set_clock(world.clock)
-
-
-@fault("the database's clock is set forward", needs=["clock"])
-def clock_forward(world, rng):
-    jump(world, rng.choice([0.5 * world.ttl, 2 * world.ttl, 3600]))
-    time.sleep(world.ttl * rng.uniform(0.5, 1.5))
-    return flowing(world, "clock forward")
-
-
-@fault("the database's clock is set back", needs=["clock"])
-def clock_back(world, rng):
-    """Not by much: what is due at a time is so much later due."""
-    jump(world, -rng.choice([0.5 * world.ttl, 2 * world.ttl, 8]))
-    time.sleep(world.ttl * rng.uniform(0.5, 1.5))
-    return flowing(world, "clock back")

@@ -130,6 +130,22 @@ def test_read_only_for_longer_than_leases_last(make_world, mode):
     print(f"read-only for {2 * w.ttl:.0f} s ({mode}): back after {seconds:.2f} s; {w.verify()}")
 
 
+@both_modes
+def test_statements_that_fail_for_reasons_that_pass(make_world, mode):
+    """Out of memory, a lost serialization, an error of the disk: now and then one row of a batch. Nobody is parked for it."""
+    w = make_world(mode=mode).settled()
+    with w.load() as load, Probe(w) as probe:
+        warm(load)
+        before = lives(w)
+        for sqlstate, when in (("40001", "BEFORE UPDATE"), ("53200", "BEFORE INSERT"), ("58030", "BEFORE UPDATE"), ("57014", "BEFORE UPDATE")):
+            with db.refused(w, "random() < 0.1", sqlstate, when):
+                time.sleep(0.5)
+        probe.back(time.monotonic(), within=3.0)
+    assert lives(w) == before
+    report = w.verify()
+    assert report.stuck == 0 and report.accepted > 0, report
+
+
 @pytest.mark.parametrize("sqlstate", ["23514", "54000", "P0001", "XX001"])
 def test_a_row_that_cannot_be_stored_hurts_nobody_else(make_world, sqlstate):
     """A data error is the row's own fault: it is parked as stuck with a reason, and a person can let it go on."""
