@@ -80,9 +80,12 @@ def failover_asynchronous(world, rng):
 
 @fault("failover beside a living primary", needs=["pair"])
 def failover_beside(world, rng):
-    """Nobody tells the replicas, and no session of theirs ends."""
+    """Nobody tells the replicas, and no session of theirs ends. Without synchronous replication those who have not yet
+    seen the new one go on with the old one for seconds: two writable primaries promise different things."""
     del rng
     figures = promote(world)
+    if not world.pair.synchronous:
+        world.lost |= {gid for load in world.loads for gid in list(load.told)}
     world.pair.mend()
     return {f"beside a living primary: {what}": took for what, took in figures.items()}
 
