@@ -1,7 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # bugs.t - every planted bug (a BUG_ macro each) is found: by the simulator, or by the core's own
-# random walk where the engine would stand in its way.
+# random walk where the engine would stand in its way. A kept tape fails where its bug is planted.
+#
+# Whatever changes what a choice means makes tapes tell other stories. Then: KEEP=1 tests/sim/bugs.t
 cd "${srcdir:-.}" || exit 99
 cc=${CC:-cc}
 seeds=${BUG_SEEDS:-400000}
@@ -31,7 +33,8 @@ done
 first_seed() {  # first_seed MACRO
 	case $1 in
 	BUG_ENROLS_AGAIN) echo 2106 ;;
-	BUG_NO_HINTS) echo 14563 ;;
+	BUG_NO_HINTS) echo 2397 ;;
+	BUG_ROW_HELD_BY_THE_CLOCK) echo 7795 ;;
 	BUG_SECOND_BEGIN_AWAY) echo 4756 ;;
 	*) echo 1 ;;
 	esac
@@ -40,6 +43,17 @@ first_seed() {  # first_seed MACRO
 finds() {       # finds MACRO SEED COUNT, without the tapes
 	srcdir=$work "$work/$1" "$2" "$3" --no-shrink >"$work/out" 2>&1
 	grep -qE '^not ok (1 )?- ' "$work/out"
+}
+
+# tapes/some-thing.tape shows BUG_SOME_THING.
+tape_of() {     # tape_of MACRO
+	echo "tests/sim/tapes/$(echo "${1#BUG_}" | tr A-Z_ a-z-).tape"
+}
+
+keep() {        # keep MACRO: its tape anew, from the seed that was found just now
+	srcdir=$work "$work/$1" "$(sed -n 's/^not ok 1 - seed \([0-9]*\):.*/\1/p' "$work/out")" 1 \
+		--keep "$work/tape" >/dev/null 2>&1
+	sed "1s/\$/ ($1)/" "$work/tape" >"$(tape_of "$1")"
 }
 
 simulator() {   # simulator MACRO: links $work/MACRO
@@ -75,7 +89,7 @@ for macro in BUG_LOOKS_ALONE BUG_HELPS_ITSELF_SOON; do
 	[ $? != 0 ]; ok $? "$macro is found among many replicas: $(sed -n 's/^not ok [0-9 ]*- //p' "$work/out" | head -n 1)"
 	walked="$walked $macro"
 done
-for macro in $(grep -rho 'BUG_[A-Z_0-9]*' coordinator tests/sim/*.c | sort -u); do
+for macro in $(grep -rho 'BUG_[A-Z_0-9]*' coordinator tests/sim/*.c tests/lib | sort -u); do
 	case " $walked " in *" $macro "*) continue ;; esac
 	simulator "$macro" || exit 99
 	first=$(first_seed "$macro")
@@ -83,7 +97,14 @@ for macro in $(grep -rho 'BUG_[A-Z_0-9]*' coordinator tests/sim/*.c | sort -u); 
 	finds "$macro" "$first" "$few" || { echo "# $macro: not from seed $first on"; finds "$macro" 1 "$seeds"; }
 	found=$?
 	ok $found "$macro is found: $(sed -n 's/^not ok [0-9 ]*- //p' "$work/out" | head -n 1)"
+	tape=$(tape_of "$macro")
+	[ -f "$tape" ] || continue
+	[ -z "$KEEP" ] || keep "$macro"
+	srcdir=$work "$work/$macro" --tape "$tape" >"$work/out" 2>&1
+	[ $? != 0 ]; ok $? "and $tape shows it"
+	kept=$((kept + 1))
 done
+[ "$kept" = "$(ls tests/sim/tapes/*.tape | wc -l)" ]; ok $? "every tape names a bug that is there"
 simulator NO_BUG_AT_ALL || exit 99
 # The same seeds, or what was found above may have been something else.
 clean=0

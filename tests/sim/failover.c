@@ -120,6 +120,7 @@ static void promote(struct world *w)
 	bool    fenced[REPLICAS];
 
 	w->seen->failovers++;
+	w->promoted_at = w->loop.now + ms;
 	w->slow_until = 0;
 	fake_locks_stop(w->locks, w->clock_jumps ? 100 * (int64_t)choose(w, 7) : 0);
 	if (w->clock_jumps)

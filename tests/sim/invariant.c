@@ -217,7 +217,9 @@ static bool is_echo(struct record *rec, struct uuid by, const struct row *before
 		rec->echo = true;
 		rec->echo_by = by;
 	}
-	w->adrift |= rec->echo && row->version >= rec->version;
+	/* Its deadline may have passed meanwhile: then what was decided is decided anew, the other way. */
+	enum decision d = decision_of(row->phase);
+	w->adrift |= rec->echo && (row->version >= rec->version || (d != DECISION_NONE && d != rec->decision));
 	return rec->echo;
 }
 

@@ -321,6 +321,16 @@ static void woken(void *ctx)
 
 /* ---- life and death --------------------------------------------------------------------- */
 
+/* It meets the new server as the first that it knows, and reads there that it was promoted and when. */
+static void read_timelines(void *arg)
+{
+	struct replica *r = arg;
+	int64_t         ago = r->w->loop.now - r->w->promoted_at;
+
+	r->w->seen->came_after_failover++;
+	engine_on_failover(r->engine, ago > 0 ? ago : 0, false);
+}
+
 static bool has_row(const struct replica *r)
 {
 	return r->w->rows == ROWS_ALL || (r->w->rows == ROWS_SOME && choose(r->w, 2));
@@ -352,6 +362,9 @@ void replica_start(struct replica *r)
 	r->engine = engine_open(&c, &r->ports);
 	r->missed = r->found = 0;
 	engine_start(r->engine);
+	r->failed_over = false;
+	if (w->promoted_at != 0)
+		fake_loop_post(&w->loop, &r->end, 1, read_timelines, NULL, r);
 	turn_ends(r);
 	r->skip_wake = false;
 }

@@ -18,7 +18,7 @@
 	/* the database */                                                       \
 	X(restarts) X(stalls) X(commits_lost) X(landed_late) X(never_landed) X(refused_again) X(rows_blocked) \
 	X(refused_away) X(bad_data) X(bisected) X(fenced_begins) X(missed_changes) \
-	X(failovers) X(lost_writes) X(known_writes) X(restored)                  \
+	X(failovers) X(came_after_failover) X(lost_writes) X(known_writes) X(restored)                  \
 	X(slow_times) X(silent_logs) X(reloads) X(found_stranded)                \
 	/* leases */                                                             \
 	X(lease_dropped) X(lease_dropped_silently) X(lease_cut) X(watch_broken)  \

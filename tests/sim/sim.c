@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sim.c - runs seeds and kept tapes; shrinks what fails and tells its story.
  *
- *   sim [first-seed] [count] [--progress] [--no-shrink] [--tape FILE]
+ *   sim [first-seed] [count] [--progress] [--no-shrink] [--tape FILE] [--keep FILE]: the tape of what failed
  */
 #include "tests/sim/world.h"
 
@@ -21,6 +21,7 @@ static struct sim {
 	struct tape  tape;
 	struct seen  seen;
 	bool         trace, shrink;
+	const char  *keep;
 	uint64_t     seed;
 	jmp_buf      abort;
 } sim;
@@ -78,7 +79,11 @@ static void tell_failure(const char *name)
 	sim.trace = true;
 	tape_rewind(&sim.tape);
 	run(NULL, &sim.tape);
-	tape_print(&sim.tape);
+	if (sim.keep == NULL) {
+		tape_print(&sim.tape, stdout, "# tape: ");
+	} else if (!tape_keep(&sim.tape, sim.keep, name, sim.world.why)) {
+		printf("# %s cannot be written\n", sim.keep);
+	}
 	puts("1..1");
 	sim.seen = before;
 }
@@ -176,6 +181,8 @@ int main(int argc, char **argv)
 			progress = true;
 		else if (strcmp(argv[i], "--tape") == 0 && i + 1 < argc)
 			tape = argv[++i];
+		else if (strcmp(argv[i], "--keep") == 0 && i + 1 < argc)
+			sim.keep = argv[++i];
 		else if (n < 2 && argv[i][0] != '-')
 			numbers[n++] = strtoull(argv[i], NULL, 0);
 	}

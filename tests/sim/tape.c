@@ -175,9 +175,20 @@ bool tape_load(struct tape *t, const char *path)
 	return true;
 }
 
-void tape_print(const struct tape *t)
+void tape_print(const struct tape *t, FILE *to, const char *before_line)
 {
 	for (size_t i = 0; i < t->n; i++)
-		printf("%s%u", i % 24 == 0 ? "\n# tape: " : " ", t->choices[i]);
-	printf("\n");
+		fprintf(to, "%s%u%s", i % 24 == 0 ? before_line : " ", t->choices[i],
+		        i % 24 == 23 || i + 1 == t->n ? "\n" : "");
+}
+
+bool tape_keep(const struct tape *t, const char *path, const char *name, const char *why)
+{
+	FILE *f = fopen(path, "w");
+
+	if (f == NULL)
+		return false;
+	fprintf(f, "# %s: %s\n", name, why);
+	tape_print(t, f, "");
+	return fclose(f) == 0;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { TAPE_MAX = 1 << 16 };
 
@@ -31,6 +32,7 @@ unsigned tape_shrink(struct tape *t, tape_fails *fails, void *ctx, unsigned max_
 
 /* Text: numbers in decimal, # to the end of a line is a remark. */
 bool tape_load(struct tape *t, const char *path);
-void tape_print(const struct tape *t);
+void tape_print(const struct tape *t, FILE *to, const char *before_line);
+bool tape_keep(const struct tape *t, const char *path, const char *name, const char *why);
 
 #endif

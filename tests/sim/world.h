@@ -157,6 +157,7 @@ struct world {
 	int64_t            clock_off, clock_max; /* of the database's clock now, and at most so far */
 	bool               adrift;     /* a failover lost what nobody remembers: the run proves nothing from here on */
 	int64_t            calm_until; /* after a failover */
+	int64_t            promoted_at; /* the new primary is there, or will be; 0: none */
 	struct definition_port definition_port;
 	bool               trace;
 	uint64_t           chance;     /* random numbers that matter to no fault: jitter, ids */
