@@ -3,6 +3,10 @@
  */
 #include "sagactl/ctl.h"
 
+#include <poll.h>
+
+enum { POLL_MS = 200 };
+
 
 /* POST /v1/NOUN/NAME/VERB with reason and actor. */
 static enum exit_status operate(struct ctl *c, const char *noun, const char *verb, const char *done)
@@ -188,12 +192,44 @@ enum exit_status run_replica_list(struct ctl *c)
 	return EXIT_DONE;
 }
 
+static bool is_live(struct ctl *c, const char *id)
+{
+	const struct json *items = look(c->answer.json, "items");
+
+	for (const struct json *r = items ? items->first : NULL; r; r = r->next)
+		if (str_is(look_text(c, r, "id"), id))
+			return str_is(look_text(c, r, "state"), "live");
+	return false;
+}
+
+/* Told is not gone: calls under way may end first. */
+static enum exit_status wait_until_gone(struct ctl *c, const char *id, int64_t wait_ms)
+{
+	enum exit_status status = EXIT_DONE;
+
+	for (int64_t waited_ms = 0; status == EXIT_DONE; waited_ms += POLL_MS) {
+		status = ctl_get(c, "/v1/replicas");
+		if (status != EXIT_DONE || !is_live(c, id))
+			break;
+		if (waited_ms >= wait_ms)
+			return EXIT_ELAPSED;
+		poll(NULL, 0, POLL_MS);
+	}
+	return status;
+}
+
 enum exit_status run_replica_drain(struct ctl *c)
 {
-	enum exit_status status = ctl_confirm(c, "It will do nothing until it is started again. Is that meant?");
+	int64_t          wait_ms;
+	enum exit_status status = ctl_duration(c, FLAG_wait, 0, &wait_ms);
 
-	return status == EXIT_DONE ? operate(c, "replicas", "drain", "hands over what it drives, and stays up, not ready; SIGTERM ends it")
-	                           : status;
+	if (status == EXIT_DONE)
+		status = ctl_confirm(c, "It will do nothing until it is started again. Is that meant?");
+	if (status == EXIT_DONE)
+		status = operate(c, "replicas", "drain", "hands over what it drives, and stays up, not ready; SIGTERM ends it");
+	if (status == EXIT_DONE && wait_ms > 0 && !ctl_has(c, FLAG_dry_run))
+		status = wait_until_gone(c, c->args.words[0], wait_ms);
+	return status;
 }
 
 /* ---- who did what ------------------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WAIT_MAX_MS = 55000, WATCH_MS = 500 }; /* sagad waits 60 s at most */
+enum { WAIT_MAX_MS = 20000, PROGRESS_MS = 2000, NOT_NOW_MS = 500, WATCH_MS = 500 };
 
 static void txn_path(struct buf *path, const char *gid, const char *more)
 {
@@ -58,31 +58,45 @@ static void show_progress(struct ctl *c, int64_t waited_ms)
 	buf_fini(&line);
 }
 
-/* Until it has ended or the time is over; c->answer is the transaction as it is then. */
-static enum exit_status wait_for_end(struct ctl *c, const char *gid, int64_t wait_ms)
+/* One look that lasts until the end, or that long. */
+static enum exit_status look_for_end(struct ctl *c, const char *gid, int64_t turn_ms)
 {
-	const int64_t    began = monotonic_ms();
 	struct buf       path = { 0 };
-	enum exit_status status = EXIT_DONE;
+	char             text[32];
+	enum exit_status status;
 
-	for (;;) {
-		int64_t left = wait_ms - (monotonic_ms() - began), turn = c->can_ask ? 2000 : WAIT_MAX_MS;
-		char    text[32];
-
-		turn = left < turn ? left : turn;
-		if (turn < 0)
-			turn = 0;
-		txn_path(&path, gid, "");
-		if (turn > 0)
-			query_add(&path, "wait", str_of(text_of_ms(turn, text)));
-		status = ctl_send(c, &(struct ask){ .method = "GET", .path = path.p, .wait_ms = turn });
-		if (status != EXIT_DONE || is_ended(c) || monotonic_ms() - began >= wait_ms)
-			break;
-		show_progress(c, monotonic_ms() - began);
-	}
-	show_progress(c, -1);
+	txn_path(&path, gid, "");
+	if (turn_ms > 0)
+		query_add(&path, "wait", str_of(text_of_ms(turn_ms, text)));
+	status = ctl_try(c, &(struct ask){ .method = "GET", .path = path.p, .wait_ms = turn_ms });
 	buf_fini(&path);
 	return status;
+}
+
+/* Until it has ended or the time is over; c->answer is the transaction as it is then. The first look waits for
+ * nothing: a replica that is frozen is found out in a time-out, not in one and the wait. "Not now" is no reason to stop:
+ * whoever waits may have begun while a database fails over. */
+static enum exit_status wait_for_end(struct ctl *c, const char *gid, int64_t wait_ms)
+{
+	const int64_t    end = monotonic_ms() + wait_ms;
+	enum exit_status status = look_for_end(c, gid, 0);
+	bool             is_over = false;
+
+	while (status == EXIT_DONE && !is_over) {
+		int64_t left = end - monotonic_ms(), turn = c->can_ask ? PROGRESS_MS : WAIT_MAX_MS;
+		bool    not_now = c->answer.status == 503 || c->answer.status == 429;
+
+		is_over = left <= 0 || (!not_now && (c->answer.status != 200 || is_ended(c)));
+		if (is_over)
+			break;
+		if (not_now)
+			poll(NULL, 0, NOT_NOW_MS);
+		else
+			show_progress(c, wait_ms - left);
+		status = look_for_end(c, gid, left < turn ? left : turn);
+	}
+	show_progress(c, -1);
+	return status == EXIT_DONE && c->answer.status != 200 ? ctl_problem(c) : status;
 }
 
 static enum exit_status exit_of_end(struct ctl *c)

@@ -58,7 +58,7 @@
 	X(start_at,        "start-at",        0,   TEXT,   "TIME",      "", \
 	  "Call nothing before: a duration like 10m, or a time.") \
 	X(wait,            "wait",            'w', TEXT,   "DURATION",  "", \
-	  "Wait for its end, at most so long.") \
+	  "Wait for its end, at most so long. Exit status 6: not yet.") \
 	X(phase,           "phase",           0,   TEXT,   "PHASE",     "", \
 	  "In this phase: prepared, trying, confirming, confirmed, cancelling, cancelled or abandoned.") \
 	X(definition,      "definition",      'd', TEXT,   "NAME",      "", \
@@ -233,7 +233,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(replica_list, "replica", "list", "", 0, \
 	  "Replicas, their leases and load.", \
 	  "replica list") \
-	X(replica_drain, "replica", "drain", "ID", F_WRITE | F(yes), \
+	X(replica_drain, "replica", "drain", "ID", F_WRITE | F(yes) | F(wait), \
 	  "Let it hand over what it drives; it stays up, not ready, until SIGTERM.", \
 	  "replica drain 5f2c41d0-0d7c-4f7e-9a0c-2b8d5f1f9c11 -m 'the machine is replaced'") \
 	X(bulk_start, "bulk", "start", "ACTION", F_FILTER | F_WRITE | F(rate) | F(yes) | F(wait), \

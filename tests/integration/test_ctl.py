@@ -448,6 +448,21 @@ def test_doctor_finds_what_is_broken(make_cluster):
     assert len([c for c in checks.values() if c["state"] != "ok"]) == 2, ill
 
 
+def test_doctor_while_the_database_is_away(make_cluster, postgres):
+    """That is when it is asked; what the replica was told last is what one wants to know."""
+    cluster = make_cluster(count=1)
+    ctl = Ctl(lambda: [r.url for r in cluster.replicas])
+    name = psycopg.conninfo.conninfo_to_dict(cluster.dsn)["dbname"]
+    with psycopg.connect(postgres.server, autocommit=True) as db:
+        db.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        until(lambda: "not currently accepting" in ctl("doctor", status=9).out, 20)
+        ill = ctl("doctor", "--json", status=9).json
+        assert [c["name"] for c in ill["checks"]] == ["database"] and "DSN" in ill["checks"][0]["advice"], ill
+        db.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    until(lambda: ctl("doctor", status=None).status == 0, 20, 0.2)
+
+
 def test_completion_and_version(ctl):
     assert re.match(r"sagactl \d+\.\d+\.\d+\n$", ctl("version").out)
     script = ctl("completion", "bash").out
