@@ -191,6 +191,21 @@ static void remember(struct engine *e, const struct row *row)
 	owned_rest(e, o);
 }
 
+static void diverged(struct engine *e, const struct owned *o)
+{
+	e->stats.diverged++;
+	say(e, TRACE_ERROR, "diverged", o->row.gid, "version=%llu phase=%s", (unsigned long long)o->row.version,
+	    phase_name(o->row.phase));
+}
+
+/* It could not be restored and is ours all the same: older than what we knew, or decided the other way. Reading
+ * it again has counted its version up. */
+static bool tells_otherwise(const struct owned *o, const struct row *row)
+{
+	return row->version <= o->row.version ||
+	       (o->row.phase != row->phase && (phase_is_ended(o->row.phase) || !txn_may_move(o->row.phase, row->phase)));
+}
+
 void take_row(struct engine *e, const struct row *row, bool adopted)
 {
 	struct owned *old = owned_get(e, row->gid);
@@ -211,6 +226,8 @@ void take_row(struct engine *e, const struct row *row, bool adopted)
 		return;
 	}
 	bool unborn = old->unborn, doubt = old->doubt;
+	if (old->diverged && tells_otherwise(old, row))
+		diverged(e, old);
 	bool same = row->created_at == old->row.created_at &&
 	            memcmp(row->hash, old->row.hash, sizeof row->hash) == 0;
 	o = replace(e, old, row);
@@ -233,11 +250,8 @@ static void retry_later(struct engine *e)
 
 static void not_mine(struct engine *e, struct owned *o)
 {
-	if (o->diverged) {
-		e->stats.diverged++;
-		say(e, TRACE_ERROR, "diverged", o->row.gid, "version=%llu phase=%s",
-		    (unsigned long long)o->row.version, phase_name(o->row.phase));
-	}
+	if (o->diverged)
+		diverged(e, o);
 	if (o->unborn) {
 		doubt_mine_soon(e, MINE_AGAIN_MS); /* an insert that has not landed is seen by nobody */
 		begin_taken(e, o);
@@ -245,6 +259,59 @@ static void not_mine(struct engine *e, struct owned *o)
 		o->keep = o->readable; /* it has ended, or others have it: a failover may lose that */
 		owned_drop(e, o, BEGIN_LOST);
 	}
+}
+
+static void forget_strangers(struct engine *e, struct list *list)
+{
+	for (struct list *l; (l = list_pop(list)) != NULL;) {
+		struct stranger *s = list_entry(l, struct stranger, link);
+
+		table_remove(&e->strange, &s->node);
+		free(s);
+	}
+}
+
+/* First in the other list, in the same order. */
+static void put_before(struct list *these, struct list *those)
+{
+	for (struct list *l; (l = list_pop(those)) != NULL;)
+		list_push(these, l);
+	for (struct list *l; (l = list_pop(these)) != NULL;)
+		list_push(those, l);
+}
+
+/* One of the page can be neither written nor read: a damaged block, a trigger of the database's owner. Fewer at
+ * a time, until it stands alone; and then all others come first. */
+static void narrow(struct engine *e)
+{
+	if (e->reload_n > 1) {
+		e->reload_max = e->reload_n / 2;
+		return;
+	}
+	forget_strangers(e, &e->asking); /* found again among ours, sooner or later */
+	list_each(l, after, &e->reloading) {
+		struct owned *o = list_entry(l, struct owned, commit_link);
+
+		if (!o->apart)
+			say(e, TRACE_ERROR, "row_passed_over", o->row.gid,
+			    "advice=\"it cannot be read again, and waits until it can: see statement_failed\"");
+		o->apart = true;
+		o->apart_at = boot_ms(e) + RETRY_MAX_MS;
+	}
+}
+
+static void not_reloaded(struct engine *e, enum log_result result)
+{
+	bool bad = result == LOG_BAD_DATA;
+
+	if (bad)
+		narrow(e);
+	put_before(&e->reloading, &e->doubts);
+	put_before(&e->asking, &e->strangers);
+	if (bad)
+		chore_soon(e, CHORE_RELOAD, 0);
+	else if (result != LOG_DONE)
+		retry_later(e);
 }
 
 static void on_reload(void *arg, enum log_result result, const struct row *rows, size_t n)
@@ -256,23 +323,18 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 	e->reload_busy = false;
 	if (result == LOG_DONE && current) {
 		e->reload_pause_ms = 0;
+		e->reload_max = 2 * e->reload_max < RELOAD_PAGE ? 2 * e->reload_max : 0;
+		forget_strangers(e, &e->asking);
 		for (size_t i = 0; i < n; i++) {
 			e->stats.found += owned_get(e, rows[i].gid) == NULL;
 			take_row(e, &rows[i], true);
 		}
+		for (struct list *l; (l = list_pop(&e->reloading)) != NULL;)
+			not_mine(e, list_entry(l, struct owned, commit_link));
+	} else {
+		not_reloaded(e, result);
 	}
-	for (struct list *l; (l = list_pop(&e->reloading)) != NULL;) {
-		struct owned *o = list_entry(l, struct owned, commit_link);
-
-		if (result == LOG_DONE && current) {
-			not_mine(e, o);
-			continue;
-		}
-		list_push(&e->doubts, l);
-	}
-	if (result != LOG_DONE)
-		retry_later(e);
-	else if (!list_is_empty(&e->doubts) || !list_is_empty(&e->strangers))
+	if (result == LOG_DONE && (!list_is_empty(&e->doubts) || !list_is_empty(&e->strangers)))
 		chore_soon(e, CHORE_RELOAD, 0);
 	turn_end(e);
 }
@@ -285,13 +347,13 @@ static bool others_know_more(struct engine *e, const struct owned *o)
 }
 
 /* After a failover what we know comes first, then what we do not. */
-static size_t take_doubts(struct engine *e, struct str gids[RELOAD_PAGE])
+static size_t take_doubts(struct engine *e, struct str gids[RELOAD_PAGE], size_t most)
 {
 	struct list later;
 	size_t      n = 0;
 
 	list_init(&later);
-	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->doubts)) != NULL;) {
+	for (struct list *l; n < most && (l = list_pop(&e->doubts)) != NULL;) {
 		struct owned *o = list_entry(l, struct owned, commit_link);
 
 		if (o->unproven) {
@@ -299,7 +361,11 @@ static size_t take_doubts(struct engine *e, struct str gids[RELOAD_PAGE])
 		} else if (others_know_more(e, o)) {
 			list_push(&later, l);
 			chore_soon(e, CHORE_RELOAD, RETRY_MAX_MS);
+		} else if (o->apart && (n > 0 || boot_ms(e) < o->apart_at)) {
+			list_push(&later, l);
+			chore_soon(e, CHORE_RELOAD, boot_ms(e) < o->apart_at ? o->apart_at - boot_ms(e) : 0);
 		} else {
+			most = o->apart ? 1 : most;
 			gids[n++] = o->row.gid;
 			list_push(&e->reloading, l);
 		}
@@ -311,33 +377,37 @@ static size_t take_doubts(struct engine *e, struct str gids[RELOAD_PAGE])
 
 void doubt_reload(struct engine *e)
 {
-	struct str gids[RELOAD_PAGE];
-	struct stranger *asked[RELOAD_PAGE];
-	size_t n, strangers = 0;
+	struct str  gids[RELOAD_PAGE];
+	struct list known;
+	size_t      n, most = e->reload_max > 0 ? e->reload_max : RELOAD_PAGE;
 
 	if (e->reload_busy)
 		return;
-	n = take_doubts(e, gids);
-	for (struct list *l; n < RELOAD_PAGE && (l = list_pop(&e->strangers)) != NULL;) {
+	list_init(&known);
+	n = take_doubts(e, gids, most);
+	if (n > 0 && list_entry(e->reloading.next, struct owned, commit_link)->apart)
+		most = n;
+	for (struct list *l; n < most && (l = list_pop(&e->strangers)) != NULL;) {
 		struct stranger *s = list_entry(l, struct stranger, link);
 
-		table_remove(&e->strange, &s->node);
-		asked[strangers++] = s;
-		if (owned_get(e, str_of(s->gid)) == NULL)
-			gids[n++] = str_of(s->gid);
+		if (owned_get(e, str_of(s->gid)) != NULL) {
+			list_push(&known, l);
+			continue;
+		}
+		list_push(&e->asking, l);
+		gids[n++] = str_of(s->gid);
 	}
+	forget_strangers(e, &known);
 	if (n > 0) {
 		e->reload_busy = true;
+		e->reload_n = n;
 		e->reload_life = e->life;
 		e->ports.log.reload(e->ports.log.ctx, e->me, gids, n, on_reload, e);
 	}
-	while (strangers > 0)
-		free(asked[--strangers]);
 }
 
 /* ---- ours, and not in memory --------------------------------------------------------------- */
 
-/* On a lost answer strangers are found again by the next page. */
 static void add_stranger(struct engine *e, struct str gid)
 {
 	struct stranger *s;
@@ -383,8 +453,8 @@ void doubt_tell_owner(struct engine *e, const struct row *row)
 
 void doubt_forget(struct engine *e)
 {
-	for (struct list *l; (l = list_pop(&e->strangers)) != NULL;)
-		free(list_entry(l, struct stranger, link));
+	forget_strangers(e, &e->strangers);
+	forget_strangers(e, &e->asking);
 	table_fini(&e->strange);
 	e->mine_after[0] = '\0';
 }

@@ -311,6 +311,7 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->put_off);
 	list_init(&e->waking);
 	list_init(&e->strangers);
+	list_init(&e->asking);
 	list_init(&e->behind);
 	list_init(&e->restoring);
 	list_init(&e->kept);

@@ -116,6 +116,8 @@ struct owned {
 	bool               behind;       /* it does; commit_link is on engine.behind or .restoring */
 	bool               restored;     /* it does not any more */
 	bool               diverged;     /* and could not be brought up to us */
+	bool               apart;        /* in doubt, and it cannot be read: asked for alone */
+	int64_t            apart_at;     /* boot_ms, not before */
 	bool               keep;         /* for a failover, when nobody looks at it any more */
 	bool               gone;         /* out of the table; a batch under way still needs its memory */
 	bool               sent;         /* its commit is in the batch under way */
@@ -313,8 +315,9 @@ struct engine {
 	/* doubt */
 	struct list doubts, reloading;
 	struct list taken;             /* not inserted, the gid is taken: by whom is being read */
-	struct list  strangers;        /* struct stranger: ours in the log, not in memory */
+	struct list  strangers, asking; /* struct stranger: ours in the log, not in memory; of the page under way */
 	struct table strange;          /* the same, by gid */
+	size_t       reload_n, reload_max; /* rows of the page under way; of the next one, 0: as many as fit */
 	bool        reload_busy, mine_busy, mine_again;
 	unsigned    mine_left;         /* passes that come soon, because something was lost */
 	uint32_t    reload_pause_ms;

@@ -377,8 +377,13 @@ static void give(struct fake_op *op, const struct row *r, bool keys_only)
 		db->config.definition.hold(db->config.definition.ctx, copy->def);
 }
 
-static void reload(struct fake_op *op)
+static enum log_result reload(struct fake_op *op)
 {
+	const struct fake_db_config *c = &op->db->config;
+
+	for (size_t i = 0; c->is_unreadable != NULL && i < op->n; i++)
+		if (c->is_unreadable(c->ctx, op->gids[i]))
+			return LOG_BAD_DATA;
 	for (size_t i = 0; i < op->n; i++) {
 		struct row *r = find(op->db, op->gids[i]);
 
@@ -390,6 +395,7 @@ static void reload(struct fake_op *op)
 		tell(op->db, op->me, &before, r);
 		give(op, r, false);
 	}
+	return LOG_DONE;
 }
 
 static bool may_become(enum phase from, enum phase to)
@@ -618,7 +624,7 @@ void fake_db_apply(struct fake_op *op)
 	fake_past_note(op->db, op->verb);
 	switch (op->verb) {
 	case FAKE_COMMIT: op->result = commit(op); break;
-	case FAKE_RELOAD: reload(op); break;
+	case FAKE_RELOAD: op->result = reload(op); break;
 	case FAKE_RESTORE: op->result = restore(op); break;
 	case FAKE_MINE:
 	case FAKE_ADOPT: walk_owned(op); break;

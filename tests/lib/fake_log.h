@@ -70,6 +70,7 @@ struct fake_db_config {
 	void                 (*answered)(void *ctx, enum fake_verb verb, enum log_result result, size_t n, bool heard);
 	/* Somebody else holds that row locked: a commit with it is LOG_AGAIN, and nobody takes it over. May be NULL. */
 	bool                 (*is_blocked)(void *ctx, struct str gid);
+	bool                 (*is_unreadable)(void *ctx, struct str gid); /* a reload with it is LOG_BAD_DATA. May be NULL */
 	struct str             unstorable;         /* a text with this in it is LOG_BAD_DATA; empty: none */
 };
 

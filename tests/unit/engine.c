@@ -44,6 +44,8 @@ struct world {
 	int64_t            put_off_ms;   /* not 0: no call is made at all */
 	struct str         output;
 	struct str         blocked;      /* a gid: somebody else holds that row locked */
+	struct str         unreadable;   /* a gid: nobody can read that row */
+	int                refusals;     /* of pages that asked for it */
 	struct fake_fate   fate;         /* of the next commit only */
 	bool               lose_next;
 	bool               drained;
@@ -178,6 +180,15 @@ static bool is_held(void *ctx, int64_t key, int64_t mark)
 	return fake_locks_is_held(((struct world *)ctx)->locks, key, mark);
 }
 
+static bool is_unreadable(void *ctx, struct str gid)
+{
+	struct world *w = ctx;
+	bool          yes = str_eq(gid, w->unreadable);
+
+	w->refusals += yes;
+	return yes;
+}
+
 static void bad(void *ctx, const char *what)
 {
 	(void)ctx;
@@ -255,7 +266,8 @@ static void world_open(struct world *w)
 					      .join = join, .step_find = step_find, .step_name = step_name };
 	struct fake_db_config db = { .ctx = w, .loop = &w->loop, .now_ms = clock_now, .definition = definition,
 				     .compile = compile, .is_held = is_held, .bad = bad,
-				     .is_blocked = is_blocked, .unstorable = STR("poison") };
+				     .is_blocked = is_blocked, .is_unreadable = is_unreadable,
+				     .unstorable = STR("poison") };
 	struct fake_log_config log = { .end = &w->end, .ctx = w, .fate = fate, .survives = survives };
 	struct fake_lease_config lease = { .end = &w->end, .ctx = w, .delay = lease_delay, .lost = lease_lost };
 
@@ -565,6 +577,37 @@ static void test_blocked(struct world *w)
 	ok(row_of(w, "blocked")->phase == PHASE_CONFIRMED, "and goes on when it is let go");
 }
 
+/* Of some that are in doubt together one cannot be read: a damaged block. */
+static void test_unreadable(struct world *w)
+{
+	char gid[16];
+	int  confirmed = 0;
+
+	for (int i = 0; i < 7; i++) {
+		snprintf(gid, sizeof gid, "u%d", i);
+		begin(w, gid, &saga, 600000);
+		if (i == 3)
+			begin(w, "unreadable", &saga, 600000);
+	}
+	w->unreadable = STR("unreadable");
+	engine_flush(w->e);
+	fake_log_break(w->log, FAKE_COMMITS | FAKE_OTHERS);
+	run(w, 100);
+	fake_log_restore(w->log, FAKE_COMMITS | FAKE_OTHERS);
+	engine_on_log_back(w->e);
+	run(w, 1000);
+	for (int i = 0; i < 7; i++) {
+		snprintf(gid, sizeof gid, "u%d", i);
+		confirmed += row_of(w, gid)->phase == PHASE_CONFIRMED;
+	}
+	ok(confirmed == 7, "a row that cannot be read again leaves the others alone: %d of 7 go on", confirmed);
+	run(w, 10000);
+	ok(row_of(w, "unreadable")->version == 1 && w->refusals < 20, "it is asked for now and then: %d times", w->refusals);
+	w->unreadable = (struct str){ 0 };
+	run(w, 1500);
+	ok(row_of(w, "unreadable")->phase == PHASE_CONFIRMED, "and goes on when it can be read");
+}
+
 static void test_suspended(struct world *w)
 {
 	fake_lease_cut(w->lease, true);
@@ -600,7 +643,7 @@ int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
 		test_saga, test_refused, test_twice, test_park, test_put_off, test_put_off_deadline, test_commands, test_away,
-		test_lost, test_bad_row, test_blocked, test_suspended, test_drain };
+		test_lost, test_bad_row, test_blocked, test_unreadable, test_suspended, test_drain };
 
 	for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
 		struct world w;
