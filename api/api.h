@@ -35,6 +35,9 @@ struct api_database { /* what whoever talks to the database knows without asking
 	const struct tally *batch_us, *batch_rows; /* TALLY_BATCH_US, TALLY_ROWS: commits sent and answered; may be NULL */
 };
 
+/* Another replica answered; status 0: it did not. body dies with the callback. */
+typedef void api_answered(void *arg, int status, struct str body);
+
 struct api_config {
 	int        listen_fd;      /* the API; taken, also if opening fails */
 	int        ops_fd;         /* health and metrics; taken; -1: none */
@@ -56,6 +59,9 @@ struct api_config {
 	const struct pause_row *(*pause_of)(void *ctx, enum pause_kind kind, struct str name);
 	/* One was written: done (once) when pause_of knows it, or cannot be told. May be NULL. */
 	void     (*pauses_changed)(void *ctx, void (*done)(void *arg), void *arg);
+	/* Asks another replica: GET address + path + name. done once, perhaps at once. NULL: nobody is asked. */
+	void     (*ask)(void *ctx, struct str address, const char *path, struct str name, uint32_t timeout_ms,
+	                api_answered *done, void *arg);
 	/* For /readyz and /metrics; may be NULL: then it counts as up. */
 	void     (*database)(void *ctx, struct api_database *out);
 	/* How late the loop is, for /metrics; may be NULL. */

@@ -24,6 +24,7 @@
 	X(transaction_list,      GET,  "/v1/transactions",                           READER,              "List transactions")                 \
 	X(transaction_get,       GET,  "/v1/transactions/{gid}",                     SERVICE_OR_READER,   "One transaction as it is")          \
 	X(transaction_journal,   GET,  "/v1/transactions/{gid}/journal",             READER,              "Failed attempts and what people did") \
+	X(transaction_explain,   GET,  "/v1/transactions/{gid}/explain",             READER,              "Why it does not move")              \
 	X(transaction_join,      POST, "/v1/transactions/{gid}/steps",               SERVICE,             "Add a step to an open transaction") \
 	X(transaction_confirm,   POST, "/v1/transactions/{gid}/confirm",             SERVICE,             "Decide confirm")                    \
 	X(transaction_cancel,    POST, "/v1/transactions/{gid}/cancel",              SERVICE_OR_OPERATOR, "Decide cancel")                     \
@@ -43,6 +44,7 @@
 	X(doctor,                GET,  "/v1/doctor",                                 READER,              "What is wrong with the database and its settings") \
 	X(replica_drain,         POST, "/v1/replicas/{id}/drain",                    OPERATOR,            "Make it leave")                       \
 	X(replica_poke,          POST, "/internal/poke/{gid}",                       REPLICA,             "Another replica stored a command for this one") \
+	X(replica_explain,       GET,  "/internal/explain/{gid}",                    REPLICA,             "Another replica is asked about a transaction of this one") \
 	X(public_openapi,        GET,  "/v1/openapi.yaml",                           PUBLIC,              "This API as OpenAPI 3.1")           \
 	X(public_schema,         GET,  "/v1/definition.schema.json",                 PUBLIC,              "JSON Schema of definitions")        \
 	X(public_problems,       GET,  "/problems",                                  PUBLIC,              "Every error code")                  \

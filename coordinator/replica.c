@@ -240,6 +240,12 @@ static void on_pauses(void *ctx)
 	engine_drain(r->engine, (uint32_t)r->config->options->drain_grace, on_left, r);
 }
 
+static void ask_replica(void *ctx, struct str address, const char *path, struct str name, uint32_t timeout_ms,
+                        api_answered *done, void *arg)
+{
+	poke_ask(((struct replica *)ctx)->poke, address, path, name, timeout_ms, done, arg);
+}
+
 static uint64_t lag_us(void *ctx)
 {
 	return loop_lag_us(((struct replica *)ctx)->loop);
@@ -396,6 +402,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.waiters_each = r->config->options->limit_waiters,
 		.targets = each_target,
 		.may_call = may_go_to,
+		.ask = ask_replica,
 		.participants_changed = look_at_participants,
 		.pause_of = pause_of,
 		.pauses_changed = look_at_pauses,

@@ -131,6 +131,7 @@ static void start(struct engine *e, struct owned *o, const struct txn *t, uint16
 	c->o = o;
 	c->step = step;
 	c->op = r.op;
+	c->started_at = now_ms(e);
 	c->answer.call = c;
 	c->answer.attempt = r.attempt;
 	list_init(&c->answer.link);

@@ -150,6 +150,22 @@ void     engine_unwait(struct engine *e, uint64_t handle); /* the client left; d
 /* A row as the log or a list gave it, decoded for showing. Calls `show` before it returns. */
 void engine_view(struct engine *e, const struct row *row, void (*show)(void *arg, const struct view *view), void *arg);
 
+/* What only its owner knows. Borrowed: valid until the next call of the engine. False: it is not in memory here. The
+ * view is what is in force, also while the database is away. */
+struct engine_inside {
+	struct view view;
+	bool        unborn;     /* its insert is not known to be done */
+	bool        doubt;      /* the fate of its last commit is not known */
+	bool        unproven;   /* since a failover: the log may stand behind */
+	bool        held;       /* a queue was full: its calls wait for a place */
+	bool        committing; /* a commit of it is wanted or under way */
+	unsigned    open_calls, queued; /* queued: commands */
+	int64_t     doubt_ms;   /* since when it is in doubt */
+};
+bool    engine_inside(const struct engine *e, struct str gid, struct engine_inside *out);
+/* How long the call of this step (or TXN_CHECK) has been under way, in our queue or at the participant; -1: none is. */
+int64_t engine_call_ms(const struct engine *e, struct str gid, uint16_t step);
+
 /* ---- what it can tell about itself ---------------------------------------------------- */
 
 enum engine_state { ENGINE_STARTING, ENGINE_LIVE, ENGINE_SUSPENDED, ENGINE_DRAINING, ENGINE_GONE };

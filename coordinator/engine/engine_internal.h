@@ -69,6 +69,7 @@ struct queued {
 struct open_call {
 	struct owned  *o;
 	uint64_t       handle;       /* 0: answered */
+	int64_t        started_at;   /* now_ms */
 	uint16_t       step;
 	enum op        op;
 	struct queued  answer;

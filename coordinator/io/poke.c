@@ -14,6 +14,8 @@ struct shot {
 	struct buf       url;
 	char             word[120];
 	const char      *header; /* of word */
+	poke_answered   *done;   /* NULL: a poke */
+	void            *arg;
 };
 
 struct poke {
@@ -21,22 +23,30 @@ struct poke {
 	struct str   key;
 	struct clock_port clock;
 	struct list  shots;
-	unsigned     n;
+	unsigned     n, asks;
 };
 
 static void free_shot(struct shot *s)
 {
 	list_remove(&s->link);
-	s->poke->n--;
+	if (s->done != NULL)
+		s->poke->asks--;
+	else
+		s->poke->n--;
 	buf_fini(&s->url);
 	free(s);
 }
 
-/* Whatever the answer: the owner polls as well. */
+/* Whatever the answer to a poke: the owner polls as well. */
 static void on_result(void *arg, const struct http_result *result)
 {
-	(void)result;
-	free_shot(arg);
+	struct shot   *s = arg;
+	poke_answered *done = s->done;
+	void          *asker = s->arg;
+
+	free_shot(s);
+	if (done != NULL)
+		done(asker, result->withheld || result->reply.body_too_big ? 0 : result->reply.status, result->reply.body);
 }
 
 /* A gid may hold anything printable; in a path all but the unreserved characters is escaped. */
@@ -66,6 +76,22 @@ static void sign(struct shot *s, struct str gid)
 	s->header = s->word;
 }
 
+static void shoot(struct shot *s, const char *method, struct str address, const char *path, struct str name,
+                  uint32_t timeout_ms)
+{
+	struct poke *p = s->poke;
+
+	list_push(&p->shots, &s->link);
+	buf_str(&s->url, address);
+	buf_cstr(&s->url, path);
+	add_segment(&s->url, name);
+	sign(s, name);
+	s->transfer = http_start(p->http, &(struct http_request){ .url = s->url.p, .method = method, .headers = &s->header,
+	                                                          .header_count = p->key.n > 0, .to_replica = true,
+	                                                          .timeout_ms = timeout_ms },
+	                         on_result, s);
+}
+
 static void poke(void *ctx, struct str address, struct str gid)
 {
 	struct poke *p = ctx;
@@ -76,17 +102,24 @@ static void poke(void *ctx, struct str address, struct str gid)
 	s = mem_alloc(sizeof *s);
 	s->poke = p;
 	p->n++;
-	list_push(&p->shots, &s->link);
-	buf_str(&s->url, address);
-	buf_cstr(&s->url, "/internal/poke/");
-	add_segment(&s->url, gid);
-	sign(s, gid);
-	s->transfer = http_start(p->http, &(struct http_request){ .url = s->url.p, .method = "POST",
-	                                                          .headers = &s->header,
-	                                                          .header_count = p->key.n > 0,
-	                                                          .to_replica = true,
-	                                                          .timeout_ms = POKE_TIMEOUT_MS },
-	                         on_result, s);
+	shoot(s, "POST", address, "/internal/poke/", gid, POKE_TIMEOUT_MS);
+}
+
+void poke_ask(struct poke *p, struct str address, const char *path, struct str name, uint32_t timeout_ms,
+              poke_answered *done, void *arg)
+{
+	struct shot *s;
+
+	if (p->asks >= ASKS_MAX || address.n == 0) {
+		done(arg, 0, (struct str){ 0 });
+		return;
+	}
+	s = mem_alloc(sizeof *s);
+	s->poke = p;
+	s->done = done;
+	s->arg = arg;
+	p->asks++;
+	shoot(s, "GET", address, path, name, timeout_ms);
 }
 
 struct poke *poke_open(struct http *http, struct str key, const struct clock_port *clock)
