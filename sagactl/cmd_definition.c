@@ -162,7 +162,7 @@ static void add_item(struct ctl *c, void *arg, const struct json *item)
 	look_ago(c, item, "created_at", &age);
 	grid_add(g, STYLE_PLAIN, buf_view(&age));
 	grid_add(g, STYLE_DIM, look_text(c, item, "sha256"));
-	grid_add(g, STYLE_YELLOW, look_true(item, "paused") || look(item, "paused") ? STR("paused") : STR(""));
+	grid_add(g, STYLE_YELLOW, look_paused(item) ? STR("paused") : STR(""));
 	buf_fini(&age);
 }
 

@@ -48,7 +48,7 @@ static void show_names(struct ctl *c, const struct json *items)
 		grid_add(&g, STYLE_PLAIN, look_text(c, p, "base_url"));
 		add_number(c, &g, p, "max_in_flight");
 		add_number(c, &g, p, "secret");
-		grid_add(&g, STYLE_YELLOW, look_true(p, "paused") ? STR("paused") : STR(""));
+		grid_add(&g, STYLE_YELLOW, look_paused(p) ? STR("paused") : STR(""));
 	}
 	if (g.n)
 		grid_write(&g, c->color, &c->out);
@@ -57,29 +57,42 @@ static void show_names(struct ctl *c, const struct json *items)
 	grid_fini(&g);
 }
 
+/* "breaker open for 3m, put off until ..." */
+static void add_troubles(struct ctl *c, const struct json *t, struct buf *out)
+{
+	struct str breaker = look_text(c, t, "breaker");
+
+	if (breaker.n && !str_is(breaker, "closed")) {
+		buf_fmt(out, "breaker %.*s, ", (int)breaker.n, breaker.p);
+		look_ago(c, t, "breaker_since", out);
+	}
+	if (look(t, "throttled_until")) {
+		buf_fmt(out, "%sthrottled, called again ", out->n ? "; " : "");
+		look_ago(c, t, "throttled_until", out);
+	}
+	if (look_paused(t))
+		buf_fmt(out, "%spaused", out->n ? "; " : "");
+}
+
 static void show_targets(struct ctl *c, const struct json *targets)
 {
-	struct grid g = { .heads = { "CALLED FROM THIS REPLICA", "IN FLIGHT", "QUEUED", "CALLS", "FAILED", "MEAN MS", "" } };
+	struct grid g = { .heads = { "CALLED FROM THIS REPLICA", "IN FLIGHT", "QUEUED", "CALLS", "FAILED", "ERROR RATE", "P50 MS",
+	                             "P99 MS", "" } };
 
 	for (const struct json *t = targets ? targets->first : NULL; t; t = t->next) {
-		const struct json *breaker = look(t, "breaker");
-		struct str         state = breaker && breaker->type == JSON_OBJECT ? look_text(c, breaker, "state")
-		                                                                   : look_text(c, t, "breaker");
-		bool               closed = state.n == 0 || str_is(state, "closed");
-		struct buf         notes = { 0 };
+		struct buf troubles = { 0 };
 
 		grid_add(&g, STYLE_BOLD, look_text(c, t, "name"));
 		add_number(c, &g, t, "in_flight");
 		add_number(c, &g, t, "queued");
 		add_number(c, &g, t, "calls");
 		add_number(c, &g, t, "failures");
-		add_number(c, &g, t, "mean_latency_ms");
-		if (!closed)
-			buf_fmt(&notes, "breaker %.*s", (int)state.n, state.p);
-		if (look_true(t, "paused"))
-			buf_fmt(&notes, "%spaused", notes.n ? ", " : "");
-		grid_add(&g, closed ? STYLE_YELLOW : STYLE_RED, buf_view(&notes));
-		buf_fini(&notes);
+		add_number(c, &g, t, "error_rate");
+		add_number(c, &g, t, "p50_ms");
+		add_number(c, &g, t, "p99_ms");
+		add_troubles(c, t, &troubles);
+		grid_add(&g, STYLE_RED, buf_view(&troubles));
+		buf_fini(&troubles);
 	}
 	if (g.n) {
 		buf_char(&c->out, '\n');
@@ -101,17 +114,46 @@ enum exit_status run_participant_list(struct ctl *c)
 	return status;
 }
 
+/* What is known of it and not given anew stays: ,"name":value of each. */
+static enum exit_status add_known(struct ctl *c, const char *name, struct buf *body)
+{
+	static const struct { const char *member; enum flag flag; } KEPT[] = {
+		{ "max_in_flight", FLAG_max_in_flight }, { "secret", FLAG_secret },
+	};
+	enum exit_status   status = ctl_get(c, "/v1/participants");
+	const struct json *items, *known = NULL;
+	struct err         err;
+
+	if (status != EXIT_DONE)
+		return status;
+	items = look(c->answer.json, "items");
+	for (const struct json *p = items ? items->first : NULL; p && !known; p = p->next)
+		known = str_is(look_text(c, p, "name"), name) ? p : NULL;
+	if (c->args.word_n < 2 && !known) {
+		err_set(&err, ERR_INVALID, "%s is not known yet: give its base URL", name);
+		return ctl_usage(&err);
+	}
+	buf_cstr(body, "{\"base_url\":");
+	buf_json(body, c->args.word_n > 1 ? str_of(c->args.words[1]) : look_text(c, known, "base_url"));
+	for (size_t i = 0; i < sizeof KEPT / sizeof *KEPT; i++)
+		if (known && look(known, KEPT[i].member) && !ctl_has(c, KEPT[i].flag))
+			buf_fmt(body, ",\"%s\":%.*s", KEPT[i].member, (int)look(known, KEPT[i].member)->raw.n,
+			        look(known, KEPT[i].member)->raw.p);
+	return EXIT_DONE;
+}
+
 enum exit_status run_participant_put(struct ctl *c)
 {
+	const char      *name = c->args.words[0];
 	struct buf       path = { 0 }, body = { 0 };
 	uint64_t         in_flight;
 	enum exit_status status = ctl_number(c, FLAG_max_in_flight, 0, &in_flight);
 
 	buf_cstr(&path, "/v1/participants");
-	path_add(&path, str_of(c->args.words[0]));
+	path_add(&path, str_of(name));
 	ctl_add_person(c, &path);
-	buf_cstr(&body, "{\"base_url\":");
-	buf_json(&body, str_of(c->args.words[1]));
+	if (status == EXIT_DONE)
+		status = add_known(c, name, &body);
 	if (in_flight)
 		buf_fmt(&body, ",\"max_in_flight\":%llu", (unsigned long long)in_flight);
 	if (ctl_has(c, FLAG_secret)) {
@@ -125,7 +167,7 @@ enum exit_status run_participant_put(struct ctl *c)
 	else if (status == EXIT_DONE && ctl_has(c, FLAG_dry_run))
 		ctl_show_dry_run(c);
 	else if (status == EXIT_DONE)
-		buf_fmt(&c->out, "%s is %s, on every replica within two seconds\n", c->args.words[0], c->args.words[1]);
+		buf_fmt(&c->out, "%s is known to this replica, and to the others within two seconds\n", name);
 	buf_fini(&path);
 	buf_fini(&body);
 	return status;
@@ -163,7 +205,7 @@ static void add_replica(struct ctl *c, struct grid *g, const struct json *r)
 	grid_add(g, live ? STYLE_PLAIN : STYLE_RED, look_true(r, "owns") ? STR("yes") : STR("no"));
 	if (look_true(r, "answering"))
 		buf_cstr(&text, "answers this");
-	if (look_true(r, "draining") || look_true(r, "paused"))
+	if (look_true(r, "draining") || look_paused(r))
 		buf_fmt(&text, "%sdraining", text.n ? ", " : "");
 	if (look(r, "fenced_by"))
 		buf_fmt(&text, "%sfenced by %.*s", text.n ? ", " : "", (int)look_text(c, r, "fenced_by").n,

@@ -331,7 +331,7 @@ static void add_row(struct ctl *c, void *arg, const struct json *t)
 	if (look(t, "stuck"))
 		buf_fmt(&text, "stuck: %.*s", (int)look_text(c, look(t, "stuck"), "reason").n,
 		        look_text(c, look(t, "stuck"), "reason").p);
-	if (look_true(t, "paused"))
+	if (look_paused(t))
 		buf_fmt(&text, "%spaused", text.n ? ", " : "");
 	grid_add(g, look(t, "stuck") ? STYLE_RED : STYLE_YELLOW, buf_view(&text));
 	buf_fini(&text);

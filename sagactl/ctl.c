@@ -130,6 +130,13 @@ bool look_true(const struct json *node, const char *name)
 	return found && found->type == JSON_TRUE;
 }
 
+bool look_paused(const struct json *node)
+{
+	const struct json *found = look(node, "paused");
+
+	return found && found->type != JSON_FALSE;
+}
+
 uint64_t look_number(const struct json *node, const char *name)
 {
 	const struct json *found = look(node, name);
@@ -200,6 +207,7 @@ enum exit_status ctl_try(struct ctl *c, const struct ask *ask)
 	if (client_send(&c->client, ask, &c->answer, &err))
 		return EXIT_DONE;
 	ctl_say(c, "no answer from %s", err.text);
+	ctl_say(c, "  is sagad running there? --url or SAGAD_URL names another place");
 	return EXIT_UNREACHABLE;
 }
 

@@ -63,6 +63,7 @@ enum exit_status ctl_number(struct ctl *c, enum flag f, uint64_t by_default, uin
 struct str  look_text(struct ctl *c, const struct json *node, const char *name); /* numbers and flags as written; null: "" */
 int64_t     look_time(struct ctl *c, const struct json *node, const char *name); /* 0: none */
 bool        look_true(const struct json *node, const char *name);
+bool        look_paused(const struct json *node); /* of transactions it is a flag, of others who, when and why, or null */
 uint64_t    look_number(const struct json *node, const char *name);              /* 0: none */
 const struct json *look(const struct json *node, const char *name);              /* NULL where it is null, too */
 /* "3m ago" of a time; "-" of none. */

@@ -119,7 +119,7 @@ void show_state(struct ctl *c, const struct json *t, struct buf *out)
 	buf_str(out, look_text(c, t, "phase"));
 	if (str_is(result, "mixed"))
 		buf_cstr(out, ", result mixed");
-	if (look_true(t, "paused"))
+	if (look_paused(t))
 		buf_cstr(out, ", paused");
 	if (look(t, "stuck")) {
 		buf_cstr(out, ", stuck: ");
@@ -143,7 +143,7 @@ static void show_heads(struct ctl *c, const struct json *t)
 	add_buf(c, "phase", style_of_phase(phase), &text);
 	add_stuck(c, look(t, "stuck"), &text);
 	add_buf(c, "stuck", STYLE_RED, &text);
-	if (look_true(t, "paused"))
+	if (look_paused(t))
 		add_line(c, "paused", STYLE_YELLOW, STR("by a person, until it is resumed"));
 	add_waiting(c, look(t, "waiting"), &text);
 	add_buf(c, "waits for", STYLE_PLAIN, &text);

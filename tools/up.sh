@@ -18,6 +18,11 @@ show() {
 		  database  psql '$dsn'
 
 		Try:
+		  export SAGAD_URL=http://${api[0]},http://${api[1]},http://${api[2]} PATH=\$PATH:$root/build/plain/sagactl
+		  sagactl txn start book-trip --gid a-trip --wait 5s --input '{"hotel": "grand", "nights": 2, "account": "ada", "amount": 120}'
+		  sagactl txn get a-trip
+		  sagactl replica list
+		Or:
 		  curl -s 'http://${api[0]}/v1/transactions?wait=5s' --json '{"gid": "my-first", "definition": "book-trip", "input": {"hotel": "grand", "nights": 2, "account": "ada", "amount": 120}}'
 		  curl -s http://${api[1]}/v1/transactions/my-first
 		  curl -s http://${service_at[1]}/

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import socket
 import struct
 import subprocess
@@ -15,7 +16,7 @@ import threading
 import psycopg
 import pytest
 
-from lib.base import free_port, until
+from lib.base import ROOT, free_port, until
 from lib.client import step_of
 from lib.ctl import PROGRAM, Ctl
 from lib.stub import Reply
@@ -199,6 +200,11 @@ def test_abandon_goes_by_the_version_that_was_seen(ctl, client, failing):
 def test_names_and_replicas(ctl, cluster, stub, gid):
     ctl("participant", "put", gid[:40], stub.url, "--max-in-flight", "7", "-m", "new")
     assert re.search(rf"{gid[:40]} +{stub.url} +7", ctl("participant", "list").out)
+    ctl("participant", "put", gid[:40], "--secret", "s1", "-m", "signed from now on")
+    assert re.search(rf"{gid[:40]} +{stub.url} +7 +s1", ctl("participant", "list").out), "what is not given stays"
+    ctl("participant", "put", gid[:40], stub.url + "/v2", "--max-in-flight", "9")
+    assert re.search(rf"{gid[:40]} +{stub.url}/v2 +9 +s1", ctl("participant", "list").out)
+    assert "give its base URL" in ctl("participant", "put", "never-named", "-m", "x", status=2).err
     assert "invalid_request" in ctl("participant", "put", gid[:40], "hotel:80", "-m", "new", status=1).err
     shown = ctl("replica", "list").out
     for r in cluster.replicas:
@@ -230,7 +236,8 @@ def test_pauses_drains_and_the_audit(ctl, client, stub, trip, gid):
 
 def test_the_next_replica_is_asked(cluster):
     closed = f"http://127.0.0.1:{free_port()}"
-    assert "no answer from" in Ctl(lambda: [closed])("replica", "list", status=3).err
+    alone = Ctl(lambda: [closed])("replica", "list", status=3).err
+    assert "no answer from" in alone and "SAGAD_URL names another place" in alone
     Ctl(lambda: [closed, cluster.replicas[0].url + "/"])("replica", "list")
     assert "http://host:port" in Ctl(lambda: ["ftp://x"])("replica", "list", status=2).err
 
@@ -461,6 +468,29 @@ def test_doctor_while_the_database_is_away(make_cluster, postgres):
         assert [c["name"] for c in ill["checks"]] == ["database"] and "DSN" in ill["checks"][0]["advice"], ill
         db.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     until(lambda: ctl("doctor", status=None).status == 0, 20, 0.2)
+
+
+# ---- what the documents say -------------------------------------------------------------------------------
+
+
+def test_commands_in_the_documents_are_commands():
+    """In blocks whole, in the text at least noun and verb; to a place where nobody listens, so that nothing is done."""
+    nobody = Ctl(lambda: ["http://127.0.0.1:1"])
+    blocks, inline = set(), set()
+    for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        blocks |= {line.strip() for line in re.findall(r"^ *(sagactl .*)$", text, re.M)}
+        inline |= set(re.findall(r"`(sagactl [^`]+)`", text))
+    assert len(blocks) > 40 and len(inline) > 10
+    for line in sorted(blocks):
+        words = shlex.split(line.replace("$OUTPUT", "{}").split("|")[0].split(" >")[0], comments=True)[1:]
+        done = nobody(*words, status=None)
+        assert done.status == 3 or words[0] in ("completion", "version"), (line, done)
+    for line in sorted(inline):
+        words = [w for w in shlex.split(line)[1:] if not w.startswith("-")][:2]
+        if words:
+            done = nobody(*words, "--help", status=None) if len(words) > 1 else nobody(words[0], "--help")
+            assert done.status == 0 or nobody(words[0], "--help").status == 0 and words[0] in ("stuck", "top", "overview"), (line, done)
 
 
 def test_completion_and_version(ctl):
