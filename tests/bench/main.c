@@ -122,6 +122,8 @@ static void run_round(struct bench *b, const struct arguments *a, struct rounds 
 			continue;
 		fprintf(stderr, "round %u of %u: %s: %s", round + 1, a->rounds, s->name, s->what);
 		s->run(b, s, &r->figures[i][round]);
+		r->figures[i][round].of_direct = r->figures[i][round].per_s / r->floors[round].direct_per_s;
+		r->figures[i][round].of_log = r->figures[i][round].per_s / r->floors[round].log_per_s;
 		if (r->figures[i][round].per_s > 0)
 			fprintf(stderr, " (%.0f/s)", r->figures[i][round].per_s);
 		fputc('\n', stderr);

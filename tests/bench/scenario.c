@@ -136,13 +136,25 @@ static void measure(struct bench *b, const struct scenario *s, double rate, stru
 
 /* ---- scenarios --------------------------------------------------------------------------- */
 
+static void run_with(struct bench *b, const struct scenario *s, const char *const flags[], struct figures *f)
+{
+	start(b, s, flags);
+	measure(b, s, 0, f);
+	world_stop(&b->w);
+}
+
+static void run_curl(struct bench *b, const struct scenario *s, struct figures *f)
+{
+	static const char *const flags[] = { "--calls.client=curl", NULL };
+
+	run_with(b, s, flags, f);
+}
+
 static void run_plain(struct bench *b, const struct scenario *s, struct figures *f)
 {
 	static const char *const flags[] = { "--max-transactions=2000000", NULL };
 
-	start(b, s, flags);
-	measure(b, s, 0, f);
-	world_stop(&b->w);
+	run_with(b, s, flags, f);
 	if (strcmp(s->name, "wait-64") == 0)
 		b->wait_64_per_s = f->per_s;
 }
@@ -341,6 +353,8 @@ const struct scenario scenarios[] = {
 	{ "wait-16", "two steps, 16 clients", run_plain, "two", 16, 1, 0, true },
 	{ "wait-64", "two steps, 64 clients", run_plain, "two", 64, 1, 0, true },
 	{ "wait-256", "two steps, 256 clients", run_plain, "two", 256, 1, 0, true },
+	{ "wait-64-curl", "wait-64, calls by libcurl", run_curl, "two", 64, 1, 0, true },
+	{ "wait-256-curl", "wait-256, calls by libcurl", run_curl, "two", 256, 1, 0, true },
 	{ "open-half", "two steps on time, at half the rate of wait-64", run_open, "two", 64, 1, 0, true },
 	{ "nowait-64", "two steps, nobody waits for the end", run_plain, "two", 64, 1, 0, false },
 	{ "refused-64", "the second step refuses, both are cancelled", run_plain, "refused", 64, 1, 0, true },

@@ -10,6 +10,8 @@
  *        field            name                  in the table  decimals */
 #define FIGURES(X) \
 	X(per_s,           "per_s",              "sagas/s",    0) \
+	X(of_direct,       "of_direct",          "x direct",   3) /* share of the floors' rates */ \
+	X(of_log,          "of_log",             "x log",      3) \
 	X(p50_ms,          "p50_ms",             "p50 ms",     2) \
 	X(p99_ms,          "p99_ms",             "p99 ms",     2) \
 	X(p999_ms,         "p999_ms",            "p99.9 ms",   2) \
