@@ -6,10 +6,11 @@
 #include <string.h>
 
 /*
- * {"deadline_at":…,"steps":[{},{"state":"tried","answered":12,"output":9}],"outputs":[{"id":"7"}]}
+ * {"deadline_at":…,"steps":[{"state":"tried","answered":7},{"answered":12,"output":9},{}],"outputs":[{"id":"7"}]}
  *
- * Each step says when it was answered last, in ms since created_at; for which op only if its state
- * does not tell, and after how many calls if not after one.
+ * A step that does not say its state is pending, or tried if it has an output. Each says when it was
+ * answered last, in ms since created_at; for which op only if its state does not tell, and after how
+ * many calls if not after one.
  *
  * Outputs come from outside and stand last, verbatim, each announced by its length in its step. So
  * they are cut out before the rest is parsed: neither their depth nor their size counts towards
@@ -70,6 +71,12 @@ static enum op usual_op(const struct step *s)
 	return OP_TRY;
 }
 
+/* The state that is not written: an output comes with a try that is ok. */
+static enum step_state silent_state(const struct note *note)
+{
+	return note->output.n > 0 ? STEP_TRIED : STEP_PENDING;
+}
+
 static void put_answered(struct buf *out, const struct step *s, const struct note *note,
                          int64_t created_at)
 {
@@ -90,7 +97,7 @@ static void put_step(struct buf *out, const struct step *s, const struct note *n
                      int64_t created_at)
 {
 	buf_char(out, '{');
-	if (s->state != STEP_PENDING)
+	if (s->state != silent_state(note))
 		put_word(out, "state", step_state_name(s->state));
 	if (s->stuck != STUCK_NONE)
 		put_word(out, "stuck", stuck_name(s->stuck));
@@ -166,7 +173,7 @@ struct reader {
 	struct err   *err;
 	int64_t       created_at;
 	bool          failed;
-	bool          op_named; /* of the step that is being read */
+	bool          op_named, state_named; /* of the step that is being read */
 };
 
 static void fail(struct reader *r, const char *what)
@@ -245,9 +252,10 @@ static void read_answered(struct reader *r, const struct json *v, struct note *n
 
 static void read_member(struct reader *r, const struct json *v, struct step *s, struct note *note)
 {
-	if (str_is(v->key, "state"))
+	if (str_is(v->key, "state")) {
 		s->state = (enum step_state)find_word(r, v, state_word, STEP_STATE_COUNT);
-	else if (str_is(v->key, "stuck"))
+		r->state_named = true;
+	} else if (str_is(v->key, "stuck"))
 		s->stuck = (enum stuck)find_word(r, v, stuck_word, STUCK_COUNT);
 	else if (str_is(v->key, "ongoing"))
 		s->flags |= read_flag(r, v, STEP_IS_ONGOING);
@@ -286,9 +294,11 @@ static void read_step(struct reader *r, const struct json *v, struct step *s, st
 		return;
 	}
 	note->calls = 1;
-	r->op_named = false;
+	r->op_named = r->state_named = false;
 	for (const struct json *m = v->first; m != NULL; m = m->next)
 		read_member(r, m, s, note);
+	if (!r->state_named)
+		s->state = silent_state(note);
 	if (note->answered_at == 0)
 		note->calls = 0;
 	if (!r->op_named || note->answered_at == 0)

@@ -112,6 +112,20 @@ static void test_answered(void)
 	ok(str_is(buf_view(&out), "{\"steps\":[{\"state\":\"tried\",\"answered\":12},"
 	                          "{\"state\":\"confirmed\",\"answered\":30}]}"),
 	   "one call each that ended well tells its time alone: %s", out.p);
+	notes[0].output = notes[1].output = STR("{}");
+	steps[1].state = STEP_TRIED;
+	buf_clear(&out);
+	progress_write(&out, &t, BORN, notes, &no_note);
+	ok(strstr(out.p, "state") == NULL && same(&t, notes, &no_note, buf_view(&out)),
+	   "an output says that the try was ok: %s", out.p);
+	t.phase = PHASE_TRYING;
+	steps[0].state = STEP_PENDING;
+	steps[1].state = STEP_PENDING;
+	buf_clear(&out);
+	progress_write(&out, &t, BORN, notes, &no_note);
+	ok(same(&t, notes, &no_note, buf_view(&out)), "and where that is not so, the state does: %s", out.p);
+	t.phase = PHASE_CONFIRMING;
+	steps[0].state = STEP_TRIED;
 	notes[0] = (struct note){ .answered_at = BORN + 40, .calls = 0, .op = OP_CONFIRM };
 	steps[1].state = STEP_TRIED;
 	notes[1] = (struct note){ .answered_at = BORN - 9, .calls = 3, .op = OP_CONFIRM };

@@ -186,6 +186,7 @@ class Audit:
             return None
         steps = json.loads(first.progress).get("steps", [])
         number = list(kind.steps).index(call.step)
-        state = steps[number].get("state", "pending") if number < len(steps) else "pending"
+        step = steps[number] if number < len(steps) else {}
+        state = step.get("state", "tried" if "output" in step else "pending")
         settled = {"try": state != "pending", "confirm": state == "confirmed", "cancel": state == "cancelled"}[call.op]
         return self._Settled(first.version, state) if settled else None
