@@ -133,7 +133,7 @@ void handle_transaction_get(struct request *r)
 struct begin {
 	struct start start;
 	bool         gid_is_ours; /* we made it: nobody can have begun it before */
-	uint8_t      hash[32];
+	uint8_t      hash[16];
 };
 
 static void show_location(struct request *r)
@@ -204,6 +204,7 @@ static void begin_with(struct request *r, struct definition *def, uint32_t versi
 		.labels = s->labels,
 		.traceparent = traceparent_is_valid(traceparent) ? traceparent : (struct str){ 0 },
 		.retention_ms = definition_retention_ms(def),
+		.fresh = b->gid_is_ours,
 	};
 	int64_t limit_ms = definition_deadline_ms(def);
 	bool    is_open = definition_plan(def)->open;
@@ -352,6 +353,7 @@ static bool choose_gid(struct request *r, struct begin *b)
 void handle_transaction_begin(struct request *r)
 {
 	struct begin *b = arena_alloc(request_arena(r), sizeof *b);
+	uint8_t       digest[32];
 
 	r->own = b;
 	if (!request_only(r, WAIT_ONLY) || !request_outline(r) || !request_may_wait(r))
@@ -359,7 +361,8 @@ void handle_transaction_begin(struct request *r)
 	start_read(r->body, request_now(r), request_arena(r), &r->errors, &b->start);
 	if (!request_is_clean(r) || !choose_gid(r, b))
 		return;
-	digest_sha256(buf_view(&r->x->body), b->hash);
+	digest_sha256(buf_view(&r->x->body), digest);
+	memcpy(b->hash, digest, sizeof b->hash);
 	if (!b->start.is_too_late)
 		begin(r);
 	else if (b->gid_is_ours)

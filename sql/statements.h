@@ -37,6 +37,15 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"said AS (INSERT INTO sagad.audit (" DEED_COLUMNS ") SELECT now(), " before ", " after ", " \
 	"$1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text FROM " from ")"
 
+#define INSERT_BEGINS                                                                          \
+	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, " \
+	"gid, phase, created_at, deadline_at, definition, definition_version, document, input, " \
+	"labels, traceparent, hash, retention_ms, format, progress) "                          \
+	"SELECT $1::uuid, 1, 1, 'none', false, 0, unnest($2::text[]), unnest($3::text[]), "    \
+	"unnest($4::timestamptz[]), unnest($5::timestamptz[]), unnest($6::text[]), unnest($7::int[]), " \
+	"unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), "   \
+	"unnest($12::bytea[]), unnest($13::bigint[]), unnest($14::smallint[]), unnest($15::text[]) "
+
 #define TRANSACTION_STATEMENTS(X)                                                              \
 X(BEGIN, ON_LOG, "BEGIN")                                                                      \
 X(COMMIT, ON_LOG, "COMMIT")                                                                    \
@@ -46,14 +55,10 @@ X(STAND, ON_LOG,                                                                
 	"SELECT (CASE count(*) WHEN 1 THEN '1' ELSE 'this replica is not live' END)::int "     \
 	"FROM (SELECT 1 FROM sagad.replica WHERE id = $1::uuid AND state = 'live' FOR SHARE) held") \
 X(INSERT, ON_LOG,                                                                              \
-	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, " \
-	"gid, phase, created_at, deadline_at, definition, definition_version, document, input, " \
-	"labels, traceparent, hash, retention_ms, format, progress) "                          \
-	"SELECT $1::uuid, 1, 1, 'none', false, 0, unnest($2::text[]), unnest($3::text[]), "    \
-	"unnest($4::timestamptz[]), unnest($5::timestamptz[]), unnest($6::text[]), unnest($7::int[]), " \
-	"unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), "   \
-	"unnest($12::bytea[]), unnest($13::bigint[]), unnest($14::smallint[]), unnest($15::text[]) " \
-	"ON CONFLICT (gid) DO NOTHING RETURNING t.gid")                                        \
+	INSERT_BEGINS "ON CONFLICT (gid) DO NOTHING RETURNING t.gid")                                        \
+/* Of gids that we made: nothing needs to be looked for, taken back or told. One that exists all the same fails \
+ * the batch, and is then begun as above. */                                                   \
+X(INSERT_FRESH, ON_LOG, INSERT_BEGINS)                                                         \
 /* IS NOT DISTINCT FROM: with = an unanalysed table was scanned by owner. LIMIT: ten rows were expected of it, and
  * for so many a small table was read whole, by its key; a limit that is not known counts as a tenth. */ \
 X(CHANGE, ON_LOG,                                                                              \

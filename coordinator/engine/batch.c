@@ -100,6 +100,7 @@ static void add_begin(struct engine *e, struct owned *o, size_t i)
 	progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
 	b->begins[b->wire.begin_count] = o->row;
 	b->begins[b->wire.begin_count++].progress.n = b->text.n - b->text_at[i];
+	o->row.fresh = false; /* whatever becomes of it, the second time it may be there */
 }
 
 static void add_next(struct engine *e, struct owned *o, struct change *c)

@@ -79,10 +79,12 @@ struct row {
 	struct str         input;              /* JSON, verbatim as it came; never rewritten */
 	struct str         labels;             /* JSON object of strings, or empty */
 	struct str         traceparent;        /* of the starter, or empty */
-	uint8_t            hash[32];           /* SHA-256 of the starting request's body */
+	uint8_t            hash[16];           /* of the starting request's body: the first half of its SHA-256 */
 	int64_t            retention_ms;       /* how long to keep it once ended */
 	uint16_t           format;             /* of progress */
 	struct str         progress;           /* engine/progress.h */
+	bool               fresh;              /* of a begin: its gid was made a moment ago and never sent, so that a
+	                                        * log need not expect it. Never read back */
 };
 
 /* A wanted change of one row; applies only if owner, epoch and version match. */
@@ -150,7 +152,7 @@ struct batch {
 	X(DONE,     "done",     "done")                                                               \
 	X(FENCED,   "fenced",   "not done: our replica row is not live; this incarnation is over")    \
 	X(AGAIN,    "again",    "not done: serialisation failure, deadlock, a row that somebody else " \
-	                        "holds locked; the same again")                                       \
+	                        "holds locked, a fresh gid that exists; the same again, not fresh")   \
 	X(BAD_DATA, "bad_data", "not done: a row in it cannot be stored; halve the batch")            \
 	X(AWAY,     "away",     "not done, nothing was sent or the server refused (read-only, disk "  \
 	                        "full, limit)")                                                       \

@@ -67,34 +67,49 @@ static bool batch_is_storable(const struct batch *b)
 		} \
 	} while (0)
 
-static void put_begins(struct pg_params *p, const struct batch *b)
+/* As ARRAY, over the begins that are fresh, or those that are not. */
+#define BEGINS(p, type, item, value) \
+	do { \
+		params_array(p, type, n); \
+		for (size_t index_ = 0; index_ < b->begin_count; index_++) { \
+			r = &b->begins[index_]; \
+			if (r->fresh == fresh) \
+				item(p, value); \
+		} \
+	} while (0)
+
+static void item_version(struct pg_params *p, const struct row *r)
+{
+	if (r->definition.n > 0)
+		item_i32(p, (int32_t)r->definition_version);
+	else
+		item_null(p);
+}
+
+static void item_hash(struct pg_params *p, const struct row *r)
+{
+	item_bytes(p, r->hash, sizeof r->hash);
+}
+
+static void put_begins(struct pg_params *p, const struct batch *b, bool fresh, size_t n)
 {
 	const struct row *r;
-	size_t            n = b->begin_count;
 
 	params_uuid(p, b->me);
-	ARRAY(p, PG_TEXT, item_text, r, b->begins, n, r->gid);
-	ARRAY(p, PG_TEXT, item_text, r, b->begins, n, str_of(phase_name(r->phase)));
-	ARRAY(p, PG_TIMESTAMPTZ, item_time, r, b->begins, n, r->created_at);
-	ARRAY(p, PG_TIMESTAMPTZ, item_time, r, b->begins, n, r->deadline_at);
-	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->definition);
-	params_array(p, PG_INT4, n);
-	for (size_t i = 0; i < n; i++) {
-		if (b->begins[i].definition.n > 0)
-			item_i32(p, (int32_t)b->begins[i].definition_version);
-		else
-			item_null(p);
-	}
-	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->document);
-	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->input);
-	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->labels);
-	ARRAY(p, PG_TEXT, item_optional, r, b->begins, n, r->traceparent);
-	params_array(p, PG_BYTEA, n);
-	for (size_t i = 0; i < n; i++)
-		item_bytes(p, b->begins[i].hash, sizeof b->begins[i].hash);
-	ARRAY(p, PG_INT8, item_i64, r, b->begins, n, r->retention_ms);
-	ARRAY(p, PG_INT2, item_i16, r, b->begins, n, (int16_t)r->format);
-	ARRAY(p, PG_TEXT, item_text, r, b->begins, n, r->progress);
+	BEGINS(p, PG_TEXT, item_text, r->gid);
+	BEGINS(p, PG_TEXT, item_text, str_of(phase_name(r->phase)));
+	BEGINS(p, PG_TIMESTAMPTZ, item_time, r->created_at);
+	BEGINS(p, PG_TIMESTAMPTZ, item_time, r->deadline_at);
+	BEGINS(p, PG_TEXT, item_optional, r->definition);
+	BEGINS(p, PG_INT4, item_version, r);
+	BEGINS(p, PG_TEXT, item_optional, r->document);
+	BEGINS(p, PG_TEXT, item_optional, r->input);
+	BEGINS(p, PG_TEXT, item_optional, r->labels);
+	BEGINS(p, PG_TEXT, item_optional, r->traceparent);
+	BEGINS(p, PG_BYTEA, item_hash, r);
+	BEGINS(p, PG_INT8, item_i64, r->retention_ms);
+	BEGINS(p, PG_INT2, item_i16, (int16_t)r->format);
+	BEGINS(p, PG_TEXT, item_text, r->progress);
 }
 
 /* A release always names a time, since a null one means "keeps its owner". */
@@ -271,6 +286,8 @@ static void on_committed(struct pg_job *job)
 		tally_add(&pg->batch_us, TALLY_BATCH_US, (uint64_t)(clock_boot_us() - j->sent_us));
 		tally_add(&pg->batch_rows, TALLY_ROWS, b->begin_count + b->change_count);
 	}
+	for (size_t i = 0; result == LOG_DONE && i < b->begin_count; i++)
+		marks[i] = b->begins[i].fresh; /* one that was not inserted would have failed the batch */
 	if (result == LOG_DONE && j->insert >= 0)
 		mark(marks, b->begin_count, job->results[j->insert], begin_gid, b);
 	if (result == LOG_DONE && j->change >= 0)
@@ -293,6 +310,23 @@ static int add(struct pg_job *job, enum statement statement)
 	return place;
 }
 
+static void add_begins(struct commit_job *j)
+{
+	const struct batch *b = j->batch;
+	size_t              fresh = 0;
+
+	for (size_t i = 0; i < b->begin_count; i++)
+		fresh += b->begins[i].fresh;
+	if (fresh > 0) {
+		put_begins(pg_job_params(&j->job), b, true, fresh);
+		add(&j->job, SQL_INSERT_FRESH);
+	}
+	if (fresh < b->begin_count) {
+		put_begins(pg_job_params(&j->job), b, false, b->begin_count - fresh);
+		j->insert = add(&j->job, SQL_INSERT);
+	}
+}
+
 void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 {
 	struct pg         *pg = ctx;
@@ -311,8 +345,7 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 	if (b->begin_count > 0) {
 		params_uuid(pg_job_params(job), b->me);
 		j->stand = add(job, SQL_STAND);
-		put_begins(pg_job_params(job), b);
-		j->insert = add(job, SQL_INSERT);
+		add_begins(j);
 	}
 	if (b->change_count > 0) {
 		put_changes(pg_job_params(job), b);

@@ -77,6 +77,7 @@ static void run(struct bench *b, size_t n, unsigned rounds)
 			begins[i].definition = STR("trip");
 			begins[i].definition_version = 1;
 			begins[i].input = (struct str){ b->input, INPUT_BYTES };
+			begins[i].fresh = true;
 			batch.begin_count++;
 		}
 		for (unsigned age = 1; age <= 2; age++) {

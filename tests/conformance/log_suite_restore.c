@@ -32,7 +32,7 @@ static void missing(struct suite *s)
 	                 uuid_eq(r->owner, s->me) && str_eq(r->progress, known.progress) &&
 	                 str_eq(r->input, known.input) && str_eq(r->labels, known.labels) &&
 	                 r->created_at == known.created_at && r->deadline_at == known.deadline_at &&
-	                 r->retention_ms == known.retention_ms && memcmp(r->hash, known.hash, 32) == 0,
+	                 r->retention_ms == known.retention_ms && memcmp(r->hash, known.hash, sizeof r->hash) == 0,
 	         "exactly as it was");
 	suite_ok(s, is_ignored(s, &known), "once more changes nothing");
 	struct change c = suite_change(&known, "{\"p\":8}");

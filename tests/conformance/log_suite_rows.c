@@ -81,7 +81,25 @@ void suite_commits(struct suite *s)
 	got = read_back(s, begins[0].gid);
 	suite_ok(s, same_row(&got, &begins[0]), "and the new row is as it was given");
 
+	/* Gids that were made a moment ago. */
+	begins[0] = suite_row(s, suite_gid(s, "d"));
+	begins[1] = suite_row(s, suite_gid(s, "e"));
+	begins[0].fresh = true;
+	suite_commit(s, a, &(struct batch){ .me = s->me, .begins = begins, .begin_count = 2 });
+	suite_ok(s, s->result == LOG_DONE && s->begun[0] && s->begun[1], "fresh and other rows are begun in one batch");
+	got = read_back(s, begins[0].gid);
+	suite_ok(s, same_row(&got, &begins[0]), "the fresh one is as it was given");
+	begins[1] = suite_row(s, suite_gid(s, "f"));
+	suite_commit(s, a, &(struct batch){ .me = s->me, .begins = begins, .begin_count = 2 });
+	suite_ok(s, s->result == LOG_AGAIN && suite_read_one(s, begins[1].gid) == NULL,
+	         "a fresh gid that exists fails its batch");
+	begins[0].fresh = false;
+	suite_commit(s, a, &(struct batch){ .me = s->me, .begins = begins, .begin_count = 2 });
+	suite_ok(s, s->result == LOG_DONE && !s->begun[0] && s->begun[1], "and is found when it is not fresh any more");
+
 	/* The end. */
+	got = read_back(s, suite_gid(s, "b"));
+	begins[0] = suite_row(s, suite_gid(s, "b"));
 	struct change end = suite_change(&got, "{\"p\":\"end\"}");
 	end.phase = PHASE_CONFIRMED;
 	end.ended = true;

@@ -347,6 +347,9 @@ static enum log_result commit(struct fake_op *op)
 	if (b->begin_count > 0 && (me == NULL || me->state != MEMBER_LIVE))
 		return LOG_FENCED;
 	for (size_t i = 0; i < b->begin_count; i++)
+		if (b->begins[i].fresh && find(db, b->begins[i].gid) != NULL)
+			return LOG_AGAIN;
+	for (size_t i = 0; i < b->begin_count; i++)
 		op->begun[i] = insert(db, &b->begins[i]);
 	for (size_t i = 0; i < b->change_count; i++)
 		op->changed[i] = change(db, b->me, &b->changes[i]);

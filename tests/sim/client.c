@@ -182,7 +182,8 @@ static void send_begin(struct request *q)
 	struct record     *rec = q->rec;
 	struct definition *d = rec->first_def;
 	struct row         r = { .gid = str_of(rec->gid), .def = d, .input = rec->input,
-		                 .labels = STR("{\"team\":\"blue\"}"), .retention_ms = 3600000 };
+		                 .labels = STR("{\"team\":\"blue\"}"), .retention_ms = 3600000,
+		                 .fresh = rec->number % 2 }; /* perhaps it is not */
 
 	if (d->named) {
 		r.definition = str_of(d->name);
