@@ -70,16 +70,35 @@ static bool identify_by_token(struct request *r, struct str header)
 	return true;
 }
 
+static bool identify_by_certificate(struct request *r)
+{
+	const struct peer  *peer = r->x->peer;
+	const struct token *t = tokens_find_certificate(r->api->tokens, peer->names, peer->name_count);
+
+	if (t == NULL)
+		return refuse(r, PROBLEM_UNAUTHENTICATED, "No line of the tokens file names this certificate.");
+	if (t->until <= request_now(r))
+		return refuse(r, PROBLEM_UNAUTHENTICATED, "The line of this certificate in the tokens file is over.");
+	become(r, t);
+	return true;
+}
+
 /* False: refused. Who sends nothing stays nobody, which is enough for what is public. */
 static bool identify(struct request *r)
 {
-	struct str header;
+	const struct peer *peer = r->x->peer;
+	struct str         header;
 
-	if (r->api->tokens == NULL)
+	if (r->api->tokens == NULL) {
+		if (peer->name_count > 0)
+			r->who = (struct principal){ arena_str(request_arena(r), peer->names[0]), ~0u, true };
 		return true;
+	}
 	r->who = (struct principal){ STR("anonymous"), 0, false };
 	header = exchange_header(r->x, "Authorization");
-	return header.n == 0 || identify_by_token(r, header);
+	if (header.n > 0)
+		return identify_by_token(r, header);
+	return peer->name_count == 0 || identify_by_certificate(r);
 }
 
 /* ---- how often ------------------------------------------------------------------------------ */
@@ -91,9 +110,13 @@ static struct str caller_of(const struct request *r, char out[1 + TOKEN_NAME_MAX
 	const uint8_t       *address = r->x->peer->address;
 
 	if (r->who.is_known) {
+		struct str name = r->who.name; /* of a certificate that no file names it may be long: its end tells more */
+
+		if (name.n > TOKEN_NAME_MAX)
+			name = (struct str){ name.p + name.n - TOKEN_NAME_MAX, TOKEN_NAME_MAX };
 		out[0] = '@';
-		memcpy(out + 1, r->who.name.p, r->who.name.n);
-		return (struct str){ out, 1 + r->who.name.n };
+		memcpy(out + 1, name.p, name.n);
+		return (struct str){ out, 1 + name.n };
 	}
 	size_t n = memcmp(address, V4, sizeof V4) == 0 ? 16 : 8;
 	out[0] = '#';
@@ -140,7 +163,7 @@ static bool is_allowed(struct request *r)
 
 bool admit(struct request *r)
 {
-	if (r->api->tokens == NULL && r->api->limiter == NULL)
+	if (r->api->tokens == NULL && r->api->limiter == NULL && r->x->peer->name_count == 0)
 		return true;
 	/* A wrong token costs its sender as much as a right one. */
 	bool known = identify(r);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* How long a client may take. A waiting request has none of these limits: its own is shorter. */
-enum { RECEIVE_MS = 30000, IDLE_MS = 75000, SEND_MS = 60000, OPS_BODY_MAX = 64 * 1024, OPS_CONNECTIONS = 64,
+enum { GREET_MS = 10000, RECEIVE_MS = 30000, IDLE_MS = 75000, SEND_MS = 60000, OPS_BODY_MAX = 64 * 1024, OPS_CONNECTIONS = 64,
        CALLERS_MAX = 20000 };
 
 static void serve_main(void *ctx, struct exchange *x)
@@ -72,6 +72,8 @@ static bool open_listeners(struct api *a, struct err *err)
 		.listen_fd = a->config.listen_fd,
 		.body_max = a->config.body_max,
 		.connections_max = a->config.connections_max,
+		.tls = a->config.tls,
+		.greet_ms = GREET_MS,
 		.receive_ms = RECEIVE_MS,
 		.idle_ms = IDLE_MS,
 		.send_ms = SEND_MS,
@@ -95,6 +97,7 @@ static bool open_listeners(struct api *a, struct err *err)
 	c.listen_fd = a->config.ops_fd;
 	c.body_max = OPS_BODY_MAX;
 	c.connections_max = OPS_CONNECTIONS;
+	c.tls = NULL;
 	c.admit = admit_ops;
 	c.handle = serve_ops;
 	a->ops = httpd_open(&c, err);

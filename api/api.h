@@ -8,6 +8,7 @@
 #include "coordinator/engine/engine.h"
 
 struct api;
+struct tls;
 
 struct api_target { /* numbers about one participant, as whoever calls it counts them; borrowed */
 	struct str name;           /* host:port or participant:NAME; empty: the sum of those forgotten */
@@ -46,6 +47,7 @@ struct api_config {
 	unsigned   waiters_max;    /* requests that wait for an end */
 	struct str callback_key;   /* of callback URLs; lives as long as the api */
 	struct str replica_key;    /* of what replicas tell each other; the same; empty: none is believed once tokens are set */
+	struct tls *tls;           /* of the first listener; NULL: in the clear; outlives the api */
 	bool       ops_is_local;   /* health and numbers are open: only this machine reaches them */
 	/* What one caller may ask; see limiter.h. Both 0: no limits. */
 	uint32_t   rate, burst, waiters_each;

@@ -4,6 +4,7 @@
  */
 #include "api/httpd.h"
 
+#include "api/tls.h"
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
 
@@ -22,7 +23,7 @@
 
 /* What a connection is doing, for its time-out. Handled requests have none here:
  * whoever owes the answer has its own limit. */
-enum stage { STAGE_RECEIVE, STAGE_IDLE, STAGE_SEND, STAGE_COUNT, STAGE_HANDLE = STAGE_COUNT };
+enum stage { STAGE_GREET, STAGE_RECEIVE, STAGE_IDLE, STAGE_SEND, STAGE_COUNT, STAGE_HANDLE = STAGE_COUNT };
 
 struct connection {
 	struct list node;     /* on the list of its stage, oldest first */
@@ -32,6 +33,9 @@ struct connection {
 	int         fd;
 	int64_t     since_ms;
 	struct peer peer;
+	struct tls_keys *keys;     /* TLS; NULL: in the clear */
+	void        *session;      /* until its names are known */
+	struct arena names;
 };
 
 struct httpd_own { /* of an exchange */
@@ -60,7 +64,7 @@ struct httpd {
 	struct list         answered;
 	struct list         open;      /* suspended exchanges, by own.node, until answered */
 	struct list         unwatched; /* of these, who is to be watched, next one first */
-	unsigned            connections, watched;
+	unsigned            connections, watched, greeting;
 	int64_t             now_ms, expired_ms;
 	bool                quiet;
 };
@@ -69,7 +73,8 @@ struct httpd {
  * answer and not a reset; up to this much. */
 #define THROW_MAX ((size_t)64 << 20)
 /* Most that wait have their answer in a few ms; being watched costs two system calls. */
-enum { EXPIRE_EVERY_MS = 500, WATCH_AFTER_MS = 100, POOL_BYTES = 2 * HTTPD_HEAD_MAX };
+enum { EXPIRE_EVERY_MS = 500, WATCH_AFTER_MS = 100, POOL_BYTES = 2 * HTTPD_HEAD_MAX,
+       GREETING_MAX = 512 };
 
 static int64_t monotonic_us(clockid_t id)
 {
@@ -98,6 +103,8 @@ static void read_address(struct MHD_Connection *mhd, uint8_t out[16])
 
 static void enter_stage(struct httpd *h, struct connection *c, enum stage stage)
 {
+	h->greeting -= c->stage == STAGE_GREET;
+	h->greeting += stage == STAGE_GREET;
 	list_remove(&c->node);
 	c->stage = stage;
 	c->since_ms = h->now_ms;
@@ -108,7 +115,7 @@ static void enter_stage(struct httpd *h, struct connection *c, enum stage stage)
 static void end_connection(struct httpd *h, struct connection *c)
 {
 	/* Both are safe here only because no answer of ours is on its way on it. */
-	if (c->stage == STAGE_RECEIVE && (c->in_body || c->is_first) && h->config.slow_response.n)
+	if (c->keys == NULL && c->stage == STAGE_RECEIVE && (c->in_body || c->is_first) && h->config.slow_response.n)
 		(void)!send(c->fd, h->config.slow_response.p, h->config.slow_response.n,
 		            MSG_DONTWAIT | MSG_NOSIGNAL);
 	/* The daemon finds the end of file and does the rest. */
@@ -128,6 +135,7 @@ static bool has_left(const struct connection *c)
 static void expire(struct httpd *h)
 {
 	const unsigned limit_ms[STAGE_COUNT] = {
+		[STAGE_GREET] = h->config.greet_ms,
 		[STAGE_RECEIVE] = h->config.receive_ms,
 		[STAGE_IDLE] = h->config.idle_ms,
 		[STAGE_SEND] = h->config.send_ms,
@@ -150,6 +158,39 @@ static void expire(struct httpd *h)
 			end_connection(h, list_entry(it, struct connection, node));
 }
 
+/* A handshake waits for its client without stopping anyone; those that never end must not hold all the places, and
+ * what may be worked on in one turn of the loop is bounded. */
+static void begin_session(struct httpd *h, struct connection *c, struct MHD_Connection *mhd)
+{
+	if (h->config.tls == NULL) {
+		enter_stage(h, c, STAGE_RECEIVE);
+		return;
+	}
+	c->session = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
+	c->keys = tls_begin(h->config.tls, c->session);
+	enter_stage(h, c, STAGE_GREET);
+	if (h->greeting > GREETING_MAX)
+		end_connection(h, list_entry(h->stages[STAGE_GREET].next, struct connection, node));
+}
+
+/* The first request is there, so the handshake is over. */
+static void read_names(struct connection *c)
+{
+	struct str names[TLS_NAMES_MAX], *kept;
+	size_t     n;
+
+	if (c->session == NULL)
+		return;
+	n = tls_names(c->session, &c->names, names);
+	c->session = NULL;
+	if (n == 0)
+		return;
+	kept = arena_array(&c->names, n, sizeof *kept);
+	memcpy(kept, names, n * sizeof *kept);
+	c->peer.names = kept;
+	c->peer.name_count = n;
+}
+
 static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -159,7 +200,10 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_c
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
 		if (!c)
 			return;
-		list_remove(&c->node);
+		enter_stage(h, c, STAGE_HANDLE);
+		if (c->keys)
+			tls_end(c->keys);
+		arena_fini(&c->names);
 		free(c->peer.memo);
 		free(c);
 		*socket_context = NULL;
@@ -168,11 +212,12 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_c
 	}
 	c = mem_alloc(sizeof *c);
 	list_init(&c->node);
+	c->stage = STAGE_HANDLE;
 	c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	c->is_first = true;
 	read_address(mhd, c->peer.address);
 	*socket_context = c;
-	enter_stage(h, c, STAGE_RECEIVE);
+	begin_session(h, c, mhd);
 	/* Idle keep-alive connections must not lock new clients out. */
 	if (++h->connections * 10 > h->config.connections_max * 9 &&
 	    !list_is_empty(&h->stages[STAGE_IDLE]))
@@ -192,6 +237,7 @@ static struct exchange *exchange_new(struct httpd *h, struct MHD_Connection *mhd
 	w->own.httpd = h;
 	w->own.mhd = mhd;
 	w->own.connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	read_names(w->own.connection);
 	w->x.peer = &w->own.connection->peer;
 	list_init(&w->own.node);
 	list_init(&w->own.unwatched);
@@ -605,8 +651,17 @@ static void on_log(void *ctx, const char *format, va_list ap)
 
 static bool start_daemon(struct httpd *h, struct err *err)
 {
+	const struct MHD_OptionItem clear[] = { { MHD_OPTION_END, 0, NULL } };
+	/* A daemon with TLS wants a certificate at its start; each session gets ours before it begins. */
+	struct MHD_OptionItem secret[] = {
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES },
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)tls_no_keys },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+
 	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+		h->config.tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL,
 		on_request, h,
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, (void *)h,
 		MHD_OPTION_LISTEN_SOCKET, h->config.listen_fd,
@@ -615,6 +670,7 @@ static bool start_daemon(struct httpd *h, struct err *err)
 		MHD_OPTION_UNESCAPE_CALLBACK, unescape_nothing, NULL,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, (void *)h,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, (void *)h,
+		MHD_OPTION_ARRAY, h->config.tls ? secret : clear,
 		MHD_OPTION_END);
 	if (!h->daemon)
 		return err_set(err, ERR_UNAVAILABLE,

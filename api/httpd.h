@@ -10,6 +10,7 @@
 
 struct httpd;
 struct exchange; /* one request and its answer */
+struct tls;
 
 /* Request line and headers together. Beyond some 18 kB of headers, or 30 kB of URL, libmicrohttpd answers by
  * itself, in HTML. */
@@ -20,6 +21,8 @@ struct httpd_config {
 	int      listen_fd;       /* listening; taken, also if opening fails */
 	size_t   body_max;        /* a longer body is read, thrown away, and marked */
 	unsigned connections_max; /* further clients wait in the kernel's queue */
+	struct tls *tls;          /* NULL: in the clear; lives as long as this */
+	unsigned greet_ms;        /* TLS: from the connection to the first request */
 	unsigned receive_ms;      /* from the first byte wanted to the last of a request's body */
 	unsigned idle_ms;         /* between two requests */
 	unsigned send_ms;         /* for the client to take an answer */
@@ -56,8 +59,10 @@ struct exchange_line {
 };
 
 struct peer { /* who is at the other end of a connection */
-	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
-	void   *memo;        /* the handler's, NULL at first; free()d with the connection */
+	uint8_t           address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	const struct str *names;       /* proven by its certificate, see tls.h; live as long as the connection */
+	size_t            name_count;
+	void             *memo;        /* the handler's, NULL at first; free()d with the connection */
 };
 
 struct exchange {

@@ -73,8 +73,8 @@ static bool open_api_socket(struct sagad *s, struct err *err)
 	if (n > 0)
 		snprintf(s->advertise, sizeof s->advertise, "%.*s", (int)n, wanted);
 	else
-		snprintf(s->advertise, sizeof s->advertise, "http://%s:%u", reachable_host(&a, host),
-		         listen_port(s->api_fd));
+		snprintf(s->advertise, sizeof s->advertise, "%s://%s:%u", s->options.tls_cert[0] ? "https" : "http",
+		         reachable_host(&a, host), listen_port(s->api_fd));
 	return true;
 }
 
@@ -151,13 +151,24 @@ static bool prepare_database(struct sagad *s, struct err *err)
 /* What stands open to a network must ask who comes. */
 static bool check_listening(const struct sagad *s, struct err *err)
 {
-	bool api = listen_is_local(s->api_fd), ops = listen_is_local(s->ops_fds[0]);
+	bool api = listen_is_local(s->api_fd) || s->options.tls_client_ca[0] != '\0', ops = listen_is_local(s->ops_fds[0]);
 
 	if ((api && ops) || s->options.tokens_file[0] != '\0' || strcmp(s->options.insecure_listen, "yes") == 0)
 		return true;
 	return err_set(err, ERR_REFUSED, "%s is reachable from other machines, and nobody would be asked who he is: give "
 	               "--tokens-file (see sagad token --help), or listen on 127.0.0.1, or say --insecure-listen=yes",
 	               api ? s->options.ops_listen : s->options.listen);
+}
+
+static bool check_tls(const struct sagad *s, struct err *err)
+{
+	const struct options *o = &s->options;
+
+	if ((o->tls_cert[0] != '\0') != (o->tls_key[0] != '\0'))
+		return err_set(err, ERR_INVALID, "tls.cert and tls.key belong together: give both or none");
+	if (o->tls_client_ca[0] != '\0' && o->tls_cert[0] == '\0')
+		return err_set(err, ERR_INVALID, "tls.client-ca needs tls.cert and tls.key: certificates are shown within TLS");
+	return true;
 }
 
 /* A tokens file that cannot be read is told before any worker starts. */
@@ -176,7 +187,7 @@ static int run(struct sagad *s)
 {
 	struct err err = { 0 };
 
-	if (!need_dsn(s, &err) || !check_tokens(s, &err) || !open_api_socket(s, &err) ||
+	if (!need_dsn(s, &err) || !check_tls(s, &err) || !check_tokens(s, &err) || !open_api_socket(s, &err) ||
 	    !open_ops_sockets(s, &err) || !check_listening(s, &err) ||
 	    !prepare_database(s, &err))
 		return fail(&err);
@@ -210,7 +221,7 @@ static int check(struct sagad *s)
 {
 	struct err err = { 0 };
 
-	if (!need_dsn(s, &err) || !check_tokens(s, &err) || !check_database(s, &err))
+	if (!need_dsn(s, &err) || !check_tls(s, &err) || !check_tokens(s, &err) || !check_database(s, &err))
 		return fail(&err);
 	print_newer(s);
 	puts("settings and database are fit to run a replica");

@@ -34,6 +34,12 @@
 	  "Who may do what: a line per token, as `sagad token` makes them. Read again when it changes.") \
 	X(replica_key_file, "replica-key-file",      TEXT,  "",                      0,       0,           "file", \
 	  "Key by which replicas know each other, the same on each; by default that of callbacks.") \
+	X(tls_cert,         "tls.cert",              TEXT,  "",                      0,       0,           "file", \
+	  "PEM: the API's certificate and those between it and a root; with it the API speaks TLS 1.2 and 1.3. Read again when it changes.") \
+	X(tls_key,          "tls.key",               TEXT,  "",                      0,       0,           "file", \
+	  "PEM: the key of tls.cert.") \
+	X(tls_client_ca,    "tls.client-ca",         TEXT,  "",                      0,       0,           "file", \
+	  "PEM: who signs clients' certificates. The tokens file says what each may do; without one every client must show one and may do all.") \
 	X(limit_rate,       "limit.rate",            U32,   "0",                     0,       1000000,     "requests", \
 	  "Requests a second that one caller may make: who has a token by its name, others by address; 0: no limit.") \
 	X(limit_burst,      "limit.burst",           U32,   "100",                   1,       1000000,     "requests", \
@@ -72,6 +78,8 @@
 	  "Networks, hosts and ports that are never called, whatever a name resolves to: 10.0.0.0/8, *.internal:22, *:25; `none` denies nothing.") \
 	X(calls_allow,      "calls.allow",           TEXT,  "",                      0,       0,           "places", \
 	  "If given, nothing else is called: networks and hosts with or without a port, like pay.internal, *.shop.internal:8080, 10.1.0.0/16.") \
+	X(calls_ca,         "calls.ca-file",         TEXT,  "",                      0,       0,           "file", \
+	  "PEM: who signs the certificates of https:// participants and replicas, beside those that the system believes.") \
 	X(calls_client,     "calls.client",          WORD,  "auto",                  0,       0,           "auto|curl", \
 	  "Who makes calls to http:// URLs: sagad's own HTTP/1.1 client, or libcurl as for https://.") \
 	X(secrets_dir,      "secrets-dir",           TEXT,  "",                      0,       0,           "directory", \

@@ -2,6 +2,7 @@
 #include "coordinator/replica.h"
 
 #include "api/api.h"
+#include "api/tls.h"
 #include "coordinator/base/digest.h"
 #include "coordinator/base/line.h"
 #include "coordinator/engine/engine.h"
@@ -55,6 +56,8 @@ struct replica {
 	struct ports        ports;
 	struct store_port   store;
 	struct token_file   tokens;
+	struct tls         *tls;
+	struct stat         tls_seen[3]; /* certificate, key and CA as they were read last */
 	int64_t             look_at;    /* for a changed tokens file; INT64_MAX: there is none */
 	uint64_t            random_pool[512]; /* filling it costs much the same whatever its size */
 	size_t              random_left;
@@ -293,6 +296,7 @@ static bool open_calls(struct replica *r, const struct keys *keys, struct err *e
 		.response_max = o->calls_response_max,
 		.deny = str_of(o->calls_deny),
 		.allow = str_of(o->calls_allow),
+		.ca_file = o->calls_ca,
 		.curl_only = strcmp(o->calls_client, "curl") == 0,
 		.may_send = may_call,
 		.may_send_ctx = r,
@@ -355,7 +359,6 @@ static void look_at_tokens(struct replica *r)
 	struct err        err = { 0 };
 	struct token_set *set;
 
-	r->look_at = loop_boot_ms() + TOKEN_FILE_LOOK_MS;
 	if (!token_file_changed(&r->tokens))
 		return;
 	set = token_file_read(&r->tokens, &err);
@@ -367,19 +370,73 @@ static void look_at_tokens(struct replica *r)
 	api_set_tokens(r->api, set);
 }
 
+/* Which files of TLS there are now: did one of them change? */
+static bool tls_changed(struct replica *r)
+{
+	const struct options *o = r->config->options;
+	const char *const     paths[] = { o->tls_cert, o->tls_key, o->tls_client_ca };
+	bool                  changed = false;
+
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+		if (paths[i][0] != '\0')
+			changed = file_changed(paths[i], &r->tls_seen[i]) || changed;
+	return changed;
+}
+
+/* Two files that fit each other are seldom replaced in one moment: the next look finds the second. */
+static void look_at_tls(struct replica *r)
+{
+	struct err err = { 0 };
+
+	if (!tls_changed(r))
+		return;
+	if (tls_reload(r->tls, &err))
+		line_write(&r->line, LINE_INFO, "tls_read", (struct str){ 0 }, "");
+	else
+		line_fmt(&r->line, LINE_ERROR, "tls_kept", (struct str){ 0 }, "error=\"%s\"", err.text);
+}
+
+static bool open_tls(struct replica *r, struct err *err)
+{
+	const struct options   *o = r->config->options;
+	const struct tls_config config = {
+		.cert = o->tls_cert,
+		.key = o->tls_key,
+		.client_ca = o->tls_client_ca,
+		.must_show = o->tokens_file[0] == '\0',
+	};
+
+	if (o->tls_cert[0] == '\0')
+		return true;
+	tls_changed(r);
+	r->tls = tls_open(&config, err);
+	return r->tls != NULL;
+}
+
+static void look_at_files(struct replica *r)
+{
+	r->look_at = loop_boot_ms() + TOKEN_FILE_LOOK_MS;
+	if (r->tokens.path[0] != '\0')
+		look_at_tokens(r);
+	if (r->tls)
+		look_at_tls(r);
+}
+
 static bool open_tokens(struct replica *r, bool has_key, struct err *err)
 {
 	struct token_set *set;
 
-	r->look_at = INT64_MAX;
 	r->tokens.path = r->config->options->tokens_file;
+	r->look_at = r->tls || r->tokens.path[0] != '\0' ? loop_boot_ms() + TOKEN_FILE_LOOK_MS : INT64_MAX;
 	if (r->tokens.path[0] == '\0')
 		return true;
 	set = token_file_read(&r->tokens, err);
 	if (set == NULL)
 		return false;
 	api_set_tokens(r->api, set);
-	r->look_at = loop_boot_ms() + TOKEN_FILE_LOOK_MS;
+	if (!listen_is_local(r->config->api_fd) && r->tls == NULL)
+		line_write(&r->line, LINE_WARN, "tokens_in_clear", (struct str){ 0 },
+		           "effect=\"whoever listens on the network reads them; see tls.cert\"");
 	if (!has_key)
 		line_write(&r->line, LINE_WARN, "replica_key_missing", (struct str){ 0 },
 		           "effect=\"replicas refuse each other's pokes: commands wait for the next look into the inbox\"");
@@ -396,6 +453,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.waiters_max = r->config->options->max_waiters,
 		.callback_key = keys->callback,
 		.replica_key = keys->replica,
+		.tls = r->tls,
 		.ops_is_local = listen_is_local(r->config->ops_fd),
 		.rate = r->config->options->limit_rate,
 		.burst = r->config->options->limit_burst,
@@ -438,7 +496,8 @@ static bool open_all(struct replica *r, struct err *err)
 {
 	struct keys keys = { { 0 }, { 0 } };
 
-	if (!read_keys(r, &keys, err))
+	r->look_at = INT64_MAX;
+	if (!read_keys(r, &keys, err) || !open_tls(r, err))
 		return false;
 	r->ports.trace = (struct trace_port){ r, trace_line };
 	r->ports.clock = (struct clock_port){ r, now_ms, boot_ms, random64 };
@@ -483,7 +542,7 @@ static void tick(void *ctx)
 
 	line_tick(&r->line);
 	if (r->look_at <= loop_boot_ms())
-		look_at_tokens(r);
+		look_at_files(r);
 	if (r->quit_at == 0) {
 		engine_tick(r->engine);
 	} else if (loop_boot_ms() >= r->quit_at) {
@@ -541,6 +600,7 @@ static bool close_all(struct replica *r)
 	/* Nobody can call back any more: what was asked may go. */
 	if (r->api != NULL)
 		api_close(r->api);
+	tls_close(r->tls);
 	if (r->engine != NULL)
 		engine_close(r->engine);
 	r->engine = NULL; /* log lines ask it for its name */

@@ -31,14 +31,21 @@ struct token_set *token_file_read(struct token_file *f, struct err *err)
 	return set;
 }
 
+bool file_changed(const char *path, struct stat *seen)
+{
+	struct stat was = *seen;
+
+	if (stat(path, seen) != 0)
+		*seen = (struct stat){ 0 };
+	return was.st_ino != seen->st_ino || was.st_size != seen->st_size || was.st_dev != seen->st_dev ||
+	       was.st_mtim.tv_sec != seen->st_mtim.tv_sec || was.st_mtim.tv_nsec != seen->st_mtim.tv_nsec;
+}
+
 bool token_file_changed(const struct token_file *f)
 {
-	struct stat now = { 0 };
+	struct stat seen = f->seen;
 
-	if (stat(f->path, &now) != 0)
-		now = (struct stat){ 0 };
-	return now.st_ino != f->seen.st_ino || now.st_size != f->seen.st_size || now.st_dev != f->seen.st_dev ||
-	       now.st_mtim.tv_sec != f->seen.st_mtim.tv_sec || now.st_mtim.tv_nsec != f->seen.st_mtim.tv_nsec;
+	return file_changed(f->path, &seen);
 }
 
 /* ---- sagad token ------------------------------------------------------------------------------ */

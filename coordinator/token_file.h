@@ -8,6 +8,9 @@
 
 #include <sys/stat.h>
 
+/* Is it another one than *seen? Also when it has gone or come. *seen is what there is now. */
+bool file_changed(const char *path, struct stat *seen);
+
 enum { TOKEN_FILE_LOOK_MS = 1000 };
 
 struct token_file {
@@ -17,7 +20,6 @@ struct token_file {
 
 /* NULL with a sentence: it cannot be read, or a line is wrong. The caller's to free. */
 struct token_set *token_file_read(struct token_file *f, struct err *err);
-/* Is it another one than was read last? Also when it has gone. */
 bool              token_file_changed(const struct token_file *f);
 
 /* sagad token NAME --role=ROLES [--for=DURATION] [--append=FILE]: makes one, prints it, and gives the exit status. */

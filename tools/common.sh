@@ -14,8 +14,8 @@ die() { printf '%serror:%s %s\n' "$red" "$plain" "$*" >&2; exit 1; }
 packages_of() {
 	case $1 in
 	build) echo gcc make autoconf automake pkgconf libuv1-dev libpq-dev libmicrohttpd-dev libjansson-dev \
-		libcurl4-openssl-dev libssl-dev libyaml-dev ;;
-	run) echo postgresql curl jq ;;
+		libcurl4-openssl-dev libgnutls28-dev libssl-dev libyaml-dev ;;
+	run) echo postgresql curl jq openssl ;;
 	test) echo clang libclang-rt-dev valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
 		python3-psycopg python3-jsonschema python3-yaml python3-prometheus-client nftables ;;
 	format) echo clang-format ;;

@@ -14,6 +14,7 @@ struct transfer;
 struct http_config {
 	size_t     response_max; /* bytes of a body; beyond it body_too_big */
 	struct str deny, allow;  /* where calls may go, as guard.h reads them; both empty: everywhere */
+	const char *ca_file;     /* PEM, beside what the system believes; NULL or empty: none */
 	bool       curl_only;    /* libcurl for http://, too */
 	/* Asked at the last moment before the bytes of a request leave, a repetition's as well: this
 	 * process may have stood still since the request was started. NULL: always. */

@@ -198,6 +198,8 @@ static void set_lasting(struct curl_transfer *t)
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L); /* what was signed and logged is what is called */
+	if (t->http->config.ca_file != NULL && t->http->config.ca_file[0] != '\0')
+		curl_easy_setopt(e, CURLOPT_CAINFO, t->http->config.ca_file);
 	curl_easy_setopt(e, CURLOPT_PROXY, ""); /* a proxy would go round the guard */
 	/* Cleartext HTTP/2 of libcurl 7.88 fails on the second request of a connection; over TLS it
 	 * costs more than HTTP/1.1 on both sides. */

@@ -52,12 +52,16 @@ rule 'adapters know the ports, not the engine behind them nor the API' \
 	'coordinator/engine/(engine|engine_internal|progress)\.h|coordinator/core/txn_internal\.h' coordinator/io/*.[ch]
 rule 'adapters know nothing of the API but its HTTP server, which they watch' \
 	'api/(router|request|problem|query|show|metrics|api)\.h' coordinator/io/*.[ch]
+rule 'who may do what is decided without I/O' 'api/(httpd|request|api|tls)\.h|(uv|microhttpd|time|unistd|stdio)\.h|coordinator/(engine|io)/' \
+	api/access.[ch] api/tokens.[ch] api/limiter.[ch]
 rule 'the API talks to the engine and participants, not to adapters' \
 	'(sql|coordinator/io)/|(uv|libpq-fe|curl/.*|jansson)\.h' api/*.[ch]
 # shellcheck disable=SC2046
 rule 'libuv only in the adapters and the wiring' 'uv\.h' $(others coordinator/io/ coordinator/main.c)
 # shellcheck disable=SC2046
 rule 'libpq only in the adapters' 'libpq' $(others coordinator/io/)
+# shellcheck disable=SC2046
+rule 'GnuTLS in one file of the API' 'gnutls' $(others api/tls.c)
 # shellcheck disable=SC2046
 rule 'libmicrohttpd in one file of the API' 'microhttpd\.h' $(others api/httpd.c)
 # shellcheck disable=SC2046
