@@ -5,15 +5,18 @@
 #include "api/transactions.h"
 
 #include "participants/call.h"
+#include "participants/definition.h"
 
 #include <string.h>
 
 struct asked {
 	struct command command;
 	bool           waits;   /* confirm, cancel: 202 while it is under way */
+	bool           dry;     /* only say what would be done */
 };
 
-static const char *const WAIT_ONLY[] = { "wait", NULL };
+static const char *const WAIT_OR_DRY[] = { "wait", "dry_run", NULL };
+static const char *const DRY_ONLY[] = { "dry_run", NULL };
 static const char *const NOTHING[] = { NULL };
 
 /* ---- verdicts -------------------------------------------------------------------- */
@@ -114,6 +117,71 @@ static void on_command(void *arg, enum command_result result, enum verdict verdi
 	}
 }
 
+/* ---- dry runs ------------------------------------------------------------------------- */
+
+static void show_call(struct buf *out, const struct foresight *f, const struct foreseen *call)
+{
+	buf_cstr(out, "{\"step\":");
+	buf_json(out, definition_step_name(f->def, call->step));
+	buf_fmt(out, ",\"op\":\"%s\"", op_name(call->op));
+	show_text(out, "target", definition_target(f->def, call->step, call->op));
+	buf_fmt(out, ",\"at_once\":%s}", call->at_once ? "true" : "false");
+}
+
+static void show_would(struct buf *out, const struct command *c, const struct foresight *f)
+{
+	buf_fmt(out, "{\"dry_run\":true,\"would\":{\"action\":\"%s\",\"verdict\":\"%s\"", command_name(c->kind),
+	        verdict_name(f->verdict));
+	if (f->after)
+		buf_fmt(out, ",\"phase\":\"%s\",\"paused\":%s,\"stuck\":%s", phase_name(f->after->phase),
+		        f->after->paused ? "true" : "false", f->after->stuck != STUCK_NONE ? "true" : "false");
+	buf_fmt(out, ",\"ends\":%s%s%s},\"calls\":[", f->has_end ? "\"" : "", f->has_end ? phase_name(f->end) : "null",
+	        f->has_end ? "\"" : "");
+	for (size_t i = 0; i < f->call_n; i++) {
+		if (i > 0)
+			buf_cstr(out, ",\n");
+		show_call(out, f, &f->calls[i]);
+	}
+	buf_cstr(out, "]}\n");
+}
+
+struct dry {
+	struct request    *r;
+	const struct view *view;
+};
+
+static void on_foreseen(void *arg, const struct foresight *f)
+{
+	const struct dry   *d = arg;
+	const struct asked *a = d->r->own;
+	struct buf          body = { 0 };
+
+	if (f->verdict != VERDICT_ACCEPTED && f->verdict != VERDICT_ALREADY) {
+		answer_verdict(d->r, f->verdict, d->view);
+		return;
+	}
+	show_would(&body, &a->command, f);
+	request_header(d->r, "ETag", "\"%llu\"", (unsigned long long)d->view->row.version);
+	request_answer(d->r, 200, &body);
+}
+
+static void on_dry_view(void *arg, enum log_result result, const struct view *view)
+{
+	struct request      *r = arg;
+	const struct asked  *a = r->own;
+	struct dry           dry = { r, view };
+	struct err           err = { .kind = ERR_NONE };
+	enum command_result  refused;
+
+	if (!transaction_is_there(r, result, view))
+		return;
+	refused = engine_foresee(r->api->engine, view, &a->command, on_foreseen, &dry, &err);
+	if (refused != COMMAND_APPLIED)
+		on_command(r, refused, VERDICT_NO_STEP, NULL, &err);
+}
+
+/* ---- asking ----------------------------------------------------------------------------- */
+
 /* The owner compares If-Match when it applies the command. No transaction has version 0. */
 static void ask(struct request *r)
 {
@@ -121,7 +189,10 @@ static void ask(struct request *r)
 
 	if (r->if_match.given && !r->if_match.any)
 		a->command.if_version = r->if_match.version != 0 ? r->if_match.version : UINT64_MAX;
-	engine_command(r->api->engine, &a->command, on_command, r);
+	if (a->dry)
+		engine_read(r->api->engine, r->gid, on_dry_view, r);
+	else
+		engine_command(r->api->engine, &a->command, on_command, r);
 }
 
 static struct asked *new_command(struct request *r, enum command_kind kind)
@@ -130,31 +201,50 @@ static struct asked *new_command(struct request *r, enum command_kind kind)
 
 	a->command.kind = kind;
 	a->command.gid = r->gid;
+	a->command.request_id = r->request_id;
 	r->own = a;
 	return a;
 }
 
+static void be(struct command *c, const struct person *p)
+{
+	c->actor = p->actor;
+	c->role = p->role;
+	c->reason = p->reason;
+}
+
 /* ---- services ------------------------------------------------------------------------ */
 
-/* {reason?, actor?}: with an actor it is a person's doing, and needs a reason. */
+/* Who came with a token that is no service's, or says who he is. */
+static bool is_person(struct request *r)
+{
+	const struct principal *who = request_principal(r);
+
+	return json_get(r->body, "actor") || (who->is_known && !(who->roles & 1u << ROLE_SERVICE));
+}
+
+/* {reason?, actor?}: of a person a reason is wanted. */
 static void decide(struct request *r, enum command_kind kind)
 {
 	static const char *const MEMBERS[] = { "reason", "actor", NULL };
-	struct asked            *a;
+	struct person            person = { .reason = STR("") };
+	bool                     dry;
 
-	if (!request_only(r, WAIT_ONLY) || !request_gid(r) || !request_json(r, true) || !request_may_wait(r))
+	if (!request_only(r, WAIT_OR_DRY) || !request_dry_run(r, &dry) || !request_gid(r) || !request_json(r, true) ||
+	    !request_may_wait(r))
 		return;
-	a = new_command(r, kind);
+	struct asked *a = new_command(r, kind);
 	a->waits = true;
+	a->dry = dry;
 	request_members(r, MEMBERS);
-	request_text(r, "reason", &a->command.reason);
-	request_text(r, "actor", &a->command.actor);
-	if (a->command.actor.n && !a->command.reason.n)
-		request_error(r, "/reason", "say why");
-	if (a->command.reason.n > REASON_BYTES_MAX)
-		request_error(r, "/reason", "at most %d bytes are kept", REASON_BYTES_MAX);
-	if (a->command.actor.n > ACTOR_BYTES_MAX)
-		request_error(r, "/actor", "a name of at most %d bytes is wanted", ACTOR_BYTES_MAX);
+	if (is_person(r)) {
+		person_read(r, &person);
+		be(&a->command, &person);
+	} else {
+		request_text(r, "reason", &a->command.reason);
+		if (a->command.reason.n > REASON_BYTES_MAX)
+			request_error(r, "/reason", "at most %d bytes are kept", REASON_BYTES_MAX);
+	}
 	if (request_is_clean(r))
 		ask(r);
 }
@@ -246,17 +336,6 @@ void handle_step_fail(struct request *r)
 
 /* ---- operators ------------------------------------------------------------------------------ */
 
-static void read_person(struct request *r, struct command *c)
-{
-	c->actor = STR("operator");
-	request_text(r, "actor", &c->actor);
-	request_text(r, "reason", &c->reason);
-	if (c->reason.n < 1 || c->reason.n > REASON_BYTES_MAX)
-		request_error(r, "/reason", "say why, in at most %d bytes", REASON_BYTES_MAX);
-	if (c->actor.n < 1 || c->actor.n > ACTOR_BYTES_MAX)
-		request_error(r, "/actor", "a name of at most %d bytes is wanted", ACTOR_BYTES_MAX);
-}
-
 static void read_typed_gid(struct request *r)
 {
 	struct str typed = { 0 };
@@ -266,16 +345,27 @@ static void read_typed_gid(struct request *r)
 		request_error(r, "/gid", "type the transaction's gid again: this can make it inconsistent");
 }
 
+/* All that operators ask of one transaction: NULL, or the command, whose body still has to be read. */
+static struct asked *operate_with(struct request *r, enum command_kind kind, const char *const *members)
+{
+	struct person person = { .reason = STR("") };
+	bool          dry;
+
+	if (!request_only(r, DRY_ONLY) || !request_dry_run(r, &dry) || !request_gid(r) || !request_json(r, true))
+		return NULL;
+	struct asked *a = new_command(r, kind);
+	a->dry = dry;
+	request_members(r, members);
+	person_read(r, &person);
+	be(&a->command, &person);
+	return a;
+}
+
 static void operate(struct request *r, enum command_kind kind)
 {
 	static const char *const MEMBERS[] = { "reason", "actor", NULL };
 
-	if (!request_only(r, NOTHING) || !request_gid(r) || !request_json(r, true))
-		return;
-	struct asked *a = new_command(r, kind);
-	request_members(r, MEMBERS);
-	read_person(r, &a->command);
-	if (request_is_clean(r))
+	if (operate_with(r, kind, MEMBERS) && request_is_clean(r))
 		ask(r);
 }
 
@@ -294,15 +384,17 @@ void handle_transaction_retry(struct request *r)
 	operate(r, COMMAND_RETRY);
 }
 
+void handle_transaction_release(struct request *r)
+{
+	operate(r, COMMAND_RELEASE);
+}
+
 void handle_transaction_abandon(struct request *r)
 {
 	static const char *const MEMBERS[] = { "reason", "actor", "gid", NULL };
 
-	if (!request_only(r, NOTHING) || !request_gid(r) || !request_json(r, true))
+	if (!operate_with(r, COMMAND_ABANDON, MEMBERS))
 		return;
-	struct asked *a = new_command(r, COMMAND_ABANDON);
-	request_members(r, MEMBERS);
-	read_person(r, &a->command);
 	read_typed_gid(r);
 	if (!request_is_clean(r))
 		return;
@@ -312,15 +404,25 @@ void handle_transaction_abandon(struct request *r)
 		request_problem(r, PROBLEM_PRECONDITION, NULL);
 }
 
-static void read_resolution(struct request *r, struct command *c)
+/* True, or noted among the errors. */
+static bool read_step_op(struct request *r, struct command *c)
 {
-	struct str   op = { 0 }, outcome = { 0 };
-	struct json *output = json_get(r->body, "output");
+	struct str op = { 0 };
 
 	request_text(r, "op", &op);
+	if (read_op(op, &c->op) && c->op != OP_CHECK)
+		return true;
+	request_error(r, "/op", "try, confirm or cancel is wanted");
+	return false;
+}
+
+static void read_resolution(struct request *r, struct command *c)
+{
+	struct str   outcome = { 0 };
+	struct json *output = json_get(r->body, "output");
+
+	read_step_op(r, c);
 	request_text(r, "outcome", &outcome);
-	if (!read_op(op, &c->op) || c->op == OP_CHECK)
-		request_error(r, "/op", "try, confirm or cancel is wanted");
 	c->outcome = str_is(outcome, "refused") ? OUTCOME_REFUSED : OUTCOME_OK;
 	if (c->outcome == OUTCOME_OK && !str_is(outcome, "ok"))
 		request_error(r, "/outcome", "ok or refused is wanted");
@@ -331,15 +433,72 @@ static void read_resolution(struct request *r, struct command *c)
 void handle_step_resolve(struct request *r)
 {
 	static const char *const MEMBERS[] = { "op", "outcome", "output", "reason", "actor", "gid", NULL };
+	struct asked            *a = operate_with(r, COMMAND_RESOLVE, MEMBERS);
 
-	if (!request_only(r, NOTHING) || !request_gid(r) || !request_json(r, true))
+	if (!a)
 		return;
-	struct asked *a = new_command(r, COMMAND_RESOLVE);
 	a->command.step = request_param(r, 1);
-	request_members(r, MEMBERS);
-	read_person(r, &a->command);
 	read_typed_gid(r);
 	read_resolution(r, &a->command);
+	if (request_is_clean(r))
+		ask(r);
+}
+
+/* The op has to be named: the same request again must not skip the call behind it. */
+void handle_step_skip(struct request *r)
+{
+	static const char *const MEMBERS[] = { "op", "reason", "actor", "gid", NULL };
+	struct asked            *a = operate_with(r, COMMAND_SKIP, MEMBERS);
+
+	if (!a)
+		return;
+	a->command.step = request_param(r, 1);
+	read_typed_gid(r);
+	read_step_op(r, &a->command);
+	if (request_is_clean(r))
+		ask(r);
+}
+
+static void add_change(struct buf *out, const char *name, const struct json *value)
+{
+	if (!value)
+		return;
+	buf_fmt(out, "%s\"%s\":", out->p[out->n - 1] == '{' ? "" : ",", name);
+	buf_str(out, value->raw);
+}
+
+static void read_changes(struct request *r, struct command *c)
+{
+	const struct json *url = json_get(r->body, "url"), *timeout = json_get(r->body, "timeout");
+	const struct json *retry = json_get(r->body, "retry");
+	struct buf         changes = { 0 };
+
+	if (!url && !timeout && !retry)
+		request_error(r, "", "nothing is to be changed: give url, timeout or retry");
+	if ((url || timeout) && read_step_op(r, c))
+		c->moves = url != NULL;
+	if (url) /* a call that goes elsewhere can make it inconsistent */
+		read_typed_gid(r);
+	buf_char(&changes, '{');
+	if (url || timeout)
+		add_change(&changes, "op", json_get(r->body, "op"));
+	add_change(&changes, "url", url);
+	add_change(&changes, "timeout", timeout);
+	add_change(&changes, "retry", retry);
+	buf_char(&changes, '}');
+	c->body = arena_str(request_arena(r), buf_view(&changes));
+	buf_fini(&changes);
+}
+
+void handle_step_patch(struct request *r)
+{
+	static const char *const MEMBERS[] = { "op", "url", "timeout", "retry", "reason", "actor", "gid", NULL };
+	struct asked            *a = operate_with(r, COMMAND_PATCH, MEMBERS);
+
+	if (!a)
+		return;
+	a->command.step = request_param(r, 1);
+	read_changes(r, &a->command);
 	if (request_is_clean(r))
 		ask(r);
 }

@@ -31,10 +31,13 @@
 	X(transaction_pause,     POST, "/v1/transactions/{gid}/pause",               OPERATOR,            "Stop it until it is resumed")       \
 	X(transaction_resume,    POST, "/v1/transactions/{gid}/resume",              OPERATOR,            "Let a paused one go on")            \
 	X(transaction_retry,     POST, "/v1/transactions/{gid}/retry",               OPERATOR,            "Make every waiting call now")       \
+	X(transaction_release,   POST, "/v1/transactions/{gid}/release",             OPERATOR,            "Hand it to another replica")          \
 	X(transaction_abandon,   POST, "/v1/transactions/{gid}/abandon",             ADMIN,               "End it without cancelling")         \
 	X(step_complete,         POST, "/v1/transactions/{gid}/steps/{step}/complete", PUBLIC,              "A participant reports success")   \
 	X(step_fail,             POST, "/v1/transactions/{gid}/steps/{step}/fail",   PUBLIC,              "A participant reports refusal")     \
 	X(step_resolve,          POST, "/v1/transactions/{gid}/steps/{step}/resolve", ADMIN,               "A person knows what really happened") \
+	X(step_skip,             POST, "/v1/transactions/{gid}/steps/{step}/skip",   ADMIN,               "Go on as if the step had been done")  \
+	X(step_patch,            PATCH, "/v1/transactions/{gid}/steps/{step}",        ADMIN,               "Change where or how one step is called") \
 	X(participant_put,       PUT,  "/v1/participants/{name}",                    ADMIN,               "Name a participant")                \
 	X(participant_list,      GET,  "/v1/participants",                           READER,              "Participants and how they do")      \
 	X(participant_pause,     POST, "/v1/participants/{name}/pause",              OPERATOR,            "Stop calls to it")                    \

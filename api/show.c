@@ -60,12 +60,14 @@ static struct str step_name(const struct view *v, uint16_t step)
 
 /* ---- what it came to ---------------------------------------------------------- */
 
-/* A person's word that goes against the decision makes the result mixed. */
+/* A person's word that goes against the decision makes the result mixed; and so does a call that nobody made. */
 static bool is_resolved_against(const struct txn *t)
 {
 	for (uint16_t i = 0; i < t->step_count; i++) {
 		const struct step *s = &t->steps[i];
 
+		if (s->flags & STEP_IS_SKIPPED)
+			return true;
 		if (!(s->flags & STEP_IS_RESOLVED))
 			continue;
 		if (t->phase == PHASE_CONFIRMED && (s->state == STEP_CANCELLED || s->state == STEP_REFUSED))
@@ -280,6 +282,8 @@ static void show_step(struct buf *out, const struct view *v, uint16_t i)
 		show_flag(out, "ongoing", true);
 	if (s->flags & STEP_IS_RESOLVED)
 		show_flag(out, "resolved", true);
+	if (s->flags & STEP_IS_SKIPPED)
+		show_flag(out, "skipped", true);
 	show_last_answer(out, &v->notes[i]);
 	show_last_error(out, &v->notes[i]);
 	show_raw(out, "output", v->notes[i].output);
@@ -381,6 +385,7 @@ void show_transaction(struct buf *out, const struct view *v, int64_t failover_at
 	else
 		buf_cstr(out, ",\"output\":null");
 	if (how == SHOW_ALL) {
+		show_actions(out, v);
 		show_raw(out, "input", v->row.input);
 		if (v->row.document.n)
 			show_raw(out, "document", v->row.document);

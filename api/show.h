@@ -15,6 +15,8 @@ enum show {
 
 /* failover_at: the newest failover that met it unfinished; 0: none. */
 void show_transaction(struct buf *out, const struct view *v, int64_t failover_at, enum show how);
+/* ,"actions":[…]: what can be asked of it now. */
+void show_actions(struct buf *out, const struct view *v);
 /* The transaction's result, or NULL while it has not ended. */
 const char *show_result(const struct view *v);
 void show_entry(struct buf *out, const struct entry_row *e);

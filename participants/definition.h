@@ -58,6 +58,12 @@ bool definition_calls(const struct definition *d, struct str host); /* does any 
 int definition_join(struct definition *d, struct str step_document, struct definition **grown,
 		    struct findings *findings);
 
+/* The definition with one step called otherwise: changes is {"op", "url", "timeout", "retry"}, url and timeout of the
+ * call that op names, retry of the step. A count of its own; NULL: findings, whose pointers are into the changes or
+ * into the changed document. */
+struct definition *definition_patch(const struct definition *d, struct str step, struct str changes,
+				    struct findings *findings);
+
 /* What templates can see. */
 struct scope {
 	const struct definition *def;

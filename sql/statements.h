@@ -88,6 +88,14 @@ X(JOURNAL, ON_LOG,                                                              
 	"AS n(gid, at, what, step, op, outcome, attempt, status, detail, actor, replica, epoch, version, place) " \
 	"WHERE n.epoch IS NULL OR (SELECT t.epoch = n.epoch AND t.version = n.version + 1 "    \
 	"FROM sagad.transaction t WHERE t.gid = n.gid) IS DISTINCT FROM false")                \
+X(AUDIT, ON_LOG,                                                                               \
+	"INSERT INTO sagad.audit (at, kind, replica, target, action, actor, role, reason, step, op, request_id, " \
+	"detail, before, after) SELECT now(), 'transaction', $1::uuid, n.* FROM unnest($2::text[], $3::text[], " \
+	"$4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], " \
+	"$12::bigint[]) AS n(gid, action, actor, role, reason, step, op, request_id, detail, before, after) " \
+	"WHERE (SELECT t.epoch = c.epoch AND t.version = c.version + 1 FROM sagad.transaction t, " \
+	"unnest($13::text[], $14::bigint[], $15::bigint[]) AS c(gid, epoch, version) "         \
+	"WHERE t.gid = n.gid AND c.gid = n.gid)")                                              \
 /* Not "verdict IS NULL": that would be found by inbox_open, row by row. \
  * A verdict stands only with what it speaks of: the change of this commit, or a row that is ours or \
  * nobody's. $4..$6 are the changes as sent; only the one that applied has this epoch and version + 1. */ \

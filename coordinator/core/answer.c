@@ -110,6 +110,7 @@ static void learn(struct work *w, uint16_t i, enum op op, struct step *s)
 
 	switch (judge(w, op, s)) {
 	case OUTCOME_OK:
+		s->flags = (uint8_t)(s->flags & ~STEP_IS_SKIPPED); /* what was skipped before is behind it */
 		on_ok(w->t, op, s);
 		return;
 	case OUTCOME_REFUSED:
@@ -204,6 +205,8 @@ static enum verdict judge_report(const struct txn *t, const struct event *ev)
 	if (s == NULL || (unsigned)op >= OP_COUNT ||
 	    (op == OP_CHECK) != (ev->u.answer.step == TXN_CHECK))
 		return VERDICT_NO_STEP;
+	if (ev->u.answer.skip && op == OP_CHECK) /* that would be a decision nobody made */
+		return VERDICT_NO_STEP;
 	if (recorded(op, s) == outcome)
 		return VERDICT_ALREADY;
 	if (phase_is_ended(t->phase))
@@ -227,8 +230,10 @@ static enum verdict on_report(struct work *w, uint16_t i, struct step *s)
 		return verdict;
 	if (w->ev->u.answer.from == FROM_PERSON &&
 	    (w->ev->u.answer.outcome == OUTCOME_OK || can_refuse(w->t, op)))
-		s->flags |= STEP_IS_RESOLVED;
+		s->flags |= w->ev->u.answer.skip ? 0 : STEP_IS_RESOLVED;
 	learn(w, i, op, s);
+	if (w->ev->u.answer.skip)
+		s->flags |= STEP_IS_SKIPPED;
 	return VERDICT_ACCEPTED;
 }
 

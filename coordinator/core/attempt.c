@@ -11,7 +11,7 @@ enum {
 void attempt_reset(struct step *s)
 {
 	s->stuck = STUCK_NONE;
-	s->flags &= STEP_IS_RESOLVED;
+	s->flags &= STEP_IS_RESOLVED | STEP_IS_SKIPPED;
 	s->misconfigured = 0;
 	s->attempts = 0;
 	s->first_at = 0;

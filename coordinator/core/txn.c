@@ -117,6 +117,64 @@ static enum verdict on_retry(struct txn *t)
 	return changed ? VERDICT_ACCEPTED : VERDICT_ALREADY;
 }
 
+/* Before the decision, and nobody can have called it; or the decision found that nobody had. */
+static bool is_surely_untried(const struct txn *t, uint16_t i)
+{
+	if (t->steps[i].state == STEP_UNTRIED)
+		return true;
+	return t->steps[i].state == STEP_PENDING && t->steps[i].open_op == 0 && !phase_is_decided(t->phase) &&
+	       !order_may_be_tried(t, i);
+}
+
+/* Is this op of the step still to come, or under way? */
+static bool is_to_come(const struct txn *t, uint16_t i, enum op op)
+{
+	const struct step *s = &t->steps[i];
+
+	if (!(t->plan->steps[i].has & 1u << op))
+		return false;
+	switch (op) {
+	case OP_TRY:
+		return s->state == STEP_PENDING && t->phase != PHASE_CANCELLING;
+	case OP_CONFIRM:
+		return s->state != STEP_CONFIRMED && t->phase != PHASE_CANCELLING;
+	case OP_CANCEL:
+		return s->state != STEP_CANCELLED && t->phase != PHASE_CONFIRMING;
+	case OP_CHECK:
+		break;
+	}
+	return false;
+}
+
+/* The effect may be where the try went: a cancel sent elsewhere would undo nothing. */
+static enum verdict on_patch(struct work *w)
+{
+	const uint16_t i = w->ev->u.patch.step;
+	const int      moved = w->ev->u.patch.moved;
+	struct txn    *t = w->t;
+
+	if (phase_is_ended(t->phase))
+		return VERDICT_ENDED;
+	if (i >= t->step_count || (moved >= 0 && !is_to_come(t, i, (enum op)moved)))
+		return VERDICT_NO_STEP;
+#ifndef BUG_MOVES_CANCEL
+	if (moved == OP_CANCEL && !is_surely_untried(t, i))
+		return VERDICT_UNSAFE;
+#endif
+	assert(w->ev->u.patch.plan->step_count == t->step_count);
+	t->plan = w->ev->u.patch.plan;
+	attempt_retry(&t->steps[i]);
+	return VERDICT_ACCEPTED;
+}
+
+static enum verdict on_release(struct work *w)
+{
+	if (phase_is_ended(w->t->phase))
+		return VERDICT_ENDED;
+	w->up->flags |= DO_RELEASE;
+	return VERDICT_ACCEPTED;
+}
+
 static enum verdict on_abandon(struct txn *t)
 {
 	if (t->phase == PHASE_ABANDONED)
@@ -192,6 +250,10 @@ static enum verdict take_event(struct work *w)
 	case EV_STUCK:
 		on_stuck(w);
 		return VERDICT_ACCEPTED;
+	case EV_PATCH:
+		return on_patch(w);
+	case EV_RELEASE:
+		return on_release(w);
 	case EV_ABANDON:
 		return on_abandon(w->t);
 	}
@@ -337,7 +399,10 @@ static void assert_legal(const struct work *w)
 /* Decide, commit, act: the log must know before anybody else does. */
 static void seal(struct work *w)
 {
-	if (differs(w->old, w->t)) {
+	/* What a person did is written down, also where the log has nothing to learn but that. */
+	bool told = w->ev->kind == EV_RETRY && w->up->verdict == VERDICT_ACCEPTED;
+
+	if (told || differs(w->old, w->t)) {
 		w->up->flags |= DO_COMMIT;
 		w->t->version++;
 	}
@@ -378,7 +443,8 @@ void txn_step(const struct txn *t, const struct event *ev, struct update *up)
 	assert_sound(t);
 	copy(t, up);
 	up->verdict = take_event(&w);
-	if (!phase_is_ended(w.t->phase))
+	/* Who gives it away decides nothing more: whoever takes it does. */
+	if (!phase_is_ended(w.t->phase) && !(up->flags & DO_RELEASE))
 		go_on(&w);
 	seal(&w);
 }

@@ -166,6 +166,46 @@ enum {
 	X(CONFIRMING, ABANDONED,  "a person ended it without confirming the rest")      \
 	X(CANCELLING, ABANDONED,  "a person ended it without cancelling the rest")
 
+/* What can be asked of a transaction that is there: in which phases it can be accepted (whether it is, the state of
+ * its steps says: txn_judge), whether it is about one step, and whether its gid has to be typed, because
+ * it can make it inconsistent. Then what it does, and why not in other phases. */
+#define TXN_LIVE_PHASES \
+	(1u << PHASE_PREPARED | 1u << PHASE_TRYING | 1u << PHASE_CONFIRMING | 1u << PHASE_CANCELLING)
+#define TXN_OPEN_PHASES (1u << PHASE_PREPARED | 1u << PHASE_TRYING)
+#define TXN_ACTIONS(X)                                                                                 \
+	X(CONFIRM, "confirm", 1u << PHASE_PREPARED, false, false, "decides confirm",                   \
+	  "only what is open waits for its caller to confirm")                                         \
+	X(CANCEL,  "cancel",  TXN_OPEN_PHASES,      false, false, "decides cancel: what may have been tried is undone", \
+	  "a decision is never revised")                                                               \
+	X(PAUSE,   "pause",   TXN_LIVE_PHASES,      false, false, "nothing is called and nothing decided until it is resumed", \
+	  "it has ended")                                                                              \
+	X(RESUME,  "resume",  TXN_LIVE_PHASES,      false, false, "lets a paused one go on", "it has ended") \
+	X(RETRY,   "retry",   TXN_LIVE_PHASES,      false, false,                                      \
+	  "every call that waits is made now, and attempts are counted anew; also what is stuck", "it has ended") \
+	X(RELEASE, "release", TXN_LIVE_PHASES,      false, false,                                      \
+	  "another replica drives it on; calls under way are cut off and made again", "it has ended")  \
+	X(ABANDON, "abandon", TXN_LIVE_PHASES,      false, true,                                       \
+	  "ends it as it is, without undoing or finishing anything", "it has ended")                   \
+	X(RESOLVE, "resolve", TXN_LIVE_PHASES,      true,  true,                                       \
+	  "tells what really became of the call that the step waits for", "it has ended")              \
+	X(SKIP,    "skip",    TXN_LIVE_PHASES,      true,  true,                                       \
+	  "goes on as if the call that the step waits for had been done", "it has ended")              \
+	X(PATCH,   "patch",   TXN_LIVE_PHASES,      true,  true,                                       \
+	  "changes the URL, time-out or retries of a step for this transaction", "it has ended")
+
+#define X(name, ...) ACTION_##name,
+enum action { TXN_ACTIONS(X) };
+#undef X
+#define X(...) + 1
+enum { ACTION_COUNT = 0 TXN_ACTIONS(X) };
+#undef X
+
+struct action_fact {
+	const char *name, *effect, *why_not;
+	unsigned    phases;             /* set of 1 << enum phase */
+	bool        of_step, is_typed;
+};
+
 enum { TXN_CHECK = 0xffff }; /* the step number of a message's back-check */
 
 /* ---- the plan: what the definition says; never changes while shared ------ */
@@ -221,7 +261,8 @@ const char *plan_check(const struct plan *plan, uint16_t *step);
 enum { /* step.flags */
 	STEP_IS_ONGOING = 1 << 0,  /* durable: the participant said 202 to the current op */
 	STEP_IS_RESOLVED = 1 << 1, /* durable: a person, not an answer, settled an op */
-	STEP_IN_DOUBT = 1 << 2     /* volatile: an earlier attempt of this op may still land */
+	STEP_IN_DOUBT = 1 << 2,    /* volatile: an earlier attempt of this op may still land */
+	STEP_IS_SKIPPED = 1 << 3   /* durable: the op settled last was not done; a person said to go on */
 };
 
 struct step {
@@ -268,6 +309,8 @@ struct txn {
 	X(UNPAUSE, "unpause", "a person lets it go on")                                      \
 	X(RETRY,   "retry",   "a person wants every waiting call made now, counters cleared") \
 	X(STUCK,   "stuck",   "the engine found the row unfit to be driven")                 \
+	X(PATCH,   "patch",   "a person changes where or how one step is called")            \
+	X(RELEASE, "release", "a person wants another replica to drive it")                  \
 	X(ABANDON, "abandon", "a person ends it without cancelling")
 
 #define X(name, ...) EV_##name,
@@ -295,6 +338,7 @@ struct event {
 			enum outcome outcome;
 			bool         bare_conflict; /* a 409 that may mean "still in progress" */
 			bool         gone;     /* a 410 to a confirm */
+			bool         skip;     /* FROM_PERSON, ok: it was not done, go on as if */
 			int64_t      retry_after_ms; /* 0: the participant named none */
 		} answer;
 		struct {               /* EV_PUT_OFF; closes the step's open call */
@@ -312,6 +356,11 @@ struct event {
 		struct {               /* EV_STUCK */
 			enum stuck stuck; /* POISON or BAD_ROW */
 		} stuck;
+		struct {               /* EV_PATCH */
+			const struct plan *plan; /* as before, but for how this step is called */
+			uint16_t     step;
+			int          moved;    /* the op that goes elsewhere from now on; -1: none */
+		} patch;
 	} u;
 };
 
@@ -320,7 +369,8 @@ struct event {
 enum { /* update.flags: what the engine must do, in this order */
 	DO_COMMIT = 1u << 0, /* write next; the old state stays in force until that is known */
 	DO_CALLS = 1u << 1,  /* start the calls; next already counts them as open */
-	DO_FINISH = 1u << 2  /* ended: answer who waits, let go */
+	DO_FINISH = 1u << 2, /* ended: answer who waits, let go */
+	DO_RELEASE = 1u << 3 /* as it is, for another replica, now; calls under way are cut off */
 };
 
 struct call {
@@ -333,7 +383,7 @@ struct call {
  * old state only in volatile parts and takes its place at once. */
 struct update {
 	unsigned     flags;
-	enum verdict verdict;    /* of CONFIRM, CANCEL, JOIN, PAUSE, UNPAUSE, RETRY, ABANDON,
+	enum verdict verdict;    /* of CONFIRM, CANCEL, JOIN, PAUSE, UNPAUSE, RETRY, PATCH, RELEASE, ABANDON,
 	                          * and of an ANSWER that is not FROM_CALL */
 	struct txn   next;
 	uint16_t     call_count;
@@ -359,6 +409,9 @@ bool txn_in_doubt(const struct txn *t);
 /* What the transaction waits for on this step (or TXN_CHECK) now: the op, or -1. Pause, back-off
  * and max_parallel do not count. Where an open try has to be answered before: OP_TRY. */
 int  txn_wanted(const struct txn *t, uint16_t step);
+const struct action_fact *action_fact(enum action a);
+/* What txn_step would say to it now. step, op: of those about one; of PATCH the op that would go elsewhere, or -1. */
+enum verdict txn_judge(const struct txn *t, int64_t now, enum action a, uint16_t step, int op);
 bool txn_may_move(enum phase from, enum phase to);
 /* The operator's sentence of a legal move, else NULL. */
 const char *txn_move_text(enum phase from, enum phase to);

@@ -14,7 +14,7 @@ struct work {
 	struct txn         *t; /* up->next */
 };
 
-enum { STEP_DURABLE_FLAGS = STEP_IS_ONGOING | STEP_IS_RESOLVED };
+enum { STEP_DURABLE_FLAGS = STEP_IS_ONGOING | STEP_IS_RESOLVED | STEP_IS_SKIPPED };
 
 /* ---- order.c: which step may go on ---------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 enum {
+	OTHERS_FIRST_MS = 1000, /* all look more often, but for the crowded */
 	DUE_MS = 100, DUE_IDLE_MS = 250, BUSY_FOR_MS = 60000,
 	OTHERS_LOOK_MS = 1500, SWEEP_ROWS_PER_MS = 20, DUE_CROWDED_MS = 1000, REPORT_MS = 2000, SWEEP_MS = 1000, ALONE_MS = 5000,
 	GROUP_MS = 1000, GROUP_FIRST = 16, GROUP_MAX = 128
@@ -215,7 +216,7 @@ static void on_due(void *arg, enum log_result result, const struct row *rows, si
 	e->due_busy = false;
 	if (result == LOG_DONE && e->due_life == e->life && !e->gone) {
 		for (size_t i = 0; i < n; i++)
-			take_row(e, &rows[i], false);
+			take_row(e, &rows[i], true); /* who let it go may have cut off calls */
 		e->stats.taken_due += n;
 	} else {
 		n = 0;
@@ -232,8 +233,17 @@ static void on_due(void *arg, enum log_result result, const struct row *rows, si
 	turn_end(e);
 }
 
+void adopt_later(struct engine *e)
+{
+	e->due_not_before = boot_ms(e) + OTHERS_FIRST_MS;
+}
+
 void adopt_due(struct engine *e)
 {
+	if (boot_ms(e) < e->due_not_before) {
+		chore_soon(e, CHORE_DUE, e->due_not_before - boot_ms(e));
+		return;
+	}
 	if (e->due_busy)
 		return;
 	if (!has_room(e) || failover_holds(e)) {

@@ -18,6 +18,7 @@ static void make_room(struct engine *e)
 	b->begins = mem_array(b->room, sizeof *b->begins);
 	b->changes = mem_array(b->room, sizeof *b->changes);
 	b->entries = mem_array(b->room, sizeof *b->entries);
+	b->deeds = mem_array(b->room, sizeof *b->deeds);
 	b->settled = mem_array(2 * b->room, sizeof *b->settled);
 	b->text_at = mem_array(b->room, sizeof *b->text_at);
 }
@@ -92,6 +93,48 @@ static bool wants_entry(const struct queued *q)
 	return q->ev.kind == EV_ANSWER && q->ev.u.answer.outcome != OUTCOME_OK;
 }
 
+/* What was given with it, beyond what has a column. */
+static struct str detail_of(const struct command *c)
+{
+	if (c->kind == COMMAND_RESOLVE)
+		return c->outcome == OUTCOME_OK ? STR("{\"outcome\":\"ok\"}") : STR("{\"outcome\":\"refused\"}");
+	return c->kind == COMMAND_PATCH ? c->body : (struct str){ 0 };
+}
+
+static struct deed deed_of(const struct engine *e, const struct owned *o, const struct queued *q)
+{
+	const struct command *c = &q->order->c;
+	bool                  of_op = c->kind == COMMAND_RESOLVE || c->kind == COMMAND_SKIP;
+
+	return (struct deed){ .kind = STR("transaction"), .target = o->row.gid, .action = str_of(command_name(c->kind)),
+		              .actor = c->actor, .role = c->role, .reason = c->reason, .request_id = c->request_id,
+		              .step = c->step, .op = of_op ? str_of(op_name(c->op)) : (struct str){ 0 },
+		              .detail = detail_of(c), .before = o->row.version, .after = o->row.version + 1,
+		              .replica = e->me };
+}
+
+/* What the deciding event leaves beside the row: its line of the journal, the verdict of its command, and if that
+ * is a person's the line of the audit. */
+static void add_traces(struct engine *e, const struct owned *o)
+{
+	struct batch_work   *b = &e->batch;
+	const struct queued *q = o->deciding;
+
+	if (wants_entry(q))
+		b->entries[b->wire.entry_count++] = entry_of(e, o, q);
+	if (q == NULL || q->order == NULL)
+		return;
+#ifndef BUG_NO_AUDIT
+	if (q->order->c.actor.n > 0)
+		b->deeds[b->wire.deed_count++] = deed_of(e, o, q);
+#endif
+#ifndef BUG_INBOX_TWICE
+	if (q->order->from_inbox)
+		b->settled[b->wire.settled_count++] =
+			(struct settled){ .id = q->order->id, .verdict = q->order->verdict };
+#endif
+}
+
 static void add_begin(struct engine *e, struct owned *o, size_t i)
 {
 	struct batch_work *b = &e->batch;
@@ -105,9 +148,6 @@ static void add_begin(struct engine *e, struct owned *o, size_t i)
 
 static void add_next(struct engine *e, struct owned *o, struct change *c)
 {
-	struct batch_work *b = &e->batch;
-	struct queued     *q = o->deciding;
-
 	c->phase = o->next.phase;
 	c->stuck = o->next.stuck;
 	c->paused = o->next.paused;
@@ -118,13 +158,7 @@ static void add_next(struct engine *e, struct owned *o, struct change *c)
 		write_bare(e, o);
 	else
 		write_next(e, o);
-	if (wants_entry(q))
-		b->entries[b->wire.entry_count++] = entry_of(e, o, q);
-#ifndef BUG_INBOX_TWICE
-	if (q != NULL && q->order != NULL && q->order->from_inbox)
-		b->settled[b->wire.settled_count++] =
-			(struct settled){ .id = q->order->id, .verdict = q->order->verdict };
-#endif
+	add_traces(e, o);
 }
 
 static void add_change(struct engine *e, struct owned *o, size_t i)
@@ -141,6 +175,7 @@ static void add_change(struct engine *e, struct owned *o, size_t i)
 		break;
 	case COMMIT_RELEASE:
 		progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
+		add_traces(e, o);
 		c->release = true;
 		c->due_at = o->release_at;
 		break;
@@ -235,5 +270,6 @@ void batch_fill(struct engine *e)
 	b->wire.begins = b->begins;
 	b->wire.changes = b->changes;
 	b->wire.entries = b->entries;
+	b->wire.deeds = b->deeds;
 	b->wire.settled = b->settled;
 }

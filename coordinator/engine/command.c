@@ -77,7 +77,7 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 	if (result == LOG_DONE && n > 0) {
 		if (order->c.if_version != 0 && order->c.if_version == rows[0].version - 1)
 			order->c.if_version++; /* nothing but the taking itself */
-		take_row(e, &rows[0], false);
+		take_row(e, &rows[0], true);
 		struct owned *o = owned_get(e, rows[0].gid);
 		if (o != NULL && !o->readable && o->row.format <= ROW_FORMAT) {
 			order_refuse(e, order, COMMAND_INVALID, NULL);

@@ -467,6 +467,7 @@ void commit_fini(struct engine *e)
 	free(b->begins);
 	free(b->changes);
 	free(b->entries);
+	free(b->deeds);
 	free(b->settled);
 	free(b->text_at);
 	buf_fini(&b->text);

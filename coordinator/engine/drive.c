@@ -115,6 +115,12 @@ static void decide(struct engine *e, struct owned *o, struct event *ev, struct q
 	ev->random = (uint32_t)random_u64(e);
 	o->idle_since = ev->now;
 	txn_step(&o->txn, ev, &up);
+	if (up.flags & DO_RELEASE) {
+		o->deciding = q;
+		q->order->verdict = up.verdict;
+		drive_release(e, o, ev->now);
+		return;
+	}
 	if (up.next.plan == o->txn.plan)
 		drop_grown(e, o); /* the step did not join, though the deadline may have decided */
 	if (!(up.flags & DO_COMMIT)) {
@@ -306,6 +312,9 @@ void drive_applied(struct engine *e, struct owned *o)
 		e->stats.parked++;
 		if (kind == COMMIT_RELEASE)
 			released(o);
+		if (o->deciding != NULL) /* a person wants somebody else to drive it */
+			adopt_later(e);
+		answer_deciding(e, o);
 		owned_drop(e, o, BEGIN_LOST);
 		return;
 	}

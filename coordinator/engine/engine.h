@@ -103,7 +103,10 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
 	X(UNPAUSE,  "resume")      \
 	X(RETRY,    "retry")       \
 	X(RESOLVE,  "resolve")     \
-	X(ABANDON,  "abandon")
+	X(ABANDON,  "abandon")     \
+	X(SKIP,     "skip")        \
+	X(PATCH,    "patch")       \
+	X(RELEASE,  "release")
 
 #define X(name, ...) COMMAND_##name,
 enum command_kind { COMMANDS(X) };
@@ -115,12 +118,15 @@ enum { COMMAND_COUNT = 0 COMMANDS(X) };
 struct command {
 	enum command_kind kind;
 	struct str        gid;
-	struct str        step;    /* COMPLETE, FAIL, RESOLVE: its name */
-	enum op           op;      /* of those */
+	struct str        step;    /* COMPLETE, FAIL, RESOLVE, SKIP, PATCH: its name */
+	enum op           op;      /* of those; PATCH: what `moves` speaks of */
 	enum outcome      outcome; /* RESOLVE */
-	struct str        body;    /* JOIN: step document; COMPLETE, RESOLVE: output; FAIL: error text (plain) */
+	bool              moves;   /* PATCH: the call of `op` goes to another URL */
+	struct str        body;    /* JOIN: step document; COMPLETE, RESOLVE: output; FAIL: error text (plain);
+	                            * PATCH: what changes (participants/definition.h) */
 	struct str        actor;   /* empty: the calling service; else a person, and it is journalled */
 	struct str        reason;
+	struct str        role, request_id; /* of the actor, for the audit */
 	uint64_t          if_version; /* not 0: only while the row is at this version, else VERDICT_CHANGED */
 };
 
@@ -137,6 +143,26 @@ typedef void command_done(void *arg, enum command_result result, enum verdict ve
                           const struct view *view, const struct err *err); /* view with APPLIED */
 /* Any replica: applied here if owned here or parked, else through the inbox. */
 void engine_command(struct engine *e, const struct command *c, command_done *done, void *arg);
+
+/* What a command would do to a transaction as this view shows it, and then, if every call were a success. */
+struct foreseen {
+	uint16_t step;
+	enum op  op;
+	bool     at_once; /* by the command itself; the others follow, in this order */
+};
+struct foresight { /* borrowed */
+	enum verdict           verdict;
+	struct definition     *def;           /* with what the command changes in it */
+	const struct txn      *before, *after; /* NULL where the core was not asked; after: at once */
+	const struct foreseen *calls;         /* those under way before are not among them */
+	size_t                 call_n;
+	bool                   has_end;       /* it would end, in phase `end` */
+	enum phase             end;
+};
+typedef void foresight_show(void *arg, const struct foresight *f);
+/* Calls show before it returns, unless the result is another than COMMAND_APPLIED; err then says why. */
+enum command_result engine_foresee(struct engine *e, const struct view *view, const struct command *c,
+                                   foresight_show *show, void *arg, struct err *err);
 
 /* view NULL with LOG_DONE: no such transaction. Owned ones answer from memory (still later). */
 typedef void view_done(void *arg, enum log_result result, const struct view *view);

@@ -259,6 +259,7 @@ struct batch_work {
 	struct row     *begins;
 	struct change  *changes;
 	struct entry   *entries;
+	struct deed    *deeds;
 	struct settled *settled;
 	size_t         *text_at;       /* where each progress begins in text */
 	struct buf      text;
@@ -352,6 +353,7 @@ struct engine {
 	char         adopt_after[GID_MAX + 1];
 	unsigned     adopt_limit;
 	uint32_t     adopt_left;       /* of our share; only the first sweep has one */
+	int64_t      due_not_before;   /* boot_ms; a person gave one of ours away */
 	uint64_t     adopt_life, due_life, inbox_life, mine_life, reload_life, members_life;
 	int64_t      busy_until;       /* boot_ms: parked work was seen lately */
 	bool         due_busy, inbox_busy, inbox_again;
@@ -535,6 +537,7 @@ bool peer_is_other(const struct engine *e, const struct peer *p); /* lives, and 
 void fence_looks(struct engine *e);   /* chore; also after every look at the members */
 void adopt_more(struct engine *e);
 void adopt_due(struct engine *e);     /* chore */
+void adopt_later(struct engine *e);   /* others take what is due now */
 void report_speed(struct engine *e);  /* chore */
 void sweep_old(struct engine *e);     /* chore */
 
@@ -545,6 +548,25 @@ void count_command(struct engine *e, const struct order *order); /* its caller i
 void counts_lags(const struct engine *e, struct engine_stats *out);
 void counts_members(const struct engine *e, struct engine_stats *out);
 void counts_fini(struct engine *e);
+
+/* ---- ask.c ---------------------------------------------------------------------------------------------- */
+
+enum ask_result {
+	ASK_EVENT,   /* ev and note are filled; note's texts are the caller's to free */
+	ASK_VERDICT, /* known without the core */
+	ASK_REFUSED  /* result and err say why */
+};
+struct ask {
+	enum verdict        verdict;
+	enum command_result result;
+	struct err          err;
+	struct definition  *grown;      /* with ASK_EVENT of a join or patch: the new one, the caller's to drop */
+	struct str          grown_text;
+};
+/* asked is zeroed memory. */
+enum ask_result ask_event(struct engine *e, const struct command *c, struct definition *def, const struct txn *t,
+                          struct event *ev, struct note *note, struct ask *asked);
+bool ask_takes_steps(const struct plan *plan);
 
 /* ---- order.c, command.c, inbox.c ------------------------------------------------------------------------ */
 

@@ -37,6 +37,9 @@ void inbox_write(const struct command *c, struct buf *out)
 	put_text(out, "body", c->body);
 	put_text(out, "actor", c->actor);
 	put_text(out, "reason", c->reason);
+	put_text(out, "role", c->role);
+	put_text(out, "request_id", c->request_id);
+	put_text(out, "moves", c->moves ? STR("true") : (struct str){ 0 });
 	put_text(out, "if_version", c->if_version != 0 ? buf_view(&version) : (struct str){ 0 });
 	buf_char(out, '}');
 	buf_fini(&version);
@@ -62,6 +65,9 @@ static bool parse_body(struct str body, struct arena *arena, struct command *c)
 	c->body = text_of(top, "body", arena);
 	c->actor = text_of(top, "actor", arena);
 	c->reason = text_of(top, "reason", arena);
+	c->role = text_of(top, "role", arena);
+	c->request_id = text_of(top, "request_id", arena);
+	c->moves = str_is(text_of(top, "moves", arena), "true");
 	version = text_of(top, "if_version", arena);
 	if (version.n > 0 && !text_to_u64(version, &c->if_version))
 		return false;

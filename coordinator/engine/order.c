@@ -12,13 +12,13 @@
 
 struct order *order_new(struct engine *e, const struct command *c)
 {
-	const struct str texts[] = { c->gid, c->step, c->body, c->actor, c->reason };
-	struct str      *copies[5];
+	const struct str texts[] = { c->gid, c->step, c->body, c->actor, c->reason, c->role, c->request_id };
+	struct str      *copies[7];
 	size_t           size = 0;
 	struct order    *order;
 	char            *at;
 
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 7; i++)
 		size += texts[i].n;
 	order = mem_alloc(sizeof *order + size);
 	order->e = e;
@@ -28,8 +28,10 @@ struct order *order_new(struct engine *e, const struct command *c)
 	copies[2] = &order->c.body;
 	copies[3] = &order->c.actor;
 	copies[4] = &order->c.reason;
+	copies[5] = &order->c.role;
+	copies[6] = &order->c.request_id;
 	at = order->text;
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < 7; i++) {
 		if (texts[i].n > 0)
 			memcpy(at, texts[i].p, texts[i].n);
 		*copies[i] = (struct str){ at, texts[i].n };
@@ -117,85 +119,6 @@ bool order_refuse(struct engine *e, struct order *order, enum command_result res
 
 /* ---- an order as an event ----------------------------------------------------------- */
 
-/* If not, the core says so; whether the step's document makes sense is beside the point. */
-static bool takes_steps(const struct plan *plan)
-{
-	return plan->open && plan->mode != MODE_MESSAGE;
-}
-
-static bool join_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
-{
-	const struct definition_port *d = &e->ports.definition;
-	struct err                    err = { .kind = ERR_NONE };
-
-	if (!takes_steps(o->txn.plan)) {
-		q->ev.kind = EV_JOIN;
-		q->ev.u.join.plan = o->txn.plan;
-		return true;
-	}
-	switch (d->join(d->ctx, o->row.def, order->c.body, &o->grown, &o->grown_text, &err)) {
-	case JOIN_NEW:
-		q->ev.kind = EV_JOIN;
-		q->ev.u.join.plan = d->plan(d->ctx, o->grown);
-		owned_room(o, q->ev.u.join.plan->step_count);
-		return true;
-	case JOIN_SAME:
-		o->grown = NULL;
-		order_conclude(e, order, VERDICT_ALREADY, o);
-		return false;
-	case JOIN_DIFFERS:
-		o->grown = NULL;
-		return order_refuse(e, order, COMMAND_DIFFERS, NULL);
-	case JOIN_INVALID:
-		o->grown = NULL;
-		return order_refuse(e, order, COMMAND_INVALID, &err);
-	}
-	return false;
-}
-
-static enum outcome outcome_of(const struct command *c)
-{
-	if (c->kind == COMMAND_RESOLVE)
-		return c->outcome;
-	return c->kind == COMMAND_COMPLETE ? OUTCOME_OK : OUTCOME_REFUSED;
-}
-
-static bool answer_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
-{
-	const struct definition_port *d = &e->ports.definition;
-	const struct command         *c = &order->c;
-	struct err                    err;
-	int                           step;
-
-	step = c->op == OP_CHECK && o->txn.plan->mode == MODE_MESSAGE
-	               ? TXN_CHECK
-	               : d->step_find(d->ctx, o->row.def, c->step);
-	if (step < 0) {
-		order_conclude(e, order, VERDICT_NO_STEP, o);
-		return false;
-	}
-	if (c->kind != COMMAND_FAIL && c->body.n > 0 && !json_is_valid(c->body)) {
-		err_set(&err, ERR_INVALID, "the output is not JSON");
-		return order_refuse(e, order, COMMAND_INVALID, &err);
-	}
-	q->ev.kind = EV_ANSWER;
-	q->ev.u.answer.step = (uint16_t)step;
-	q->ev.u.answer.op = c->op;
-	q->ev.u.answer.from = c->kind == COMMAND_RESOLVE ? FROM_PERSON : FROM_CALLBACK;
-	q->ev.u.answer.outcome = outcome_of(c);
-	note_free(&q->note);
-	q->note = (struct note){ 0 };
-	if (c->kind != COMMAND_RESOLVE) /* a person is no answer */
-		q->note.answered_at = now_ms(e);
-	if (c->kind == COMMAND_FAIL) {
-		q->note.error = c->body.n > 0 ? str_dup(c->body) : (struct str){ 0 };
-		q->note.at = now_ms(e);
-	} else if (c->body.n > 0 && outcome_of(c) == OUTCOME_OK) {
-		q->note.output = str_dup(c->body);
-	}
-	return true;
-}
-
 bool order_is_changed(const struct order *order, uint64_t version)
 {
 	return order->c.if_version != 0 && order->c.if_version != version;
@@ -203,38 +126,45 @@ bool order_is_changed(const struct order *order, uint64_t version)
 
 bool order_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
 {
+	struct ask asked = { 0 };
+
 	if (order_is_changed(order, o->row.version)) {
 		order_conclude(e, order, VERDICT_CHANGED, o);
 		return false;
 	}
-	switch (order->c.kind) {
-	case COMMAND_CONFIRM:
-		q->ev.kind = EV_CONFIRM;
+	note_free(&q->note);
+	q->note = (struct note){ 0 };
+	switch (ask_event(e, &order->c, o->row.def, &o->txn, &q->ev, &q->note, &asked)) {
+	case ASK_EVENT:
+		o->grown = asked.grown;
+		o->grown_text = asked.grown_text;
+		if (o->grown != NULL)
+			owned_room(o, e->ports.definition.plan(e->ports.definition.ctx, o->grown)->step_count);
 		return true;
-	case COMMAND_CANCEL:
-		q->ev.kind = EV_CANCEL;
-		q->ev.u.cancel.cause = order->c.actor.n > 0 ? CAUSE_OPERATOR : CAUSE_CLIENT;
+	case ASK_VERDICT:
+		order_conclude(e, order, asked.verdict, o);
+		return false;
+	case ASK_REFUSED:
+		return order_refuse(e, order, asked.result, asked.err.kind != ERR_NONE ? &asked.err : NULL);
+	}
+	return false;
+}
+
+static bool patch_is_fit(struct engine *e, struct order *order, const struct row *row)
+{
+	const struct definition_port *d = &e->ports.definition;
+	struct definition            *grown = NULL;
+	struct str                    text;
+	struct err                    err = { .kind = ERR_NONE };
+
+	if (row->def == NULL || d->step_find(d->ctx, row->def, order->c.step) < 0)
 		return true;
-	case COMMAND_JOIN:
-		return join_event(e, order, o, q);
-	case COMMAND_COMPLETE:
-	case COMMAND_FAIL:
-	case COMMAND_RESOLVE:
-		return answer_event(e, order, o, q);
-	case COMMAND_PAUSE:
-		q->ev.kind = EV_PAUSE;
-		return true;
-	case COMMAND_UNPAUSE:
-		q->ev.kind = EV_UNPAUSE;
-		return true;
-	case COMMAND_RETRY:
-		q->ev.kind = EV_RETRY;
-		return true;
-	case COMMAND_ABANDON:
-		q->ev.kind = EV_ABANDON;
+	if (d->patch(d->ctx, row->def, order->c.step, order->c.body, &grown, &text, &err) == JOIN_NEW) {
+		d->drop(d->ctx, grown);
 		return true;
 	}
-	return order_refuse(e, order, COMMAND_INVALID, NULL);
+	order_fail(e, order, COMMAND_INVALID, &err);
+	return false;
 }
 
 /* The owner has one word for all that he cannot carry out: told apart here, where the caller is. */
@@ -245,7 +175,9 @@ bool order_is_fit(struct engine *e, struct order *order, const struct row *row)
 	struct str                    text;
 	struct err                    err = { .kind = ERR_NONE };
 
-	if (order->c.kind != COMMAND_JOIN || row->def == NULL || !takes_steps(d->plan(d->ctx, row->def)))
+	if (order->c.kind == COMMAND_PATCH)
+		return patch_is_fit(e, order, row);
+	if (order->c.kind != COMMAND_JOIN || row->def == NULL || !ask_takes_steps(d->plan(d->ctx, row->def)))
 		return true;
 	switch (d->join(d->ctx, row->def, order->c.body, &grown, &text, &err)) {
 	case JOIN_NEW:

@@ -52,6 +52,10 @@ struct definition_port {
 	 * document text is `*text` (lives as long as it). JOIN_SAME: the same step is there. */
 	enum join_result (*join)(void *ctx, struct definition *def, struct str document,
 	                         struct definition **grown, struct str *text, struct err *err);
+	/* The definition with one step called otherwise (participants/definition.h says how). JOIN_NEW: as in join.
+	 * JOIN_INVALID: err says why. No other answer. */
+	enum join_result (*patch)(void *ctx, struct definition *def, struct str step, struct str changes,
+	                          struct definition **grown, struct str *text, struct err *err);
 	/* Commands and journal name steps; the engine counts them. -1: no such step. */
 	int (*step_find)(void *ctx, struct definition *def, struct str name);
 	struct str (*step_name)(void *ctx, struct definition *def, uint16_t step); /* lives as long as def */
@@ -146,6 +150,8 @@ struct batch {
 	size_t                entry_count;
 	const struct settled *settled;
 	size_t                settled_count;
+	const struct deed    *deeds;    /* of transactions, by gid; not written when the change does not apply */
+	size_t                deed_count;
 };
 
 #define LOG_RESULTS(X)                                                                                \

@@ -103,6 +103,7 @@ static void put_step(struct buf *out, const struct step *s, const struct note *n
 		put_word(out, "stuck", stuck_name(s->stuck));
 	put_flag(out, "ongoing", s->flags & STEP_IS_ONGOING);
 	put_flag(out, "resolved", s->flags & STEP_IS_RESOLVED);
+	put_flag(out, "skipped", s->flags & STEP_IS_SKIPPED);
 	put_number(out, "attempts", s->attempts);
 	put_number(out, "misconfigured", s->misconfigured);
 	put_number(out, "first_at", s->first_at);
@@ -261,6 +262,8 @@ static void read_member(struct reader *r, const struct json *v, struct step *s, 
 		s->flags |= read_flag(r, v, STEP_IS_ONGOING);
 	else if (str_is(v->key, "resolved"))
 		s->flags |= read_flag(r, v, STEP_IS_RESOLVED);
+	else if (str_is(v->key, "skipped")) /* a version that does not know it forgets it: for people alone */
+		s->flags |= read_flag(r, v, STEP_IS_SKIPPED);
 	else if (str_is(v->key, "attempts"))
 		s->attempts = (uint32_t)read_number(r, v, UINT32_MAX);
 	else if (str_is(v->key, "misconfigured"))

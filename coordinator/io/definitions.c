@@ -58,6 +58,22 @@ static enum join_result join(void *ctx, struct definition *def, struct str docum
 	return answer == -1 ? JOIN_DIFFERS : JOIN_INVALID;
 }
 
+static enum join_result patch(void *ctx, struct definition *def, struct str step, struct str changes,
+                              struct definition **grown, struct str *text, struct err *err)
+{
+	struct arena    arena = { 0 };
+	struct findings findings = { .arena = &arena };
+
+	(void)ctx;
+	*grown = definition_patch(def, step, changes, &findings);
+	if (*grown != NULL)
+		*text = definition_document(*grown);
+	else
+		first_error(&findings, err);
+	arena_fini(&arena);
+	return *grown != NULL ? JOIN_NEW : JOIN_INVALID;
+}
+
 static int step_find(void *ctx, struct definition *def, struct str name)
 {
 	(void)ctx;
@@ -77,6 +93,7 @@ struct definition_port definition_port_of(void)
 		.hold = hold,
 		.drop = drop,
 		.join = join,
+		.patch = patch,
 		.step_find = step_find,
 		.step_name = step_name,
 	};

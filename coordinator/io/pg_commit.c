@@ -52,6 +52,9 @@ static bool batch_is_storable(const struct batch *b)
 	for (size_t i = 0; i < b->entry_count; i++)
 		if (!entry_is_storable(&b->entries[i]))
 			return false;
+	for (size_t i = 0; i < b->deed_count; i++)
+		if (!deed_is_storable(&b->deeds[i]))
+			return false;
 	return true;
 }
 
@@ -217,6 +220,26 @@ static void put_entries(struct pg_params *p, const struct batch *b)
 	put_spoken_of(p, b, true);
 }
 
+static void put_deeds(struct pg_params *p, const struct batch *b)
+{
+	const struct deed *d;
+	size_t             n = b->deed_count;
+
+	params_uuid(p, b->me);
+	ARRAY(p, PG_TEXT, item_text, d, b->deeds, n, d->target);
+	ARRAY(p, PG_TEXT, item_text, d, b->deeds, n, d->action);
+	ARRAY(p, PG_TEXT, item_text, d, b->deeds, n, d->actor);
+	ARRAY(p, PG_TEXT, item_text, d, b->deeds, n, d->role);
+	ARRAY(p, PG_TEXT, item_optional, d, b->deeds, n, d->reason);
+	ARRAY(p, PG_TEXT, item_optional, d, b->deeds, n, d->step);
+	ARRAY(p, PG_TEXT, item_optional, d, b->deeds, n, d->op);
+	ARRAY(p, PG_TEXT, item_optional, d, b->deeds, n, d->request_id);
+	ARRAY(p, PG_TEXT, item_optional, d, b->deeds, n, d->detail);
+	ARRAY(p, PG_INT8, item_i64, d, b->deeds, n, (int64_t)d->before);
+	ARRAY(p, PG_INT8, item_i64, d, b->deeds, n, (int64_t)d->after);
+	put_change_keys(p, b);
+}
+
 static void put_settled(struct pg_params *p, const struct batch *b)
 {
 	const struct settled *s;
@@ -354,6 +377,10 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 	if (b->entry_count > 0) {
 		put_entries(pg_job_params(job), b);
 		add(job, SQL_JOURNAL);
+	}
+	if (b->deed_count > 0) {
+		put_deeds(pg_job_params(job), b);
+		add(job, SQL_AUDIT);
 	}
 	if (b->settled_count > 0) {
 		put_settled(pg_job_params(job), b);

@@ -70,9 +70,9 @@ static struct definition *compile(struct str document, enum definition_use use, 
 	return def;
 }
 
-struct definition *definitions_compile_inline(struct str document)
+struct definition *definitions_compile_own(struct str name, struct str document)
 {
-	return compile(document, DEFINITION_INLINE, (struct str){ 0 }, NULL);
+	return compile(document, name.n > 0 ? DEFINITION_NAMED : DEFINITION_INLINE, name, NULL);
 }
 
 struct definition *definitions_put(struct pg *pg, struct str name, uint32_t version, struct str document)

@@ -165,7 +165,7 @@ struct definition *definitions_put(struct pg *pg, struct str name, uint32_t vers
 /* 0: not known, or known for longer than NEWEST_LIVES_MS. */
 uint32_t           definitions_newest(const struct pg_definitions *d, struct str name);
 void               definitions_note_newest(struct pg_definitions *d, struct str name, uint32_t version);
-struct definition *definitions_compile_inline(struct str document);
+struct definition *definitions_compile_own(struct str name, struct str document); /* of one row */
 void               definitions_fini(struct pg_definitions *d);
 
 /* ---- the ports ----------------------------------------------------------------------------- */

@@ -140,8 +140,8 @@ static struct definition *find_definition(struct pg *pg, const struct row *row)
 {
 	struct definition *def = NULL;
 
-	if (row->document.n > 0)
-		return definitions_compile_inline(row->document);
+	if (row->document.n > 0) /* with a name: changed for this transaction alone */
+		return definitions_compile_own(row->definition, row->document);
 	if (row->definition.n > 0)
 		def = definitions_get(&pg->definitions, row->definition, row->definition_version);
 	return def != NULL ? definition_hold(def) : NULL;

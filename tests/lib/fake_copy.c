@@ -77,11 +77,29 @@ static struct entry copy_entry(struct arena *a, const struct entry *e)
 	return copy;
 }
 
+static struct deed copy_deed(struct arena *a, const struct deed *d)
+{
+	struct deed copy = *d;
+
+	copy.actor = arena_str(a, d->actor);
+	copy.role = arena_str(a, d->role);
+	copy.kind = arena_str(a, d->kind);
+	copy.target = arena_str(a, d->target);
+	copy.action = arena_str(a, d->action);
+	copy.step = arena_str(a, d->step);
+	copy.op = arena_str(a, d->op);
+	copy.reason = arena_str(a, d->reason);
+	copy.request_id = arena_str(a, d->request_id);
+	copy.detail = arena_str(a, d->detail);
+	return copy;
+}
+
 struct batch fake_copy_batch(struct arena *a, const struct batch *b)
 {
 	struct row     *begins = arena_array(a, b->begin_count, sizeof *begins);
 	struct change  *changes = arena_array(a, b->change_count, sizeof *changes);
 	struct entry   *entries = arena_array(a, b->entry_count, sizeof *entries);
+	struct deed    *deeds = arena_array(a, b->deed_count, sizeof *deeds);
 	struct settled *settled = arena_array(a, b->settled_count, sizeof *settled);
 	struct batch    copy = *b;
 
@@ -91,11 +109,14 @@ struct batch fake_copy_batch(struct arena *a, const struct batch *b)
 		changes[i] = copy_change(a, &b->changes[i]);
 	for (size_t i = 0; i < b->entry_count; i++)
 		entries[i] = copy_entry(a, &b->entries[i]);
+	for (size_t i = 0; i < b->deed_count; i++)
+		deeds[i] = copy_deed(a, &b->deeds[i]);
 	if (b->settled_count > 0)
 		memcpy(settled, b->settled, b->settled_count * sizeof *settled);
 	copy.begins = begins;
 	copy.changes = changes;
 	copy.entries = entries;
+	copy.deeds = deeds;
 	copy.settled = settled;
 	return copy;
 }

@@ -324,6 +324,20 @@ static void check_settled(struct fake_db *db, const struct fake_op *op, const st
 	}
 }
 
+/* What a person did is told twice: in the journal, which goes with its transaction, and in the audit. */
+static void check_deeds(struct fake_db *db, const struct batch *b, const struct entry *e)
+{
+	size_t n = 0;
+
+	if (e->actor.n == 0)
+		return;
+	for (size_t i = 0; i < b->deed_count; i++)
+		n += str_eq(b->deeds[i].target, e->gid) && str_eq(b->deeds[i].reason, e->detail) &&
+		     str_eq(b->deeds[i].action, e->what) && b->deeds[i].after == b->deeds[i].before + 1;
+	if (n != 1)
+		db->config.bad(db->config.ctx, "a person's change without its line in the audit");
+}
+
 /* ---- the verbs ----------------------------------------------------------------- */
 
 static bool is_blocked(const struct fake_db *db, struct str gid)
@@ -358,8 +372,10 @@ static enum log_result commit(struct fake_op *op)
 			add_entry(db, &b->entries[i]);
 	for (size_t i = 0; i < b->settled_count; i++)
 		settle(db, op, &b->settled[i]);
-	for (size_t i = 0; i < b->entry_count; i++)
+	for (size_t i = 0; i < b->entry_count; i++) {
 		check_settled(db, op, &b->entries[i]);
+		check_deeds(db, b, &b->entries[i]);
+	}
 	return LOG_DONE;
 }
 

@@ -241,6 +241,7 @@ static enum join_result join(void *ctx, struct definition *d, struct str documen
 	memcpy(g->steps, d->steps, sizeof g->steps);
 	memcpy(g->edges, d->edges, sizeof g->edges);
 	memcpy(g->names, d->names, sizeof g->names);
+	memcpy(g->moved, d->moved, sizeof g->moved);
 	g->plan.step_count++;
 	g->steps[n] = (struct plan_step){ .kind = KIND_COMPENSATABLE, .has = has, .joined = true,
 		                          .retry = { 100, 800, 2000, 0, true }, .poll_ms = 100 };
@@ -250,10 +251,40 @@ static enum join_result join(void *ctx, struct definition *d, struct str documen
 	return JOIN_NEW;
 }
 
+/* "moved N": the call of op N goes elsewhere from now on; "slower": it is only retried otherwise. */
+static enum join_result patch(void *ctx, struct definition *d, struct str step, struct str changes,
+                              struct definition **grown, struct str *text, struct err *err)
+{
+	char     line[80];
+	unsigned op;
+	int      i = step_find(ctx, d, step);
+
+	str_cstr(changes, line, sizeof line);
+	if (i < 0 || d->w->definition_n == DEFINITIONS_MAX) {
+		err_set(err, ERR_LIMIT, "no more plans");
+		return JOIN_INVALID;
+	}
+	struct definition *g = new_definition(d->w);
+	g->plan = d->plan;
+	g->plan.steps = g->steps;
+	g->plan.edges = g->edges;
+	memcpy(g->steps, d->steps, sizeof g->steps);
+	memcpy(g->edges, d->edges, sizeof g->edges);
+	memcpy(g->names, d->names, sizeof g->names);
+	memcpy(g->moved, d->moved, sizeof g->moved);
+	if (sscanf(line, "\"moved %u\"", &op) == 1 && op < OP_COUNT)
+		g->moved[i] |= 1u << op;
+	else
+		g->steps[i].retry.initial_ms = 150;
+	*grown = hold(NULL, g);
+	*text = str_of(g->text);
+	return JOIN_NEW;
+}
+
 void plan_port(struct world *w, struct definition_port *port)
 {
 	*port = (struct definition_port){ .ctx = w, .plan = get_plan, .hold = hold, .drop = drop,
-		                          .join = join, .step_find = step_find, .step_name = step_name };
+		                          .join = join, .patch = patch, .step_find = step_find, .step_name = step_name };
 }
 
 void plan_check_refs(struct world *w)

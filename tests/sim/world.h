@@ -51,6 +51,7 @@ struct definition {
 	struct plan_step steps[STEPS_MAX];
 	uint16_t         edges[STEPS_MAX * STEPS_MAX];
 	char             names[STEPS_MAX][8];
+	unsigned         moved[STEPS_MAX]; /* ops whose calls a person sent elsewhere */
 };
 
 /* What really happened at a service for one step. */

@@ -86,6 +86,14 @@ static enum join_result join(void *ctx, struct definition *def, struct str docum
 	return JOIN_INVALID;
 }
 
+static enum join_result patch(void *ctx, struct definition *def, struct str step, struct str changes,
+                              struct definition **grown, struct str *text, struct err *err)
+{
+	(void)ctx, (void)def, (void)step, (void)changes, (void)grown, (void)text;
+	err_set(err, ERR_INVALID, "nothing changes here");
+	return JOIN_INVALID;
+}
+
 static int step_find(void *ctx, struct definition *def, struct str name)
 {
 	(void)ctx;
@@ -263,7 +271,7 @@ static void world_open(struct world *w)
 		.park_after_ms = 5000, .transactions_max = 100, .batch_rows = 8, .batch_bytes = 65536,
 		.weight = 100, .address = { "http://a", 8 } };
 	struct definition_port definition = { .ctx = w, .plan = plan_of, .hold = hold, .drop = drop,
-					      .join = join, .step_find = step_find, .step_name = step_name };
+					      .join = join, .patch = patch, .step_find = step_find, .step_name = step_name };
 	struct fake_db_config db = { .ctx = w, .loop = &w->loop, .now_ms = clock_now, .definition = definition,
 				     .compile = compile, .is_held = is_held, .bad = bad,
 				     .is_blocked = is_blocked, .is_unreadable = is_unreadable,

@@ -201,7 +201,7 @@ static void check_odd_rows(void)
 	REFUSED((b.t.cause = CAUSE_REFUSED, b.t.cause_step = 2), "a refusal of no step");
 	REFUSED(b.t.stuck_at = -1, "a time before time");
 	REFUSED(b.steps[1].state = (enum step_state)STEP_STATE_COUNT, "a state of its own");
-	REFUSED(b.steps[1].flags = 8, "a flag of its own");
+	REFUSED(b.steps[1].flags = 16, "a flag of its own");
 	REFUSED((b.t.phase = PHASE_CONFIRMING, b.steps[1].state = STEP_TRIED),
 	        "a confirm with a cause");
 }

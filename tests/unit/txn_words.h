@@ -346,6 +346,15 @@ static inline void words_join(struct bench *b, struct event *ev, const char *how
 	ev->u.join.plan = &b->grown;
 }
 
+/* "patch a": its retries or time-out. */
+static inline void words_patch(struct bench *b, struct event *ev, const char *how)
+{
+	b->grown = b->plan;
+	ev->u.patch.plan = &b->grown;
+	ev->u.patch.step = words_step(how[0]);
+	ev->u.patch.moved = -1;
+}
+
 static inline void words_command(struct bench *b, struct event *ev, const char *first,
                                  const char *how)
 {
@@ -360,6 +369,8 @@ static inline void words_command(struct bench *b, struct event *ev, const char *
 		ev->u.resume.adopted = how[0] == 'a';
 	else if (ev->kind == EV_JOIN)
 		words_join(b, ev, how);
+	else if (ev->kind == EV_PATCH)
+		words_patch(b, ev, how);
 }
 
 static inline void words_event(struct bench *b, const char *text)
@@ -406,6 +417,8 @@ static inline bool words_has_verdict(const struct event *ev)
 	case EV_PAUSE:
 	case EV_UNPAUSE:
 	case EV_RETRY:
+	case EV_PATCH:
+	case EV_RELEASE:
 	case EV_ABANDON:
 		break;
 	}
@@ -423,6 +436,8 @@ static inline void words_of_update(struct bench *b)
 	for (uint16_t k = 0; k < up->call_count; k++)
 		p += snprintf(p, (size_t)(end - p), " %s(%c)", op_name(up->calls[k].op),
 		              up->calls[k].step == TXN_CHECK ? '?' : 'a' + up->calls[k].step);
+	if (up->flags & DO_RELEASE)
+		p += snprintf(p, (size_t)(end - p), " release");
 	if (up->flags & DO_FINISH)
 		p += snprintf(p, (size_t)(end - p), " finish");
 	if (words_has_verdict(&b->ev))
