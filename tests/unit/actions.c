@@ -34,6 +34,10 @@ static const char *const STATES[][2] = {
 	{ "tcc a b<a", "cancelling tt" }, { "open a b", "prepared .t" },
 	{ "open a:u", "prepared t" },         { "saga a b:pn<a", "trying t." },
 	{ "saga a b:r<a", "confirming t." },  { "message a:r", "prepared ." },
+	{ "open a", "prepared . paused" },    { "open a", "prepared . a.next=5000" },
+	{ "tcc a", "trying . a.next=5000" },  { "tcc a", "confirming t a.next=5000" },
+	{ "tcc a", "cancelling t a.next=5000" }, { "tcc a", "confirming t paused" },
+	{ "tcc a", "cancelling t paused" },
 };
 
 enum { STATES_N = sizeof STATES / sizeof STATES[0] };

@@ -231,7 +231,7 @@ static const struct rule events[] = {
 	{ "what was abandoned is not retried",
 	  "tcc a", "abandoned t", "retry", "finish ended", "abandoned t" },
 	{ "what was put off is called now when a person wants it",
-	  "saga a", "trying . a.off=5000", "retry", "try(a) accepted", "trying .T" },
+	  "saga a", "trying . a.off=5000", "retry", "commit try(a) accepted", "trying .T" },
 	/* put off */
 	{ "a check that was not made waits without a commit",
 	  "message a", "prepared . deadline=500 ?", "put_off check check 1500", "", "prepared ." },
