@@ -87,7 +87,7 @@ run_pytest_twice() {
 }
 run_faults() { # mostly asleep: they wait for leases to end
 	build_in build/plain tests/integration/sagad-next
-	run_pytest_twice -n "${FAULT_WORKERS:-8}" tests/integration/faults
+	run_pytest_twice -n "${FAULT_WORKERS:-10}" tests/integration/faults
 }
 run_e2e() { run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration; }
 

@@ -13,6 +13,7 @@ import os
 import pickle
 import random
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -86,6 +87,10 @@ class Participant:
     def up(self):
         self._ask("up")
 
+    def links(self):
+        """How many connections there are to it."""
+        return self._ask("links")
+
     def calls(self, gid=None, since=0.0):
         """All calls, or those of a transaction, or those that came since then. Each with its answer, if it has one."""
         fresh = [Call(*c) for c in self._ask("calls", len(self._known))]
@@ -146,6 +151,9 @@ class _Service:
             self.server.close()
             self.server = None
         for link in list(self.links):
+            peer = link.transport.get_extra_info("socket")
+            if peer.fileno() >= 0:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             link.transport.abort()
 
     # What it does for a try, cancel or confirm: gives the status of its answer.
@@ -227,6 +235,8 @@ class _Service:
             return self.books
         if verb == "open":
             return self.open
+        if verb == "links":
+            return len(self.links)
         if verb == "answer":
             self.scripts.pop(rest[0], None)
             if rest[1]:

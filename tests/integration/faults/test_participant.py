@@ -90,7 +90,11 @@ def test_bad_manners(participant, name):
 
 
 def test_down_and_up(participant):
-    participant.down()
+    with socket.create_connection(("127.0.0.1", participant.port), timeout=5) as link:
+        until(lambda: participant.links() == 1, 5)
+        participant.down()
+        with pytest.raises(ConnectionResetError):
+            link.recv(1)
     with pytest.raises(ConnectionRefusedError):
         ask(participant, "try")
     participant.up()
