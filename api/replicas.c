@@ -28,6 +28,8 @@ static void show_member(struct buf *out, const struct member *m, double all, con
 	show_text(out, "address", m->address);
 	buf_fmt(out, ",\"weight\":%u,\"speed\":%.1f,\"load\":%.3f,\"share\":%.3f,\"owns\":%s", m->weight, m->speed,
 	        m->load, share_of(m, all), m->owns ? "true" : "false");
+	if (m->state == MEMBER_LIVE)
+		show_text(out, "lease", m->lease.mark != 0 ? STR("row") : STR("lock"));
 	show_time(out, "started_at", m->started_at);
 	show_time(out, "seen_at", m->seen_at);
 	if (!uuid_is_nil(m->fenced_by))

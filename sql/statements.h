@@ -452,6 +452,12 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 
 /* ---- texts that are sent as they are ------------------------------------------------- */
 
+/* What the server does about a client whose machine is gone, or who stands still and takes no answers: as long as
+ * it waits to be rid of one, the rows stay locked that were changed for it, and no statement_timeout counts then.
+ * For sessions over TCP; what the client does is in the DSN (pg_dsn.c). */
+#define GIVE_UP_CLIENT                                                                         \
+	"set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false), " \
+	"set_config('tcp_keepalives_count', '3', false), "
 /* The session of a prepared connection: $1 statement time-out, $2 lock time-out in ms. With the planner
  * free, an unanalysed table is read whole and hashed (408 ms a batch against 1.1). Inputs beyond 2 kB are
  * stored compressed: lz4, where the server has it, takes a seventh of the time of what is the default. */
@@ -459,6 +465,7 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"SELECT set_config('statement_timeout', $1::text, false), "                            \
 	"set_config('idle_in_transaction_session_timeout', $1::text, false), "                 \
 	"set_config('lock_timeout', $2::text, false), "                                        \
+	GIVE_UP_CLIENT "set_config('tcp_user_timeout', $1::text, false), "                     \
 	"set_config('TimeZone', 'UTC', false), "                                               \
 	"set_config('default_transaction_isolation', 'read committed', false), "               \
 	"set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false), " \
@@ -489,7 +496,7 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 #define SQL_LEASE_SESSION \
 	"SELECT set_config('statement_timeout', '%u', false), " \
 	"set_config('idle_session_timeout', '%u', false), set_config('TimeZone', 'UTC', false), " \
-	"pg_backend_pid()"
+	"pg_backend_pid(), " GIVE_UP_CLIENT "set_config('tcp_user_timeout', '%u', false)"
 #define SQL_LEASE_TAKE \
 	"SELECT pg_backend_pid(), (SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'), " \
 	"pg_is_in_recovery(), pg_try_advisory_lock('%lld'::bigint), " SERVER_TIMELINE
@@ -506,13 +513,14 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"WHERE a.application_name = '%s' AND a.pid <> pg_backend_pid() AND a.datname = current_database()"
 #define SQL_LEASE_BEAT "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 /* The same as a row: nothing of it is bound to the session but that a statement that hangs must not outlast
- * the lease. A beat that a crash forgets makes the lease end early, and then nobody may fence for a TTL:
- * it need not be on disk. */
+ * the lease. A beat that a crash forgets leaves the mark of one before it, and after a crash nobody may fence for
+ * a TTL: it need not be on disk. */
 #define SQL_LEASE_ROW_SESSION \
 	"SELECT set_config('statement_timeout', '%u', false), set_config('lock_timeout', '0', false), " \
 	"set_config('default_transaction_isolation', 'read committed', false), " \
 	"set_config('synchronous_commit', 'off', false), set_config('enable_seqscan', 'off', false), " \
-	"set_config('enable_bitmapscan', 'off', false), set_config('TimeZone', 'UTC', false), " SERVER_TIMELINE
+	"set_config('enable_bitmapscan', 'off', false), set_config('TimeZone', 'UTC', false), " SERVER_TIMELINE ", " \
+	GIVE_UP_CLIENT "set_config('tcp_user_timeout', '%u', false)"
 /* One that was ended is opened again, as a lock would be granted again: the row of the replica says whether
  * its incarnation is over, and it is asked before anything is done. */
 #define SQL_LEASE_ROW_OPEN \
@@ -527,7 +535,8 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"RETURNING (extract(epoch FROM l.seen_at) * 1000)::bigint"
 /* A transaction's lock goes as soon as it has come: a frozen watcher blocks nobody. */
 #define SQL_WATCH_SESSION \
-	"SET statement_timeout = 0; SET lock_timeout = 0; SET client_connection_check_interval = '1s'"
+	"SET statement_timeout = 0; SET lock_timeout = 0; SET client_connection_check_interval = '1s'; " \
+	"SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
 #define SQL_WATCH "SELECT pg_advisory_xact_lock_shared('%lld'::bigint)"
 
 /* Migrations. The key is "sagad" in ASCII. */

@@ -68,7 +68,7 @@ static void ask_step(struct pg_lease *l, enum lease_step step)
 	switch (step) {
 	case STEP_SESSION:
 		/* A statement that hangs must not add to the time until the lock is free. */
-		snprintf(sql, sizeof sql, SQL_LEASE_SESSION, l->ttl_ms / 2, l->ttl_ms);
+		snprintf(sql, sizeof sql, SQL_LEASE_SESSION, l->ttl_ms / 2, l->ttl_ms, l->ttl_ms);
 		break;
 	case STEP_TAKE:
 		snprintf(sql, sizeof sql, SQL_LEASE_TAKE, key);
@@ -80,7 +80,7 @@ static void ask_step(struct pg_lease *l, enum lease_step step)
 		snprintf(sql, sizeof sql, SQL_LEASE_PROOF, key, key);
 		break;
 	case STEP_ROW_SESSION:
-		snprintf(sql, sizeof sql, SQL_LEASE_ROW_SESSION, l->ttl_ms / 2);
+		snprintf(sql, sizeof sql, SQL_LEASE_ROW_SESSION, l->ttl_ms / 2, l->ttl_ms);
 		break;
 	case STEP_ROW_OPEN:
 		snprintf(sql, sizeof sql, SQL_LEASE_ROW_OPEN, key, (long long)l->session, l->ttl_ms);

@@ -26,7 +26,9 @@ static size_t host_count(const char *text)
 	return n;
 }
 
-/* libpq goes on to the next host when one refuses, but not when one takes us and hangs up. */
+/* libpq goes on to the next host when one refuses, but not when one takes us and hangs up. Blocks, in names as
+ * well, for as long as this machine's resolver is told to wait: nothing else runs yet, nobody is served, and a
+ * signal ends it. What connects later looks names up beside the loop (pg_resolve.c). */
 static PGconn *connect_to_any(const struct pg_dsn *dsn, size_t host_n)
 {
 	PGconn *db = pg_dsn_connect(dsn, "sagad migrate", 0, NULL, true);
@@ -214,7 +216,7 @@ static bool check_lease(PGconn *db, struct err *err)
 	PGresult *r;
 
 	digest_random(&key, sizeof key);
-	snprintf(sql, sizeof sql, SQL_LEASE_SESSION, 5000u, 10000u);
+	snprintf(sql, sizeof sql, SQL_LEASE_SESSION, 5000u, 10000u, 10000u);
 	if (!ask(db, sql, 4, &r, err))
 		return false;
 	bool direct = atoi(PQgetvalue(r, 0, 3)) == PQbackendPID(db);

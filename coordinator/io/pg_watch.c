@@ -99,7 +99,7 @@ static void on_timer(void *arg)
 static void on_up(void *arg)
 {
 	struct pg_watch *w = &((struct pg *)arg)->watch;
-	char             sql[300];
+	char             sql[400];
 
 	snprintf(sql, sizeof sql, SQL_WATCH_SESSION "; " SQL_WATCH, (long long)w->key);
 	w->asked = PQsendQuery(w->link.db, sql) == 1;

@@ -81,7 +81,7 @@ def make_cluster(request, database):
     made = []
 
     def make(**more):
-        made.append(Cluster(database, **more))
+        made.append(Cluster(more.pop("dsn", database), **more))
         return made[-1]
 
     yield make

@@ -138,6 +138,7 @@ def test_replicas_and_participants(client, cluster):
     shown = client.get("/v1/replicas").json["items"]
     live = [r for r in shown if r["state"] == "live"]
     assert {r["address"] for r in live} >= {r.url for r in cluster.replicas}
+    assert {r["lease"] for r in live} == {"lock"} and not any("lease" in r for r in shown if r["state"] != "live")
     assert client.put("/v1/participants/somebody", {"base_url": "http://127.0.0.1:9"}).status in (200, 201)
     assert "somebody" in {p["name"] for p in client.get("/v1/participants").json["items"]}
 
