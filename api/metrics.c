@@ -144,7 +144,7 @@ static const struct counts *read_tide(struct api *a)
 	if (!t->asking && (t->asked_at == 0 || now - t->asked_at >= TIDE_EVERY_MS)) {
 		t->asking = true;
 		t->asked_at = now;
-		a->store.counts(a->store.ctx, on_counts, a);
+		a->store.counts(a->store.ctx, 0, on_counts, a);
 	}
 	return t->known && now - t->known_at < TIDE_LIVES_MS ? &t->counts : NULL;
 }

@@ -3,6 +3,8 @@
 #include "api/places.h"
 #include "api/show.h"
 
+#include <stdio.h>
+
 static const char *const NOTHING[] = { NULL };
 static const char *const WHO[] = { "reason", "actor", NULL };
 
@@ -19,6 +21,10 @@ static void show_participant(struct request *r, struct buf *out, const struct pa
 	show_text(out, "base_url", p->base_url);
 	if (p->max_in_flight)
 		buf_fmt(out, ",\"max_in_flight\":%u", p->max_in_flight);
+	if (p->breaker_percent >= 0)
+		buf_fmt(out, ",\"breaker_percent\":%d", p->breaker_percent);
+	if (p->retry_percent >= 0)
+		buf_fmt(out, ",\"retry_percent\":%d", p->retry_percent);
 	if (p->secret.n)
 		show_text(out, "secret", p->secret);
 	show_pause(r, out, PAUSE_PARTICIPANT, buf_view(&target));
@@ -44,9 +50,26 @@ static void on_put(void *arg, enum log_result result)
 	request_answer(r, 200, &body);
 }
 
+static void read_percent(struct request *r, const char *name, int *out)
+{
+	const struct json *given = json_get(r->body, name);
+	char               pointer[64];
+	uint64_t           n;
+
+	*out = -1;
+	if (!given)
+		return;
+	if (json_u64(given, &n) && n <= 100) {
+		*out = (int)n;
+		return;
+	}
+	snprintf(pointer, sizeof pointer, "/%s", name);
+	request_error(r, pointer, "a whole number from 0 to 100 is wanted");
+}
+
 static void read_participant(struct request *r, struct participant_row *p)
 {
-	static const char *const MEMBERS[] = { "base_url", "max_in_flight", "secret", NULL };
+	static const char *const MEMBERS[] = { "base_url", "max_in_flight", "breaker_percent", "retry_percent", "secret", NULL };
 	struct json             *limit = json_get(r->body, "max_in_flight");
 	uint64_t                 n;
 
@@ -56,6 +79,8 @@ static void read_participant(struct request *r, struct participant_row *p)
 		request_error(r, "/base_url", "http(s)://host[:port][/path] without user, query and fragment is wanted");
 	else
 		places_check_base(r, p->base_url);
+	read_percent(r, "breaker_percent", &p->breaker_percent);
+	read_percent(r, "retry_percent", &p->retry_percent);
 	request_text(r, "secret", &p->secret);
 	if (p->secret.n && !given_name_is_valid(p->secret))
 		request_error(r, "/secret", "the name of a secret file is wanted: letters, digits, - and _");

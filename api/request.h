@@ -17,7 +17,14 @@
 #include "api/tokens.h"
 #include "coordinator/base/json.h"
 
+/* How much was done until then. */
+struct rate_sample {
+	int64_t  at; /* ms of the clock of requests; 0: none yet */
+	uint64_t begun, ended, calls;
+};
+
 struct api {
+	struct rate_sample rates[2]; /* of a while ago, and of lately */
 	struct api_config  config;
 	struct engine     *engine;
 	struct ports       ports;
@@ -68,6 +75,10 @@ ROUTES(X) OPS_ROUTES(X)
 #undef X
 
 struct api_database api_database(const struct api *a);
+/* Every request comes by here: seldom enough what it finds is kept. */
+void rates_note(struct api *a, int64_t now_ms);
+/* What was done between two moments that are some seconds apart, the second of which is now. */
+void rates_read(const struct api *a, int64_t now_ms, struct rate_sample *from, struct rate_sample *now);
 /* Headers are there, the body is not. False: it will be refused, the body is of no interest. */
 bool request_admit(struct api *api, enum listener listener, struct exchange *x);
 /* Reads headers and query and calls the handler. */

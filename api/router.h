@@ -42,6 +42,8 @@
 	X(participant_list,      GET,  "/v1/participants",                           READER,              "Participants and how they do")      \
 	X(participant_pause,     POST, "/v1/participants/{name}/pause",              OPERATOR,            "Stop calls to it")                    \
 	X(participant_resume,    POST, "/v1/participants/{name}/resume",             OPERATOR,            "Let it be called again")              \
+	X(overview,              GET,  "/v1/overview",                               READER,              "How it goes, on one page")          \
+	X(stuck_list,            GET,  "/v1/stuck",                                  READER,              "What needs a person, grouped by what keeps it") \
 	X(audit_list,            GET,  "/v1/audit",                                  READER,              "Who did what, when and why")          \
 	X(replica_list,          GET,  "/v1/replicas",                               READER,              "Replicas, their leases and load")   \
 	X(doctor,                GET,  "/v1/doctor",                                 READER,              "What is wrong with the database and its settings") \

@@ -311,14 +311,17 @@ X(DEFINITION_LIST, ON_STORE,                                                    
 	"ORDER BY d.version DESC LIMIT 1) d ORDER BY d.name")                                  \
 X(PARTICIPANT_PUT, ON_STORE,                                                                   \
 	"WITH was AS MATERIALIZED (SELECT p.version FROM sagad.participant p WHERE p.name = $10::text), " \
-	"made AS (INSERT INTO sagad.participant AS p (version, name, base_url, max_in_flight, secret) " \
-	"VALUES (1, $10::text, $11::text, $12::int, $13::text) ON CONFLICT (name) DO UPDATE "  \
+	"made AS (INSERT INTO sagad.participant AS p (version, name, base_url, max_in_flight, secret, " \
+	"breaker_percent, retry_percent) "                                                     \
+	"VALUES (1, $10::text, $11::text, $12::int, $13::text, $14::int, $15::int) ON CONFLICT (name) DO UPDATE " \
 	"SET version = p.version + 1, base_url = excluded.base_url, "                          \
-	"max_in_flight = excluded.max_in_flight, secret = excluded.secret RETURNING version), " \
+	"max_in_flight = excluded.max_in_flight, secret = excluded.secret, "                   \
+	"breaker_percent = excluded.breaker_percent, retry_percent = excluded.retry_percent RETURNING version), " \
 	SAY_DEED("(SELECT version FROM was)", "made.version", "made") " "                      \
 	"SELECT version FROM made")                                                            \
 X(PARTICIPANT_LIST, ON_STORE,                                                                  \
-	"SELECT p.name, p.base_url, p.max_in_flight, p.secret, p.version FROM sagad.participant p " \
+	"SELECT p.name, p.base_url, p.max_in_flight, p.secret, p.version, p.breaker_percent, p.retry_percent " \
+	"FROM sagad.participant p "                                                            \
 	"ORDER BY p.name LIMIT $1::int")                                                       \
 /* Examines a bounded page of the key and says how far it came, even if nothing matched. */    \
 X(LIST, ON_STORE,                                                                              \
@@ -338,6 +341,14 @@ X(JOURNAL_READ, ON_STORE,                                                       
 	"j.detail, j.actor, j.replica FROM sagad.journal j "                                   \
 	"WHERE j.gid = $1::text AND j.number > $2::bigint ORDER BY j.number LIMIT $3::int")    \
 /* Unfinished rows only, by the two small indexes, and no more than $1 of each. */             \
+/* Payloads are left out: what is stuck is grouped, not shown. Only a commit that makes a row stuck, or not, touches the \
+ * index: `stuck` does not change with a step. */ \
+X(STUCK, ON_STORE,                                                                             \
+	"SELECT " ROW_COLUMNS " FROM (SELECT x.gid, x.owner, x.epoch, x.version, x.phase, x.stuck, x.paused, x.adoptions, " \
+	"x.created_at, x.ended_at, x.due_at, x.deadline_at, x.definition, x.definition_version, x.document, " \
+	"NULL::text AS input, NULL::text AS labels, NULL::text AS traceparent, x.hash, x.retention_ms, x.format, x.progress " \
+	"FROM sagad.transaction x WHERE x.stuck <> 'none' AND x.gid > $1::text ORDER BY x.gid LIMIT $2::int) t " \
+	"ORDER BY t.gid") \
 X(COUNTS, ON_STORE,                                                                            \
 	"SELECT u.phase, u.stuck, u.parked, count(*), "                                        \
 	"coalesce(max((extract(epoch FROM now() - u.due_at) * 1000)::bigint) FILTER (WHERE u.due_at < now()), 0) FROM (" \

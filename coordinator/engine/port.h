@@ -399,6 +399,7 @@ typedef void definition_done(void *arg, enum log_result result, struct definitio
 struct participant_row {
 	struct str name, base_url;
 	uint32_t   max_in_flight; /* 0: the daemon's default */
+	int        breaker_percent, retry_percent; /* 0 .. 100 in place of the daemon's options; -1: those */
 	struct str secret;        /* name of a secret file each replica is given; the secret itself is never stored */
 	uint64_t   version;
 };
@@ -473,6 +474,7 @@ struct counts {
 	uint64_t by_phase[PHASE_COUNT]; /* unfinished phases only */
 	uint64_t stuck, parked;
 	uint64_t by_stuck[STUCK_COUNT];
+	bool     complete;   /* all were counted */
 	int64_t  overdue_ms; /* how long the parked one that has been due for longest has been due */
 };
 typedef void counts_done(void *arg, enum log_result result, const struct counts *c);
@@ -499,7 +501,10 @@ struct store_port {
 	void (*participant_list)(void *ctx, participants_done *done, void *arg);
 	void (*list)(void *ctx, const struct list_filter *filter, struct str after, unsigned limit, list_done *done, void *arg);
 	void (*journal)(void *ctx, struct str gid, uint64_t after, unsigned limit, entries_done *done, void *arg);
-	void (*counts)(void *ctx, counts_done *done, void *arg);
+	/* Of those driven and of those parked, at most so many each (0: as many as may be): then they are at least so many. */
+	void (*counts)(void *ctx, unsigned limit, counts_done *done, void *arg);
+	/* Those that are stuck, in the order of their gids, without input and labels. */
+	void (*stuck)(void *ctx, struct str after, unsigned limit, list_done *done, void *arg);
 	/* row: kind, name, actor, reason. Nothing is written, nor audited, if it is so already. */
 	void (*pause)(void *ctx, const struct pause_row *row, const struct deed *deed, pause_done *done, void *arg);
 	void (*unpause)(void *ctx, const struct pause_row *row, const struct deed *deed, pause_done *done, void *arg);

@@ -18,6 +18,7 @@ enum {
 	TURNED_AWAY_MAX = 500, /* of one queue in one turn of the loop, when its breaker opens */
 	SLOW_DOWN_MS = 500,    /* what a 429 without Retry-After asks for */
 	STATUS_SLOW_DOWN = 429,
+	RETRY_BURST = 100,     /* on top of what may be in flight, so that after an outage all places are used */
 	PAUSED_MS = 5000       /* to twice that: when a call to a paused participant asks again */
 };
 
@@ -190,9 +191,18 @@ static int64_t boot_ms(const struct caller *c)
 	return c->config.clock.boot_ms(c->config.clock.ctx);
 }
 
-static struct breaker_rules rules_of(const struct caller *c)
+static struct breaker_rules rules_of(const struct caller *c, const struct target *t)
 {
-	return c->config.breaker;
+	const struct participant *p = participant_of(c, t->is.name);
+	struct breaker_rules      rules = c->config.breaker;
+
+	if (p != NULL && p->breaker_percent >= 0)
+		rules.percent = (uint32_t)p->breaker_percent;
+	if (p != NULL && p->retry_percent >= 0) {
+		rules.retry_percent = (uint32_t)p->retry_percent;
+		rules.burst = p->retry_percent == 100 ? 0 : RETRY_BURST + t->is.limit;
+	}
+	return rules;
 }
 
 /* Those that are shown stay: their counters must not start again. What is known of those that are open is worth its
@@ -290,11 +300,12 @@ static bool is_paused(const struct caller *c, const struct target *t)
 /* May this call be made at all now? False: it was put off. */
 static bool admit(struct job *j)
 {
-	struct caller             *c = j->caller;
-	const struct breaker_rules rules = rules_of(c);
-	int64_t                    wait_ms = 0;
+	struct caller       *c = j->caller;
+	struct breaker_rules rules;
+	int64_t              wait_ms = 0;
 
 	j->target = target_of(c, definition_target(j->def, j->spec.step, j->spec.op));
+	rules = rules_of(c, j->target);
 	if (is_paused(c, j->target)) {
 		end_put_off(j, pause_ms(c), false);
 		return false;
@@ -319,7 +330,7 @@ static bool may_still_go(struct caller *c, const struct target *t, const struct 
 
 static void turn_away(struct caller *c, struct target *t, struct job *j)
 {
-	const struct breaker_rules rules = rules_of(c);
+	const struct breaker_rules rules = rules_of(c, t);
 
 	breaker_drop(&t->breaker, j->pass);
 	if (is_paused(c, t))
@@ -402,7 +413,7 @@ static bool learn_of_service(struct job *j, const struct http_result *result, co
 {
 	struct caller             *c = j->caller;
 	struct target             *t = j->target;
-	const struct breaker_rules rules = rules_of(c);
+	const struct breaker_rules rules = rules_of(c, t);
 	const struct breaker       before = t->breaker;
 	int64_t                    slow_down_ms = 0;
 	bool                       room;

@@ -79,6 +79,8 @@ static void add_row(struct participants *p, struct arena *arena, struct table *t
 	while (k->it.base_url.n > 0 && k->it.base_url.p[k->it.base_url.n - 1] == '/')
 		k->it.base_url.n--;
 	k->it.max_in_flight = row->max_in_flight;
+	k->it.breaker_percent = row->breaker_percent;
+	k->it.retry_percent = row->retry_percent;
 	if (row->secret.n > 0) {
 		k->it.secret_missing = !read_secret(p->secrets_dir, row->secret, &secret);
 		k->it.secret = arena_str(arena, buf_view(&secret));

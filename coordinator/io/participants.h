@@ -17,6 +17,7 @@ struct participants;
 struct participant { /* borrowed until the next turn of the loop */
 	struct str name, base_url;   /* no slash at the end of base_url */
 	uint32_t   max_in_flight;    /* 0: the daemon's default */
+	int        breaker_percent, retry_percent; /* -1: the daemon's default */
 	struct str secret;           /* bytes; empty: calls are not signed */
 	bool       secret_missing;   /* it names a secret that cannot be read here */
 };

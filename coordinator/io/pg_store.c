@@ -44,6 +44,19 @@ static void on_plain(struct pg_job *job)
 	pg_job_free(job);
 }
 
+static void put_percent(struct pg_params *p, int percent)
+{
+	if (percent < 0)
+		params_null(p);
+	else
+		params_i32(p, percent);
+}
+
+static int percent_of(const PGresult *r, int row, int column)
+{
+	return cell_is_null(r, row, column) ? -1 : cell_i32(r, row, column);
+}
+
 static void store_participant_put(void *ctx, const struct participant_row *row, const struct deed *deed,
                                   log_done *done, void *arg)
 {
@@ -61,6 +74,8 @@ static void store_participant_put(void *ctx, const struct participant_row *row, 
 	params_text(p, row->base_url);
 	params_i32(p, (int32_t)row->max_in_flight);
 	params_optional(p, row->secret);
+	put_percent(p, row->breaker_percent);
+	put_percent(p, row->retry_percent);
 	pg_job_add(&j->job, SQL_PARTICIPANT_PUT);
 	pg_job_send(&j->job, on_plain);
 }
@@ -79,6 +94,8 @@ static void on_participants(struct pg_job *job)
 			.max_in_flight = (uint32_t)cell_i32(r, (int)i, 2),
 			.secret = cell_text(r, (int)i, 3),
 			.version = (uint64_t)cell_i64(r, (int)i, 4),
+			.breaker_percent = percent_of(r, (int)i, 5),
+			.retry_percent = percent_of(r, (int)i, 6),
 		};
 	j->participants_done(j->arg, job->result, rows, n);
 	free(rows);
@@ -187,6 +204,47 @@ static void store_list(void *ctx, const struct list_filter *f, struct str after,
 	pg_job_send(&j->job, on_list);
 }
 
+/* ---- what is stuck ------------------------------------------------------------------------- */
+
+static void deliver_stuck(struct pg_job *job)
+{
+	struct store_job *j = (struct store_job *)job;
+	PGresult         *r = job->results[0];
+	size_t            total = rows_of(job), n = 0;
+	struct row       *rows = mem_array(total, sizeof *rows);
+
+	for (size_t i = 0; i < total; i++)
+		if (row_decode(job->conn->pg, r, (int)i, &rows[n]))
+			n++;
+	j->list_done(j->arg, job->result, rows, n,
+	             total > 0 && total == j->limit ? cell_text(r, (int)total - 1, 0) : (struct str){ 0 });
+	for (size_t i = 0; i < n; i++)
+		row_release(&rows[i]);
+	free(rows);
+	pg_job_free(job);
+}
+
+static void on_stuck(struct pg_job *job)
+{
+	if (job->result == LOG_DONE &&
+	    rows_fetch_definitions(job->conn->pg, job, job->results[0], job->conn, deliver_stuck))
+		return;
+	deliver_stuck(job);
+}
+
+static void store_stuck(void *ctx, struct str after, unsigned limit, list_done *done, void *arg)
+{
+	struct store_job *j = open_job(ctx, true, arg);
+	struct pg_params *p = pg_job_params(&j->job);
+
+	j->list_done = done;
+	j->limit = limit;
+	params_text(p, after);
+	params_i32(p, (int32_t)limit);
+	pg_job_add(&j->job, SQL_STUCK);
+	pg_job_send(&j->job, on_stuck);
+}
+
 static void on_journal(struct pg_job *job)
 {
 	struct store_job *j = (struct store_job *)job;
@@ -235,6 +293,7 @@ static void on_counts(struct pg_job *job)
 	struct store_job *j = (struct store_job *)job;
 	PGresult         *r = job->results[0];
 	struct counts     c = { 0 };
+	uint64_t          all = 0;
 
 	for (size_t k = 0; k < rows_of(job); k++) {
 		int        i = (int)k;
@@ -252,16 +311,20 @@ static void on_counts(struct pg_job *job)
 		if (c.overdue_ms < cell_i64(r, i, 4))
 			c.overdue_ms = cell_i64(r, i, 4);
 	}
+	for (int v = 0; v < PHASE_COUNT; v++)
+		all += c.by_phase[v];
+	c.complete = c.parked < j->limit && all - c.parked < j->limit;
 	j->counts_done(j->arg, job->result, &c);
 	pg_job_free(job);
 }
 
-static void store_counts(void *ctx, counts_done *done, void *arg)
+static void store_counts(void *ctx, unsigned limit, counts_done *done, void *arg)
 {
 	struct store_job *j = open_job(ctx, true, arg);
 
 	j->counts_done = done;
-	params_i32(pg_job_params(&j->job), COUNTS_MAX);
+	j->limit = limit > 0 && limit < COUNTS_MAX ? limit : COUNTS_MAX;
+	params_i32(pg_job_params(&j->job), (int32_t)j->limit);
 	pg_job_add(&j->job, SQL_COUNTS);
 	pg_job_send(&j->job, on_counts);
 }
@@ -275,6 +338,7 @@ void pg_store_port(struct pg *pg, struct store_port *port)
 		.list = store_list,
 		.journal = store_journal,
 		.counts = store_counts,
+		.stuck = store_stuck,
 		.failover_at = pg_timeline_failover_at,
 	};
 	pg_store_definition_verbs(port);

@@ -173,7 +173,8 @@ void world_participant(struct world *w, const char *name, const char *secret, ui
 {
 	snprintf(w->base_url, sizeof w->base_url, "http://127.0.0.1:%d/base/", w->stub.port);
 	w->row = (struct participant_row){ .name = str_of(name), .base_url = str_of(w->base_url),
-		                           .max_in_flight = max_in_flight, .secret = str_of(secret) };
+		                           .max_in_flight = max_in_flight, .secret = str_of(secret),
+		                           .breaker_percent = -1, .retry_percent = -1 };
 	w->registered = true;
 }
 

@@ -154,14 +154,15 @@ static void on_participants(void *arg, enum log_result result, const struct part
 	s->n = result == LOG_DONE ? n : 0;
 	s->text[0] = '\0';
 	for (size_t i = 0; i < n; i++)
-		snprintf(s->text + strlen(s->text), sizeof s->text - strlen(s->text), "%.*s %.*s %u %.*s %u;",
+		snprintf(s->text + strlen(s->text), sizeof s->text - strlen(s->text), "%.*s %.*s %u %d %d %.*s %u;",
 		         (int)rows[i].name.n, rows[i].name.p, (int)rows[i].base_url.n, rows[i].base_url.p,
-		         rows[i].max_in_flight, (int)rows[i].secret.n, rows[i].secret.p, (unsigned)rows[i].version);
+		         rows[i].max_in_flight, rows[i].breaker_percent, rows[i].retry_percent, (int)rows[i].secret.n, rows[i].secret.p, (unsigned)rows[i].version);
 }
 
 static void test_participants(struct harness *h)
 {
-	struct participant_row row = { .name = STR("hotel"), .base_url = STR("http://h:1"), .max_in_flight = 7 };
+	struct participant_row row = { .name = STR("hotel"), .base_url = STR("http://h:1"), .max_in_flight = 7,
+	                               .breaker_percent = 50, .retry_percent = -1 };
 	struct store_port     *p = &h->a.store;
 	struct answer          a = { 0 };
 	struct services        s = { 0 };
@@ -176,7 +177,7 @@ static void test_participants(struct harness *h)
 	ok(a.result == LOG_DONE, "a participant is put");
 	h->b.store.participant_list(h->b.store.ctx, on_participants, &s);
 	harness_wait(h, &s.done);
-	ok(strcmp(s.text, "hotel http://h:2 7 hotel-key 2;") == 0, "and listed as it is now: %s", s.text);
+	ok(strcmp(s.text, "hotel http://h:2 7 50 -1 hotel-key 2;") == 0, "and listed as it is now: %s", s.text);
 }
 
 /* ---- lists -------------------------------------------------------------------------------- */
@@ -349,7 +350,7 @@ static void test_counts(struct harness *h)
 	struct counts c = { 0 };
 
 	pg_database_run(&h->database, "UPDATE sagad.transaction SET owner = NULL, due_at = 'infinity' WHERE gid = 'l-3'");
-	h->a.store.counts(h->a.store.ctx, on_counts, &c);
+	h->a.store.counts(h->a.store.ctx, 0, on_counts, &c);
 	harness_until(h, c.by_phase[PHASE_ABANDONED] == 1, 5000);
 	ok(c.by_phase[PHASE_TRYING] == 1505 && c.by_phase[PHASE_CONFIRMING] == 1 && c.stuck == 1 && c.parked == 1,
 	   "unfinished rows are counted by phase, stuck and parked ones besides");
@@ -359,7 +360,7 @@ static void test_counts(struct harness *h)
 	ok(by_reason == 1 && c.overdue_ms == 0, "stuck ones by reason; what only a person can move is not overdue");
 	c = (struct counts){ 0 };
 	pg_database_run(&h->database, "UPDATE sagad.transaction SET due_at = now() - interval '1 min' WHERE gid = 'l-3'");
-	h->a.store.counts(h->a.store.ctx, on_counts, &c);
+	h->a.store.counts(h->a.store.ctx, 0, on_counts, &c);
 	harness_until(h, c.by_phase[PHASE_ABANDONED] == 1, 5000);
 	ok(c.overdue_ms >= 59000 && c.overdue_ms < 120000, "and how long the oldest parked one has been due");
 }

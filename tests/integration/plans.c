@@ -51,6 +51,7 @@ static const struct {
 	{ "DEFINITION_LIST", "using definition_pkey", NULL },
 	{ "LIST", "Index Scan using transaction_pkey", NULL },
 	{ "JOURNAL_READ", "using journal_pkey", NULL },
+	{ "STUCK", "using transaction_stuck", NULL },
 	{ "COUNTS", "using transaction_owner", "using transaction_due" },
 };
 

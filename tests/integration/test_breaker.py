@@ -130,3 +130,26 @@ def test_a_paused_participant_is_not_called_and_costs_no_attempts(brisk, stub, g
     assert client.post(f"/v1/participants/{stub.host}/resume", {"actor": "test", "reason": "seen"}).status == 200
     assert client.ended(until_ended)["phase"] == "confirmed"
     assert len(stub.calls) == 1
+
+
+def test_a_participant_may_have_rules_of_its_own(brisk, stub, gid):
+    client = brisk.client
+    put = client.put(f"/v1/participants/never-{gid}"[:80].replace("_", "-"),
+                     {"base_url": stub.url, "breaker_percent": 0, "retry_percent": 100})
+    assert put.status == 200 and (put.json["breaker_percent"], put.json["retry_percent"]) == (0, 100), put
+    name = put.json["name"]
+    listed = next(p for p in client.get("/v1/participants").json["items"] if p["name"] == name)
+    assert (listed["breaker_percent"], listed["retry_percent"]) == (0, 100), listed
+    stub.on("/down", Reply(503))
+    document = saga("http://unused")
+    document["steps"] = {"a": {"kind": "retriable", "action": {"participant": name, "path": "/down"}}}
+    for i in range(10):
+        client.begin(gid=f"{gid}-{i}", **document, input={})
+    until(lambda: len(stub.seen("/down")) > 300)  # more than a budget allows
+    assert not is_open(brisk, f"participant:{name}")
+    stub.on("/down", Reply(200))
+    for i in range(10):
+        assert client.ended(f"{gid}-{i}")["phase"] == "confirmed"
+    for wrong in (101, -1, 1.5, "80"):
+        answer = client.put(f"/v1/participants/{name}", {"base_url": stub.url, "breaker_percent": wrong})
+        assert answer.status == 422 or answer.status == 400, answer

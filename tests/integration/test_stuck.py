@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What needs a person, grouped by what keeps it; and how it goes, on one page."""
+import pytest
+
+from lib.base import until
+from lib.cluster import Cluster
+from lib.stub import Reply
+
+FAST = {"initial": "10ms", "max": "10ms", "factor": 1}
+
+
+@pytest.fixture(scope="module")
+def own(postgres):
+    dsn = postgres.new_database()
+    made = Cluster(dsn, count=2, flags=["--park-after=100ms", "--calls.breaker-min=1000"])
+    yield made
+    made.stop()
+    postgres.drop_database(dsn)
+
+
+def get(cluster, path):
+    answer = cluster.client.get(path)
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def test_one_cause_is_one_line(own, stub):
+    client = own.client
+    for name, path in (("book", "/a"), ("pay", "/b")):
+        client.define(name, mode="saga", defaults={"retry": {**FAST, "attempts": 2}},
+                      steps={"s": {"kind": "retriable", "action": {"url": stub.url + path}}})
+    stub.on("/a", lambda call: Reply(404, {"error": f"order {call.gid} is not for sale"}))
+    stub.on("/b", Reply(503))
+    assert get(own, "/v1/stuck") == {"items": [], "examined": 0, "others": 0, "complete": True}
+    for i in range(6):
+        client.begin(gid=f"b{i}", definition="book", input={})
+    for i in range(2):
+        client.begin(gid=f"p{i}", definition="pay", input={})
+    client.begin(gid="inline", mode="saga", input={}, defaults={"retry": FAST},
+                 steps={"t": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/u"}}})
+    got = until(lambda: (lambda s: s if s["examined"] == 9 else None)(get(own, "/v1/stuck")))
+    assert got["complete"] and got["others"] == 0, got
+    book, pay, inline = got["items"]
+    assert (book["count"], book["reason"], book["definition"], book["step"], book["op"], book["participant"], book["status"]) == (
+        6, "misconfigured", "book", "s", "try", stub.host, 404), book
+    assert book["error"].startswith("HTTP 404: order b") and book["sample"] in {f"b{i}" for i in range(6)} and book["oldest_at"], book
+    assert (pay["count"], pay["reason"], pay["definition"], pay["status"]) == (2, "attempts", "pay", 503), pay
+    assert (inline["count"], inline["definition"], inline["step"], inline["sample"]) == (1, None, "t", "inline"), inline
+    overview = get(own, "/v1/overview")
+    assert overview["stuck"]["count"] == 9 and overview["stuck"]["groups"] == got["items"], overview
+    assert overview["unfinished"]["count"] == 9 and not overview["unfinished"]["at_least"], overview
+    stub.on("/a", Reply(200))
+    stub.on("/b", Reply(200))
+    for gid in [f"b{i}" for i in range(6)] + ["p0", "p1", "inline"]:
+        assert client.post(f"/v1/transactions/{gid}/retry", {"reason": "put right"}).status == 200
+        assert client.ended(gid)["phase"] == "confirmed"
+    assert get(own, "/v1/stuck")["examined"] == 0, "nothing is stuck any more"
+
+
+def test_more_than_it_looks_at(own, stub):
+    stub.on("/many", Reply(404))
+    item = {"mode": "saga", "input": {}, "defaults": {"retry": FAST},
+            "steps": {"t": {"action": {"url": stub.url + "/many"}, "compensate": {"url": stub.url + "/u"}}}}
+    for i in range(260):
+        assert own.client.begin(gid=f"many-{i}", **item).status == 201
+    got = until(lambda: (lambda s: s if s["examined"] == 260 else None)(get(own, "/v1/stuck")))
+    assert got["complete"] and [g["count"] for g in got["items"]] == [260], "the second page goes on where the first ended"
+    overview = get(own, "/v1/overview")["stuck"]
+    assert overview["at_least"] and overview["count"] == 250 and overview["groups"][0]["count"] == 250, overview
+
+
+def test_the_overview(own, stub):
+    for i in range(20):
+        own.client.run(mode="saga", input={}, steps={"t": {"action": {"url": stub.url + "/t"}, "compensate": {"url": stub.url + "/u"}}})
+    got = get(own, "/v1/overview")
+    assert [r["state"] for r in got["replicas"]] == ["live", "live"] and got["here"]["replica"] in {r["id"] for r in got["replicas"]}
+    assert got["here"]["rates"]["window_ms"] >= 0 and set(got["unfinished"]["by_phase"]) == {
+        "prepared", "trying", "confirming", "cancelling"}, got
