@@ -178,6 +178,14 @@ def test_actions(ctl, client, stub, failing):
     assert "ended" in ctl("txn", "pause", failing, "-m", "late", status=5).err
 
 
+def test_explain(ctl, client, stub, failing):
+    raw = client.get(f"/v1/transactions/{failing}/explain").json
+    assert ctl("txn", "explain", failing, "--json").json.keys() == raw.keys()
+    client.post(f"/v1/transactions/{failing}/pause", {"reason": "that it says the same twice"})
+    shown, raw = ctl("txn", "explain", failing).out, client.get(f"/v1/transactions/{failing}/explain").json
+    assert raw["sentence"] and raw["hint"] and shown.startswith(f"{raw['sentence']}\n{raw['hint']}\n"), (raw, shown)
+
+
 def test_resolve_wants_the_gid(ctl, client, failing):
     words = ("txn", "resolve", failing, "hotel", "--op", "try", "--outcome", "ok", "--output", '{"id": 1.50}', "-m", "phoned")
     assert f"--confirm {failing}" in ctl(*words, status=2).err

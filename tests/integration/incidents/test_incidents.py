@@ -73,7 +73,7 @@ def test_a_service_was_down(open_page, client, stub, gid):
     begin(client, gid, steps={"charge": charge(stub, SLOWLY)})
     fails(client, gid)
     page = open_page("A service was down for a long time", GID=gid, SERVICE=stub.host)
-    page.look("503", rf"{gid} +trying", r"in \d+m")
+    page.look("503", rf"{gid} +trying", r"charge +try +\w+ +in \d+m +1 .*503")
     stub.on("/charge", Reply(200, {"id": 1}))
     page.do()
     assert f"{gid} confirmed" in page.check()
