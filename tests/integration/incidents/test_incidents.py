@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import inspect
+import json
 import re
 import signal
 import subprocess
@@ -102,7 +103,7 @@ def test_an_answer_was_lost(open_page, client, stub, gid):
     page.look("attempt +charge try +unknown 500", "paused")
     page.do()
     printed = page.check()
-    assert f"{gid} confirmed" in printed and re.search(r"resolve .*oncall +it is in their books", printed), printed
+    assert f"{gid} confirmed" in printed and re.search(r"oncall +resolve .*it is in their books", printed), printed
     assert client.transaction(gid)["output"] == {"receipt": "r-17"}
     assert len(stub.seen("/charge", gid)) == 1, "it was not called once more"
 
@@ -115,8 +116,22 @@ def test_a_step_can_never_succeed(open_page, client, stub, gid):
     page = open_page("A step can never succeed", GID=gid, STEP="mail")
     page.look("misconfigured", "400", "mail +pending, stuck")
     page.do()
-    assert f"{gid} confirmed" in page.check()
+    assert f"{gid} confirmed, result mixed" in page.check()
     assert not stub.seen("/refund", gid)
+
+
+def test_a_definition_calls_the_wrong_place(open_page, client, stub, gid, tmp_path):
+    stub.on("/chrage", Reply(404))
+    wrong = charge(stub, QUICKLY, action={"url": stub.url + "/chrage"})
+    client.define(f"d-{gid}", mode="saga", steps={"charge": wrong})
+    assert client.begin(gid=gid, definition=f"d-{gid}", input={}).status == 201
+    is_stuck(client, gid, "misconfigured")
+    (tmp_path / "right.json").write_text(json.dumps({"name": f"d-{gid}", "mode": "saga", "steps": {"charge": charge(stub, QUICKLY)}}))
+    page = open_page("A definition calls the wrong place", GID=gid, STEP="charge", DEFINITION=f"d-{gid}", FILE=tmp_path / "right.json",
+                     URL=stub.url + "/charge")
+    page.look("404", "/chrage")
+    assert f"d-{gid} version 2 registered" in page.do()
+    assert page.check().count("confirmed") == 2
 
 
 def test_calls_are_signed_with_the_wrong_secret(open_page, make_cluster, stub, gid, tmp_path):
@@ -151,7 +166,7 @@ def test_it_was_settled_elsewhere(open_page, client, stub, gid):
     page.look(gid, "trying")
     page.do()
     printed = page.check()
-    assert "result mixed" in printed and re.search("abandon .*oncall +.*ticket 4711", printed), printed
+    assert "result mixed" in printed and re.search("oncall +abandon .*ticket 4711", printed), printed
     assert not stub.seen("/refund", gid), "nothing was undone"
 
 
