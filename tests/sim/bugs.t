@@ -3,7 +3,7 @@
 # bugs.t - every planted bug (a BUG_ macro each) is found: by the simulator, or by the core's own
 # random walk where the engine would stand in its way. A kept tape fails where its bug is planted.
 #
-# Whatever changes what a choice means makes tapes tell other stories. Then: KEEP=1 tests/sim/bugs.t
+# Whatever changes what a choice means makes tapes tell other stories: ./dev tapes makes those anew.
 cd "${srcdir:-.}" || exit 99
 cc=${CC:-cc}
 seeds=${BUG_SEEDS:-400000}
@@ -50,7 +50,11 @@ tape_of() {     # tape_of MACRO
 	echo "tests/sim/tapes/$(echo "${1#BUG_}" | tr A-Z_ a-z-).tape"
 }
 
-keep() {        # keep MACRO: its tape anew, from the seed that was found just now
+shows() {       # shows MACRO: its tape fails in the program of that bug
+	! srcdir=$work "$work/$1" --tape "$(tape_of "$1")" >"$work/told" 2>&1
+}
+
+renew() {       # renew MACRO: its tape, from the seed that was found just now
 	srcdir=$work "$work/$1" "$(sed -n 's/^not ok 1 - seed \([0-9]*\):.*/\1/p' "$work/out")" 1 \
 		--keep "$work/tape" >/dev/null 2>&1
 	sed "1s/\$/ ($1)/" "$work/tape" >"$(tape_of "$1")"
@@ -97,12 +101,10 @@ for macro in $(grep -rho 'BUG_[A-Z_0-9]*' coordinator tests/sim/*.c tests/lib | 
 	finds "$macro" "$first" "$few" || { echo "# $macro: not from seed $first on"; finds "$macro" 1 "$seeds"; }
 	found=$?
 	ok $found "$macro is found: $(sed -n 's/^not ok [0-9 ]*- //p' "$work/out" | head -n 1)"
-	tape=$(tape_of "$macro")
-	[ -f "$tape" ] || continue
-	[ -z "$KEEP" ] || keep "$macro"
-	srcdir=$work "$work/$macro" --tape "$tape" >"$work/out" 2>&1
-	[ $? != 0 ]; ok $? "and $tape shows it"
+	[ -f "$(tape_of "$macro")" ] || continue
 	kept=$((kept + 1))
+	shows "$macro" || { [ -n "$RENEW" ] && renew "$macro"; }
+	shows "$macro"; ok $? "and $(tape_of "$macro") shows it; if it does not: ./dev tapes"
 done
 [ "$kept" = "$(ls tests/sim/tapes/*.tape | wc -l)" ]; ok $? "every tape names a bug that is there"
 simulator NO_BUG_AT_ALL || exit 99
