@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = 250, EXAMINES = 1000 };
+enum { PAGE = 250, EXAMINES = 5000 };
 
 /* ---- groups ----------------------------------------------------------------------------- */
 

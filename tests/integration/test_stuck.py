@@ -76,3 +76,16 @@ def test_the_overview(own, stub):
     assert [r["state"] for r in got["replicas"]] == ["live", "live"] and got["here"]["replica"] in {r["id"] for r in got["replicas"]}
     assert got["here"]["rates"]["window_ms"] >= 0 and set(got["unfinished"]["by_phase"]) == {
         "prepared", "trying", "confirming", "cancelling"}, got
+
+
+def test_its_index_costs_a_step_nothing(own, stub):
+    """PostgreSQL compares the values of the columns in an index's WHERE: only what makes a row stuck, or not, touches it."""
+    import psycopg
+    own.client.run(gid="hot", mode="saga", input={}, steps={"t": {"action": {"url": stub.url + "/t"}, "compensate": {"url": stub.url + "/u"}}})
+    hot = "SELECT pg_stat_get_xact_tuples_hot_updated('sagad.transaction'::regclass)"
+    with psycopg.connect(own.dsn) as db:
+        for change, is_hot in (("version = version + 1, progress = progress", 1), ("stuck = 'gone'", 0)):
+            before = db.execute(hot).fetchone()[0]
+            db.execute(f"UPDATE sagad.transaction SET {change} WHERE gid = 'hot'")
+            assert db.execute(hot).fetchone()[0] - before == is_hot, change
+        db.rollback()
