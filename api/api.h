@@ -39,6 +39,10 @@ struct api_database { /* what whoever talks to the database knows without asking
 /* Another replica answered; status 0: it did not. body dies with the callback. */
 typedef void api_answered(void *arg, int status, struct str body);
 
+struct api_traces { /* spans, since start; and those that wait */
+	uint64_t sent, dropped, refused, queued, failures;
+};
+
 struct api_config {
 	int        listen_fd;      /* the API; taken, also if opening fails */
 	int        ops_fd;         /* health and metrics; taken; -1: none */
@@ -66,6 +70,8 @@ struct api_config {
 	                api_answered *done, void *arg);
 	/* For /readyz and /metrics; may be NULL: then it counts as up. */
 	void     (*database)(void *ctx, struct api_database *out);
+	/* How the export of traces does; may be NULL. */
+	void     (*traces)(void *ctx, struct api_traces *out);
 	/* How late the loop is, for /metrics; may be NULL. */
 	uint64_t (*loop_lag_us)(void *ctx);
 	void      *ctx;            /* of these */

@@ -19,6 +19,7 @@ struct sample { /* what the numbers are read from */
 	double                      lag_seconds;
 	unsigned                    connections, waiters;
 	struct api_database         db;
+	struct api_traces           traces;
 	const struct counts        *tide; /* NULL: not known */
 };
 
@@ -209,6 +210,10 @@ static void add_target(void *arg, const struct api_target *t)
 	sum->queued += t->queued;
 	sum->failures += t->failures;
 	sum->rejected += t->rejected;
+	sum->opened += t->opened;
+	sum->put_off += t->put_off;
+	if (sum->breaker_ms < t->breaker_ms)
+		sum->breaker_ms = t->breaker_ms;
 	for (size_t i = 0; i <= TALLY_BOUNDS_MAX; i++)
 		all->others_us.counts[i] += t->latency_us->counts[i];
 	all->others_us.sum += t->latency_us->sum;
@@ -227,18 +232,21 @@ static void each_target(struct exposition *x, const struct sample *s,
 		write(x, &(struct label){ "participant", STR("_other") }, &all.others);
 }
 
-#define TARGET_FAMILY(name, field)                                                                                   \
+#define TARGET_FAMILY(name, value)                                                                                   \
 	static void each_##name(struct exposition *x, const struct label *who, const struct api_target *t)           \
 	{                                                                                                            \
-		exposition_value(x, who, 1, (double)t->field);                                                       \
+		exposition_value(x, who, 1, (double)(value));                                                      \
 	}                                                                                                            \
 	static void write_##name(struct exposition *x, const struct sample *s) { each_target(x, s, each_##name); }
 
-TARGET_FAMILY(in_flight, in_flight)
-TARGET_FAMILY(limit, limit)
-TARGET_FAMILY(queued, queued)
-TARGET_FAMILY(failures, failures)
-TARGET_FAMILY(rejected, rejected)
+TARGET_FAMILY(in_flight, t->in_flight)
+TARGET_FAMILY(limit, t->limit)
+TARGET_FAMILY(queued, t->queued)
+TARGET_FAMILY(failures, t->failures)
+TARGET_FAMILY(rejected, t->rejected)
+TARGET_FAMILY(breaker, (double)t->breaker_ms / 1000)
+TARGET_FAMILY(opened, t->opened)
+TARGET_FAMILY(put_off, t->put_off)
 
 static void each_latency(struct exposition *x, const struct label *who, const struct api_target *t)
 {
@@ -300,6 +308,13 @@ static void write_request_time(struct exposition *x, const struct sample *s)
 	}
 }
 
+static void write_spans(struct exposition *x, const struct sample *s)
+{
+	one(x, "result", "sent", (double)s->traces.sent);
+	one(x, "result", "dropped", (double)s->traces.dropped);
+	one(x, "result", "refused", (double)s->traces.refused);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 #define NUM(value) exposition_value(x, NULL, 0, (double)(value));
@@ -334,6 +349,8 @@ void metrics_write(struct api *a, enum exposition_form form, struct buf *out)
 	size_t                    n;
 
 	engine_stats(a->engine, &s.e);
+	if (a->config.traces != NULL)
+		a->config.traces(a->config.ctx, &s.traces);
 	process_read(&a->process);
 	s.p = a->process;
 	if (a->config.loop_lag_us)

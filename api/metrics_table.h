@@ -76,6 +76,12 @@
 	  "Of these calls, unknown or misconfigured")                                                                \
 	X("Calls", sagad_participant_rejected_total, COUNTER, "participant", EACH(write_rejected),                   \
 	  "Calls turned away: its queue was full")                                                                   \
+	X("Calls", sagad_participant_breaker_open_seconds, GAUGE, "participant", EACH(write_breaker),                \
+	  "Since its breaker opened, half-open included; 0 while it is closed")                                      \
+	X("Calls", sagad_participant_breaker_opened_total, COUNTER, "participant", EACH(write_opened),               \
+	  "How often its breaker opened")                                                                            \
+	X("Calls", sagad_participant_put_off_total, COUNTER, "participant", EACH(write_put_off),                     \
+	  "Calls not made for now: its breaker is open, it asked to slow down, or the retry budget is used up")      \
 	X("Calls", sagad_participant_in_flight, GAUGE, "participant", EACH(write_in_flight), "Calls under way to it") \
 	X("Calls", sagad_participant_limit, GAUGE, "participant", EACH(write_limit), "How many may be under way")    \
 	X("Calls", sagad_participant_queued, GAUGE, "participant", EACH(write_queued), "Calls waiting for it")       \
@@ -108,6 +114,11 @@
 	  "Requests answered, by route and class of status")                                                         \
 	X("API", sagad_http_request_duration_seconds, HISTOGRAM, "route", EACH(write_request_time),                  \
 	  "From whole request to answer, waits included")                                                            \
+	X("Traces", sagad_trace_spans_total, COUNTER, "result", EACH(write_spans),                                   \
+	  "Spans sent, dropped for want of room, or refused by the collector")                                       \
+	X("Traces", sagad_trace_spans_queued, GAUGE, "", NUM(s->traces.queued), "Spans that wait to be sent")        \
+	X("Traces", sagad_trace_export_failures_total, COUNTER, "", NUM(s->traces.failures),                         \
+	  "Requests to the collector that did not succeed")                                                          \
 	X("Process", process_cpu_seconds_total, COUNTER, "", NUM(s->p.cpu_seconds), "Time on CPU, user and system")  \
 	X("Process", process_resident_memory_bytes, GAUGE, "", NUM(s->p.resident_bytes), "Resident memory")          \
 	X("Process", process_virtual_memory_bytes, GAUGE, "", NUM(s->p.virtual_bytes), "Mapped memory")              \

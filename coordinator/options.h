@@ -88,8 +88,16 @@
 	  "Key that signs callback URLs, the same on every replica; without it none are given out.") \
 	X(log_level,        "log.level",             WORD,  "info",                  0,       0,           "debug|info|warn|error", \
 	  "The least urgent log lines that are written.") \
-	X(log_format,       "log.format",            WORD,  "json",                  0,       0,           "json|text", \
-	  "How log lines look: JSON for machines, text for people.") \
+	X(log_format,       "log.format",            WORD,  "json",                  0,       0,           "json|text|ecs", \
+	  "How log lines look: JSON with the names of OpenTelemetry, text for people, JSON for Elastic.") \
+	X(otlp_endpoint,    "otlp.endpoint",         TEXT,  "",                      0,       0,           "url", \
+	  "Where traces go: the base URL of a collector that takes OTLP/HTTP, such as http://localhost:4318.") \
+	X(otlp_ratio,       "otlp.ratio",            TEXT,  "1",                     0,       0,           "0..1", \
+	  "The part of all traces that is recorded.") \
+	X(otlp_sampler,     "otlp.sampler",          WORD,  "parent",                0,       0,           "parent|ratio", \
+	  "Whether the flag in a starter's traceparent decides, where there is one, or always the ratio.") \
+	X(otlp_headers_file, "otlp.headers-file",    TEXT,  "",                      0,       0,           "file", \
+	  "Lines `Name: value` that are sent to the collector, for its token.") \
 	X(audit_retention,  "audit-retention",       MS,    "365d",                  60000,   315360000000, "duration", \
 	  "How long the audit remembers what people did.") \
 	X(drain_grace,      "drain.grace",           MS,    "20s",                   0,       3600000,     "duration", \

@@ -11,6 +11,7 @@
 #include "coordinator/io/definitions.h"
 #include "coordinator/io/httpd_loop.h"
 #include "coordinator/io/loop.h"
+#include "coordinator/io/otlp.h"
 #include "coordinator/io/pauses.h"
 #include "coordinator/io/pg.h"
 #include "coordinator/io/poke.h"
@@ -41,7 +42,8 @@ struct replica {
 	const struct replica_config *config;
 	struct arena        arena;
 	struct line         line;
-	char                incarnation[UUID_TEXT + 1];
+	struct uuid         me;
+	char                incarnation[UUID_TEXT + 1]; /* the same as text */
 	struct loop        *loop;
 	struct clock        clock;
 	struct pg          *pg;
@@ -50,6 +52,7 @@ struct replica {
 	struct pauses       *pauses;
 	struct caller      *caller;
 	struct poke        *poke;
+	struct otlp        *otlp;       /* NULL: traces are sent nowhere */
 	struct engine      *engine;
 	struct api         *api;
 	struct httpd_loop  *api_loop, *ops_loop;
@@ -69,15 +72,13 @@ struct replica {
 
 /* ---- ports that need nothing else ---------------------------------------------- */
 
-/* The replica's id in log lines follows the incarnation, which may change while it runs. */
+/* The replica's id in log lines and traces follows the incarnation, which may change while it runs. */
 static void name_lines(struct replica *r)
 {
-	struct engine_stats stats;
-
-	if (r->engine == NULL)
+	if (r->engine == NULL || uuid_eq(r->me, engine_incarnation(r->engine)))
 		return;
-	engine_stats(r->engine, &stats);
-	uuid_text(stats.me, r->incarnation);
+	r->me = engine_incarnation(r->engine);
+	uuid_text(r->me, r->incarnation);
 	r->line.replica = str_of(r->incarnation);
 }
 
@@ -87,12 +88,86 @@ static void trace_line(void *ctx, enum trace_level level, const char *event, str
 		[TRACE_DEBUG] = LINE_DEBUG, [TRACE_INFO] = LINE_INFO,
 		[TRACE_WARN] = LINE_WARN,   [TRACE_ERROR] = LINE_ERROR,
 	};
-	struct replica *r = ctx;
+	struct replica   *r = ctx;
+	struct line_topic topic = { .gid = gid };
+	struct str        parent;
+	struct trace      t;
 
-	if (levels[level] < r->line.level)
+	if (!line_is_wanted(&r->line, levels[level]))
 		return;
 	name_lines(r);
-	line_write(&r->line, levels[level], event, gid, detail);
+	if (gid.n > 0 && r->engine != NULL && engine_traceparent(r->engine, gid, &parent)) {
+		trace_of(gid, parent, &t);
+		topic.trace = str_of(t.id);
+		topic.span = str_of(t.root);
+	}
+	line_write_about(&r->line, levels[level], event, &topic, detail);
+}
+
+/* ---- traces, where somebody wants them ------------------------------------------ */
+
+static void trace_attempt(void *ctx, struct str traceparent, const struct span_attempt *a)
+{
+	struct replica *r = ctx;
+
+	name_lines(r);
+	otlp_attempt(r->otlp, traceparent, a);
+}
+
+static void trace_ended(void *ctx, const struct row *row, const struct txn *txn)
+{
+	struct replica *r = ctx;
+
+	name_lines(r);
+	otlp_ended(r->otlp, row, txn);
+}
+
+static void trace_adopted(void *ctx, const struct row *row, struct uuid from, const struct trace_call *calls, size_t n)
+{
+	struct replica *r = ctx;
+
+	name_lines(r);
+	otlp_adopted(r->otlp, row, from, calls, n);
+}
+
+static bool open_traces(struct replica *r, struct err *err)
+{
+	const struct options *o = r->config->options;
+	struct str            headers = STR("");
+	struct otlp_config    config = {
+		.endpoint = o->otlp_endpoint,
+		.rules = { .parent_based = strcmp(o->otlp_sampler, "parent") == 0 },
+		.clock = r->ports.clock,
+		.trace = { .ctx = r, .line = trace_line },
+		.instance = r->incarnation,
+		.version = PACKAGE_VERSION,
+	};
+
+	if (!trace_threshold(str_of(o->otlp_ratio), &config.rules.threshold))
+		return err_set(err, ERR_INVALID, "--otlp.ratio is a number from 0 to 1 with at most 6 digits behind the point, "
+		               "not \"%s\"", o->otlp_ratio);
+	if (o->otlp_endpoint[0] == '\0')
+		return true;
+	if (o->otlp_headers_file[0] != '\0' &&
+	    !options_file(o->otlp_headers_file, KEY_BYTES_MAX, &r->arena, &headers, err))
+		return false;
+	config.headers = headers.p;
+	r->otlp = otlp_open(loop_uv(r->loop), &config, err);
+	if (r->otlp == NULL)
+		return false;
+	r->ports.trace.ended = trace_ended;
+	r->ports.trace.adopted = trace_adopted;
+	return true;
+}
+
+static void traces_state(void *ctx, struct api_traces *out)
+{
+	const struct replica *r = ctx;
+	struct otlp_stats     s = { 0 };
+
+	if (r->otlp != NULL)
+		otlp_stats(r->otlp, &s);
+	*out = (struct api_traces){ s.sent, s.dropped, s.refused, s.queued, s.failures };
 }
 
 static int64_t now_ms(void *ctx)
@@ -314,7 +389,10 @@ static bool open_calls(struct replica *r, const struct keys *keys, struct err *e
 		.clock = r->ports.clock,
 		.may_send = may_call,
 		.may_send_ctx = r,
-		.rules = { .callback_base = str_of(r->config->advertise), .callback_key = keys->callback },
+		.rules = { .callback_base = str_of(r->config->advertise), .callback_key = keys->callback,
+		           .traces = r->otlp != NULL ? otlp_rules(r->otlp) : NULL },
+		.attempted = r->otlp != NULL ? trace_attempt : NULL,
+		.attempted_ctx = r,
 		.per_participant = o->calls_per_participant,
 		.queue_max = o->calls_queue,
 		.breaker = { .percent = o->calls_breaker, .calls = o->calls_breaker_min,
@@ -466,6 +544,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.pauses_changed = look_at_pauses,
 		.database = database_state,
 		.loop_lag_us = lag_us,
+		.traces = traces_state,
 		.ctx = r,
 	};
 	struct pollable source;
@@ -499,10 +578,10 @@ static bool open_all(struct replica *r, struct err *err)
 	r->look_at = INT64_MAX;
 	if (!read_keys(r, &keys, err) || !open_tls(r, err))
 		return false;
-	r->ports.trace = (struct trace_port){ r, trace_line };
+	r->ports.trace = (struct trace_port){ .ctx = r, .line = trace_line };
 	r->ports.clock = (struct clock_port){ r, now_ms, boot_ms, random64 };
 	r->ports.definition = definition_port_of();
-	if (!open_log(r, err) || !open_calls(r, &keys, err))
+	if (!open_traces(r, err) || !open_log(r, err) || !open_calls(r, &keys, err))
 		return false;
 	open_engine(r);
 	return open_api(r, &keys, err);
@@ -519,7 +598,7 @@ static void flush(void *ctx)
 	caller_flush(r->caller);
 	if (r->quit_at == 0)
 		engine_flush(r->engine);
-	else if (api_connections(r->api) == 0)
+	else if (api_connections(r->api) == 0 && (r->otlp == NULL || otlp_is_idle(r->otlp)))
 		loop_stop(r->loop);
 }
 
@@ -556,6 +635,8 @@ static void on_drained(void *arg)
 	struct replica *r = arg;
 
 	line_write(&r->line, LINE_INFO, "drained", (struct str){ 0 }, "");
+	if (r->otlp != NULL)
+		otlp_flush(r->otlp);
 	r->quit_at = loop_boot_ms() + STOP_MS;
 }
 
@@ -589,6 +670,8 @@ static bool close_all(struct replica *r)
 		caller_close(r->caller, NULL, NULL);
 	if (r->poke != NULL)
 		poke_close(r->poke);
+	if (r->otlp != NULL)
+		otlp_close(r->otlp);
 	if (r->participants != NULL)
 		participants_close(r->participants, NULL, NULL);
 	if (r->pauses != NULL)
@@ -603,7 +686,7 @@ static bool close_all(struct replica *r)
 	tls_close(r->tls);
 	if (r->engine != NULL)
 		engine_close(r->engine);
-	r->engine = NULL; /* log lines ask it for its name */
+	r->engine = NULL; /* log lines ask it */
 	loop_settle(r->loop, SETTLE_MS);
 	return loop_close(r->loop);
 }
@@ -613,11 +696,13 @@ int replica_run(const struct replica_config *config)
 	struct replica r = { .config = config };
 	struct err     err = { 0 };
 	enum line_level level = LINE_INFO;
+	enum line_format format = LINE_JSON;
 	int             status = EXIT_SUCCESS;
 
 	line_level_parse(str_of(config->options->log_level), &level);
-	line_init(&r.line, STDERR_FILENO, level,
-	          strcmp(config->options->log_format, "json") == 0 ? LINE_JSON : LINE_TEXT);
+	line_format_parse(str_of(config->options->log_format), &format);
+	line_init(&r.line, STDERR_FILENO, level, format);
+	r.line.version = PACKAGE_VERSION;
 	clock_init(&r.clock);
 	r.loop = loop_open();
 	if (open_all(&r, &err)) {

@@ -69,53 +69,21 @@ static struct str path_segment(struct arena *arena, struct str s)
 	return (struct str){ p, n };
 }
 
-/* ---- trace context (W3C Trace Context, level 1) -------------------------------------------- */
-
-static bool is_hex(struct str s, size_t at, size_t n, bool may_be_zero)
+/* A child of the transaction's span, which is a child of the starter's. */
+static struct str traceparent(const struct call_spec *spec, const struct call_rules *rules, struct arena *arena)
 {
-	bool zero = true;
+	struct trace t;
+	char         span[SPAN_HEX + 1];
+	struct str   flags = STR("01");
 
-	for (size_t i = at; i < at + n; i++) {
-		if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-			return false;
-		zero = zero && s.p[i] == '0';
-	}
-	return !zero || may_be_zero;
-}
-
-static bool is_traceparent(struct str s)
-{
-	if (s.n < 55 || s.p[2] != '-' || s.p[35] != '-' || s.p[52] != '-')
-		return false;
-	if (s.n > 55 && (str_starts(s, STR("00")) || s.p[55] != '-'))
-		return false;
-	return is_hex(s, 0, 2, true) && !str_starts(s, STR("ff")) && is_hex(s, 3, 32, false) &&
-	       is_hex(s, 36, 16, false) && is_hex(s, 53, 2, true);
-}
-
-/* A child of the starter's span. A starter without one still gets a trace in which
- * all calls of the transaction stand together, whoever makes them. */
-static struct str traceparent(const struct call_spec *spec, struct arena *arena)
-{
-	uint8_t     hash[32], span[8];
-	char        trace[65], span_hex[17];
-	struct uuid gid;
-	struct str  id = { trace, 32 }, flags = STR("01");
-
-	if (is_traceparent(spec->traceparent)) {
-		id = (struct str){ spec->traceparent.p + 3, 32 };
+	trace_of(spec->scope.gid, spec->traceparent, &t);
+	/* Where we record nothing we pass on what the starter said. */
+	if (rules->traces != NULL)
+		flags = trace_is_recorded(&t, rules->traces) ? STR("01") : STR("00");
+	else if (t.parent.n > 0)
 		flags = (struct str){ spec->traceparent.p + 53, 2 };
-	} else if (uuid_parse(spec->scope.gid, &gid) && !uuid_is_nil(gid)) {
-		digest_hex(gid.b, sizeof gid.b, trace);
-	} else {
-		digest_sha256(spec->scope.gid, hash);
-		digest_hex(hash, sizeof hash, trace);
-	}
-	for (int i = 0; i < 8; i++)
-		span[i] = (uint8_t)(spec->span >> (56 - 8 * i));
-	digest_hex(span, sizeof span, span_hex);
-	return JOIN(arena, STR("traceparent: 00-"), id, STR("-"), { span_hex, 16 }, STR("-"),
-	            flags);
+	return JOIN(arena, STR("traceparent: 00-"), str_of(t.id), STR("-"),
+	            str_of(trace_span_hex(spec->span, span)), STR("-"), flags);
 }
 
 /* ---- the request --------------------------------------------------------------------------- */
@@ -170,7 +138,7 @@ static void add_saga_headers(const struct call_spec *spec, const struct call_rul
 		add(out, callback_header(spec, rules, names, arena));
 	add(out, JOIN(arena, STR("Idempotency-Key: \""), names->gid, STR(":"), names->step,
 	              STR(":"), names->op, STR("\"")));
-	add(out, traceparent(spec, arena));
+	add(out, traceparent(spec, rules, arena));
 }
 
 static void add_headers(const struct call_spec *spec, const struct call_rules *rules,

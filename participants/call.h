@@ -6,6 +6,7 @@
 
 #include "coordinator/base/digest.h"
 #include "participants/definition.h"
+#include "participants/trace.h"
 
 struct call_spec {
 	struct scope scope;
@@ -15,13 +16,14 @@ struct call_spec {
 	uint64_t     epoch;
 	int64_t      deadline_at;
 	struct str   traceparent; /* of the starter, or empty */
-	uint64_t     span;       /* random, not 0: the id of this attempt's span */
+	uint64_t     span;       /* trace_attempt_span() */
 };
 
 struct call_rules { /* of the daemon */
 	struct str callback_base; /* advertised base URL, no slash at the end */
 	struct str callback_key;  /* HMAC key of callback URLs */
 	struct digest_key *callback_ready; /* the same made ready, or NULL: it takes longer */
+	const struct trace_rules *traces;  /* NULL: no traces are recorded here */
 };
 
 /* Base URL of a participant by name, or the empty slice. */

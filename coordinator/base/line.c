@@ -42,6 +42,18 @@ bool line_level_parse(struct str name, enum line_level *out)
 	return false;
 }
 
+bool line_format_parse(struct str name, enum line_format *out)
+{
+	static const char *const names[] = { [LINE_JSON] = "json", [LINE_TEXT] = "text", [LINE_ECS] = "ecs" };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (str_is(name, names[i])) {
+			*out = (enum line_format)i;
+			return true;
+		}
+	return false;
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec t;
@@ -103,50 +115,96 @@ static bool is_number(struct str s)
 	return true;
 }
 
-static void add_attribute(struct buf *b, struct str key, struct str value)
+static void add_text(struct buf *b, const char *name, struct str value)
 {
-	buf_char(b, ',');
+	if (value.n == 0)
+		return;
+	if (b->p[b->n - 1] != '{')
+		buf_char(b, ',');
+	buf_json(b, str_of(name));
+	buf_char(b, ':');
+	buf_json(b, value);
+}
+
+/* Attributes keep their kind; labels of Elastic's schema are texts. */
+static void add_pair(struct buf *b, struct str key, struct str value, bool as_text)
+{
+	if (b->p[b->n - 1] != '{')
+		buf_char(b, ',');
 	buf_json(b, key);
 	buf_char(b, ':');
-	if (is_number(value))
+	if (!as_text && is_number(value))
 		buf_str(b, value);
 	else
 		buf_json(b, value);
 }
 
-static void form_json(struct line *l, enum line_level level, const char *event, struct str gid,
+/* The pairs of detail; its plain words are what is given back. They belong together up to the last of them. */
+static struct str add_detail(struct buf *b, struct str detail, bool as_text)
+{
+	struct str key, value, words = { 0 };
+
+	while (next_pair(&detail, &key, &value)) {
+		if (key.n > 0)
+			add_pair(b, key, value, as_text);
+		else if (words.n == 0)
+			words = value;
+		if (key.n == 0)
+			words.n = (size_t)(value.p + value.n - words.p);
+	}
+	return words;
+}
+
+/* Names and meanings: OpenTelemetry, "Logs Data Model". */
+static void form_json(struct line *l, enum line_level level, const char *event, const struct line_topic *topic,
                       struct str detail)
 {
 	struct buf *b = &l->buf;
-	struct str  key, value, free_text = { 0 };
+	struct str  words;
 	char        time[32];
 
-	buf_fmt(b, "{\"timestamp\":\"%s\",\"severity_text\":\"%s\",\"severity_number\":%d",
+	buf_fmt(b, "{\"Timestamp\":\"%s\",\"SeverityText\":\"%s\",\"SeverityNumber\":%d",
 	        text_of_time(now_ms(), time), levels[level].severity, levels[level].number);
-	buf_cstr(b, ",\"event_name\":");
-	buf_json(b, str_of(event));
-	buf_fmt(b, ",\"attributes\":{\"process.pid\":%ld", (long)getpid());
-	if (l->replica.n > 0)
-		add_attribute(b, STR("service.instance.id"), l->replica);
-	if (gid.n > 0) {
-		buf_cstr(b, ",\"gid\":"); /* a text, even where it looks like a number */
-		buf_json(b, gid);
-	}
-	for (struct str rest = detail; next_pair(&rest, &key, &value);) {
-		if (key.n > 0)
-			add_attribute(b, key, value);
-		else if (free_text.n == 0)
-			free_text = value;
-		/* Words belong together up to the last of them. */
-		if (key.n == 0)
-			free_text.n = (size_t)(value.p + value.n - free_text.p);
-	}
+	add_text(b, "EventName", str_of(event));
+	add_text(b, "TraceId", topic->trace);
+	add_text(b, "SpanId", topic->span);
+	buf_cstr(b, ",\"Resource\":{\"service.name\":\"sagad\"");
+	add_text(b, "service.version", str_of(l->version));
+	add_text(b, "service.instance.id", l->replica);
+	buf_fmt(b, ",\"process.pid\":%ld},\"Attributes\":{", (long)getpid());
+	add_text(b, "gid", topic->gid); /* a text, even where it looks like a number */
+	words = add_detail(b, detail, false);
 	buf_char(b, '}');
-	if (free_text.n > 0) {
-		buf_cstr(b, ",\"body\":");
-		buf_json(b, free_text);
-	}
+	add_text(b, "Body", words.n > 0 ? words : str_of(event));
 	buf_cstr(b, "}\n");
+}
+
+/* Elastic Common Schema 8. */
+static void form_ecs(struct line *l, enum line_level level, const char *event, const struct line_topic *topic,
+                     struct str detail)
+{
+	struct buf *b = &l->buf, message = { 0 };
+	char        time[32];
+
+	buf_fmt(b, "{\"@timestamp\":\"%s\",\"log.level\":\"%s\"", text_of_time(now_ms(), time), levels[level].name);
+	buf_cstr(&message, event);
+	if (detail.n > 0) {
+		buf_char(&message, ' ');
+		buf_str(&message, detail);
+	}
+	add_text(b, "message", buf_view(&message));
+	buf_fini(&message);
+	buf_cstr(b, ",\"ecs.version\":\"8.11.0\",\"event.dataset\":\"sagad.log\",\"service.name\":\"sagad\"");
+	add_text(b, "service.version", str_of(l->version));
+	add_text(b, "service.node.name", l->replica);
+	buf_fmt(b, ",\"process.pid\":%ld", (long)getpid());
+	add_text(b, "event.action", str_of(event));
+	add_text(b, "trace.id", topic->trace);
+	add_text(b, "span.id", topic->span);
+	buf_cstr(b, ",\"labels\":{");
+	add_text(b, "gid", topic->gid);
+	add_detail(b, detail, true);
+	buf_cstr(b, "}}\n");
 }
 
 /* Control characters would let a text from outside forge lines. */
@@ -159,7 +217,7 @@ static void add_safe(struct buf *b, struct str s)
 			buf_char(b, s.p[i]);
 }
 
-static void form_text(struct line *l, enum line_level level, const char *event, struct str gid,
+static void form_text(struct line *l, enum line_level level, const char *event, const struct line_topic *topic,
                       struct str detail)
 {
 	struct buf *b = &l->buf;
@@ -167,13 +225,17 @@ static void form_text(struct line *l, enum line_level level, const char *event, 
 
 	buf_fmt(b, "%s %-5s ", text_of_time(now_ms(), time), levels[level].severity);
 	add_safe(b, str_of(event));
-	if (gid.n > 0) {
+	if (topic->gid.n > 0) {
 		buf_cstr(b, " gid=");
-		add_safe(b, gid);
+		add_safe(b, topic->gid);
 	}
 	if (detail.n > 0) {
 		buf_char(b, ' ');
 		add_safe(b, detail);
+	}
+	if (topic->trace.n > 0) {
+		buf_cstr(b, " trace=");
+		add_safe(b, topic->trace);
 	}
 	buf_char(b, '\n');
 }
@@ -210,15 +272,17 @@ static struct str cut(struct str s, size_t max)
 	return s;
 }
 
-static void put(struct line *l, enum line_level level, const char *event, struct str gid,
+static void put(struct line *l, enum line_level level, const char *event, const struct line_topic *whole,
                 struct str detail)
 {
+	const struct line_topic topic = { cut(whole->gid, 256), whole->trace, whole->span };
+
 	detail = cut(detail, LINE_BYTES_MAX);
-	gid = cut(gid, 256);
 	buf_clear(&l->buf);
 	switch (l->format) {
-	case LINE_JSON: form_json(l, level, event, gid, detail); break;
-	case LINE_TEXT: form_text(l, level, event, gid, detail); break;
+	case LINE_JSON: form_json(l, level, event, &topic, detail); break;
+	case LINE_TEXT: form_text(l, level, event, &topic, detail); break;
+	case LINE_ECS:  form_ecs(l, level, event, &topic, detail); break;
 	}
 	send_all(l->fd, buf_view(&l->buf));
 }
@@ -232,7 +296,7 @@ static void put_sums(struct line *l)
 		if (c->suppressed == 0)
 			continue;
 		snprintf(detail, sizeof detail, "of=%s lines=%u", c->event, c->suppressed);
-		put(l, LINE_WARN, "suppressed", (struct str){ 0 }, str_of(detail));
+		put(l, LINE_WARN, "suppressed", &(struct line_topic){ 0 }, str_of(detail));
 	}
 	l->count_n = 0;
 }
@@ -268,8 +332,19 @@ void line_tick(struct line *l)
 	put_sums(l);
 }
 
+bool line_is_wanted(const struct line *l, enum line_level level)
+{
+	return level >= l->level;
+}
+
 void line_write(struct line *l, enum line_level level, const char *event, struct str gid,
                 const char *detail)
+{
+	line_write_about(l, level, event, &(struct line_topic){ .gid = gid }, detail);
+}
+
+void line_write_about(struct line *l, enum line_level level, const char *event, const struct line_topic *topic,
+                      const char *detail)
 {
 	struct line_count *c;
 
@@ -282,7 +357,7 @@ void line_write(struct line *l, enum line_level level, const char *event, struct
 		return;
 	}
 	c->written++;
-	put(l, level, event, gid, str_of(detail));
+	put(l, level, event, topic, str_of(detail));
 }
 
 void line_fmt(struct line *l, enum line_level level, const char *event, struct str gid,

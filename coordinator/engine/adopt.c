@@ -174,6 +174,7 @@ static void on_adopt(void *arg, enum log_result result, const struct row *rows, 
 	if (result == LOG_DONE) {
 		for (size_t i = 0; i < n; i++) {
 			take_row(e, &rows[i], true);
+			tell_adopted(e, owned_get(e, rows[i].gid));
 			if (e->adopt_danger != DANGER_NONE)
 				mark_wary(e, rows[i].gid);
 		}

@@ -115,6 +115,13 @@ void calls_close(struct engine *e, struct owned *o, struct open_call *c)
 	*slot_of(o, c->step) = NULL;
 }
 
+uint32_t calls_ended(const struct owned *o, uint16_t step, enum op op)
+{
+	const struct note *note = step == TXN_CHECK ? &o->check : &o->notes[step];
+
+	return note->op == op ? note->calls : 0;
+}
+
 static void start(struct engine *e, struct owned *o, const struct txn *t, uint16_t step)
 {
 	const struct step  *s = txn_step_at(t, step);
@@ -122,6 +129,7 @@ static void start(struct engine *e, struct owned *o, const struct txn *t, uint16
 	struct call_request r = { .def = o->row.def, .gid = o->row.gid, .step = step,
 				  .op = (enum op)(s->open_op - 1),
 				  .attempt = s->attempts + s->misconfigured + 1u,
+				  .call = calls_ended(o, step, (enum op)(s->open_op - 1)),
 				  .epoch = o->row.epoch, .created_at = o->row.created_at,
 				  .deadline_at = t->deadline_at, .input = o->row.input,
 				  .outputs = e->outputs, .traceparent = o->row.traceparent };

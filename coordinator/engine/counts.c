@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 /* Names of definitions come from outside: the first so many have figures of their own, the others share. */
-enum { DEFINITIONS_SHOWN = 50 };
+enum { DEFINITIONS_SHOWN = 50, TRACE_CALLS_MAX = 16 };
 
 struct ending {
 	struct table_node node;
@@ -66,6 +66,43 @@ void count_command(struct engine *e, const struct order *order)
 	tally_add(&e->counts.command_ms[order->c.kind], TALLY_WAIT_MS, since(order->asked_at, boot_ms(e)));
 }
 
+/* ---- traces ---------------------------------------------------------------------------------- */
+
+void tell_ended(struct engine *e, const struct row *row, const struct txn *t)
+{
+	if (e->ports.trace.ended != NULL)
+		e->ports.trace.ended(e->ports.trace.ctx, row, t);
+}
+
+bool engine_traceparent(const struct engine *e, struct str gid, struct str *out)
+{
+	const struct table_node *node = table_get(&e->by_gid, gid);
+
+	if (node == NULL)
+		return false;
+	*out = table_entry(node, struct owned, node)->row.traceparent;
+	return true;
+}
+
+/* The calls that it waits for now are those that the one before may have made: the same attempts. */
+void tell_adopted(struct engine *e, const struct owned *o)
+{
+	struct trace_call calls[TRACE_CALLS_MAX];
+	size_t            n = 0;
+
+	if (e->ports.trace.adopted == NULL || o == NULL || !o->readable)
+		return;
+	for (uint16_t i = 0; i < o->txn.step_count && n < TRACE_CALLS_MAX; i++) {
+		const struct step *s = &o->txn.steps[i];
+		int                op = txn_wanted(&o->txn, i);
+
+		if (op >= 0)
+			calls[n++] = (struct trace_call){ i, (enum op)op, s->attempts + s->misconfigured + 1u,
+				                          calls_ended(o, i, (enum op)op) };
+	}
+	e->ports.trace.adopted(e->ports.trace.ctx, &o->row, e->adopt_from, calls, n);
+}
+
 void counts_fini(struct engine *e)
 {
 	struct table_node *node = table_next(&e->endings, NULL);
@@ -80,6 +117,11 @@ void counts_fini(struct engine *e)
 		node = next;
 	}
 	table_fini(&e->endings);
+}
+
+struct uuid engine_incarnation(const struct engine *e)
+{
+	return e->me;
 }
 
 const struct engine_counts *engine_counts(const struct engine *e)

@@ -258,6 +258,7 @@ static void end(struct engine *e, struct owned *o)
 	o->row.ended_at = now_ms(e);
 	o->row.owner = (struct uuid){ 0 };
 	o->keep = true;
+	tell_ended(e, &o->row, &o->txn);
 	wait_ended(e, o);
 	owned_drop(e, o, BEGIN_LOST);
 }
@@ -288,6 +289,7 @@ void drive_learned(struct engine *e, struct owned *o)
 		if (phase_is_ended(o->txn.phase)) {
 			o->row.ended_at = now_ms(e);
 			o->row.owner = (struct uuid){ 0 };
+			tell_ended(e, &o->row, &o->txn);
 		}
 		return;
 	case COMMIT_RELEASE:

@@ -220,6 +220,8 @@ struct engine_stats {
 	double   speed, load;
 };
 void engine_stats(const struct engine *e, struct engine_stats *out);
+/* Of one in memory here, for log lines; false: it is not. */
+bool engine_traceparent(const struct engine *e, struct str gid, struct str *out);
 
 struct engine_counts { /* by what they were; since start */
 	uint64_t     moves[PHASE_COUNT][PHASE_COUNT]; /* from, to; durable */
@@ -238,6 +240,7 @@ struct ended { /* borrowed */
 };
 /* In no order; a bounded number. */
 void engine_each_ended(const struct engine *e, void (*each)(void *arg, const struct ended *ended), void *arg);
+struct uuid engine_incarnation(const struct engine *e);
 const char *engine_state_name(enum engine_state s);
 const char *command_name(enum command_kind k);
 bool        command_parse(struct str name, enum command_kind *out);

@@ -467,6 +467,7 @@ void drive_all(struct engine *e);                    /* after a time without act
 void calls_start(struct engine *e, struct owned *o, const struct txn *t); /* those that are due and not under way */
 void calls_close(struct engine *e, struct owned *o, struct open_call *c); /* answered and about to be decided on */
 
+uint32_t calls_ended(const struct owned *o, uint16_t step, enum op op); /* calls of that op that ended */
 void calls_held(struct engine *e);    /* chore */
 void calls_release(struct engine *e, struct owned *o); /* is neither held nor put off any longer */
 void calls_wake(struct engine *e);    /* chore */
@@ -548,6 +549,9 @@ void count_command(struct engine *e, const struct order *order); /* its caller i
 void counts_lags(const struct engine *e, struct engine_stats *out);
 void counts_members(const struct engine *e, struct engine_stats *out);
 void counts_fini(struct engine *e);
+/* For traces. */
+void tell_ended(struct engine *e, const struct row *row, const struct txn *t);
+void tell_adopted(struct engine *e, const struct owned *o);
 
 /* ---- ask.c ---------------------------------------------------------------------------------------------- */
 

@@ -323,6 +323,7 @@ struct call_request {
 	uint16_t           step;        /* or TXN_CHECK */
 	enum op            op;
 	uint32_t           attempt;     /* from 1 */
+	uint32_t           call;        /* calls of this op that we know to have ended before it */
 	uint64_t           epoch;
 	int64_t            created_at;  /* ${now} */
 	int64_t            deadline_at; /* 0: none */
@@ -364,10 +365,21 @@ struct poke_port {
 
 enum trace_level { TRACE_DEBUG, TRACE_INFO, TRACE_WARN, TRACE_ERROR };
 
+/* A call by what makes its span (participants/trace.h), but for the epoch. */
+struct trace_call {
+	uint16_t step;
+	enum op  op;
+	uint32_t attempt, call;
+};
+
 struct trace_port {
 	void *ctx;
 	/* event is one word, e.g. "adopted"; detail is key=value text without secrets or payloads; gid may be empty. */
 	void (*line)(void *ctx, enum trace_level level, const char *event, struct str gid, const char *detail);
+	/* Traces; NULL: nobody wants them. A transaction has ended, and we have committed that. */
+	void (*ended)(void *ctx, const struct row *row, const struct txn *txn);
+	/* We took it over from that incarnation, which may have made these calls. */
+	void (*adopted)(void *ctx, const struct row *row, struct uuid from, const struct trace_call *calls, size_t n);
 };
 
 struct ports {

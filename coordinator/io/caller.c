@@ -408,6 +408,20 @@ static void send_later(struct job *j)
 
 /* ---- the call itself ------------------------------------------------------------------------- */
 
+static void tell(const struct job *j, const struct http_result *result, const struct call_lesson *lesson, int64_t now_ms)
+{
+	const struct caller_config *c = &j->caller->config;
+
+	if (c->attempted == NULL)
+		return;
+	c->attempted(c->attempted_ctx, j->spec.traceparent, &(struct span_attempt){
+		.gid = j->spec.scope.gid, .definition = definition_name(j->def),
+		.step = definition_step_name(j->def, j->spec.step), .method = j->text.method, .url = j->text.url,
+		.error = str_of(lesson->error), .op = j->spec.op, .outcome = lesson->outcome, .stale = lesson->stale_epoch,
+		.status = result->reply.status, .attempt = j->spec.attempt, .epoch = j->spec.epoch, .span = j->spec.span,
+		.end_ms = now_ms, .took_us = result->took_us });
+}
+
 /* What the service's answer, or its silence, means for the other calls to it. True: some that were put off may go. */
 static bool learn_of_service(struct job *j, const struct http_result *result, const struct call_lesson *lesson)
 {
@@ -445,10 +459,12 @@ static void on_result(void *arg, const struct http_result *result)
 		send_later(j);
 		return;
 	}
-	call_learn(j->def, j->spec.step, j->spec.op, &result->reply,
-	           c->config.clock.now_ms(c->config.clock.ctx), &lesson);
+	const int64_t now_ms = c->config.clock.now_ms(c->config.clock.ctx);
+
+	call_learn(j->def, j->spec.step, j->spec.op, &result->reply, now_ms, &lesson);
 	if (result->unsendable)
 		lesson.outcome = OUTCOME_MISCONFIGURED;
+	tell(j, result, &lesson, now_ms);
 	t->is.calls++;
 	if (lesson.outcome == OUTCOME_UNKNOWN || lesson.outcome == OUTCOME_MISCONFIGURED)
 		t->is.failures++;
@@ -602,13 +618,6 @@ static bool is_unknown(const struct job *j)
 	return is_named(j) && participant_of(j->caller, definition_target(j->def, j->spec.step, j->spec.op)) == NULL;
 }
 
-static uint64_t random_span(const struct caller *c)
-{
-	uint64_t v = c->config.clock.random(c->config.clock.ctx);
-
-	return v != 0 ? v : 1;
-}
-
 static uint64_t start(void *ctx, const struct call_request *r, call_done *done, void *arg)
 {
 	struct caller *c = ctx;
@@ -622,7 +631,9 @@ static uint64_t start(void *ctx, const struct call_request *r, call_done *done, 
 		.scope = { .def = j->def, .gid = arena_str(&j->arena, r->gid), .now = r->created_at,
 		           .input = r->input, .outputs = r->outputs },
 		.step = r->step, .op = r->op, .attempt = r->attempt, .epoch = r->epoch,
-		.deadline_at = r->deadline_at, .traceparent = r->traceparent, .span = random_span(c)
+		.deadline_at = r->deadline_at, .traceparent = c->config.attempted != NULL ? arena_str(&j->arena, r->traceparent)
+		                                           : r->traceparent,
+		.span = trace_attempt_span(r->gid, r->step, r->op, r->attempt, r->call, r->epoch)
 	};
 	if (is_changing(j) || is_unknown(j))
 		wait_for_name(j);

@@ -9,6 +9,7 @@
 #include "coordinator/engine/port.h"
 #include "coordinator/io/http.h"
 #include "coordinator/io/participants.h"
+#include "coordinator/io/span.h"
 #include "coordinator/io/pauses.h"
 
 struct caller;
@@ -23,6 +24,9 @@ struct caller_config {
 	bool               (*may_send)(void *ctx);
 	void                *may_send_ctx;
 	struct call_rules    rules;           /* its slices live as long as the caller */
+	/* Each call that ended, for traces; all borrowed. NULL: nobody wants to know. */
+	void               (*attempted)(void *ctx, struct str traceparent, const struct span_attempt *a);
+	void                *attempted_ctx;
 	uint32_t             per_participant; /* calls in flight to one, unless it says otherwise */
 	uint32_t             queue_max;       /* calls waiting for one; beyond it `unknown` */
 	struct breaker_rules breaker;         /* of each participant, unless it says otherwise */

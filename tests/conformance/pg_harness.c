@@ -28,7 +28,7 @@ static void trace_line(void *ctx, enum trace_level level, const char *event, str
 bool end_open(struct harness *h, struct end *e, const char *dsn)
 {
 	struct pg_config config = { .dsn = dsn, .lease_mode = h->mode, .lease_ttl_ms = h->ttl_ms, .clock = &e->clock,
-		                    .trace = { NULL, trace_line }, .keep_inbox_ms = 1, .keep_replica_ms = 1,
+		                    .trace = { .line = trace_line }, .keep_inbox_ms = 1, .keep_replica_ms = 1,
 		                    .on_back = on_back, .on_lease_lost = on_lease_lost, .ctx = e };
 
 	clock_init(&e->clock);

@@ -352,7 +352,7 @@ void replica_start(struct replica *r)
 		&(struct fake_lease_config){ w->locks, &r->end, r, lease_delay, lease_lost, has_row(r) }, &r->ports.lease);
 	r->ports.clock = (struct clock_port){ r, port_now, port_boot, port_random };
 	r->ports.poke = (struct poke_port){ r, port_poke };
-	r->ports.trace = (struct trace_port){ r, port_line };
+	r->ports.trace = (struct trace_port){ .ctx = r, .line = port_line };
 	plan_port(w, &r->ports.definition);
 	service_port(r, &r->ports.caller);
 	r->up = true;

@@ -305,7 +305,7 @@ static void start(struct crowd *w, unsigned i, uint32_t weight, bool row)
 	r->ports.clock = (struct clock_port){ r, clock_now, clock_boot, chance };
 	r->ports.caller = (struct caller_port){ r, call_start, call_abort };
 	r->ports.poke = (struct poke_port){ r, poke };
-	r->ports.trace = (struct trace_port){ r, trace };
+	r->ports.trace = (struct trace_port){ .ctx = r, .line = trace };
 	r->up = true;
 	r->e = engine_open(&c, &r->ports);
 	engine_start(r->e);

@@ -292,7 +292,7 @@ static void world_open(struct world *w)
 	w->ports.clock = (struct clock_port){ w, clock_now, clock_boot, chance };
 	w->ports.caller = (struct caller_port){ w, call_start, call_abort };
 	w->ports.poke = (struct poke_port){ w, poke };
-	w->ports.trace = (struct trace_port){ w, trace };
+	w->ports.trace = (struct trace_port){ .ctx = w, .line = trace };
 	w->e = engine_open(&config, &w->ports);
 	engine_start(w->e);
 	run(w, 100);

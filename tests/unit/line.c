@@ -48,17 +48,18 @@ static void check_json(struct line *l)
 	line_write(l, LINE_WARN, "adopted", STR("007"), "rows=12 from=\"a b\" why=it-died  ms=-3 id=007");
 	root = parsed(&arena);
 	ok(root != NULL, "an event is one line of JSON");
-	attributes = root ? json_get(root, "attributes") : NULL;
-	ok(has(root, "event_name", "\"adopted\"") && has(root, "severity_text", "\"WARN\"") &&
-	   has(root, "severity_number", "13") && json_get(root, "timestamp") != NULL,
+	attributes = root ? json_get(root, "Attributes") : NULL;
+	ok(has(root, "EventName", "\"adopted\"") && has(root, "SeverityText", "\"WARN\"") &&
+	   has(root, "SeverityNumber", "13") && json_get(root, "Timestamp") != NULL,
 	   "it has the field names of OpenTelemetry");
 	ok(has(attributes, "rows", "12") && has(attributes, "from", "\"a b\"") && has(attributes, "ms", "-3") &&
 	   has(attributes, "why", "\"it-died\""), "key=value becomes an attribute, numbers as numbers");
 	ok(has(attributes, "gid", "\"007\"") && has(attributes, "id", "\"007\""), "a gid is a text; so is 007");
-	ok(has(attributes, "service.instance.id", "\"r-1\""), "the replica is named");
+	ok(has(root ? json_get(root, "Resource") : NULL, "service.instance.id", "\"r-1\""), "the replica is named");
+	ok(has(root, "Body", "\"adopted\"") && json_get(root, "TraceId") == NULL, "where there are no words the event is the body");
 	line_write(l, LINE_INFO, "listening", (struct str){ 0 }, "waiting for requests");
 	root = parsed(&arena);
-	ok(has(root, "body", "\"waiting for requests\""), "plain words become the body");
+	ok(has(root, "Body", "\"waiting for requests\""), "plain words become the body");
 	l->replica = (struct str){ 0 };
 	arena_fini(&arena);
 }
@@ -105,6 +106,51 @@ static unsigned count_lines(const char *text)
 	return n;
 }
 
+static const struct line_topic TOPIC = { { "o-1", 3 }, { "0af7651916cd43dd8448eb211c80319c", 32 },
+	                                 { "b7ad6b7169203331", 16 } };
+
+static void check_topic(struct line *l)
+{
+	struct arena arena = { 0 };
+	struct json *root;
+
+	line_write_about(l, LINE_INFO, "moved", &TOPIC, "");
+	root = parsed(&arena);
+	ok(has(root, "TraceId", "\"0af7651916cd43dd8448eb211c80319c\"") && has(root, "SpanId", "\"b7ad6b7169203331\""),
+	   "a line about a transaction leads to its trace");
+	l->format = LINE_TEXT;
+	line_write_about(l, LINE_INFO, "moved", &TOPIC, "a=1");
+	ok(strstr(drain(), "moved gid=o-1 a=1 trace=0af7651916cd43dd8448eb211c80319c\n") != NULL, "as text, too");
+	l->format = LINE_JSON;
+	arena_fini(&arena);
+}
+
+static void check_ecs(struct line *l)
+{
+	struct arena arena = { 0 };
+	struct json *root, *labels;
+
+	l->format = LINE_ECS;
+	l->version = "1.2.3";
+	l->replica = STR("r-1");
+	line_write_about(l, LINE_WARN, "stuck", &TOPIC, "reason=gone n=12 why=\"a b\"");
+	root = parsed(&arena);
+	labels = root ? json_get(root, "labels") : NULL;
+	ok(has(root, "log.level", "\"warn\"") && json_get(root, "@timestamp") != NULL && has(root, "event.action", "\"stuck\"") &&
+	   has(root, "ecs.version", "\"8.11.0\"") && has(root, "service.name", "\"sagad\"") &&
+	   has(root, "service.version", "\"1.2.3\"") && has(root, "service.node.name", "\"r-1\""),
+	   "Elastic's names, where they are wanted");
+	ok(has(root, "message", "\"stuck reason=gone n=12 why=\\\"a b\\\"\""), "the message is the line as people read it");
+	ok(has(root, "trace.id", "\"0af7651916cd43dd8448eb211c80319c\"") && has(root, "span.id", "\"b7ad6b7169203331\""),
+	   "with the trace");
+	ok(has(labels, "gid", "\"o-1\"") && has(labels, "n", "\"12\"") && has(labels, "why", "\"a b\""), "labels are texts");
+	line_write(l, LINE_INFO, "plain", (struct str){ 0 }, "");
+	root = parsed(&arena);
+	ok(root != NULL && has(root, "labels", "{}") && json_get(root, "trace.id") == NULL, "a line about nothing has no trace");
+	l->format = LINE_JSON;
+	arena_fini(&arena);
+}
+
 static void check_flood(struct line *l)
 {
 	/* A second that ends in the middle would make it two: begin at its start. */
@@ -148,6 +194,8 @@ int main(void)
 	line_init(&l, fds[1], LINE_DEBUG, LINE_JSON);
 	check_json(&l);
 	check_hostile(&l);
+	check_topic(&l);
+	check_ecs(&l);
 	check_level(&l);
 	check_flood(&l);
 	check_blocked(&l);

@@ -132,7 +132,7 @@ def test_a_change_of_the_lease_mode_under_load(make_world):
     print(found, report)
     assert all(seconds <= world.ttl + 1.5 + MACHINE for seconds in found.values()), found
     assert world.value("SELECT count(*) FROM sagad.replica WHERE state = 'fenced'") == 2
-    assert {r.events("started")[-1]["attributes"]["lease_mode"] for r in world.living} == {"row"}
+    assert {r.events("started")[-1]["Attributes"]["lease_mode"] for r in world.living} == {"row"}
 
 
 def test_the_first_new_replica_migrates_while_old_ones_run(make_world):

@@ -61,7 +61,7 @@ class Replica:
         for line in self.log().splitlines():
             if line.startswith("{"):
                 entry = json.loads(line)
-                if entry.get("body") == name or entry.get("event") == name or entry.get("event_name") == name:
+                if entry.get("EventName") == name:
                     found.append(entry)
         return found
 
