@@ -140,7 +140,7 @@ static int run(struct arguments *a)
 		complain();
 	if (a->rounds == 0)
 		a->rounds = a->quick ? 1 : 3;
-	b.seconds = a->seconds > 0 ? a->seconds : a->quick ? 0.8 : 5;
+	b.seconds = a->seconds > 0 ? a->seconds : a->quick ? 0.7 : 5;
 	b.warm_seconds = b.seconds / 4;
 	b.many = a->quick ? 100000 : 1000000;
 	b.backlog = a->quick ? 5000 : 100000;

@@ -28,7 +28,7 @@ line() { paste -sd' ' -; }
 # The words of a CHECK in the schema, as the last migration left it.
 check_of() {
 	cat sql/0*.sql | tr -d '\n' | grep -oE "CONSTRAINT $1 CHECK[^;]*" | tail -n 1 | sed "s/CONSTRAINT $1//; s/CONSTRAINT .*//" |
-		grep -oE "'[a-z_]+'" | tr -d "'"
+		grep -oE "'[{a-z_,}]+'" | tr -d "'{}" | tr ',' '\n'
 }
 moves() { sed -n 's/.*X(\([A-Z]*\), *\([A-Z]*\), *".*/\1 \2/p' coordinator/core/txn.h | tr 'A-Z' 'a-z'; }
 
