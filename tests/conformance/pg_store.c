@@ -365,6 +365,30 @@ static void test_counts(struct harness *h)
 	ok(c.overdue_ms >= 59000 && c.overdue_ms < 120000, "and how long the oldest parked one has been due");
 }
 
+static void stuck(struct harness *h, const char *after, unsigned limit, struct answer *a)
+{
+	char from[129];
+
+	snprintf(from, sizeof from, "%s", after); /* may be part of *a */
+	*a = (struct answer){ 0 };
+	h->b.store.stuck(h->b.store.ctx, str_of(from), limit, on_list, a);
+	harness_wait(h, &a->done);
+}
+
+static void test_stuck(struct harness *h)
+{
+	struct answer a;
+
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET stuck = 'gone' WHERE gid IN ('l-0', 'l-5')");
+	stuck(h, "", 100, &a);
+	ok(strcmp(a.gids, "l-0 l-3 l-5 ") == 0 && a.next[0] == '\0' && a.def, "what is stuck, and nothing else: %s", a.gids);
+	stuck(h, "", 2, &a);
+	ok(strcmp(a.gids, "l-0 l-3 ") == 0 && strcmp(a.next, "l-3") == 0, "a page of it, and where to go on");
+	stuck(h, a.next, 2, &a);
+	ok(strcmp(a.gids, "l-5 ") == 0 && a.next[0] == '\0', "the last page says so");
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET stuck = 'none' WHERE gid IN ('l-0', 'l-5')");
+}
+
 /* ---- the schema ------------------------------------------------------------------------------ */
 
 /* Are these exactly the words of that CHECK? */
@@ -415,7 +439,8 @@ static void test_words(struct harness *h)
 	ok(check_lists(h, "inbox_verdict", verdicts, VERDICT_COUNT), "the schema's verdicts are the core's");
 	ok(strcmp(pg_database_ask(&h->database, "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes "
 	                          "WHERE schemaname = 'sagad' AND tablename = 'transaction'"),
-	          "transaction_due transaction_owner transaction_pkey") == 0, "the transaction has these indexes and no other");
+	          "transaction_due transaction_owner transaction_pkey transaction_stuck") == 0,
+	   "the transaction has these indexes and no other");
 	ok(strcmp(pg_database_ask(&h->database, "SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
 	                          "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'sagad'"), "0") == 0 &&
 	   strcmp(pg_database_ask(&h->database, "SELECT count(*) FROM pg_sequences WHERE schemaname = 'sagad'"), "0") == 0,
@@ -523,6 +548,7 @@ int main(void)
 	test_bounded_page(&h, me);
 	test_journal(&h, me);
 	test_counts(&h);
+	test_stuck(&h);
 	test_words(&h);
 	test_failover(&h, me);
 	test_migrations(&h);
