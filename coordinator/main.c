@@ -245,6 +245,18 @@ static int dispatch(struct sagad *s)
 	return EXIT_SETTINGS;
 }
 
+/* The process list is for everybody. What was read is a copy. */
+static void hide_passwords(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		char *dsn = strncmp(argv[i], "--dsn=", 6) == 0 ? argv[i] + 6
+		            : strcmp(argv[i], "--dsn") == 0 && i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (dsn != NULL && (strstr(dsn, "password") != NULL || strchr(dsn, '@') != NULL))
+			memset(dsn, 'x', strlen(dsn));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct sagad s;
@@ -254,6 +266,7 @@ int main(int argc, char **argv)
 		return token_command(argc - 2, argv + 2);
 	if (!options_read(&s.options, argc, argv, environ, &err))
 		return fail(&err);
+	hide_passwords(argc, argv);
 	int status = dispatch(&s);
 	options_fini(&s.options);
 	return status;

@@ -495,22 +495,27 @@ static const char *header(struct arena *arena, const char *name, const char *val
 }
 
 /* Signed when it is sent, not when it is queued: receivers refuse old timestamps. */
-static void sign(struct job *j, struct str secret)
+static void sign(struct job *j, const struct participant *p)
 {
 	const int64_t now_s = j->caller->config.clock.now_ms(j->caller->config.clock.ctx) / 1000;
-	struct buf    seconds = { 0 };
+	struct buf    seconds = { 0 }, signatures = { 0 };
 	char          id[40], signature[64];
 	size_t        n = j->text.header_count;
 	const char  **headers = arena_array(&j->arena, n + SIGNATURE_HEADERS, sizeof headers[0]);
 
 	memcpy(headers, j->text.headers, n * sizeof headers[0]);
 	webhook_id(j->spec.scope.gid, definition_step_name(j->def, j->spec.step), j->spec.op, id);
-	webhook_sign(secret, str_of(id), now_s, j->text.body, signature);
+	for (size_t i = 0; i < p->secret_count; i++) {
+		webhook_sign(p->secrets[i], str_of(id), now_s, j->text.body, signature);
+		buf_cstr(&signatures, i > 0 ? " " : "");
+		buf_cstr(&signatures, signature);
+	}
 	buf_i64(&seconds, now_s);
 	headers[n++] = header(&j->arena, "webhook-id: ", id);
 	headers[n++] = header(&j->arena, "webhook-timestamp: ", seconds.p);
-	headers[n++] = header(&j->arena, "webhook-signature: ", signature);
+	headers[n++] = header(&j->arena, "webhook-signature: ", signatures.p);
 	buf_fini(&seconds);
+	buf_fini(&signatures);
 	j->text.headers = headers;
 	j->text.header_count = n;
 }
@@ -527,8 +532,8 @@ static void send_job(struct job *j)
 		return;
 	}
 	j->header_count = j->text.header_count;
-	if (p != NULL && p->secret.n > 0)
-		sign(j, p->secret);
+	if (p != NULL && p->secret_count > 0)
+		sign(j, p);
 	j->state = JOB_SENT;
 	j->target->is.in_flight++;
 	const struct http_request request = {

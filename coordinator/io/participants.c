@@ -46,7 +46,36 @@ static bool is_file_name(struct str s)
 	return s.n > 0 && s.n <= 128;
 }
 
-static bool read_secret(const char *dir, struct str name, struct buf *out)
+static bool is_blank(char c)
+{
+	return c == '\n' || c == '\r' || c == ' ';
+}
+
+/* False: one of the lines is no secret, or there are too many. */
+static bool read_lines(struct str text, struct arena *arena, struct participant *out)
+{
+	struct buf bytes = { 0 };
+	bool       good = true;
+
+	while (text.n > 0 && good) {
+		const char *end = memchr(text.p, '\n', text.n);
+		size_t      whole = end != NULL ? (size_t)(end - text.p) + 1 : text.n;
+		struct str  line = { text.p, whole };
+
+		while (line.n > 0 && is_blank(line.p[line.n - 1]))
+			line.n--;
+		text = (struct str){ text.p + whole, text.n - whole };
+		if (line.n == 0)
+			continue;
+		good = out->secret_count < PARTICIPANT_SECRETS_MAX && webhook_secret(line, &bytes);
+		if (good)
+			out->secrets[out->secret_count++] = arena_str(arena, buf_view(&bytes));
+	}
+	buf_fini(&bytes);
+	return good && out->secret_count > 0;
+}
+
+static bool read_secrets(const char *dir, struct str name, struct arena *arena, struct participant *out)
 {
 	char    path[4096], text[PARTICIPANTS_SECRET_MAX];
 	ssize_t n = -1;
@@ -61,9 +90,7 @@ static bool read_secret(const char *dir, struct str name, struct buf *out)
 		n = read(fd, text, sizeof text);
 		close(fd);
 	}
-	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r' || text[n - 1] == ' '))
-		n--;
-	return n > 0 && webhook_secret((struct str){ text, (size_t)n }, out);
+	return n > 0 && read_lines((struct str){ text, (size_t)n }, arena, out);
 }
 
 /* ---- the copy ----------------------------------------------------------------------------- */
@@ -72,7 +99,6 @@ static void add_row(struct participants *p, struct arena *arena, struct table *t
                     const struct participant_row *row)
 {
 	struct known *k = arena_alloc(arena, sizeof *k);
-	struct buf    secret = { 0 };
 
 	k->it.name = arena_str(arena, row->name);
 	k->it.base_url = arena_str(arena, row->base_url);
@@ -81,11 +107,8 @@ static void add_row(struct participants *p, struct arena *arena, struct table *t
 	k->it.max_in_flight = row->max_in_flight;
 	k->it.breaker_percent = row->breaker_percent;
 	k->it.retry_percent = row->retry_percent;
-	if (row->secret.n > 0) {
-		k->it.secret_missing = !read_secret(p->secrets_dir, row->secret, &secret);
-		k->it.secret = arena_str(arena, buf_view(&secret));
-	}
-	buf_fini(&secret);
+	if (row->secret.n > 0)
+		k->it.secret_missing = !read_secrets(p->secrets_dir, row->secret, arena, &k->it);
 	if (table_get(table, k->it.name) == NULL)
 		table_put(table, &k->node, k->it.name);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * participants.h - who stands behind a name: a copy of the participant table, some seconds old.
  *
- * Secrets are files, one per name, in a directory; they are read again with every refresh.
+ * Secrets are files, one per name, in a directory; they are read again with every refresh. A file has a line per secret.
  */
 #ifndef COORDINATOR_IO_PARTICIPANTS_H
 #define COORDINATOR_IO_PARTICIPANTS_H
@@ -10,7 +10,7 @@
 
 #include <uv.h>
 
-enum { PARTICIPANTS_REFRESH_MS = 2000, PARTICIPANTS_SECRET_MAX = 4096 };
+enum { PARTICIPANTS_REFRESH_MS = 2000, PARTICIPANTS_SECRET_MAX = 4096, PARTICIPANT_SECRETS_MAX = 3 };
 
 struct participants;
 
@@ -18,7 +18,9 @@ struct participant { /* borrowed until the next turn of the loop */
 	struct str name, base_url;   /* no slash at the end of base_url */
 	uint32_t   max_in_flight;    /* 0: the daemon's default */
 	int        breaker_percent, retry_percent; /* -1: the daemon's default */
-	struct str secret;           /* bytes; empty: calls are not signed */
+	/* Bytes of each; calls are signed with all of them: while one takes the place of another, either will do. */
+	struct str secrets[PARTICIPANT_SECRETS_MAX];
+	size_t     secret_count;     /* 0: calls are not signed */
 	bool       secret_missing;   /* it names a secret that cannot be read here */
 };
 

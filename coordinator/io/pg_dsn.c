@@ -29,8 +29,12 @@ bool pg_dsn_parse(struct pg_dsn *dsn, const char *text, struct err *err)
 	pg_dsn_pace(dsn, PEER_SILENT_MS);
 	if (dsn->options != NULL)
 		return true;
-	/* libpq's sentence quotes the part it stumbled over; never the password, which has a name of its own. */
-	err_set(err, ERR_INVALID, "the DSN cannot be read: %.*s", why ? (int)strcspn(why, "\n") : 0, why ? why : "");
+	/* libpq's sentence quotes what it stumbled over: all of a URI, or half of a password with a space in it. */
+	if (strstr(text, "password") != NULL || strchr(text, '@') != NULL)
+		err_set(err, ERR_INVALID, "the DSN cannot be read, and why would quote its password: put a value with spaces "
+		        "in '', and escape @ : / in a URI's password as %%40 %%3A %%2F");
+	else
+		err_set(err, ERR_INVALID, "the DSN cannot be read: %.*s", why ? (int)strcspn(why, "\n") : 0, why ? why : "");
 	PQfreemem(why);
 	return false;
 }

@@ -83,6 +83,19 @@ def test_signed_calls(make_cluster, stub, tmp_path):
     assert call.headers["webhook-signature"] == f"v1,{wanted}"
 
 
+def test_a_secret_is_replaced_while_both_are_good(make_cluster, stub, tmp_path):
+    """The file's lines: the new one first, the old one until the receiver knows the new."""
+    new = b"the next secret, as long"
+    (tmp_path / "bank-secret").write_bytes(b"whsec_" + base64.b64encode(new) + b"\n" + SECRET + b"\n")
+    client = make_cluster(count=1, flags=[f"--secrets-dir={tmp_path}"]).client
+    assert client.put("/v1/participants/bank", {"base_url": stub.url, "secret": "bank-secret"}).status == 200
+    assert client.run(mode="saga", steps=named("bank"), input={})["phase"] == "confirmed"
+    call = stub.calls[0]
+    signed = b".".join([call.headers["webhook-id"].encode(), call.headers["webhook-timestamp"].encode(), call.body])
+    wanted = [base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in (new, SECRET)]
+    assert call.headers["webhook-signature"] == f"v1,{wanted[0]} v1,{wanted[1]}"
+
+
 def test_what_a_call_carries(client, stub, gid):
     client.begin(gid=gid, mode="saga", deadline="5m", input={},
                  steps={"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}}, wait="20s")
