@@ -136,6 +136,7 @@ static bool open_traces(struct replica *r, struct err *err)
 	struct str            headers = STR("");
 	struct otlp_config    config = {
 		.endpoint = o->otlp_endpoint,
+		.ca_file = o->calls_ca,
 		.rules = { .parent_based = strcmp(o->otlp_sampler, "parent") == 0 },
 		.clock = r->ports.clock,
 		.trace = { .ctx = r, .line = trace_line },

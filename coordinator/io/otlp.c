@@ -314,7 +314,7 @@ static bool is_url(const char *s)
 struct otlp *otlp_open(uv_loop_t *loop, const struct otlp_config *config, struct err *err)
 {
 	/* A door of its own: replicas that may not act still say what they did, and no call waits behind spans. */
-	const struct http_config http = { .response_max = RESPONSE_MAX };
+	const struct http_config http = { .response_max = RESPONSE_MAX, .ca_file = config->ca_file };
 	struct otlp             *o;
 
 	if (!is_url(config->endpoint)) {

@@ -13,6 +13,7 @@ struct otlp;
 struct otlp_config {
 	const char        *endpoint;     /* http(s)://host:port of the collector; /v1/traces is appended */
 	const char        *headers;      /* "Name: value" lines for the collector, or empty; copied */
+	const char        *ca_file;      /* as in http.h */
 	struct trace_rules rules;
 	struct clock_port  clock;
 	struct trace_port  trace;        /* for log lines */
