@@ -26,8 +26,8 @@ from .world import FAULTS, World
 
 FAULTS_A_CHAPTER = 10
 # What a chapter stands on, and what its faults may ask for.
-DATABASES = {"one": {"proxy", "postgres"}, "clock": {"proxy", "postgres", "clock"}, "synchronous": {"proxy", "pair", "synchronous"},
-             "asynchronous": {"proxy", "pair", "asynchronous"}}
+DATABASES = {"one": {"proxy", "postgres"}, "clock": {"proxy", "postgres", "clock"},
+             "synchronous": {"proxy", "pair", "synchronous"}, "asynchronous": {"proxy", "pair", "asynchronous"}}
 SPECIAL = {"pair", "clock", "clocks"}
 GIVE_UP_AFTER = 5  # chapters that failed
 JUDGED = 10        # of which on a median has to keep what is promised

@@ -7,6 +7,8 @@ import random
 import threading
 import time
 
+from lib.base import until
+
 ENDED = ("confirmed", "cancelled", "abandoned")
 DECISION = {"confirming": "confirm", "confirmed": "confirm", "cancelling": "cancel", "cancelled": "cancel"}
 
@@ -132,6 +134,10 @@ class Load:
             t.join(self.timeout + 10)
             if t.is_alive():
                 self.violations.append("a client hangs: no answer and no error within its time-out")
+
+    def warm(self, count=40):
+        """Blocks until so many were accepted."""
+        until(lambda: self.accepted() >= count, 15)
 
     def accepted(self):
         return sum(t.accepted_at is not None for t in list(self.told.values()))

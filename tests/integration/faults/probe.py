@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A patient stranger at each replica: is every request answered, in time, and as the contract says?"""
 import collections
+import contextlib
 import itertools
 import threading
 import time
@@ -17,6 +18,14 @@ FINAL = ("confirmed", "cancelled", "abandoned")
 Asked = collections.namedtuple("Asked", "replica at seconds gid status code")
 
 _numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def probed(world, count=40, clients=6, **more):
+    """A world under load, with a probe at each replica, that has accepted so many; more: for the Probe."""
+    with world.load(clients) as load, Probe(world, **more) as probe:
+        load.warm(count)
+        yield probe
 
 
 class Probe:

@@ -9,7 +9,7 @@ from . import faults_database as db
 from .faults_sessions import terminate
 from .modes import both_modes
 from .participant import Reply
-from .probe import ANSWER_S, MACHINE_S, Probe
+from .probe import ANSWER_S, MACHINE_S, probed
 from .test_kill import bound
 
 pytestmark = pytest.mark.needs_server_control
@@ -18,10 +18,6 @@ pytestmark = pytest.mark.needs_server_control
 def lives(world):
     """The incarnations there are, by replica."""
     return sorted(world.rows("SELECT address, id::text, state FROM sagad.replica"))
-
-
-def warm(load, count=40):
-    until(lambda: load.accepted() >= count, 15)
 
 
 def refuses_at_once(world):
@@ -42,8 +38,7 @@ def refuses_at_once(world):
 def test_kill_9_of_a_backend(make_world, mode, kind):
     """The server throws everybody out and recovers. No replica takes that for the death of another."""
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         db.kill_backend(w, kind)
         seconds = probe.back(time.monotonic(), within=3.0)
@@ -55,8 +50,7 @@ def test_kill_9_of_a_backend(make_world, mode, kind):
 def test_what_was_acknowledged_survives_restarts_under_load(make_world, mode):
     """pg_ctl stop -m immediate, as if the power went; three times."""
     w = make_world(mode=mode).settled()
-    with w.load(clients=10) as load, Probe(w, pace=0.04) as probe:
-        warm(load)
+    with probed(w, clients=10, pace=0.04) as probe:
         before = lives(w)
         for _ in range(3):
             with db.server_away(w):
@@ -71,8 +65,7 @@ def test_what_was_acknowledged_survives_restarts_under_load(make_world, mode):
 def test_the_database_is_away_for_longer_than_leases_last(make_world, mode):
     """Every lease ends, and nobody is there to judge. Whoever is back first leaves the others their time."""
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         with db.server_away(w):
             time.sleep(1.0)
@@ -90,8 +83,7 @@ def test_the_database_is_away_for_longer_than_leases_last(make_world, mode):
 @both_modes
 def test_a_full_disk(make_world, mode):
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         with db.disk_full(w):
             until(lambda: "53100" in "".join(r.log() for r in w.replicas), 10)
             at = time.monotonic()
@@ -105,8 +97,7 @@ def test_a_full_disk(make_world, mode):
 def test_too_many_connections(make_world, mode):
     """Others took every place that the server has while the replicas had lost theirs."""
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         with db.no_connections(w):
             time.sleep(w.ttl)
@@ -119,8 +110,7 @@ def test_too_many_connections(make_world, mode):
 @both_modes
 def test_read_only_for_longer_than_leases_last(make_world, mode):
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         with db.read_only(w):
             at = time.monotonic() + 0.5
             time.sleep(2 * w.ttl)
@@ -134,8 +124,7 @@ def test_read_only_for_longer_than_leases_last(make_world, mode):
 def test_statements_that_fail_for_reasons_that_pass(make_world, mode):
     """Out of memory, a lost serialization, an error of the disk: now and then one row of a batch. Nobody is parked for it."""
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         for sqlstate, when in (("40001", "BEFORE UPDATE"), ("53200", "BEFORE INSERT"), ("58030", "BEFORE UPDATE"), ("57014", "BEFORE UPDATE")):
             with db.refused(w, "random() < 0.1", sqlstate, when):
@@ -153,7 +142,7 @@ def test_a_row_that_cannot_be_stored_hurts_nobody_else(make_world, sqlstate):
     call = {"url": w.participant.url + "/slow/a?ms=400", "timeout": "3s"}
     bad = "NEW.gid = 'bad' AND NEW.stuck = 'none' AND NEW.progress <> OLD.progress"
     with w.load() as load:
-        warm(load)
+        load.warm()
         with db.refused(w, bad, sqlstate):
             answer = w.client.post("/v1/transactions", {"gid": "bad", "mode": "saga", "input": {}, "steps": {
                 "a": {"action": call, "compensate": call}}})
@@ -173,8 +162,7 @@ def test_a_row_that_nobody_may_write_hurts_nobody_else(make_world):
     """Not even that it is stuck can be stored. The others go on all the same."""
     w = make_world().settled()
     call = {"url": w.participant.url + "/slow/a?ms=400", "timeout": "3s"}
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         with db.refused(w, "NEW.gid = 'bad'", "23514"):
             answer = w.client.post("/v1/transactions", {"gid": "bad", "mode": "saga", "input": {}, "steps": {
                 "a": {"action": call, "compensate": call}}})
@@ -198,17 +186,20 @@ def test_rows_that_nobody_can_take_over_hurt_nobody_else(make_world, mode):
     w.participant.answer("/sleep", Reply(202, headers={"Retry-After": "2"}, do=False))
     call = {"url": w.participant.url + "/sleep", "timeout": "3s"}
     with w.load() as load:
-        warm(load)
+        load.warm()
         for gid in sleepers:
             assert w.client.begin(gid=gid, mode="saga", input={}, steps={
                 "a": {"action": call, "compensate": call}}).status == 201
-        until(lambda: w.value("SELECT count(*) FROM sagad.transaction WHERE gid = ANY(%s) AND owner IS NULL",
-                              list(sleepers)) == 2, 8)
-        w.participant.answer("/sleep")
         w.busy(victim)
         old = w.incarnation(victim)
-        bad = w.value("SELECT min(gid) FROM sagad.transaction WHERE owner = %s::uuid AND phase <> 'prepared'", old)
+        # They wake every two seconds, are told to wait, and are parked again.
+        until(lambda: w.value("SELECT count(*) FROM sagad.transaction WHERE gid = ANY(%s) AND owner IS NULL",
+                              list(sleepers)) == 2, 15)
+        bad = until(lambda: w.value(
+            "SELECT min(gid) FROM sagad.transaction WHERE owner = %s::uuid AND phase <> 'prepared' AND gid <> ALL(%s)", old,
+            list(sleepers)), 5)
         with db.refused(w, f"NEW.gid IN ('{bad}', 'sleeps-badly')", "P0001"):
+            w.participant.answer("/sleep")
             victim.kill()
             until(lambda: w.value("SELECT state FROM sagad.replica WHERE id = %s::uuid", old) == "fenced", 5)
             until(lambda: w.owned_by(old) <= 1, 15)
@@ -225,8 +216,7 @@ def test_rows_that_nobody_can_take_over_hurt_nobody_else(make_world, mode):
 def test_the_table_is_locked_by_somebody_else(make_world, mode):
     """ALTER TABLE, VACUUM FULL: no commit is done for longer than a lease lasts. That is no dead log, and costs nobody his life."""
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         with db.held(w, db.LOCK_TABLE):
             time.sleep(1.5 * w.ttl)
@@ -240,8 +230,7 @@ def test_the_table_is_locked_by_somebody_else(make_world, mode):
 def test_leases_that_are_rows_are_locked_by_somebody_else(make_world):
     """No beat gets through: all fall silent, none is judged, all come back."""
     w = make_world(mode="row").settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         with db.held(w, "LOCK TABLE sagad.lease IN ACCESS EXCLUSIVE MODE"):
             time.sleep(1.5 * w.ttl)
@@ -257,8 +246,7 @@ def test_leases_that_are_rows_are_locked_by_somebody_else(make_world):
 def test_rows_are_locked_by_somebody_else(make_world, mode):
     """A person's SELECT … FOR UPDATE, and then lunch. Those rows wait; nothing else does."""
     w = make_world(mode=mode).settled()
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         w.busy()
         with db.held(w, db.LOCK_ROWS) as locked:
@@ -280,9 +268,8 @@ def test_rows_are_locked_by_somebody_else(make_world, mode):
 def test_an_old_snapshot_delays_no_adoption(make_world, mode):
     """Nor does it hold back what a beat writes again and again."""
     w = make_world(mode=mode).settled()
-    with w.load(clients=10) as load, Probe(w) as probe, \
-            db.held(w, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"):
-        warm(load, 200)
+    with db.held(w, "SELECT count(*) FROM sagad.transaction", "REPEATABLE READ"), \
+            probed(w, count=200, clients=10) as probe:
         probe.gone.add(w.replicas[0])
         w.busy(w.replicas[0])
         killed = w.replicas[0].kill()

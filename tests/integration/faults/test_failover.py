@@ -49,6 +49,17 @@ def make_cluster(make_pair):  # pylint: disable=unused-argument
 
 
 @pytest.fixture
+def make_paired(make_pair, make_cluster):
+    """A pair, a database on it, and a cluster that knows both servers."""
+    def make(synchronous=True, mode="lock", flags=(), **more):
+        pair = make_pair(synchronous)
+        database = pair.new_database()
+        return pair, database, make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}", *flags], **more)
+
+    return make
+
+
+@pytest.fixture
 def world_on(make_pair, make_world):  # pylint: disable=unused-argument
     def make(pair, **more):
         database = pair.new_database()
@@ -113,10 +124,8 @@ def test_a_synchronous_standby_is_promoted_and_nothing_is_lost(make_pair, world_
 
 
 @both_modes
-def test_a_synchronous_standby_is_away_and_nothing_is_said_to_be_done(make_pair, make_cluster, stub, mode):
-    pair = make_pair()
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
+def test_a_synchronous_standby_is_away_and_nothing_is_said_to_be_done(make_paired, stub, mode):
+    pair, database, cluster = make_paired(mode=mode)
     client = cluster.client
     client.define("quick", mode="saga", steps=quick(stub))
     assert client.run(gid="before", definition="quick", input={})["phase"] == "confirmed"
@@ -137,11 +146,9 @@ def test_a_synchronous_standby_is_away_and_nothing_is_said_to_be_done(make_pair,
     assert set(phases(pair, database).values()) == {"confirmed"}
 
 
-def test_a_cancelled_wait_for_the_standby_is_an_unknown_fate(make_pair, make_cluster, stub):
+def test_a_cancelled_wait_for_the_standby_is_an_unknown_fate(make_paired, stub):
     """The server calls it a success, with a warning: committed here, perhaps not there."""
-    pair = make_pair()
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), count=1)
+    pair, database, cluster = make_paired(count=1)
     client, replica = cluster.client, cluster.replicas[0]
     client.define("quick", mode="saga", steps=quick(stub))
     pair.stop(pair.standby)
@@ -165,10 +172,9 @@ def test_a_cancelled_wait_for_the_standby_is_an_unknown_fate(make_pair, make_clu
 # ---- an asynchronous one ------------------------------------------------------------------------------
 
 
-def test_an_asynchronous_standby_is_warned_of(make_pair, make_cluster):
+def test_an_asynchronous_standby_is_warned_of(make_paired):
     """Noticed while the sessions live on."""
-    pair = make_pair()
-    cluster = make_cluster(pair.dsn(pair.new_database()), count=1)
+    pair, _, cluster = make_paired(count=1)
     replica = cluster.replicas[0]
     assert metric(replica, "sagad_database_unsafe_standby") == 0
     pair.set_synchronous(False)
@@ -223,11 +229,9 @@ def caught_up(pair):
 
 
 @both_modes
-def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, make_cluster, stub, mode):
+def test_what_living_replicas_know_survives_an_asynchronous_standby(make_paired, stub, mode):
     """Decisions that were answered and acted upon, and never reached the standby, are not turned round."""
-    pair = make_pair(synchronous=False)
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
+    pair, database, cluster = make_paired(synchronous=False, mode=mode)
     client = cluster.client
     gate = threading.Event()
     for path in ("/slow", "/confirm", "/cancel"):
@@ -265,11 +269,9 @@ def test_what_living_replicas_know_survives_an_asynchronous_standby(make_pair, m
     assert client.transaction("new-0")["input"] == {"n": 1.10}
 
 
-def test_a_failover_that_cannot_be_noted_is_not_as_if_there_was_none(make_pair, make_cluster, stub):
+def test_a_failover_that_cannot_be_noted_is_not_as_if_there_was_none(make_paired, stub):
     """Nothing tells what may be restored until it is: replicas wait, and forget nothing meanwhile."""
-    pair = make_pair(synchronous=False)
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), count=2, flags=["--park-after=1h"])
+    pair, database, cluster = make_paired(synchronous=False, count=2, flags=["--park-after=1h"])
     client = cluster.client
     gate = threading.Event()
     stub.on("/confirm", lambda call: Reply(200, hold=gate))
@@ -298,11 +300,9 @@ def test_a_failover_that_cannot_be_noted_is_not_as_if_there_was_none(make_pair, 
     assert stub.seen("/cancel") == []
 
 
-def test_a_row_that_cannot_be_restored_takes_no_other_with_it(make_pair, make_cluster, stub):
+def test_a_row_that_cannot_be_restored_takes_no_other_with_it(make_paired, stub):
     """The new primary refuses one row of a page (a trigger, a damaged block): the others of it come back."""
-    pair = make_pair(synchronous=False)
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), count=1, flags=["--park-after=1h"])
+    pair, database, cluster = make_paired(synchronous=False, count=1, flags=["--park-after=1h"])
     client = cluster.client
     gate = threading.Event()
     stub.on("/confirm", lambda call: Reply(200, hold=gate))
@@ -367,10 +367,9 @@ def test_a_host_that_takes_sessions_and_drops_them_is_passed_over(database, make
         assert cluster.client.run(gid="here", mode="saga", input={}, steps=quick(stub))["phase"] == "confirmed"
 
 
-def test_a_replica_that_starts_before_the_promotion_waits_for_it(make_pair, make_cluster):
+def test_a_replica_that_starts_before_the_promotion_waits_for_it(make_paired):
     """No server of its DSN is a primary: not yet."""
-    pair = make_pair()
-    cluster = make_cluster(pair.dsn(pair.new_database()), count=0)
+    pair, _, cluster = make_paired(count=0)
     pair.kill()
     early = cluster.add(ready=False)
     until(lambda: "trying again" in early.log(), 10)
@@ -382,11 +381,9 @@ def test_a_replica_that_starts_before_the_promotion_waits_for_it(make_pair, make
 
 
 @both_modes
-def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pair, make_cluster, stub, mode):
+def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_paired, stub, mode):
     """Nor is a lease that somebody takes there."""
-    pair = make_pair(synchronous=False)
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
+    pair, database, cluster = make_paired(synchronous=False, mode=mode)
     cluster.client.define("quick", mode="saga", steps=quick(stub))
     caught_up(pair)  # else nobody knows the definition any more
     pair.kill()
@@ -409,11 +406,9 @@ def test_an_old_primary_that_comes_back_first_in_the_dsn_is_not_believed(make_pa
 
 
 @both_modes
-def test_an_old_primary_that_still_runs_is_left_when_another_is_promoted(make_pair, make_cluster, stub, mode):
+def test_an_old_primary_that_still_runs_is_left_when_another_is_promoted(make_paired, stub, mode):
     """Nobody tells the replicas, and every session to the old one lives: they find the new one by themselves."""
-    pair = make_pair(synchronous=False)
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), flags=[f"--lease.mode={mode}"])
+    pair, database, cluster = make_paired(synchronous=False, mode=mode)
     cluster.client.define("quick", mode="saga", steps=quick(stub))
     caught_up(pair)
     pair.promote()
@@ -456,12 +451,10 @@ def begin_open(client, stub, gid, at, deadline):
 
 
 @both_modes
-def test_frozen_fenced_and_the_fence_is_lost(make_pair, make_cluster, stub, mode):
+def test_frozen_fenced_and_the_fence_is_lost(make_paired, stub, mode):
     """One is frozen, the other fences it, adopts, and is told to confirm; then all of that is lost. Thawed, the first
     finds the log just as it left it, and its deadline passed: it must wait for what the other knows."""
-    pair = make_pair(synchronous=False)
-    database = pair.new_database()
-    cluster = make_cluster(pair.dsn(database), count=2, flags=["--park-after=1h", f"--lease.mode={mode}"])
+    pair, database, cluster = make_paired(synchronous=False, mode=mode, count=2, flags=["--park-after=1h"])
     frozen, other = cluster.replicas
     gids = [f"z-{i}" for i in range(10)]
     gate = threading.Event()

@@ -10,7 +10,7 @@ from lib.base import until
 from lib.proxy import KINDS, Proxy
 from .faults_sessions import occupy, terminate
 from .modes import both_modes
-from .probe import MACHINE_S, Probe
+from .probe import MACHINE_S, Probe, probed
 
 
 @pytest.fixture
@@ -49,10 +49,6 @@ def over(world, incarnation, since, within):
     return time.monotonic() - since
 
 
-def warm(load, count=40):
-    until(lambda: load.accepted() >= count, 15)
-
-
 def silent(world, replica, since, until_at):
     """Asserts that this replica called nobody in between."""
     found = [c for c in world.participant.calls(since=since) if c.replica == replica.url and c.at < until_at]
@@ -88,8 +84,7 @@ def test_the_lease_is_cut_while_the_log_lives(make_split, mode):
     w = make_split(mode)
     victim = w.replicas[0]
     old = w.incarnation(victim)
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         cut = time.monotonic()
         w.proxy.refuse("lease", 0)
         over(w, old, cut, within=1.5 if mode == "lock" else w.ttl + 1.5)
@@ -109,8 +104,7 @@ def test_the_log_is_cut_while_the_lease_lives(make_split, mode):
     w = make_split(mode)
     victim = w.replicas[0]
     old = w.incarnation(victim)
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         cut = time.monotonic()
         w.proxy.refuse("log", 0)
         over(w, old, cut, within=2 * w.ttl + 1.5)
@@ -131,8 +125,7 @@ def test_a_black_hole_is_adopted_within_a_ttl_and_a_half_second_more(make_split,
     w = make_split(mode)
     victim = w.replicas[0]
     old = w.incarnation(victim)
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         occupy(w, victim)
         hole = time.monotonic()
         w.proxy.black_hole(kind, 0)
@@ -153,8 +146,7 @@ def test_a_silent_log_session_costs_one_incarnation(make_split, mode):
     """Forgotten by a firewall: the session says nothing more, new ones pass. At most one life, not a chain of them."""
     w = make_split(mode)
     victim = w.replicas[0]
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         hole = time.monotonic()
         assert w.proxy.lose("log", 0) == 1
         # Whether others adopt before the session is given up is a race that either may win.
@@ -171,8 +163,7 @@ def test_a_silent_log_session_costs_one_incarnation(make_split, mode):
 def test_a_silent_work_session_is_given_up(make_split, mode):
     """It commits and calls as before; what it cannot read meanwhile is said, and it recovers by itself."""
     w = make_split(mode)
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         hole = time.monotonic()
         assert w.proxy.lose("work", 0) == 1
         time.sleep(2 * w.ttl + 1.5)
@@ -205,8 +196,7 @@ def test_a_replica_that_can_look_nothing_up_is_not_ready(make_split):
 def test_all_replicas_are_cut_off_and_come_back(make_split, mode):
     """Nobody can tell who is dead: whoever comes back first must not fence the others."""
     w = make_split(mode)
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         before = lives(w)
         w.proxy.black_hole()
         time.sleep(w.ttl + 1.0)
@@ -302,8 +292,7 @@ def test_packets_of_the_lease_are_dropped(make_split, packets, mode):
     victim = w.replicas[0]
     old = w.incarnation(victim)
     lease = w.proxy.sessions("lease", 0)[0]
-    with w.load() as load, Probe(w) as probe:
-        warm(load)
+    with probed(w) as probe:
         hole = time.monotonic()
         packets.drop(lease["port"], w.proxy.port(0))
         # It opens a new session, and that one passes: fenced or not, it acts again soon, and never in between.
