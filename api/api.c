@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "api/bulk.h"
 #include "api/request.h"
 
 #include "coordinator/base/mem.h"
@@ -129,6 +130,7 @@ struct api *api_open(const struct api_config *config, struct engine *engine, con
 	a->store = *store;
 	a->request_seed = ports->clock.random(ports->clock.ctx);
 	a->slow_response = slow_response();
+	a->bulk = bulk_run_open(a);
 	open_limiter(a);
 	if (open_listeners(a, err))
 		return a;
@@ -181,6 +183,16 @@ void api_set_tokens(struct api *a, struct token_set *tokens)
 	a->generation++;
 }
 
+int64_t api_next_at(const struct api *a)
+{
+	return bulk_run_next_at(a->bulk);
+}
+
+void api_tick(struct api *a)
+{
+	bulk_run_tick(a->bulk);
+}
+
 void api_drain(struct api *a)
 {
 	a->draining = true;
@@ -201,5 +213,6 @@ void api_close(struct api *a)
 	tokens_free(a->tokens);
 	limiter_close(a->limiter);
 	free((char *)a->slow_response.p);
+	bulk_run_close(a->bulk);
 	free(a);
 }

@@ -88,6 +88,9 @@ struct token_set;
 void api_set_tokens(struct api *a, struct token_set *tokens);
 /* SIGTERM: no new connections, readyz says so, connections end after their answer. */
 void api_drain(struct api *a);
+/* Actions on many transactions go on by the clock: ask when the loop sleeps. boot_ms. */
+int64_t api_next_at(const struct api *a);
+void    api_tick(struct api *a);
 unsigned api_connections(const struct api *a);   /* open on the first listener */
 /* After this neither engine nor store may answer what this api asked of them: close
  * it behind them, or see to it that no loop turn follows. */

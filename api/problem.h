@@ -32,6 +32,8 @@
 	  "Name one that is registered, or a host with its port, in lower case, as GET /v1/participants shows it.") \
 	X(REPLICA_UNKNOWN,    "replica_unknown",        404, false, "No such live replica",                      \
 	  "GET /v1/replicas lists them; one that starts anew has a new id.")                                      \
+	X(BULK_UNKNOWN,       "bulk_unknown",           404, false, "No such bulk action",                       \
+	  "GET /v1/bulk lists them; those that ended are kept for 30 days.")                                      \
 	X(METHOD_NOT_ALLOWED, "method_not_allowed",     405, false, "This path does not take that method",       \
 	  "The Allow header lists the methods it takes.")                                                        \
 	X(TOO_SLOW,           "too_slow",               408, true,  "The request did not arrive in time",        \

@@ -37,6 +37,7 @@ struct api {
 	struct token_set  *tokens;     /* NULL: nobody is asked who he is */
 	uint64_t           generation; /* of tokens */
 	struct limiter    *limiter;    /* NULL: no limits per caller */
+	struct bulk_run   *bulk;
 	bool               draining;
 	struct str         slow_response;
 	uint64_t           request_seed, request_n; /* of request ids that we make */

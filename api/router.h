@@ -45,6 +45,10 @@
 	X(overview,              GET,  "/v1/overview",                               READER,              "How it goes, on one page")          \
 	X(stuck_list,            GET,  "/v1/stuck",                                  READER,              "What needs a person, grouped by what keeps it") \
 	X(audit_list,            GET,  "/v1/audit",                                  READER,              "Who did what, when and why")          \
+	X(bulk_begin,            POST, "/v1/bulk",                                   OPERATOR,            "Act on all that a filter matches")    \
+	X(bulk_list,             GET,  "/v1/bulk",                                   READER,              "Actions on many, newest first")       \
+	X(bulk_get,              GET,  "/v1/bulk/{id}",                              READER,              "How far one has come")                \
+	X(bulk_cancel,           POST, "/v1/bulk/{id}/cancel",                       OPERATOR,            "Stop it where it is")                 \
 	X(replica_list,          GET,  "/v1/replicas",                               READER,              "Replicas, their leases and load")   \
 	X(doctor,                GET,  "/v1/doctor",                                 READER,              "What is wrong with the database and its settings") \
 	X(replica_drain,         POST, "/v1/replicas/{id}/drain",                    OPERATOR,            "Make it leave")                       \

@@ -608,8 +608,9 @@ static int64_t next_at(void *ctx)
 	struct replica *r = ctx;
 
 	if (r->quit_at == 0) {
-		int64_t at = engine_next_at(r->engine);
+		int64_t at = engine_next_at(r->engine), next = api_next_at(r->api);
 
+		at = next < at ? next : at;
 		return at < r->look_at ? at : r->look_at;
 	}
 	int64_t soon = loop_boot_ms() + ANSWERS_MS; /* connections leave without a word */
@@ -625,6 +626,7 @@ static void tick(void *ctx)
 		look_at_files(r);
 	if (r->quit_at == 0) {
 		engine_tick(r->engine);
+		api_tick(r->api);
 	} else if (loop_boot_ms() >= r->quit_at) {
 		loop_stop(r->loop);
 	}

@@ -47,7 +47,6 @@ CREATE TABLE sagad.bulk (
 	ended_at   timestamptz,
 	seen_at    timestamptz NOT NULL,
 	epoch      bigint      NOT NULL,
-	examined   bigint      NOT NULL,
 	matched    bigint      NOT NULL,
 	done       bigint      NOT NULL,
 	refused    bigint      NOT NULL,
@@ -61,7 +60,7 @@ CREATE TABLE sagad.bulk (
 	role       text        NOT NULL,
 	reason     text        NOT NULL,
 	request_id text,
-	position   text COLLATE "C" NOT NULL, -- examined up to this gid
+	position   text COLLATE "C" NOT NULL, -- looked at up to this gid
 	page       text        NOT NULL, -- JSON: gids that are being applied
 	refusals   text        NOT NULL, -- JSON: how many by verdict
 	CONSTRAINT bulk_pkey PRIMARY KEY (id),

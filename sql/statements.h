@@ -258,7 +258,10 @@ X(SWEEP, ON_WORK,                                                               
 	"WHERE s.name = 'transaction' AND EXISTS (SELECT 1 FROM place) AND s.position <> f.gid") \
 X(SWEEP_INBOX, ON_WORK,                                                                        \
 	"WITH old AS MATERIALIZED (SELECT i.id FROM sagad.inbox i "                            \
-	"WHERE i.settled_at < now() - $2::bigint * interval '1 ms' ORDER BY i.id LIMIT $1::int " \
+	"WHERE i.settled_at < now() - $2::bigint * interval '1 ms' "                           \
+	/* Whoever takes over a bulk action must find what was applied. */                    \
+	"AND (SELECT true FROM sagad.bulk b WHERE b.ended_at IS NULL AND b.created_at <= i.created_at LIMIT 1) IS NULL " \
+	"ORDER BY i.id LIMIT $1::int "                                                         \
 	"FOR UPDATE SKIP LOCKED) "                                                             \
 	"DELETE FROM sagad.inbox i USING old WHERE i.id = old.id")                             \
 X(SWEEP_AUDIT, ON_WORK,                                                                        \
@@ -266,9 +269,11 @@ X(SWEEP_AUDIT, ON_WORK,                                                         
 	"DELETE FROM sagad.audit a USING old WHERE a.number = old.number "                     \
 	"AND a.at < now() - $2::bigint * interval '1 ms'")                                     \
 /* Those of replicas that have left; a bulk action that is over. */                            \
+X(SWEEP_BULK, ON_WORK, "DELETE FROM sagad.bulk b WHERE b.id IN (SELECT o.id FROM sagad.bulk o " \
+	"ORDER BY o.id LIMIT 100) AND b.ended_at < now() - interval '30 days'")                \
 X(SWEEP_PAUSE, ON_WORK,                                                                        \
 	"DELETE FROM sagad.pause p WHERE p.kind = 'replica' AND p.since < now() - interval '1 hour' " \
-	"AND (SELECT true FROM sagad.replica r WHERE r.id::text = p.name) IS NULL")            \
+	"AND (SELECT true FROM sagad.replica r WHERE r.id = p.name::uuid) IS NULL")            \
 /* Not at once: a statement of a fenced replica may still be giving it rows. */                \
 X(SWEEP_REPLICA, ON_WORK,                                                                      \
 	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' "                   \
@@ -361,7 +366,8 @@ X(COUNTS, ON_STORE,                                                             
 #define IS_KNOWN(kind, name)                                                                   \
 	"known AS MATERIALIZED (SELECT CASE " kind " "                                         \
 	"WHEN 'definition' THEN EXISTS (SELECT 1 FROM sagad.definition d WHERE d.name = " name ") " \
-	"WHEN 'replica' THEN EXISTS (SELECT 1 FROM sagad.replica r WHERE r.id::text = " name " AND r.state = 'live') " \
+	"WHEN 'replica' THEN EXISTS (SELECT 1 FROM sagad.replica r WHERE r.id = CASE WHEN " kind " = 'replica' " \
+	"THEN " name "::uuid END AND r.state = 'live') " \
 	"ELSE " name " NOT LIKE 'participant:%' OR "                                           \
 	"EXISTS (SELECT 1 FROM sagad.participant p WHERE 'participant:' || p.name = " name ") END AS it)"
 #define AUDIT_PAGE(rows)                                                                       \
@@ -377,6 +383,11 @@ X(COUNTS, ON_STORE,                                                             
 	"h.reason, h.step, h.op, h.request_id, h.detail, b.last, b.n, "                        \
 	"($8::timestamptz IS NULL OR b.oldest >= $8::timestamptz) "                            \
 	"FROM bound b LEFT JOIN hit h ON true ORDER BY h.number DESC"
+
+/* In the order of pg_bulk.c. */
+#define BULK_COLUMNS                                                                           \
+	"b.id, b.state, b.action, b.filter, b.actor, b.role, b.reason, b.request_id, b.rate, b.created_at, " \
+	"b.ended_at, b.runner, b.epoch, b.matched, b.done, b.refused, b.failed, b.position, b.page, b.refusals"
 
 #define OPERATOR_STATEMENTS(X)                                                                 \
 X(PAUSE, ON_STORE,                                                                             \
@@ -395,6 +406,32 @@ X(PAUSE_LOOK, ON_STORE,                                                         
 X(PAUSES, ON_STORE,                                                                            \
 	"SELECT p.kind, p.name, p.since, p.actor, p.reason FROM sagad.pause p "                \
 	"ORDER BY p.kind, p.name LIMIT $1::int")                                               \
+X(BULK_PUT, ON_STORE,                                                                          \
+	"WITH made AS (INSERT INTO sagad.bulk (id, created_at, seen_at, epoch, matched, done, refused, failed, rate, " \
+	"state, action, filter, actor, role, reason, request_id, position, page, refusals) "   \
+	"VALUES ($10::uuid, now(), now(), 0, 0, 0, 0, 0, $11::int, 'running', $12::text, $13::text, $5::text, $6::text, " \
+	"$7::text, $8::text, '', '[]', '{}') RETURNING 1), " SAY_DEED("NULL", "NULL", "made") " SELECT 1 FROM made") \
+X(BULK_ONE, ON_STORE, "SELECT " BULK_COLUMNS " FROM sagad.bulk b WHERE b.id = $1::uuid")       \
+X(BULK_LIST, ON_STORE,                                                                         \
+	"SELECT " BULK_COLUMNS " FROM sagad.bulk b WHERE b.id < $1::uuid ORDER BY b.id DESC LIMIT $2::int") \
+/* The lock keeps two who look at once apart; whoever comes second finds a live runner. */     \
+X(BULK_CLAIM, ON_STORE,                                                                        \
+	"WITH c AS MATERIALIZED (SELECT b.id FROM sagad.bulk b WHERE b.ended_at IS NULL AND " I_LIVE " " \
+	"AND (SELECT true FROM sagad.replica r WHERE r.id = b.runner AND r.state = 'live') IS NULL " \
+	"ORDER BY b.created_at LIMIT 1 FOR UPDATE SKIP LOCKED) "                               \
+	"UPDATE sagad.bulk b SET runner = $1::uuid, epoch = b.epoch + 1, seen_at = now() FROM c " \
+	"WHERE b.id = c.id AND b.ended_at IS NULL RETURNING " BULK_COLUMNS)                     \
+X(BULK_SAVE, ON_STORE,                                                                         \
+	"UPDATE sagad.bulk b SET seen_at = now(), matched = $3::bigint, done = $4::bigint, refused = $5::bigint, " \
+	"failed = $6::bigint, position = $7::text, page = $8::text, refusals = $9::text, "     \
+	"state = CASE WHEN $10::boolean THEN 'done' ELSE b.state END, "                        \
+	"ended_at = CASE WHEN $10::boolean THEN now() END "                                    \
+	"WHERE b.id = $1::uuid AND b.epoch = $2::bigint AND b.state = 'running' RETURNING 1")  \
+X(BULK_CANCEL, ON_STORE,                                                                       \
+	"WITH made AS (UPDATE sagad.bulk b SET state = 'cancelled', ended_at = now() "         \
+	"WHERE b.id = $10::uuid AND b.state = 'running' RETURNING 1), "                        \
+	SAY_DEED("NULL", "NULL", "made") " "                                                   \
+	"SELECT EXISTS (SELECT 1 FROM sagad.bulk b WHERE b.id = $10::uuid), EXISTS (SELECT 1 FROM made)") \
 X(AUDIT_ALL, ON_STORE, AUDIT_PAGE("true"))                                                     \
 X(AUDIT_OF, ON_STORE, AUDIT_PAGE("a.target = $4::text"))
 

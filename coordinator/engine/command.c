@@ -123,6 +123,8 @@ static void on_put(void *arg, enum log_result result)
 		order->state = ORDER_ASKING;
 		order->ask_ms = ASK_FIRST_MS;
 		order_wake_at(e, order, boot_ms(e) + ASK_FIRST_MS);
+		if (order->address[0] == '\0' || !uuid_is_nil(order->c.id))
+			chore_soon(e, CHORE_INBOX, 0); /* it may be ours, or anybody's */
 		if (order->address[0] != '\0')
 			e->ports.poke.poke(e->ports.poke.ctx, str_of(order->address), order->c.gid);
 	} else if (result == LOG_AWAY && !order->maybe_put) {
@@ -144,7 +146,9 @@ static void send_to_owner(struct engine *e, struct order *order, const struct ro
 	}
 	if (!order_is_fit(e, order, row))
 		return;
-	order->id = uuid_v7(now_ms(e), random_u64(e), random_u64(e));
+	order->id = order->c.id;
+	if (uuid_is_nil(order->id))
+		order->id = uuid_v7(now_ms(e), random_u64(e), random_u64(e));
 	order->address = (char *)(uintptr_t)str_dup(members_address(e, row->owner)).p;
 	order_put(e, order);
 }
@@ -174,7 +178,7 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 		order_wake_at(e, order, boot_ms(e) + RETRY_MS);
 	} else if (n == 0) {
 		order_refuse(e, order, COMMAND_UNKNOWN, NULL);
-	} else if (is_for_newer(e, &rows[0])) {
+	} else if (is_for_newer(e, &rows[0]) || !uuid_is_nil(order->c.id)) {
 		send_to_owner(e, order, &rows[0]);
 	} else if (phase_is_ended(rows[0].phase)) {
 		judge_ended(e, order, &rows[0]);
@@ -197,7 +201,7 @@ void order_look(struct engine *e, struct order *order)
 {
 	struct owned *o = owned_get(e, order->c.gid);
 
-	if (o != NULL && o->readable) {
+	if (o != NULL && o->readable && uuid_is_nil(order->c.id)) {
 		order_queue(e, order, o);
 		return;
 	}

@@ -127,6 +127,8 @@ struct command {
 	struct str        actor;   /* empty: the calling service; else a person, and it is journalled */
 	struct str        reason;
 	struct str        role, request_id; /* of the actor, for the audit */
+	struct uuid       id;      /* not nil: the same id is one command, however often and wherever it is given; it
+	                            * takes the way through the inbox, and its verdict stays there */
 	uint64_t          if_version; /* not 0: only while the row is at this version, else VERDICT_CHANGED */
 };
 

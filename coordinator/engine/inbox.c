@@ -240,7 +240,7 @@ static void on_verdicts(void *arg, enum log_result result, const struct settled 
 			continue;
 		order->asked = false;
 		s = find_verdict(rows, result == LOG_DONE ? n : 0, order->id);
-		if (s != NULL && done_n < VERDICTS_PAGE)
+		if (s != NULL && done_n < VERDICTS_PAGE && uuid_is_nil(order->c.id))
 			done[done_n++] = order->id;
 		if (order->done == NULL) {
 			order_free(e, order);

@@ -465,6 +465,32 @@ struct deed_filter { /* empty or zero: not filtered */
 	uint64_t   below;            /* number; 0: from the newest */
 };
 
+/* An action on all transactions that a filter matches. */
+#define BULK_STATES(X) X(RUNNING, "running") X(DONE, "done") X(CANCELLED, "cancelled")
+
+#define X(name, text) BULK_##name,
+enum bulk_state { BULK_STATES(X) };
+#undef X
+
+struct bulk_row {
+	struct uuid     id;
+	enum bulk_state state;
+	struct str      action;
+	struct str      filter;     /* JSON, as it was sent */
+	struct str      actor, role, reason, request_id;
+	uint32_t        rate;       /* actions a second */
+	int64_t         created_at, ended_at; /* 0: it runs */
+	struct uuid     runner;     /* nil: nobody yet */
+	uint64_t        epoch;      /* grows with every runner */
+	uint64_t        matched, done, refused, failed;
+	struct str      position;   /* looked at up to this gid */
+	struct str      page;       /* JSON array: gids that are being acted on */
+	struct str      refusals;   /* JSON object: how many by verdict */
+};
+typedef void bulks_done(void *arg, enum log_result result, const struct bulk_row *rows, size_t n);
+/* saved: it runs, and nobody else has taken it over. */
+typedef void bulk_saved(void *arg, enum log_result result, bool saved);
+
 struct entry_row {
 	uint64_t     number;
 	struct entry entry;
@@ -523,6 +549,16 @@ struct store_port {
 	/* Writes nothing; its `changed` says whether it is paused. */
 	void (*pause_look)(void *ctx, const struct pause_row *row, pause_done *done, void *arg);
 	void (*pauses)(void *ctx, pauses_done *done, void *arg); /* all of them */
+	/* Born running, with nobody to run it. */
+	void (*bulk_put)(void *ctx, const struct bulk_row *row, const struct deed *deed, log_done *done, void *arg);
+	/* One of that id; with a nil id newest first, those with smaller ids than `below` (nil: all). */
+	void (*bulk_rows)(void *ctx, struct uuid id, struct uuid below, unsigned limit, bulks_done *done, void *arg);
+	/* Takes one whose runner is not live; n == 0: there is none, or we are not live. */
+	void (*bulk_claim)(void *ctx, struct uuid me, bulks_done *done, void *arg);
+	/* What its runner knows: id, epoch, counts, position, page, refusals; state DONE ends it. */
+	void (*bulk_save)(void *ctx, const struct bulk_row *row, bulk_saved *done, void *arg);
+	/* is_known, changed: as of pauses. */
+	void (*bulk_cancel)(void *ctx, struct uuid id, const struct deed *deed, pause_done *done, void *arg);
 	/* Newest first. A page examines a bounded number, and may be short or empty. */
 	void (*audit)(void *ctx, const struct deed_filter *filter, unsigned limit, deeds_done *done, void *arg);
 	void (*doctor)(void *ctx, doctor_done *done, void *arg);

@@ -183,6 +183,7 @@ void pg_watch_fini(struct pg *pg);
 void pg_store_port(struct pg *pg, struct store_port *port);   /* pg_store.c */
 void pg_store_definition_verbs(struct store_port *port);      /* pg_store_definition.c */
 void pg_operate_verbs(struct store_port *port);               /* pg_operate.c */
+void pg_bulk_verbs(struct store_port *port);                  /* pg_bulk.c */
 bool deed_is_storable(const struct deed *d);
 void put_deed(struct pg_params *p, const struct deed *d);     /* the first nine parameters of SAY_DEED */
 void pg_doctor_verb(struct store_port *port);                 /* pg_doctor.c */

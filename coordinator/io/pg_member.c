@@ -210,6 +210,8 @@ static void log_sweep(void *ctx, log_done *done, void *arg)
 	pg_job_add(&j->job, SQL_SWEEP_AUDIT);
 	pg_job_params(&j->job);
 	pg_job_add(&j->job, SQL_SWEEP_PAUSE);
+	pg_job_params(&j->job);
+	pg_job_add(&j->job, SQL_SWEEP_BULK);
 	pg_job_send(&j->job, on_plain);
 }
 

@@ -239,4 +239,5 @@ void pg_operate_verbs(struct store_port *port)
 	port->pause_look = store_pause_look;
 	port->pauses = store_pauses;
 	port->audit = store_audit;
+	pg_bulk_verbs(port);
 }
