@@ -3,7 +3,7 @@
  */
 #include "sagactl/ctl.h"
 
-#include <string.h>
+#include <stdio.h>
 
 /* "payment:8080, breaker open since 3m ago" */
 static void add_participant(struct ctl *c, const struct json *p, struct buf *out)
@@ -100,50 +100,156 @@ enum exit_status run_txn_explain(struct ctl *c)
 
 /* ---- stuck ------------------------------------------------------------------------------------------ */
 
-static void add_group(struct ctl *c, void *arg, const struct json *s)
+static struct grid stuck_grid(void)
 {
-	struct grid *g = arg;
-	struct str   definition = look_text(c, s, "definition"), sample = look_text(c, s, "sample");
-	struct buf   age = { 0 };
+	return (struct grid){ .heads = { "COUNT", "REASON", "DEFINITION", "STEP", "PARTICIPANT", "OLDEST", "SAMPLE", "ERROR" } };
+}
 
-	if (sample.n == 0)
-		sample = look_text(c, s, "sample_gid");
-	grid_add(g, STYLE_BOLD, look_text(c, s, "count"));
-	grid_add(g, STYLE_RED, look_text(c, s, "reason"));
-	grid_add(g, STYLE_PLAIN, definition.n ? definition : STR("-"));
-	grid_add(g, STYLE_PLAIN, look_text(c, s, "step"));
-	grid_add(g, STYLE_PLAIN, look_text(c, s, "participant"));
-	look_ago(c, s, look(s, "oldest") ? "oldest" : "oldest_at", &age);
-	grid_add(g, STYLE_PLAIN, buf_view(&age));
-	grid_add(g, STYLE_BOLD, sample);
-	grid_add(g, STYLE_PLAIN, look_text(c, s, "error"));
-	buf_fini(&age);
+static void add_groups(struct ctl *c, struct grid *g, const struct json *groups)
+{
+	for (const struct json *s = groups ? groups->first : NULL; s; s = s->next) {
+		struct str definition = look_text(c, s, "definition");
+		struct buf text = { 0 };
+
+		grid_add(g, STYLE_BOLD, look_text(c, s, "count"));
+		grid_add(g, STYLE_RED, look_text(c, s, "reason"));
+		grid_add(g, STYLE_PLAIN, definition.n ? definition : STR("-"));
+		buf_fmt(&text, "%.*s %.*s", (int)look_text(c, s, "step").n, look_text(c, s, "step").p,
+		        (int)look_text(c, s, "op").n, look_text(c, s, "op").p);
+		grid_add(g, STYLE_PLAIN, buf_view(&text));
+		grid_add(g, STYLE_PLAIN, look_text(c, s, "participant"));
+		buf_clear(&text);
+		look_ago(c, s, "oldest_at", &text);
+		grid_add(g, STYLE_PLAIN, buf_view(&text));
+		grid_add(g, STYLE_BOLD, look_text(c, s, "sample"));
+		grid_add(g, STYLE_PLAIN, look_text(c, s, "error"));
+		buf_fini(&text);
+	}
 }
 
 enum exit_status run_stuck(struct ctl *c)
 {
-	struct grid      g = { .heads = { "COUNT", "REASON", "DEFINITION", "STEP", "PARTICIPANT", "OLDEST", "SAMPLE", "ERROR" } };
-	struct buf       path = { 0 };
-	enum exit_status status;
+	struct grid      g = stuck_grid();
+	enum exit_status status = ctl_get(c, "/v1/stuck");
 
-	buf_cstr(&path, "/v1/stuck");
-	status = ctl_list(c, &path, add_group, &g);
-	if (status == EXIT_DONE && !ctl_has(c, FLAG_json)) {
+	if (status == EXIT_DONE && ctl_has(c, FLAG_json)) {
+		ctl_raw(c);
+	} else if (status == EXIT_DONE) {
+		add_groups(c, &g, look(c->answer.json, "items"));
 		if (g.n)
 			grid_write(&g, c->color, &c->out);
 		else
 			buf_cstr(&c->out, "nothing is stuck\n");
+		if (!look_true(c->answer.json, "complete"))
+			ctl_say(c, "there are more: these are of the %llu that were looked at",
+			        (unsigned long long)look_number(c->answer.json, "examined"));
 	}
 	grid_fini(&g);
-	buf_fini(&path);
 	return status;
 }
 
 /* ---- overview ---------------------------------------------------------------------------------------- */
 
+static void add_unfinished(struct ctl *c, const struct json *u)
+{
+	const struct json *phases = look(u, "by_phase");
+	struct buf         line = { 0 };
+
+	buf_fmt(&line, "%s%llu", look_true(u, "at_least") ? "at least " : "", (unsigned long long)look_number(u, "count"));
+	for (const struct json *p = phases ? phases->first : NULL; p; p = p->next)
+		if (!str_is(p->raw, "0"))
+			buf_fmt(&line, ", %.*s %.*s", (int)p->key.n, p->key.p, (int)p->raw.n, p->raw.p);
+	buf_fmt(&line, "; %llu parked", (unsigned long long)look_number(u, "parked"));
+	if (look_number(u, "overdue_ms") > 0) {
+		buf_cstr(&line, ", the oldest due ");
+		span_add(&line, (int64_t)look_number(u, "overdue_ms"));
+		buf_cstr(&line, " ago");
+	}
+	buf_cstr(&c->out, "unfinished  ");
+	style_add(&c->out, c->color, STYLE_PLAIN, buf_view(&line));
+	buf_char(&c->out, '\n');
+	buf_fini(&line);
+}
+
+static void add_here(struct ctl *c, const struct json *here)
+{
+	const struct json *rates = look(here, "rates");
+	struct str         begun = look_text(c, rates, "begun"), ended = look_text(c, rates, "ended");
+	struct str         calls = look_text(c, rates, "calls"), owned = look_text(c, here, "owned");
+	struct buf         line = { 0 };
+
+	buf_fmt(&line, "here        %.*s owned; a second %.*s begun, %.*s ended, %.*s calls", (int)owned.n, owned.p,
+	        (int)begun.n, begun.p, (int)ended.n, ended.p, (int)calls.n, calls.p);
+	style_add(&c->out, c->color, STYLE_PLAIN, buf_view(&line));
+	buf_char(&c->out, '\n');
+	buf_fini(&line);
+}
+
+static void add_replicas(struct ctl *c, struct grid *g, const struct json *replicas, struct str answering)
+{
+	for (const struct json *r = replicas ? replicas->first : NULL; r; r = r->next) {
+		struct str state = look_text(c, r, "state"), id = look_text(c, r, "id");
+		struct buf seen = { 0 };
+
+		grid_add(g, STYLE_BOLD, id);
+		grid_add(g, str_is(state, "live") ? STYLE_GREEN : STYLE_RED, state);
+		grid_add(g, STYLE_PLAIN, look_text(c, r, "load"));
+		grid_add(g, STYLE_PLAIN, look_text(c, r, "speed"));
+		grid_add(g, STYLE_PLAIN, look_true(r, "owns") ? STR("yes") : STR("no"));
+		look_ago(c, r, "seen_at", &seen);
+		grid_add(g, STYLE_PLAIN, buf_view(&seen));
+		grid_add(g, STYLE_DIM, str_eq(id, answering) ? STR("answers this") : STR(""));
+		buf_fini(&seen);
+	}
+}
+
+static void add_paused_calls(struct ctl *c, struct grid *g, const struct json *participants)
+{
+	for (const struct json *p = participants ? participants->first : NULL; p; p = p->next) {
+		struct buf text = { 0 };
+
+		grid_add(g, STYLE_BOLD, look_text(c, p, "name"));
+		grid_add(g, STYLE_RED, look_text(c, p, "breaker"));
+		look_ago(c, p, "since", &text);
+		grid_add(g, STYLE_PLAIN, buf_view(&text));
+		buf_clear(&text);
+		look_ago(c, p, "throttled_until", &text);
+		grid_add(g, STYLE_PLAIN, buf_view(&text));
+		grid_add(g, STYLE_PLAIN, look_text(c, p, "put_off"));
+		buf_fini(&text);
+	}
+}
+
+static void add_table(struct ctl *c, struct grid *g)
+{
+	if (g->n) {
+		buf_char(&c->out, '\n');
+		grid_write(g, c->color, &c->out);
+	}
+	grid_fini(g);
+}
+
 void show_overview(struct ctl *c, const struct json *o)
 {
-	show_value(c, o, 0);
+	const struct json *stuck = look(o, "stuck"), *here = look(o, "here");
+	struct grid        groups = stuck_grid();
+	struct grid        replicas = { .heads = { "REPLICA", "STATE", "LOAD", "SPEED", "OWNS", "SEEN", "" } };
+	struct grid        participants = { .heads = { "CALLS PAUSE FOR", "BREAKER", "SINCE", "THROTTLED", "PUT OFF" } };
+	char               text[64];
+
+	add_unfinished(c, look(o, "unfinished"));
+	snprintf(text, sizeof text, "%s%llu", look_true(stuck, "at_least") ? "at least " : "",
+	         (unsigned long long)look_number(stuck, "count"));
+	buf_cstr(&c->out, "stuck       ");
+	style_add(&c->out, c->color, look_number(stuck, "count") ? STYLE_RED : STYLE_GREEN, str_of(text));
+	buf_char(&c->out, '\n');
+	add_here(c, here);
+	add_groups(c, &groups, look(stuck, "groups"));
+	add_table(c, &groups);
+	add_replicas(c, &replicas, look(o, "replicas"), look_text(c, here, "replica"));
+	add_table(c, &replicas);
+	add_paused_calls(c, &participants, look(here, "participants"));
+	add_table(c, &participants);
 }
 
 enum exit_status run_overview(struct ctl *c)

@@ -114,12 +114,38 @@ enum exit_status run_participant_list(struct ctl *c)
 	return status;
 }
 
-/* What is known of it and not given anew stays: ,"name":value of each. */
+/* ,"name":number of what is given. */
+static enum exit_status add_given(struct ctl *c, struct buf *body, const char *member, enum flag f)
+{
+	uint64_t   n;
+	struct err err;
+
+	if (!ctl_has(c, f))
+		return EXIT_DONE;
+	if (!text_to_u64(str_of(c->args.values[f]), &n)) {
+		err_set(&err, ERR_INVALID, "--%s: a whole number is wanted, not `%s`", flag_fact(f)->name, c->args.values[f]);
+		return ctl_usage(&err);
+	}
+	buf_fmt(body, ",\"%s\":%llu", member, (unsigned long long)n);
+	return EXIT_DONE;
+}
+
+static const struct { const char *member; enum flag flag; } NUMBERS[] = {
+	{ "max_in_flight", FLAG_max_in_flight }, { "breaker_percent", FLAG_breaker_percent },
+	{ "retry_percent", FLAG_retry_percent },
+};
+
+static void keep(struct ctl *c, const struct json *known, const char *member, enum flag f, struct buf *body)
+{
+	const struct json *value = look(known, member);
+
+	if (value && !ctl_has(c, f))
+		buf_fmt(body, ",\"%s\":%.*s", member, (int)value->raw.n, value->raw.p);
+}
+
+/* What is known of it and not given anew stays: a PUT replaces all. */
 static enum exit_status add_known(struct ctl *c, const char *name, struct buf *body)
 {
-	static const struct { const char *member; enum flag flag; } KEPT[] = {
-		{ "max_in_flight", FLAG_max_in_flight }, { "secret", FLAG_secret },
-	};
 	enum exit_status   status = ctl_get(c, "/v1/participants");
 	const struct json *items, *known = NULL;
 	struct err         err;
@@ -135,10 +161,9 @@ static enum exit_status add_known(struct ctl *c, const char *name, struct buf *b
 	}
 	buf_cstr(body, "{\"base_url\":");
 	buf_json(body, c->args.word_n > 1 ? str_of(c->args.words[1]) : look_text(c, known, "base_url"));
-	for (size_t i = 0; i < sizeof KEPT / sizeof *KEPT; i++)
-		if (known && look(known, KEPT[i].member) && !ctl_has(c, KEPT[i].flag))
-			buf_fmt(body, ",\"%s\":%.*s", KEPT[i].member, (int)look(known, KEPT[i].member)->raw.n,
-			        look(known, KEPT[i].member)->raw.p);
+	for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++)
+		keep(c, known, NUMBERS[i].member, NUMBERS[i].flag, body);
+	keep(c, known, "secret", FLAG_secret, body);
 	return EXIT_DONE;
 }
 
@@ -146,16 +171,13 @@ enum exit_status run_participant_put(struct ctl *c)
 {
 	const char      *name = c->args.words[0];
 	struct buf       path = { 0 }, body = { 0 };
-	uint64_t         in_flight;
-	enum exit_status status = ctl_number(c, FLAG_max_in_flight, 0, &in_flight);
+	enum exit_status status = add_known(c, name, &body);
 
 	buf_cstr(&path, "/v1/participants");
 	path_add(&path, str_of(name));
 	ctl_add_person(c, &path);
-	if (status == EXIT_DONE)
-		status = add_known(c, name, &body);
-	if (in_flight)
-		buf_fmt(&body, ",\"max_in_flight\":%llu", (unsigned long long)in_flight);
+	for (size_t i = 0; status == EXIT_DONE && i < sizeof NUMBERS / sizeof *NUMBERS; i++)
+		status = add_given(c, &body, NUMBERS[i].member, NUMBERS[i].flag);
 	if (ctl_has(c, FLAG_secret)) {
 		buf_cstr(&body, ",\"secret\":");
 		buf_json(&body, str_of(c->args.values[FLAG_secret]));

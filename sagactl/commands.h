@@ -79,6 +79,10 @@
 	  "What the step would have answered: JSON, or @FILE.") \
 	X(max_in_flight,   "max-in-flight",   0,   TEXT,   "NUMBER",    "", \
 	  "Calls under way to it at the same time, for each replica.") \
+	X(breaker_percent, "breaker-percent", 0,   TEXT,   "NUMBER",    "", \
+	  "Calls to it stop for a while when so many of a hundred teach nothing; 0: never.") \
+	X(retry_percent,   "retry-percent",   0,   TEXT,   "NUMBER",    "", \
+	  "Retries for a hundred first calls to it; 100: no limit.") \
 	X(secret,          "secret",          0,   TEXT,   "NAME",      "", \
 	  "The name of a file in sagad's secrets-dir; calls are then signed.") \
 	X(rate,            "rate",            0,   TEXT,   "NUMBER",    "", \
@@ -207,7 +211,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(txn_abandon, "txn", "abandon", "GID", F_DANGER, \
 	  "End it without undoing anything; its result is mixed.", \
 	  "txn abandon trip-17 -m 'settled by phone'") \
-	X(stuck, "stuck", "", "", F(limit), \
+	X(stuck, "stuck", "", "", 0, \
 	  "What needs a person, in groups, each with a sample.", \
 	  "stuck") \
 	X(overview, "overview", "", "", 0, \
@@ -220,7 +224,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(participant_list, "participant", "list", "", 0, \
 	  "Names, addresses, and how they do.", \
 	  "participant list") \
-	X(participant_put, "participant", "put", "NAME [BASE_URL]", F(max_in_flight) | F(secret) | F_WRITE, \
+	X(participant_put, "participant", "put", "NAME [BASE_URL]", F(max_in_flight) | F(breaker_percent) | F(retry_percent) | F(secret) | F_WRITE, \
 	  "Name a participant, or change what is known of it; what is not given stays.", \
 	  "participant put hotel http://hotel:8080\n" \
 	  "participant put payment https://payment:8443/v2 --max-in-flight 16 --secret payment") \

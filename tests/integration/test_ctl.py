@@ -31,6 +31,7 @@ steps:
       url: {url}/hotel
       body: {{ nights: "${{input.nights}}", price: 1.10 }}
     compensate: {{ url: {url}/undo, outcomes: {{ 404: ok }} }}
+    retry: {{ initial: 1h, max: 1h }} # what failed stands still until somebody does something
 output: {{ booking: "${{steps.hotel.output.id ?? gid}}" }}
 """
 
@@ -52,11 +53,11 @@ def trip(ctl, stub, gid, tmp_path):
 
 
 @pytest.fixture
-def failing(ctl, stub, trip, gid):
+def failing(ctl, client, stub, trip, gid):
     """A transaction whose only step fails; its gid."""
     stub.on("/hotel", Reply(500))
     ctl("txn", "start", trip, "--gid", gid, "--input", '{"nights": 2}')
-    until(lambda: stub.seen("/hotel", gid))
+    until(lambda: client.transaction(gid)["steps"][0]["last_error"])
     return gid
 
 
@@ -178,6 +179,22 @@ def test_actions(ctl, client, stub, failing):
     assert "ended" in ctl("txn", "pause", failing, "-m", "late", status=5).err
 
 
+def test_overview_and_stuck(ctl, client, stub, gid):
+    trip = f"q-{gid}"
+    client.define(trip, mode="saga", steps={"hotel": {
+        "action": {"url": stub.on("/hotel", Reply(400))}, "compensate": {"url": stub.url + "/undo"}, "retry": {"initial": "20ms", "max": "20ms"}}})
+    ctl("txn", "start", trip, "--gid", gid, "--input", '{"nights": 2}')
+    until(lambda: client.transaction(gid)["stuck"], 20)
+    group = next(g for g in ctl("stuck", "--json").json["items"] if g["definition"] == trip)
+    assert (group["count"], group["sample"]) == (1, gid), group
+    assert re.search(rf"^1 +misconfigured +{trip} +hotel try +\S+ .* {gid} ", ctl("stuck").out, re.M)
+    shown, raw = ctl("overview").out, ctl("overview", "--json").json
+    assert re.search(r"^unfinished +(at least )?\d+.*trying \d+", shown, re.M) and re.search(r"^stuck +\d+$", shown, re.M), shown
+    for r in raw["replicas"]:
+        assert re.search(rf"^{r['id']} +{r['state']} ", shown, re.M), shown
+    client.post(f"/v1/transactions/{gid}/cancel")
+
+
 def test_explain(ctl, client, stub, failing):
     raw = client.get(f"/v1/transactions/{failing}/explain").json
     assert ctl("txn", "explain", failing, "--json").json.keys() == raw.keys()
@@ -190,12 +207,12 @@ def test_explain(ctl, client, stub, failing):
 
 def test_dry_runs_do_nothing(ctl, client, failing):
     client.post(f"/v1/transactions/{failing}/pause", {"reason": "that it stands still"})
-    before = client.transaction(failing)
     assert re.search(r"^nothing was done; it would be:\n.*action: retry", ctl("txn", "retry", failing, "--dry-run").out, re.S)
     assert ctl("txn", "cancel", failing, "--dry-run", "--json").json["dry_run"] is True
     assert ctl("txn", "abandon", failing, "--dry-run", "--json").json["would"]["action"] == "abandon"
     ctl("txn", "skip", failing, "hotel", "--op", "confirm", "--dry-run", status=5)
-    assert client.transaction(failing)["version"] == before["version"]
+    assert [d["action"] for d in ctl("audit", "--gid", failing, "--json").json["items"]] == ["pause"]
+    assert client.transaction(failing)["phase"] == "trying"
 
 
 def test_skip_patch_release(ctl, client, stub, failing):
@@ -205,12 +222,14 @@ def test_skip_patch_release(ctl, client, stub, failing):
     moved = stub.on("/elsewhere", Reply(500))
     ctl("txn", "patch", failing, "hotel", "--op", "try", f"url={moved}", "-m", "it moved", "--confirm", failing)
     until(lambda: stub.seen("/elsewhere", failing))
-    ctl("txn", "patch", failing, "hotel", "--op", "try", "timeout=7s", "retry.max=50ms", "retry.initial=50ms", "-m", "quicker")
+    ctl("txn", "patch", failing, "hotel", "--op", "try", "timeout=7s", "retry.max=2h", "-m", "slower")
+    until(lambda: len(stub.seen("/elsewhere", failing)) == 2)
+    until(lambda: [e["what"] for e in client.get(f"/v1/transactions/{failing}/journal").json["items"]].count("attempt") == 3)
     ctl("txn", "patch", failing, "hotel", "--op", "try", "url=ftp://x/", "-m", "a slip", "--confirm", failing, status=1)
     ctl("txn", "skip", failing, "hotel", "--op", "try", "-m", "not needed", "--confirm", failing)
     assert ctl("txn", "wait", failing, "--wait", "20s", status=9).out == f"{failing} confirmed, result mixed\n"
     deeds = ctl("audit", "--gid", failing).out
-    for action, reason in (("skip", "not needed"), ("patch", "quicker"), ("patch", "it moved"), ("release", "its replica is slow")):
+    for action, reason in (("skip", "not needed"), ("patch", "slower"), ("patch", "it moved"), ("release", "its replica is slow")):
         assert re.search(rf"pytest +{action} +{failing}.* {reason}", deeds), deeds
 
 
@@ -240,6 +259,9 @@ def test_names_and_replicas(ctl, cluster, stub, gid):
     assert re.search(rf"{gid[:40]} +{stub.url} +7 +s1", ctl("participant", "list").out), "what is not given stays"
     ctl("participant", "put", gid[:40], stub.url + "/v2", "--max-in-flight", "9")
     assert re.search(rf"{gid[:40]} +{stub.url}/v2 +9 +s1", ctl("participant", "list").out)
+    ctl("participant", "put", gid[:40], "--breaker-percent", "0", "--retry-percent", "100")
+    known = next(p for p in ctl("participant", "list", "--json").json["items"] if p["name"] == gid[:40])
+    assert (known["breaker_percent"], known["retry_percent"], known["max_in_flight"], known["secret"]) == (0, 100, 9, "s1"), known
     assert "give its base URL" in ctl("participant", "put", "never-named", "-m", "x", status=2).err
     assert "invalid_request" in ctl("participant", "put", gid[:40], "hotel:80", "-m", "new", status=1).err
     shown = ctl("replica", "list").out
@@ -452,6 +474,23 @@ def test_on_a_terminal_it_asks(ctl, client, failing):
     t.expect("Type its gid to go on: ")
     t.type(failing + "\n")
     assert t.end() == 0 and client.transaction(failing)["phase"] == "abandoned"
+
+
+def test_top(ctl, cluster):
+    t = Terminal(ctl, "top", "--interval", "100ms", rows=10, columns=40)
+    t.expect("\x1b[?1049h")
+    t.expect("unfinished")
+    t.expect("REPLICA")
+    first = len(t.seen)
+    until(lambda: t.read() and len(t.seen) > first + 200, 20, 0)
+    fcntl.ioctl(t.master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    t.expect("answers this")
+    t.type("q")
+    assert t.end() == 0 and t.seen.endswith("\x1b[?25h\x1b[?1049l"), t.seen[-200:]
+    frames = t.seen[:first].split("\x1b[H")[1:]
+    for line in frames[0].split("\n"):
+        assert len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line)) <= 40, line
+    assert ctl("top").out.startswith("unfinished"), "without a terminal it is printed once"
 
 
 def test_no_colours_where_they_are_not_wanted(ctl, failing):
