@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/io/caller.h"
 
-#include "coordinator/base/latency.h"
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
-#include "coordinator/base/table.h"
+#include "coordinator/io/targets.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-	TARGETS_MAX = 4096,
-	TARGETS_SHOWN = 64,
 	QUEUE_FULL_RETRY_MS = 1000,
 	SIGNATURE_HEADERS = 3,
 	TURNED_AWAY_MAX = 500, /* of one queue in one turn of the loop, when its breaker opens */
-	SLOW_DOWN_MS = 500,    /* what a 429 without Retry-After asks for */
-	STATUS_SLOW_DOWN = 429,
-	RETRY_BURST = 100,     /* on top of what may be in flight, so that after an outage all places are used */
-	PAUSED_MS = 5000       /* to twice that: when a call to a paused participant asks again */
 };
 
 #define PARTICIPANT_PREFIX STR("participant:")
@@ -30,15 +22,6 @@ enum job_state {
 	JOB_QUEUED, /* on its target's queue */
 	JOB_SENT,
 	JOB_ENDED   /* on caller.ended: answered in the next turn, nothing was sent */
-};
-
-struct target {
-	struct table_node    node;
-	struct caller_target is;    /* name is a copy */
-	struct list          queue;
-	struct breaker       breaker;
-	struct latency       latency;
-	uint64_t             line;
 };
 
 struct job {
@@ -65,9 +48,7 @@ struct caller {
 	struct caller_config config;
 	uv_idle_t            idle;
 	struct list          ended;
-	struct table         targets;
-	size_t               shown_count;
-	struct caller_target forgotten; /* what those counted that are gone */
+	struct targets       targets;
 	struct job         **jobs;
 	uint32_t            *free_jobs;
 	uint32_t             job_count, free_count;
@@ -161,88 +142,6 @@ static void end_unsent(struct job *j, enum outcome outcome, int64_t retry_after_
 
 /* ---- targets: one queue per participant ------------------------------------------------------ */
 
-static const struct participant *participant_of(const struct caller *c, struct str target)
-{
-	const struct str prefix = PARTICIPANT_PREFIX;
-
-	if (c->config.participants == NULL || !str_starts(target, prefix))
-		return NULL;
-	return participants_find(c->config.participants,
-	                         (struct str){ target.p + prefix.n, target.n - prefix.n });
-}
-
-static void forget_target(struct caller *c, struct target *t)
-{
-	struct caller_target *sum = &c->forgotten;
-
-	sum->calls += t->is.calls;
-	sum->failures += t->is.failures;
-	sum->rejected += t->is.rejected;
-	for (size_t i = 0; i <= TALLY_BOUNDS_MAX; i++)
-		sum->latency_us.counts[i] += t->is.latency_us.counts[i];
-	sum->latency_us.sum += t->is.latency_us.sum;
-	table_remove(&c->targets, &t->node);
-	free((char *)(uintptr_t)t->is.name.p);
-	free(t);
-}
-
-static int64_t boot_ms(const struct caller *c)
-{
-	return c->config.clock.boot_ms(c->config.clock.ctx);
-}
-
-static struct breaker_rules rules_of(const struct caller *c, const struct target *t)
-{
-	const struct participant *p = participant_of(c, t->is.name);
-	struct breaker_rules      rules = c->config.breaker;
-
-	if (p != NULL && p->breaker_percent >= 0)
-		rules.percent = (uint32_t)p->breaker_percent;
-	if (p != NULL && p->retry_percent >= 0) {
-		rules.retry_percent = (uint32_t)p->retry_percent;
-		rules.burst = p->retry_percent == 100 ? 0 : RETRY_BURST + t->is.limit;
-	}
-	return rules;
-}
-
-/* Those that are shown stay: their counters must not start again. What is known of those that are open is worth its
- * place, unless there is none for others. */
-static void forget_idle_targets(struct caller *c, bool open_too)
-{
-	struct table_node *node = table_next(&c->targets, NULL);
-
-	while (node != NULL) {
-		struct target     *t = table_entry(node, struct target, node);
-		struct table_node *next = table_next(&c->targets, node);
-
-		if (t->is.in_flight == 0 && t->is.queued == 0 && !t->is.shown &&
-		    (open_too || t->breaker.state == BREAKER_CLOSED))
-			forget_target(c, t);
-		node = next;
-	}
-}
-
-static struct target *target_of(struct caller *c, struct str name)
-{
-	struct table_node *node = table_get(&c->targets, name);
-	struct target     *t;
-
-	if (node != NULL)
-		return table_entry(node, struct target, node);
-	if (c->targets.n >= TARGETS_MAX)
-		forget_idle_targets(c, false);
-	if (c->targets.n >= TARGETS_MAX)
-		forget_idle_targets(c, true);
-	t = mem_alloc(sizeof *t);
-	t->is.name = str_dup(name);
-	t->is.shown = c->shown_count < TARGETS_SHOWN;
-	c->shown_count += t->is.shown;
-	t->line = str_hash(name, c->targets.seed) | 1;
-	list_init(&t->queue);
-	table_put(&c->targets, &t->node, t->is.name);
-	return t;
-}
-
 static void send_job(struct job *j);
 
 static bool may_send(struct caller *c)
@@ -253,25 +152,6 @@ static bool may_send(struct caller *c)
 	return false;
 }
 
-static void say_breaker(struct caller *c, const struct target *t, const struct breaker *before)
-{
-	const bool opened = before->state == BREAKER_CLOSED;
-	char       detail[300];
-	uint32_t   calls, nothing;
-
-	if (c->config.trace.line == NULL || opened == (t->breaker.state == BREAKER_CLOSED))
-		return;
-	breaker_window(&t->breaker, boot_ms(c), &calls, &nothing);
-	if (opened)
-		snprintf(detail, sizeof detail, "participant=%.*s calls=%u unanswered=%u", (int)t->is.name.n, t->is.name.p,
-		         calls, nothing);
-	else
-		snprintf(detail, sizeof detail, "participant=%.*s open_ms=%lld", (int)t->is.name.n, t->is.name.p,
-		         (long long)(boot_ms(c) - before->opened_at));
-	c->config.trace.line(c->config.trace.ctx, opened ? TRACE_WARN : TRACE_INFO,
-	                     opened ? "breaker_opened" : "breaker_closed", (struct str){ 0 }, detail);
-}
-
 static void end_put_off(struct job *j, int64_t wait_ms, bool failing)
 {
 	end_unsent(j, OUTCOME_UNKNOWN, 0);
@@ -280,70 +160,34 @@ static void end_put_off(struct job *j, int64_t wait_ms, bool failing)
 	j->answer.line = j->target->line;
 }
 
-static uint32_t chance(const struct caller *c)
-{
-	return (uint32_t)c->config.clock.random(c->config.clock.ctx);
-}
-
-/* Somebody stopped it, and will say when it goes on: nobody needs to ask often. */
-static int64_t pause_ms(const struct caller *c)
-{
-	return PAUSED_MS + (int64_t)(chance(c) % PAUSED_MS);
-}
-
-static bool is_paused(const struct caller *c, const struct target *t)
-{
-	return c->config.pauses != NULL &&
-	       pauses_target(c->config.pauses, c->config.participants, t->is.name) != NULL;
-}
-
 /* May this call be made at all now? False: it was put off. */
 static bool admit(struct job *j)
 {
-	struct caller       *c = j->caller;
-	struct breaker_rules rules;
-	int64_t              wait_ms = 0;
+	struct caller *c = j->caller;
+	bool           failing;
+	int64_t        wait_ms;
 
-	j->target = target_of(c, definition_target(j->def, j->spec.step, j->spec.op));
-	rules = rules_of(c, j->target);
-	if (is_paused(c, j->target)) {
-		end_put_off(j, pause_ms(c), false);
-		return false;
-	}
-	switch (breaker_ask(&j->target->breaker, &rules, boot_ms(c), j->spec.attempt > 1, chance(c), &j->pass, &wait_ms)) {
-	case BREAKER_SAYS_GO:
-	case BREAKER_SAYS_PROBE:
+	j->target = targets_get(&c->targets, definition_target(j->def, j->spec.step, j->spec.op));
+	wait_ms = target_ask(&c->targets, j->target, j->spec.attempt > 1, &j->pass, &failing);
+	if (wait_ms == 0)
 		return true;
-	case BREAKER_SAYS_OPEN:
-	case BREAKER_SAYS_QUIET:
-	case BREAKER_SAYS_BUDGET:
-		break;
-	}
-	end_put_off(j, wait_ms, true);
+	end_put_off(j, wait_ms, failing);
 	return false;
-}
-
-static bool may_still_go(struct caller *c, const struct target *t, const struct job *j)
-{
-	return (j->pass.probe || breaker_look(&t->breaker, boot_ms(c)) == BREAKER_SAYS_GO) && !is_paused(c, t);
 }
 
 static void turn_away(struct caller *c, struct target *t, struct job *j)
 {
-	const struct breaker_rules rules = rules_of(c, t);
+	bool failing;
 
 	breaker_drop(&t->breaker, j->pass);
-	if (is_paused(c, t))
-		end_put_off(j, pause_ms(c), false);
-	else
-		end_put_off(j, breaker_turn(&t->breaker, &rules, boot_ms(c), chance(c)), true);
+	end_put_off(j, target_turn(&c->targets, t, &failing), failing);
 }
 
 /* Sends what waits, first come first served, as far as the limit and the lease allow. A probe needs no place
  * among calls that hang. */
 static void pump(struct caller *c, struct target *t)
 {
-	const struct participant *p = participant_of(c, t->is.name);
+	const struct participant *p = targets_participant(&c->targets, t->is.name);
 	unsigned                  turned_away = 0;
 
 	t->is.limit = c->config.per_participant;
@@ -351,7 +195,7 @@ static void pump(struct caller *c, struct target *t)
 		t->is.limit = p->max_in_flight;
 	while (t->is.queued > 0 && may_send(c)) {
 		struct job *j = list_entry(t->queue.next, struct job, link);
-		bool        goes = may_still_go(c, t, j);
+		bool        goes = target_may_go(&c->targets, t, j->pass);
 
 		if (goes && t->is.in_flight >= t->is.limit && !j->pass.probe)
 			return;
@@ -422,30 +266,6 @@ static void tell(const struct job *j, const struct http_result *result, const st
 		.end_ms = now_ms, .took_us = result->took_us });
 }
 
-/* What the service's answer, or its silence, means for the other calls to it. True: some that were put off may go. */
-static bool learn_of_service(struct job *j, const struct http_result *result, const struct call_lesson *lesson)
-{
-	struct caller             *c = j->caller;
-	struct target             *t = j->target;
-	const struct breaker_rules rules = rules_of(c, t);
-	const struct breaker       before = t->breaker;
-	int64_t                    slow_down_ms = 0;
-	bool                       room;
-
-	if (result->unsendable) {
-		breaker_drop(&t->breaker, j->pass);
-		return false;
-	}
-	if (lesson->outcome == OUTCOME_UNKNOWN && result->reply.status == STATUS_SLOW_DOWN)
-		slow_down_ms = lesson->retry_after_ms > SLOW_DOWN_MS ? lesson->retry_after_ms : SLOW_DOWN_MS;
-	latency_add(&t->latency, boot_ms(c), result->took_us);
-	room = breaker_end(&t->breaker, &rules, boot_ms(c), j->pass,
-	                   lesson->outcome != OUTCOME_UNKNOWN || lesson->stale_epoch, slow_down_ms);
-	if (before.state != t->breaker.state)
-		say_breaker(c, t, &before);
-	return room;
-}
-
 static void on_result(void *arg, const struct http_result *result)
 {
 	struct job        *j = arg;
@@ -465,11 +285,7 @@ static void on_result(void *arg, const struct http_result *result)
 	if (result->unsendable)
 		lesson.outcome = OUTCOME_MISCONFIGURED;
 	tell(j, result, &lesson, now_ms);
-	t->is.calls++;
-	if (lesson.outcome == OUTCOME_UNKNOWN || lesson.outcome == OUTCOME_MISCONFIGURED)
-		t->is.failures++;
-	tally_add(&t->is.latency_us, TALLY_CALL_US, result->took_us);
-	room = learn_of_service(j, result, &lesson);
+	room = target_learn(&c->targets, t, j->pass, result, &lesson);
 	t->is.in_flight--;
 	j->transfer = NULL;
 	j->state = JOB_ENDED;
@@ -522,7 +338,7 @@ static void sign(struct job *j, const struct participant *p)
 
 static void send_job(struct job *j)
 {
-	const struct participant *p = participant_of(j->caller, j->text.target);
+	const struct participant *p = targets_participant(&j->caller->targets, j->text.target);
 
 	if (p != NULL && p->secret_missing) {
 		err_set(&j->err, ERR_REFUSED,
@@ -620,7 +436,7 @@ static bool is_changing(const struct job *j)
 
 static bool is_unknown(const struct job *j)
 {
-	return is_named(j) && participant_of(j->caller, definition_target(j->def, j->spec.step, j->spec.op)) == NULL;
+	return is_named(j) && targets_participant(&j->caller->targets, definition_target(j->def, j->spec.step, j->spec.op)) == NULL;
 }
 
 static uint64_t start(void *ctx, const struct call_request *r, call_done *done, void *arg)
@@ -697,7 +513,7 @@ struct caller *caller_open(uv_loop_t *loop, const struct caller_config *config)
 	c->config = *config;
 	if (config->rules.callback_key.n > 0)
 		c->config.rules.callback_ready = digest_key_open(config->rules.callback_key);
-	c->targets.seed = config->clock.random(config->clock.ctx);
+	targets_init(&c->targets, &c->config);
 	list_init(&c->ended);
 	uv_idle_init(loop, &c->idle);
 	c->idle.data = c;
@@ -709,44 +525,18 @@ void caller_ports(struct caller *c, struct caller_port *out)
 	*out = (struct caller_port){ .ctx = c, .start = start, .abort = abort_call };
 }
 
-static void fill_target(const struct caller *c, const struct target *t, struct caller_target *is)
-{
-	const int64_t now = boot_ms(c);
-
-	*is = t->is;
-	is->p50_us = latency_at(&t->latency, now, 50);
-	is->p99_us = latency_at(&t->latency, now, 99);
-	is->breaker = t->breaker.state;
-	is->breaker_ms = t->breaker.state == BREAKER_CLOSED ? 0 : now - t->breaker.opened_at;
-	is->quiet_ms = t->breaker.quiet_until > now ? t->breaker.quiet_until - now : 0;
-	is->opened = t->breaker.opened;
-	is->put_off = t->breaker.put_off;
-	breaker_window(&t->breaker, now, &is->recent, &is->recent_unknown);
-}
-
 void caller_each_target(const struct caller *c, caller_each *each, void *arg)
 {
-	struct table_node *n = table_next(&c->targets, NULL);
-
-	for (; n != NULL; n = table_next(&c->targets, n)) {
-		struct caller_target is;
-
-		fill_target(c, table_entry(n, struct target, node), &is);
-		each(arg, &is);
-	}
-	if (c->forgotten.calls + c->forgotten.rejected > 0)
-		each(arg, &c->forgotten);
+	targets_each(&c->targets, each, arg);
 }
 
 void caller_flush(struct caller *c)
 {
-	struct table_node *n;
-
 	if (!c->held || !may_send(c))
 		return;
 	c->held = false;
-	for (n = table_next(&c->targets, NULL); n != NULL; n = table_next(&c->targets, n))
-		pump(c, table_entry(n, struct target, node));
+	for (struct target *t = targets_next(&c->targets, NULL); t != NULL; t = targets_next(&c->targets, t))
+		pump(c, t);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -764,9 +554,7 @@ void caller_close(struct caller *c, void (*closed)(void *arg), void *arg)
 		drop_job(c->jobs[i]);
 		free(c->jobs[i]);
 	}
-	for (struct table_node *n; (n = table_next(&c->targets, NULL)) != NULL;)
-		forget_target(c, table_entry(n, struct target, node));
-	table_fini(&c->targets);
+	targets_fini(&c->targets);
 	free(c->jobs);
 	free(c->free_jobs);
 	digest_key_close(c->config.rules.callback_ready);
