@@ -89,7 +89,10 @@ run_faults() { # mostly asleep: they wait for leases to end
 	build_in build/plain tests/integration/sagad-next
 	run_pytest_twice -n "${FAULT_WORKERS:-10}" tests/integration/faults
 }
-run_e2e() { run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration; }
+run_e2e() {
+	tools/promtool.sh >/dev/null # fetched once, not by each worker
+	run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration
+}
 
 if [ "${1:-}" = list ]; then
 	printf '%s\n' "${stages[@]}"
