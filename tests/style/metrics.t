@@ -65,6 +65,24 @@ if [ -e "$rules" ]; then
 	[ ! -s "$tmp.why" ]
 	say $? 'each page says what it means, what it does to whom, where to look, what to do and how to see that it is well' "$tmp.why"
 fi
+ctl=${builddir:-.}/sagactl/sagactl
+if [ -x "$ctl" ]; then
+	"$ctl" --help >"$tmp.have"
+	: >"$tmp.why"
+	grep -ohE '\bsagactl [a-z]+( [a-z]+)?( [A-Z]+)*( --?[a-z-]+)*' "$src"/docs/runbooks/*.md | sort -u >"$tmp.want.said"
+	while read -r _ noun rest; do
+		verb=${rest%% *}
+		case $verb in '' | [A-Z-]*) verb= ;; esac
+		grep -qE "^  $noun${verb:+ $verb}( |\$)" "$tmp.have" || echo "no command: $noun $verb" >>"$tmp.why"
+		for flag in $(echo "$rest" | grep -oE -e '--[a-z-]+'); do
+			# shellcheck disable=SC2086
+			"$ctl" $noun $verb --help 2>&1 | grep -q -e "$flag" || echo "$noun $verb has no $flag" >>"$tmp.why"
+		done
+	done <"$tmp.want.said"
+	[ "$(wc -l <"$tmp.want.said")" -gt 15 ] && [ ! -s "$tmp.why" ]
+	say $? 'their pages name commands of sagactl that exist, with flags that they take' "$tmp.why"
+	rm -f "$tmp.want.said"
+fi
 [ ! -e "$board" ] || used 'the dashboard asks for metrics that exist' "$board"
 
 echo "1..$n"
