@@ -149,6 +149,7 @@ void explain_show(const struct explain_facts *f, const struct explanation *x, st
 	show_pause_row(out, "definition_paused", explain_find_pause(f, PAUSE_DEFINITION, row->definition));
 	show_waiting(f, out);
 	show_owner(f, out);
+	show_actions(out, &f->view);
 	show_flag(out, "database_up", f->database.up);
 	show_time(out, "now", f->now);
 	buf_char(out, '}');

@@ -8,7 +8,7 @@
 static const char *const NOTHING[] = { NULL };
 static const char *const WHO[] = { "reason", "actor", NULL };
 
-enum { IN_FLIGHT_MAX = 100000 };
+enum { IN_FLIGHT_MAX = 100000, ASK_MS = 1000 };
 
 static void show_participant(struct request *r, struct buf *out, const struct participant_row *p)
 {
@@ -159,6 +159,8 @@ static void on_list(void *arg, enum log_result result, const struct participant_
 	struct request          *r = arg;
 	const struct api_config *c = &r->api->config;
 	struct buf               body = { 0 };
+	struct engine_stats      me;
+	char                     id[UUID_TEXT + 1];
 
 	if (result != LOG_DONE) {
 		request_away(r, result);
@@ -174,14 +176,82 @@ static void on_list(void *arg, enum log_result result, const struct participant_
 	buf_cstr(&body, "],\n\"targets\":[");
 	if (c->targets)
 		c->targets(c->ctx, show_target, &(struct targets){ r, &body });
-	buf_cstr(&body, "],\"next_cursor\":null}\n");
+	engine_stats(r->api->engine, &me);
+	buf_fmt(&body, "],\n\"replica\":\"%s\",\"next_cursor\":null}\n", uuid_text(me.me, id));
 	request_answer(r, 200, &body);
+}
+
+static void list_here(struct request *r)
+{
+	struct store_port *store = &r->api->store;
+
+	store->participant_list(store->ctx, on_list, r);
+}
+
+/* ---- as another replica sees them --------------------------------------------------------------- */
+
+static bool is_me(const struct request *r, struct str id)
+{
+	struct engine_stats me;
+	char                text[UUID_TEXT + 1];
+
+	engine_stats(r->api->engine, &me);
+	return str_is(id, uuid_text(me.me, text));
+}
+
+static void on_asked(void *arg, int status, struct str body)
+{
+	struct request *r = arg;
+	struct buf      copy = { 0 };
+
+	if (status == 200) {
+		buf_str(&copy, body);
+		request_answer(r, 200, &copy);
+		return;
+	}
+	request_problem(r, PROBLEM_NOT_LIVE, "That replica does not answer.");
+}
+
+static void on_members(void *arg, enum log_result result, const struct member *members, size_t n)
+{
+	struct request          *r = arg;
+	const struct api_config *c = &r->api->config;
+	const struct str         wanted = *query_get(&r->query, "replica");
+	char                     id[UUID_TEXT + 1];
+
+	if (result != LOG_DONE) {
+		request_away(r, result);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (members[i].state == MEMBER_LIVE && str_is(wanted, uuid_text(members[i].id, id)) && c->ask != NULL) {
+			c->ask(c->ctx, members[i].address, "/internal/participants/", wanted, ASK_MS, on_asked, r);
+			return;
+		}
+	request_problem(r, PROBLEM_REPLICA_UNKNOWN, NULL);
 }
 
 void handle_participant_list(struct request *r)
 {
-	struct store_port *store = &r->api->store;
+	static const char *const KNOWN[] = { "replica", NULL };
+	struct log_port         *log = &r->api->ports.log;
+	const struct str        *replica;
 
-	if (request_only(r, NOTHING))
-		store->participant_list(store->ctx, on_list, r);
+	if (!request_only(r, KNOWN))
+		return;
+	replica = query_get(&r->query, "replica");
+	if (replica == NULL || is_me(r, *replica))
+		list_here(r);
+	else
+		log->members(log->ctx, on_members, r);
+}
+
+void handle_replica_participants(struct request *r)
+{
+	if (!request_only(r, NOTHING))
+		return;
+	if (is_me(r, request_param(r, 0)))
+		list_here(r);
+	else
+		request_problem(r, PROBLEM_REPLICA_UNKNOWN, "That life of this replica is over.");
 }

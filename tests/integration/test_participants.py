@@ -132,3 +132,18 @@ def test_a_name_registered_anew_counts_at_once_where_it_was_registered(client, s
         assert answer.json["phase"] == "confirmed", answer
         until(lambda: stub.calls)
     assert [c.path for c in stub.calls] == [f"/{n}/x" for n in range(5)]
+
+
+def test_each_replica_tells_what_it_has_seen(client, stub, gid):
+    """Whoever is asked asks the one that is meant."""
+    at = client.addresses()
+    client.send("POST", "/v1/transactions?wait=20s", {"mode": "saga", "input": {}, "steps": {"a": {
+        "kind": "retriable", "action": {"url": stub.url + "/seen"}}}}, at=at[0])
+    views = {a: client.get("/v1/participants", at=a).json for a in at}
+    assert len({v["replica"] for v in views.values()}) == len(at)
+    for asked in at:
+        for view in views.values():
+            answer = client.get(f"/v1/participants?replica={view['replica']}", at=asked)
+            assert answer.status == 200 and answer.json["replica"] == view["replica"], answer
+            assert any(t["name"] == stub.host for t in answer.json["targets"]) == (view is views[at[0]]), answer
+    problem(client.get("/v1/participants?replica=00000000-0000-4000-8000-000000000000"), 404, "replica_unknown")
