@@ -144,7 +144,7 @@ static int run(struct arguments *a)
 	b.warm_seconds = b.seconds / 4;
 	b.many = a->quick ? 100000 : 1000000;
 	b.backlog = a->quick ? 5000 : 100000;
-	b.known = 20000;
+	b.known = a->quick ? 5000 : 20000;
 	b.postgres_tool = a->tool;
 	b.postgres_folder = a->folder;
 	for (size_t i = 0; i < scenario_count; i++)
