@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WATCH_MS = 500, BAR_WIDTH = 30 };
+enum { WATCH_MS = 500 };
 
 static void bulk_path(struct buf *path, const char *id)
 {
@@ -25,10 +25,10 @@ static bool is_over(struct ctl *c)
 	return str_is(state, "done") || str_is(state, "cancelled") || str_is(state, "failed");
 }
 
-/* "retry running: 120 examined, 40 matched, 38 done, 2 refused" */
+/* "retry running: 40 matched, 38 done, 2 refused" */
 static void add_counts(struct ctl *c, const struct json *b, struct buf *out)
 {
-	static const char *const COUNTS[] = { "examined", "matched", "done", "refused", "failed" };
+	static const char *const COUNTS[] = { "matched", "done", "refused", "failed" };
 	struct str               action = look_text(c, b, "action"), state = look_text(c, b, "state");
 	const char              *between = ": ";
 
@@ -120,21 +120,16 @@ static enum exit_status make_body(struct ctl *c, struct buf *body)
 
 /* ---- watch -------------------------------------------------------------------------------------- */
 
+/* How many there will be is not known before all were looked at: counts, no bar. */
 static void show_progress(struct ctl *c, bool last)
 {
-	uint64_t   matched = look_number(c->answer.json, "matched"), done = look_number(c->answer.json, "done");
 	struct buf line = { 0 };
 
 	if (!c->can_ask || ctl_has(c, FLAG_json))
 		return;
-	done += look_number(c->answer.json, "refused") + look_number(c->answer.json, "failed");
 	buf_cstr(&line, "\r\033[K");
-	for (int i = 0; !last && i < BAR_WIDTH; i++)
-		buf_char(&line, matched && (uint64_t)i * matched < done * BAR_WIDTH ? '#' : '.');
-	if (!last) {
-		buf_char(&line, ' ');
+	if (!last)
 		add_counts(c, c->answer.json, &line);
-	}
 	dprintf(2, "%s", line.p);
 	buf_fini(&line);
 }
@@ -197,7 +192,9 @@ enum exit_status run_bulk_start(struct ctl *c)
 		status = ctl_send(c, &(struct ask){ .method = "POST", .path = path, .body = buf_view(&body) });
 	if (status == EXIT_DONE) {
 		buf_str(&id, look_text(c, c->answer.json, "id"));
-		if (ctl_has(c, FLAG_wait) && id.n)
+		if (ctl_has(c, FLAG_dry_run) && !ctl_has(c, FLAG_json))
+			ctl_show_dry_run(c);
+		else if (ctl_has(c, FLAG_wait) && id.n)
 			status = watch(c, id.p, WATCH_MS, wait_ms);
 		else
 			print_bulk(c);

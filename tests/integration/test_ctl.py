@@ -289,6 +289,19 @@ def test_pauses_drains_and_the_audit(ctl, client, stub, trip, gid):
     assert [d["action"] for d in ctl("audit", "--participant", stub.host, "--action", "pause", "--json").json["items"]] == ["pause"]
 
 
+def test_bulk(ctl, client, stub, failing, trip):
+    assert "matched: 1" in ctl("bulk", "start", "pause", "-d", trip, "--dry-run").out
+    assert not client.transaction(failing)["paused"]
+    started = ctl("bulk", "start", "pause", "-d", trip, "--yes", "-m", "all of them", "--wait", "20s", "--json").json
+    assert (started["state"], started["matched"], started["done"]) == ("done", 1, 1), started
+    assert client.transaction(failing)["paused"]
+    assert re.search(rf"^{started['id']} pause done: 1 matched, 1 done", ctl("bulk", "get", started["id"]).out)
+    assert ctl("bulk", "watch", started["id"]).out == ctl("bulk", "get", started["id"]).out
+    assert re.search(rf"^{started['id']} .* pytest +all of them$", ctl("bulk", "list").out, re.M)
+    ctl("bulk", "get", "019ab000-0000-7000-8000-000000000000", status=4)
+    ctl("bulk", "start", "abandon", "-d", trip, "--yes", "-m", "x", status=1)
+
+
 # ---- replicas that are away ---------------------------------------------------------------------
 
 
