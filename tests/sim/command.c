@@ -93,6 +93,10 @@ static void count(struct world *w, enum command_result result, enum verdict v, c
 	s->in_doubt += v == VERDICT_IN_DOUBT;
 	s->not_ready += v == VERDICT_NOT_READY;
 	s->pauses += v == VERDICT_ACCEPTED && q->c.kind == COMMAND_PAUSE;
+	s->skips += v == VERDICT_ACCEPTED && q->c.kind == COMMAND_SKIP;
+	s->patches += v == VERDICT_ACCEPTED && q->c.kind == COMMAND_PATCH;
+	s->unsafe_patches += v == VERDICT_UNSAFE;
+	s->releases += v == VERDICT_ACCEPTED && q->c.kind == COMMAND_RELEASE;
 	s->callbacks += v == VERDICT_ACCEPTED && (q->c.kind == COMMAND_COMPLETE || q->c.kind == COMMAND_FAIL);
 }
 
@@ -338,6 +342,35 @@ static void resolve(struct world *w, struct record *rec)
 	request_post(q, 0);
 }
 
+/* Of a step that waits: to go on without it, or to be called otherwise. */
+static void post_of_step(struct world *w, struct record *rec, enum command_kind kind)
+{
+	struct request *q;
+	uint16_t        step = (uint16_t)choose(w, STEPS_MAX);
+
+	if (rec->txn.plan == NULL || step >= rec->txn.step_count)
+		return;
+	int op = txn_wanted(&rec->txn, step);
+	if (kind == COMMAND_SKIP && op < 0)
+		return;
+	q = new_command(rec, kind);
+	name_step(q, step);
+	if (kind == COMMAND_SKIP) {
+		q->c.op = (enum op)op;
+	} else if (choose(w, 2) == 1) {
+		q->c.op = (enum op)choose(w, OP_CHECK);
+		q->c.moves = true;
+		snprintf(q->line, sizeof q->line, "\"moved %d\"", (int)q->c.op);
+		q->c.body = str_of(q->line);
+	} else {
+		q->c.body = STR("\"slower\"");
+	}
+	snprintf(q->body, sizeof q->body, "because %u.", ++w->reasons);
+	q->c.actor = STR("olivia");
+	q->c.reason = str_of(q->body);
+	request_post(q, 0);
+}
+
 static void draw_by_person(struct world *w, struct record *rec)
 {
 	switch (choose(w, 12)) {
@@ -353,6 +386,8 @@ static void draw_by_person(struct world *w, struct record *rec)
 		if (choose(w, 4) == 3)
 			post_simple(rec, COMMAND_ABANDON, true);
 		break;
+	case 10: post_of_step(w, rec, choose(w, 2) ? COMMAND_PATCH : COMMAND_SKIP); break;
+	case 11: post_simple(rec, COMMAND_RELEASE, true); break;
 	default: break;
 	}
 }

@@ -85,7 +85,7 @@ static void check_cancelled(struct record *rec)
 		const struct effect *e = &rec->effects[i];
 		const struct step   *s = &rec->txn.steps[i];
 
-		if (s->flags & STEP_IS_RESOLVED)
+		if (s->flags & (STEP_IS_RESOLVED | STEP_IS_SKIPPED))
 			continue;
 		if (s->state == STEP_UNTRIED && e->asked[OP_TRY])
 			violated(w, 60, "%s: step %u is called untried, and was called", rec->gid, i);
@@ -105,7 +105,7 @@ static void check_confirmed(struct record *rec)
 	for (uint16_t i = 0; i < rec->txn.step_count && i < STEPS_MAX; i++) {
 		const struct effect *e = &rec->effects[i];
 
-		if (rec->txn.steps[i].flags & STEP_IS_RESOLVED)
+		if ((rec->txn.steps[i].flags & STEP_IS_RESOLVED) || rec->skipped[i])
 			continue;
 		if (!e->tried)
 			violated(w, 64, "%s: is confirmed and step %u was never done", rec->gid, i);
@@ -147,6 +147,14 @@ static void count_write(struct world *w, const struct record *rec, const struct 
 	s->in_doubt_pivots += rec->txn.plan != NULL && txn_in_doubt(&rec->txn);
 }
 
+/* A person may send calls elsewhere, but not the cancel of what somebody has tried. */
+static void check_moves(struct record *rec, const struct definition *now)
+{
+	for (uint16_t i = 0; rec->def != NULL && rec->txn.plan != NULL && i < rec->txn.step_count && i < STEPS_MAX; i++)
+		if ((now->moved[i] & ~rec->def->moved[i] & 1u << OP_CANCEL) && rec->effects[i].asked[OP_TRY])
+			violated(rec->w, 109, "%s: the cancel of step %u goes elsewhere, and it was tried", rec->gid, i);
+}
+
 static void decode(struct record *rec, const struct row *row)
 {
 	struct arena        old_memory = rec->memory;
@@ -155,6 +163,7 @@ static void decode(struct record *rec, const struct row *row)
 	struct err          err = { 0 };
 
 	rec->memory = (struct arena){ 0 };
+	check_moves(rec, row->def);
 	rec->def = row->def;
 	rec->txn = (struct txn){ .plan = &row->def->plan, .phase = row->phase, .stuck = row->stuck,
 		                 .paused = row->paused, .version = row->version };
@@ -273,8 +282,10 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 	if (rec->txn.plan == NULL || w->code != 0)
 		return;
 	note_decision(rec, row->phase);
-	for (uint16_t i = 0; i < rec->txn.step_count; i++)
+	for (uint16_t i = 0; i < rec->txn.step_count; i++) {
 		rec->resolved |= (rec->txn.steps[i].flags & STEP_IS_RESOLVED) != 0;
+		rec->skipped[i] |= (rec->txn.steps[i].flags & STEP_IS_SKIPPED) != 0;
+	}
 	rec->resolved |= (rec->txn.check.flags & STEP_IS_RESOLVED) != 0;
 	count_write(w, rec, before, row);
 	say(w, "     %s: the log says %s v%llu e%llu%s%s%s %.*s", rec->gid, phase_name(row->phase),

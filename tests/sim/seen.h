@@ -30,7 +30,7 @@
 	/* clients */                                                            \
 	X(begun) X(begun_twice) X(begins_lost) X(begins_refused) X(begins_away)  \
 	X(commands_applied) X(commands_away) X(commands_late) X(commands_in_inbox) \
-	X(settled) X(joins) X(pauses) X(waits_ended) X(waits_in_vain) X(reads)   \
+	X(settled) X(joins) X(pauses) X(skips) X(patches) X(unsafe_patches) X(releases) X(waits_ended) X(waits_in_vain) X(reads)   \
 	X(decided) X(in_doubt) X(not_ready)                                      \
 	/* rest */                                                               \
 	X(parked) X(parked_for_good) X(taken_due) X(claimed) X(crowded) X(stuck) X(bad_rows)

@@ -107,7 +107,8 @@ static struct call_answer do_confirm(struct sent *s, struct effect *e)
 {
 	struct world *w = s->r->w;
 
-	if (!e->tried && (s->rec->txn.steps[s->step].flags & STEP_IS_RESOLVED) == 0)
+	if (!e->tried && (s->rec->txn.steps[s->step].flags & STEP_IS_RESOLVED) == 0 &&
+	    !s->rec->skipped[s->step])
 		violated(w, 10, "%s: %s is confirmed and was never tried", s->rec->gid, step_text(s));
 	if (e->cancelled)
 		violated(w, 11, "%s: %s is confirmed and cancelled", s->rec->gid, step_text(s));

@@ -90,6 +90,7 @@ struct record {
 	unsigned           joins, join_n; /* of the caller's script: done, wanted */
 	/* as the log says, after its last write */
 	bool               exists, ended, resolved;
+	bool               skipped[STEPS_MAX]; /* an op of the step, once */
 	uint64_t           version, epoch, created_at;
 	enum decision      decision;
 	struct arena       memory;
@@ -229,7 +230,7 @@ struct request {
 	bool           existed;   /* when it was sent, the row had landed */
 	bool           begins;
 	struct command c;
-	char           step[8], body[64];
+	char           step[8], body[64], line[24];
 	int64_t        until, sent_at;
 	uint8_t        variant;   /* of the body: another request for the same gid */
 };
