@@ -152,7 +152,7 @@ static void check_moves(struct record *rec, const struct definition *now)
 {
 	for (uint16_t i = 0; rec->def != NULL && rec->txn.plan != NULL && i < rec->txn.step_count && i < STEPS_MAX; i++)
 		if ((now->moved[i] & ~rec->def->moved[i] & 1u << OP_CANCEL) && rec->effects[i].asked[OP_TRY])
-			violated(rec->w, 109, "%s: the cancel of step %u goes elsewhere, and it was tried", rec->gid, i);
+			violated(rec->w, 112, "%s: the cancel of step %u goes elsewhere, and it was tried", rec->gid, i);
 }
 
 static void decode(struct record *rec, const struct row *row)
