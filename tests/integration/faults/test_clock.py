@@ -43,7 +43,7 @@ def near(text, at, slack=3.0):
 
 def own_times(replica):
     """What the replica's own clock said, as its log lines tell."""
-    return [json.loads(line)["timestamp"] for line in replica.log().splitlines() if line.startswith("{")]
+    return [json.loads(line)["Timestamp"] for line in replica.log().splitlines() if line.startswith("{")]
 
 
 @both_modes
