@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL barrier: its truth table, calls that race on two connections, the clean-up, and what it costs."""
+import contextlib
 import itertools
 import json
 import re
+import sqlite3
 import threading
 
 import psycopg
@@ -11,6 +13,7 @@ import pytest
 from lib.base import ROOT, until
 
 SCRIPT = (ROOT / "sql/barrier/postgresql.sql").read_text()
+SQLITE_SCRIPT = (ROOT / "sql/barrier/sqlite.sql").read_text()
 CASES = json.loads((ROOT / "participants/vectors/barrier.json").read_text())["cases"]
 CALL = "SELECT answer, status, body FROM sagad_barrier(%s, %s, %s, %s, %s)"
 KEEP = "SELECT sagad_barrier_keep(%s, %s, %s, %s, %s)"
@@ -22,7 +25,7 @@ _gids = itertools.count(1)
 def dsn(postgres):
     made = postgres.new_database()
     # Thousands of commits, none of which has to survive a crash.
-    quick = psycopg.conninfo.make_conninfo(made, options="-c synchronous_commit=off")
+    quick = psycopg.conninfo.make_conninfo(made, options="-c synchronous_commit=off -c lock_timeout=30s")
     with psycopg.connect(quick) as db:
         db.execute(SCRIPT)
         db.execute("CREATE TABLE effect (gid text, op text)")
@@ -45,69 +48,156 @@ def ask(db, *arguments):
 # ---- the truth table ----------------------------------------------------------------------------
 
 
-def attempt(db, what):
+class OnPostgres:
+    WRONG = psycopg.errors.InvalidParameterValue
+
+    def __init__(self, db):
+        self.db = db
+
+    def time(self, from_now_s):
+        return self.db.execute(FROM_NOW, (from_now_s,)).fetchone()[0]
+
+    def ask(self, *arguments):
+        return ask(self.db, *arguments)
+
+    def keep(self, *arguments):
+        return self.db.execute(KEEP, arguments).fetchone()[0]
+
+    def age(self, seconds):
+        self.db.execute("UPDATE sagad_barrier_step SET seen_at = seen_at - make_interval(secs => %(s)s),"
+                        " deadline = deadline - make_interval(secs => %(s)s)", {"s": seconds})
+
+    def sweep(self, seconds):
+        return self.db.execute("SELECT sagad_barrier_sweep(make_interval(secs => %s))", (seconds,)).fetchone()[0]
+
+
+class OnSqlite:
+    WRONG = sqlite3.IntegrityError
+
+    def __init__(self, db):
+        self.db = db
+
+    def time(self, from_now_s):
+        sql = "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)"
+        return self.db.execute(sql, (f"{from_now_s} seconds",)).fetchone()[0]
+
+    def state(self, columns):
+        return self.db.execute(f"SELECT {columns} FROM sagad_barrier_state").fetchone()
+
+    def ask(self, *arguments):
+        self.db.execute("INSERT INTO sagad_barrier VALUES (?, ?, ?, ?, ?)", arguments)
+        return dict(zip(("answer", "status", "body"), self.state("answer, status, body")))
+
+    def keep(self, *arguments):
+        self.db.execute("INSERT INTO sagad_barrier_keep VALUES (?, ?, ?, ?, ?)", arguments)
+        return bool(self.state("kept")[0])
+
+    def age(self, seconds):
+        self.db.execute("UPDATE sagad_barrier_step SET seen_at = seen_at - :s / 86400.0,"
+                        " deadline = iif(deadline < 1e9, deadline - :s / 86400.0, 1e9)", {"s": seconds})
+
+    def sweep(self, seconds):
+        self.db.execute("INSERT INTO sagad_barrier_sweep (retention_days) VALUES (? / 86400.0)", (seconds,))
+        return self.state("deleted")[0]
+
+
+@pytest.fixture
+def lite(tmp_path):
+    path = tmp_path / "service.db"
+    with contextlib.closing(sqlite3.connect(path, timeout=0)) as made:
+        made.executescript(SQLITE_SCRIPT)
+        yield made
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def on(request):
+    return OnPostgres(request.getfixturevalue("db")) if request.param == "postgresql" else OnSqlite(
+        request.getfixturevalue("lite"))
+
+
+def attempt(on, what, *arguments):
     try:
-        return what()
-    except psycopg.errors.InvalidParameterValue:
-        db.rollback()
+        return what(*arguments)
+    except on.WRONG:
+        on.db.rollback()
         return "error"
 
 
-def do_call(db, gid, act):
-    wait = act.get("deadline_s")
-    deadline = None if wait is None else db.execute(FROM_NOW, (wait,)).fetchone()[0]
-    got = attempt(db, lambda: ask(db, gid, "a", act["op"], act.get("epoch"), deadline))
+def do_call(on, gid, act):
+    deadline = on.time(act["deadline_s"]) if "deadline_s" in act else None
+    got = attempt(on, on.ask, gid, "a", act["op"], act.get("epoch"), deadline)
     if got == "error":
         assert act["answer"] == "error"
         return
-    # What the table leaves out is not the same in every dialect: the words of a refusal.
-    assert {field: got[field] for field in got if field in act} == {f: act[f] for f in got if f in act}, act
+    assert {f: got[f] for f in got if f in act} == {f: act[f] for f in got if f in act}, act
     assert (got["status"] is None) == (got["answer"] == "run"), got
-    if got["body"] is not None and got["answer"] in ("empty", "late"):
+    if got["answer"] in ("empty", "late"):
         assert isinstance(json.loads(got["body"]), dict)
     if "keep" in act:
-        assert db.execute(KEEP, (gid, "a", act["op"], act["keep"]["status"], act["keep"]["body"])).fetchone() == (True,)
-    db.rollback() if act.get("rollback") else db.commit()
+        assert on.keep(gid, "a", act["op"], act["keep"]["status"], act["keep"]["body"]) is True
+    on.db.rollback() if act.get("rollback") else on.db.commit()
 
 
-def do_keep(db, gid, act):
-    keep = act["keep"]
-    got = attempt(db, lambda: db.execute(KEEP, (gid, "a", keep["op"], keep["status"], keep["body"])).fetchone()[0])
-    assert got == act["kept"], act
-    db.commit()
-
-
-def do_age(db, seconds):
-    db.execute("UPDATE sagad_barrier_step SET seen_at = seen_at - make_interval(secs => %(s)s),"
-               " deadline = deadline - make_interval(secs => %(s)s)", {"s": seconds})
-    db.commit()
-
-
-def do_sweep(db, act):
-    got = attempt(db, lambda: db.execute("SELECT sagad_barrier_sweep(make_interval(secs => %s))",
-                                         (act["sweep_s"],)).fetchone()[0])
-    assert got == act["deleted"], act
-    db.commit()
+def do_act(on, gid, act):
+    if "op" in act:
+        do_call(on, gid, act)
+    elif "keep" in act:
+        keep = act["keep"]
+        assert attempt(on, on.keep, gid, "a", keep["op"], keep["status"], keep["body"]) == act["kept"], act
+    elif "age_s" in act:
+        on.age(act["age_s"])
+    else:
+        assert attempt(on, on.sweep, act["sweep_s"]) == act["deleted"], act
+    on.db.commit()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"].replace(" ", "-"))
-def test_truth_table(db, case):
+def test_truth_table(on, case):
     gid = f"g-{next(_gids)}"
     for act in case["do"]:
-        if "op" in act:
-            do_call(db, gid, act)
-        elif "keep" in act:
-            do_keep(db, gid, act)
-        elif "age_s" in act:
-            do_age(db, act["age_s"])
-        else:
-            do_sweep(db, act)
+        do_act(on, gid, act)
 
 
 def test_truth_table_has_every_answer_of_every_op():
     seen = {(act["op"], act["answer"]) for case in CASES for act in case["do"] if "op" in act}
     possible = set(itertools.product(("try", "confirm", "cancel"), ("run", "duplicate", "empty", "late")))
     assert possible - seen == {("try", "empty")}
+
+
+def test_script_of_sqlite_may_run_again_and_keeps_what_is_there(lite):
+    OnSqlite(lite).ask("again", "a", "try", 1, None)
+    lite.commit()
+    lite.executescript(SQLITE_SCRIPT)
+    assert OnSqlite(lite).ask("again", "a", "try", 1, None)["answer"] == "duplicate"
+
+
+def test_sqlite_lets_one_in_at_a_time(lite, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "service.db", timeout=0)) as other:
+        for end, answer in ((lite.rollback, "empty"), (lite.commit, "run")):
+            gid = answer
+            assert OnSqlite(lite).ask(gid, "a", "try", 1, None)["answer"] == "run"
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                OnSqlite(other).ask(gid, "a", "cancel", 1, None)
+            end()
+            assert OnSqlite(other).ask(gid, "a", "cancel", 1, None)["answer"] == answer
+            other.commit()
+
+
+def test_sqlite_takes_a_deadline_that_is_no_time_for_an_error(lite):
+    with pytest.raises(sqlite3.IntegrityError, match="deadline"):
+        OnSqlite(lite).ask("g", "a", "try", 1, "soon")
+
+
+def test_sqlite_sweeps_in_batches(lite):
+    on = OnSqlite(lite)
+    for number in range(5):
+        on.ask(f"old-{number}", "a", "try", 1, on.time(60))
+    on.age(100000)
+    sizes = []
+    for _ in range(3):
+        lite.execute("INSERT INTO sagad_barrier_sweep VALUES (1, 3)")
+        sizes.append(on.state("deleted")[0])
+    assert sizes == [3, 2, 0]
 
 
 def test_script_may_run_again_and_keeps_what_is_there(db):
@@ -149,19 +239,26 @@ def test_ten_lines_of_the_guide_work(db):
     assert done == ["try", "confirm", "cancel"]
 
 
-def test_no_order_of_calls_has_an_effect_twice_or_both_decisions(db):
-    """Every sequence of five calls, without a word on what each should be answered."""
-    for sequence in itertools.product(("try", "confirm", "cancel"), repeat=5):
+def test_sqlite_lines_of_the_guide_work(lite):
+    guide = (ROOT / "docs/barrier.md").read_text()
+    lines = re.search(r"^```sql\n(.*?)^```$", guide, re.M | re.S).group(1).splitlines()
+    call = {"gid": "g", "step": "a", "op": "try", "epoch": "1", "deadline": "2126-01-01T00:00:00.000Z",
+            "status": 201, "body": "{}"}
+    got = [lite.execute(line, call).fetchone() for line in lines]
+    assert got == [None, ("run", None, None), None, (1,), None, (0,)]
+
+
+def test_no_order_of_calls_has_an_effect_twice_or_both_decisions(on):
+    """Every sequence of four calls, without a word on what each should be answered."""
+    for sequence in itertools.product(("try", "confirm", "cancel"), repeat=4):
         gid, ran = "-".join(sequence), []
         for op in sequence:
-            if ask(db, gid, "a", op, None, None)["answer"] == "run":
+            if on.ask(gid, "a", op, None, None)["answer"] == "run":
                 ran.append(op)
-        assert ran in ([], ["try"], ["try", "confirm"], ["try", "cancel"]), sequence
-        if "try" in sequence and "cancel" in sequence and sequence.index("try") < sequence.index("cancel"):
-            assert len(ran) == 2, sequence
-        if "cancel" in sequence and "try" not in sequence[:sequence.index("cancel")]:
-            assert ran == [], sequence
-        db.execute("DELETE FROM sagad_barrier_step")
+        tried = sequence.index("try") if "try" in sequence else 4
+        cancelled = sequence.index("cancel") if "cancel" in sequence else 4
+        decided = [op for op in sequence[tried:] if op != "try"][:1]
+        assert ran == ([] if tried == 4 or cancelled < tried else ["try", *decided]), sequence
 
 
 # ---- two connections ----------------------------------------------------------------------------
@@ -340,7 +437,8 @@ def old(dsn, db):
     deadline = db.execute(FROM_NOW, (-99940,)).fetchone()[0]
     ask(db, "old", "a", "try", 1, deadline)
     db.commit()
-    do_age(db, 100000)
+    OnPostgres(db).age(100000)
+    db.commit()
     return db.execute(FROM_NOW, (-199940,)).fetchone()[0]
 
 
@@ -381,7 +479,8 @@ def test_sweep_goes_in_batches(db, old):
     for number in range(5):
         ask(db, f"old-{number}", "a", "try", 1, old)
     db.commit()
-    do_age(db, 100000)
+    OnPostgres(db).age(100000)
+    db.commit()
     sizes = [db.execute("SELECT sagad_barrier_sweep('1 day', 4)").fetchone()[0] for _ in range(3)]
     assert sizes == [4, 2, 0]
 
