@@ -7,11 +7,25 @@ cd "$root"
 target=$1 seconds=$2
 out=build/fuzz/$target
 mkdir -p "$out/found"
-# All that a fuzz target may reach: no I/O in it, so no library but libcrypto.
-clang -std=c11 -D_GNU_SOURCE -DFUZZ_WITH_LIBFUZZER -O1 -g -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	-o "$out/run" "tests/fuzz/$target.c" coordinator/base/*.c coordinator/core/*.c coordinator/engine/*.c \
-	participants/*.c coordinator/io/response.c \
-	api/problem.c api/query.c api/router.c api/start.c -lcrypto -lm 2>"$out/build.log" || { cat "$out/build.log" >&2; exit 1; }
+flags="-std=c11 -D_GNU_SOURCE -DFUZZ_WITH_LIBFUZZER -O1 -g -I. -fno-sanitize-recover=all"
+
+# All that a fuzz target may reach: no I/O in it, so no library but libcrypto. Compiled once for all targets.
+common=build/fuzz/common
+compile_common() {
+	local sources=(coordinator/base/*.c coordinator/core/*.c coordinator/engine/*.c participants/*.c
+		coordinator/io/response.c api/problem.c api/query.c api/router.c api/start.c)
+	if [ -e $common/made ] && [ -z "$(find coordinator participants api sql -newer $common/made -name '*.[ch]')" ]; then return; fi
+	rm -rf $common
+	mkdir -p $common
+	printf '%s\n' "${sources[@]}" | xargs -P 2 -I{} sh -c \
+		'clang '"$flags"' -fsanitize=fuzzer-no-link,address,undefined -c -o '$common'/"$(echo {} | tr / _)".o {} 2>>'$common'/log' &&
+		touch $common/made
+}
+exec 9>build/fuzz/lock
+flock 9 # targets run side by side
+compile_common && clang $flags -fsanitize=fuzzer,address,undefined -o "$out/run" "tests/fuzz/$target.c" $common/*.o \
+	-lcrypto -lm 2>"$out/build.log" || { cat $common/log "$out/build.log" >&2; exit 1; }
+exec 9>&-
 if ! "$out/run" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
 	-artifact_prefix="$out/" "$out/found" "tests/fuzz/corpus/$target" >"$out/run.log" 2>&1; then
 	tail -n 40 "$out/run.log" >&2

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 . tools/common.sh
 
-SIM_SEEDS=50000 SIM_SEEDS_ASAN=2000 FUZZ_SECONDS=${FUZZ_SECONDS:-12}
+SIM_SEEDS=50000 SIM_SEEDS_ASAN=2000 FUZZ_SECONDS=${FUZZ_SECONDS:-8}
 export SAGAD_SANITIZED="detect_leaks=1:abort_on_error=1"
 
 # name             what it does
@@ -31,7 +31,7 @@ run_clang() { build_in build/clang "check TESTS=" CC=clang CFLAGS='-O2 -g -Werro
 run_asan() { build_in build/asan "check TESTS=" --enable-sanitize CFLAGS='-O1 -g -Werror'; }
 
 check_in() {
-	make -C "$1" -s check >"$1/check.log" 2>&1 || {
+	make -C "$1" -s -j 2 check >"$1/check.log" 2>&1 || {
 		grep -hE '^(not ok|ERROR|FAIL|XPASS)|not ok ' "$1/check.log" >&2 || true
 		tail -n 30 "$1/check.log" >&2
 		say "details: $1/test-suite.log"
@@ -43,10 +43,15 @@ run_check() { check_in build/plain; }
 run_check-asan() { check_in build/asan; }
 
 tap_quietly() { # the failed lines and the last ones
-	"$@" >build/tap.log || { grep -A40 -m1 '^not ok' build/tap.log >&2; tail -n 5 build/tap.log >&2; return 1; }
-	tail -n 2 build/tap.log >&2
+	local log=${TAP_LOG:-build/tap.log}
+	"$@" >"$log" || { grep -A40 -m1 '^not ok' "$log" >&2; tail -n 5 "$log" >&2; return 1; }
+	tail -n 2 "$log" >&2
 }
-run_sim() { tap_quietly build/plain/tests/sim/sim.t 1 $SIM_SEEDS; }
+run_sim() { # one half on each of two processors
+	local half=$((SIM_SEEDS / 2))
+	tap_quietly build/plain/tests/sim/sim.t 1 $half &
+	TAP_LOG=build/tap-2.log tap_quietly build/plain/tests/sim/sim.t $((half + 1)) $half && wait $!
+}
 run_sim-asan() { tap_quietly build/asan/tests/sim/sim.t 100001 $SIM_SEEDS_ASAN; }
 run_bugs() { srcdir=$root tap_quietly tests/sim/bugs.t; }
 
