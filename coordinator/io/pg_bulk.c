@@ -25,11 +25,6 @@ static struct bulk_job *open_job(struct pg *pg, bool only_reads, void *arg)
 	return j;
 }
 
-static size_t rows_of(const struct pg_job *job)
-{
-	return job->result == LOG_DONE && job->results[0] != NULL ? (size_t)PQntuples(job->results[0]) : 0;
-}
-
 static bool state_of(struct str text, enum bulk_state *out)
 {
 #define X(name, word) \

@@ -158,6 +158,12 @@ struct uuid cell_uuid(const PGresult *r, int i, int column); /* null: nil */
 struct lease_sight cell_sight(const PGresult *r, int i, int column); /* mark and, behind it, ttl_ms; null: no row */
 bool        is_storable(struct str text); /* UTF-8 without NUL */
 
+/* Of a job's first answer; none if it is not done. */
+static inline size_t rows_of(const struct pg_job *job)
+{
+	return job->result == LOG_DONE && job->results[0] != NULL ? (size_t)PQntuples(job->results[0]) : 0;
+}
+
 /* ---- pg_definition.c -------------------------------------------------------------------- */
 struct definition *definitions_get(struct pg_definitions *d, struct str name, uint32_t version);
 /* Compiles and keeps it; NULL: it does not compile. */

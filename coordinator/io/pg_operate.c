@@ -27,11 +27,6 @@ static struct operate_job *open_job(struct pg *pg, bool only_reads, void *arg)
 	return j;
 }
 
-static size_t rows_of(const struct pg_job *job)
-{
-	return job->result == LOG_DONE && job->results[0] != NULL ? (size_t)PQntuples(job->results[0]) : 0;
-}
-
 /* ---- deeds --------------------------------------------------------------------------- */
 
 bool deed_is_storable(const struct deed *d)
