@@ -118,9 +118,14 @@ static void swap(struct fake_db *db, struct fake_past *p)
 
 size_t fake_db_failover(struct fake_db *db, size_t lost)
 {
+	fake_db_restart(db);
+	return fake_db_fall_back(db, lost);
+}
+
+size_t fake_db_fall_back(struct fake_db *db, size_t lost)
+{
 	if (lost > db->past_n)
 		lost = db->past_n;
-	fake_db_restart(db);
 	if (lost > 0)
 		swap(db, &db->past[db->past_n - lost]);
 	fake_past_free(db);
