@@ -128,6 +128,21 @@ static void learn(struct work *w, uint16_t i, enum op op, struct step *s)
 	}
 }
 
+static bool taught_nothing(const struct work *w, enum op op, const struct step *s)
+{
+	const enum outcome outcome = judge(w, op, s);
+
+	return outcome == OUTCOME_UNKNOWN || outcome == OUTCOME_MISCONFIGURED;
+}
+
+/* It was sent before a person changed how the step is called. It is told, but uses up no attempt and delays nothing:
+ * or the old URL's failure would put off the new one, or be the last that retry allows. */
+static void learn_outdated(struct work *w, struct step *s)
+{
+	s->flags |= STEP_IN_DOUBT;
+	w->told = true;
+}
+
 /* Our try was open when cancel was decided. Its output may be what the cancel needs,
  * so it is recorded before the cancel goes out. */
 static void learn_late(struct step *s, const struct event *ev)
@@ -172,6 +187,8 @@ static void on_call_ended(struct work *w, uint16_t i, struct step *s)
 		return;
 	if (op == OP_TRY && w->t->phase == PHASE_CANCELLING)
 		learn_late(s, w->ev);
+	else if ((s->flags & STEP_IS_PATCHED) && taught_nothing(w, op, s))
+		learn_outdated(w, s);
 	else
 		learn(w, i, op, s);
 }
@@ -254,7 +271,7 @@ void answer_put_off(struct work *w)
 	if (s == NULL || s->open_op != 1u + op)
 		return;
 	s->open_op = 0;
-	if (order_expects(w->t, i, op))
+	if (order_expects(w->t, i, op) && !(s->flags & STEP_IS_PATCHED))
 		attempt_put_off(s, w->ev);
 }
 

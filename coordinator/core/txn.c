@@ -104,9 +104,10 @@ static bool retry_step(struct step *s)
 	return before.next_at != 0 || before.put_off_until != 0 || attempt_differs(&before, s);
 }
 
-static enum verdict on_retry(struct txn *t)
+static enum verdict on_retry(struct work *w)
 {
-	bool changed = t->stuck != STUCK_NONE;
+	struct txn *t = w->t;
+	bool        changed = t->stuck != STUCK_NONE;
 
 	if (phase_is_ended(t->phase))
 		return VERDICT_ENDED;
@@ -114,6 +115,7 @@ static enum verdict on_retry(struct txn *t)
 	for (uint16_t i = 0; i < t->step_count; i++)
 		changed |= retry_step(&t->steps[i]);
 	changed |= retry_step(&t->check);
+	w->told = changed; /* a person did it */
 	return changed ? VERDICT_ACCEPTED : VERDICT_ALREADY;
 }
 
@@ -164,6 +166,8 @@ static enum verdict on_patch(struct work *w)
 	assert(w->ev->u.patch.plan->step_count == t->step_count);
 	t->plan = w->ev->u.patch.plan;
 	attempt_retry(&t->steps[i]);
+	if (t->steps[i].open_op != 0)
+		t->steps[i].flags |= STEP_IS_PATCHED;
 	return VERDICT_ACCEPTED;
 }
 
@@ -246,7 +250,7 @@ static enum verdict take_event(struct work *w)
 	case EV_UNPAUSE:
 		return on_pause(w->t, false);
 	case EV_RETRY:
-		return on_retry(w->t);
+		return on_retry(w);
 	case EV_STUCK:
 		on_stuck(w);
 		return VERDICT_ACCEPTED;
@@ -282,6 +286,7 @@ static void mark_stuck(struct work *w)
 static void start_call(struct work *w, uint16_t step, enum op op, struct step *s)
 {
 	s->open_op = (uint8_t)(1 + op);
+	s->flags = (uint8_t)(s->flags & ~STEP_IS_PATCHED);
 	w->up->calls[w->up->call_count++] = (struct call){ .step = step, .op = op };
 	w->up->flags |= DO_CALLS;
 }
@@ -399,10 +404,7 @@ static void assert_legal(const struct work *w)
 /* Decide, commit, act: the log must know before anybody else does. */
 static void seal(struct work *w)
 {
-	/* What a person did is written down, also where the log has nothing to learn but that. */
-	bool told = w->ev->kind == EV_RETRY && w->up->verdict == VERDICT_ACCEPTED;
-
-	if (told || differs(w->old, w->t)) {
+	if (w->told || differs(w->old, w->t)) {
 		w->up->flags |= DO_COMMIT;
 		w->t->version++;
 	}

@@ -262,7 +262,8 @@ enum { /* step.flags */
 	STEP_IS_ONGOING = 1 << 0,  /* durable: the participant said 202 to the current op */
 	STEP_IS_RESOLVED = 1 << 1, /* durable: a person, not an answer, settled an op */
 	STEP_IN_DOUBT = 1 << 2,    /* volatile: an earlier attempt of this op may still land */
-	STEP_IS_SKIPPED = 1 << 3   /* durable: the op settled last was not done; a person said to go on */
+	STEP_IS_SKIPPED = 1 << 3,  /* durable: the op settled last was not done; a person said to go on */
+	STEP_IS_PATCHED = 1 << 4   /* volatile: since its open call went out a person changed how it is called */
 };
 
 struct step {

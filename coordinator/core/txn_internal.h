@@ -12,6 +12,7 @@ struct work {
 	const struct event *ev;
 	struct update      *up;
 	struct txn         *t; /* up->next */
+	bool                told; /* written down also where the log has nothing to learn but that */
 };
 
 enum { STEP_DURABLE_FLAGS = STEP_IS_ONGOING | STEP_IS_RESOLVED | STEP_IS_SKIPPED };

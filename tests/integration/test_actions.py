@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """skip, patch, release; what is possible now; dry runs; and the audit of all that people do to a transaction."""
+import threading
+
 import pytest
 
 from lib.base import until
@@ -98,6 +100,20 @@ def test_patch_sends_a_live_step_elsewhere(client, stub, gid):
     line = audit(client, gid)[0]
     assert (line["action"], line["step"], line["actor"]) == ("patch", "pay", "ada"), line
     assert line["detail"] == {"op": "try", "url": stub.url + "/pay-${gid}"} and line["after"] == line["before"] + 1
+
+
+def test_patch_while_the_call_is_under_way(client, stub, gid):
+    """The old URL's failure uses up no attempt, and nothing waits for its back-off."""
+    hold = threading.Event()
+    stub.on("/room", Reply(500, hold=hold))
+    begin(client, stub, gid, room={"retry": {**SLOW["retry"], "attempts": 1}})
+    until(lambda: stub.seen("/room", gid))
+    assert change(client, gid, "room", gid=gid, op="try", url=stub.url + "/other").status == 200
+    hold.set()
+    assert client.ended(gid)["phase"] == "confirmed"
+    assert [c.path for c in stub.seen(gid=gid)] == ["/room", "/other", "/pay"], stub.calls
+    journal = client.get(f"/v1/transactions/{gid}/journal").json["items"]
+    assert [e["what"] for e in journal] == ["patch", "attempt"], "that it failed is told"
 
 
 def test_patch_of_a_registered_definition_changes_this_transaction_alone(client, stub, gid):
