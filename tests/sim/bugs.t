@@ -33,6 +33,7 @@ done
 first_seed() {  # first_seed MACRO
 	case $1 in
 	BUG_ENROLS_AGAIN) echo 2106 ;;
+	BUG_MOVES_CANCEL) echo 418 ;;
 	BUG_NO_HINTS) echo 6613 ;;
 	BUG_ROW_HELD_BY_THE_CLOCK) echo 7795 ;;
 	BUG_SECOND_BEGIN_AWAY) echo 4756 ;;
