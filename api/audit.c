@@ -73,6 +73,17 @@ bool request_dry_run(struct request *r, bool *dry)
 	return false;
 }
 
+void show_registration(struct buf *out, const char *kind, struct str name, uint64_t before, uint64_t after)
+{
+	buf_fmt(out, "{\"dry_run\":true,\"would\":{\"action\":\"register\",\"kind\":\"%s\"", kind);
+	show_text(out, "name", name);
+	if (before)
+		buf_fmt(out, ",\"before\":%llu", (unsigned long long)before);
+	else
+		buf_cstr(out, ",\"before\":null");
+	buf_fmt(out, ",\"after\":%llu", (unsigned long long)after);
+}
+
 /* ---- GET /v1/audit -------------------------------------------------------------------- */
 
 struct page {

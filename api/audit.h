@@ -27,5 +27,8 @@ void show_pause(struct request *r, struct buf *out, enum pause_kind kind, struct
 
 /* ?dry_run=true: nothing is written. False: a problem has been answered. */
 bool request_dry_run(struct request *r, bool *dry);
+/* {"dry_run":true,"would":{… of a registration; the caller adds members and closes it. Versions, before 0: there is
+ * none. */
+void show_registration(struct buf *out, const char *kind, struct str name, uint64_t before, uint64_t after);
 
 #endif

@@ -459,22 +459,49 @@ static void on_cancelled(void *arg, enum log_result result, bool is_known, bool 
 		store->bulk_rows(store->ctx, p->id, (struct uuid){ { 0 } }, 1, on_one, r);
 }
 
+static void on_looked(void *arg, enum log_result result, const struct bulk_row *rows, size_t n)
+{
+	struct request *r = arg;
+	struct buf      body = { 0 };
+	char            id[UUID_TEXT + 1];
+
+	if (result != LOG_DONE) {
+		request_away(r, result);
+		return;
+	}
+	if (n == 0) {
+		request_problem(r, PROBLEM_BULK_UNKNOWN, NULL);
+		return;
+	}
+	bool changes = rows[0].state == BULK_RUNNING;
+	buf_fmt(&body, "{\"dry_run\":true,\"would\":{\"action\":\"cancel\",\"kind\":\"bulk\",\"name\":\"%s\","
+	               "\"state\":\"%s\",\"changed\":%s,\"matched\":%llu,\"done\":%llu},\"calls\":[]}\n",
+	        uuid_text(rows[0].id, id), state_name(changes ? BULK_CANCELLED : rows[0].state),
+	        changes ? "true" : "false", (unsigned long long)rows[0].matched, (unsigned long long)rows[0].done);
+	request_answer(r, 200, &body);
+}
+
 /* What is on its way is still applied: a second's worth at most. */
 void handle_bulk_cancel(struct request *r)
 {
-	static const char *const NOTHING[] = { NULL }, *const MEMBERS[] = { "reason", "actor", NULL };
+	static const char *const KNOWN[] = { "dry_run", NULL }, *const MEMBERS[] = { "reason", "actor", NULL };
 	struct store_port       *store = &r->api->store;
 	struct person            person = { .reason = STR("") };
 	struct page             *p;
 	struct deed              deed;
 	char                    *id = arena_alloc(request_arena(r), UUID_TEXT + 1);
+	bool                     dry;
 
-	if (!request_only(r, NOTHING) || (p = read_id(r)) == NULL || !request_json(r, true))
+	if (!request_only(r, KNOWN) || !request_dry_run(r, &dry) || (p = read_id(r)) == NULL || !request_json(r, true))
 		return;
 	request_members(r, MEMBERS);
 	person_read(r, &person);
 	if (!request_is_clean(r))
 		return;
+	if (dry) {
+		store->bulk_rows(store->ctx, p->id, (struct uuid){ { 0 } }, 1, on_looked, r);
+		return;
+	}
 	deed = person_deed(r, &person, "bulk", str_of(uuid_text(p->id, id)), "cancel");
 	store->bulk_cancel(store->ctx, p->id, &deed, on_cancelled, r);
 }

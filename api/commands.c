@@ -2,6 +2,7 @@
  * commands.c - what programs and people ask of a running transaction.
  */
 #include "api/audit.h"
+#include "api/places.h"
 #include "api/transactions.h"
 
 #include "participants/call.h"
@@ -264,7 +265,10 @@ void handle_transaction_join(struct request *r)
 	if (!request_only(r, NOTHING) || !request_gid(r) || !request_json(r, false))
 		return;
 	new_command(r, COMMAND_JOIN)->command.body = buf_view(&r->x->body);
-	ask(r);
+	if (places_check_step(r, r->body))
+		ask(r);
+	else
+		request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
 }
 
 /* ---- participants' callbacks ------------------------------------------------------------ */
@@ -494,13 +498,19 @@ void handle_step_patch(struct request *r)
 {
 	static const char *const MEMBERS[] = { "op", "url", "timeout", "retry", "reason", "actor", "gid", NULL };
 	struct asked            *a = operate_with(r, COMMAND_PATCH, MEMBERS);
+	const struct json       *url;
 
 	if (!a)
 		return;
 	a->command.step = request_param(r, 1);
 	read_changes(r, &a->command);
-	if (request_is_clean(r))
+	if (!request_is_clean(r))
+		return;
+	url = json_get(r->body, "url");
+	if (!url || url->type != JSON_STRING || places_check_url(r, "/url", json_text(url, request_arena(r))))
 		ask(r);
+	else
+		request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
 }
 
 /* ---- replicas ---------------------------------------------------------------------------------- */

@@ -9,13 +9,14 @@
 #include <string.h>
 
 static const char *const NOTHING[] = { NULL };
-static const char *const WHO[] = { "reason", "actor", NULL };
+static const char *const WHO_OR_DRY[] = { "reason", "actor", "dry_run", NULL };
 
 struct put {
 	struct str name;
 	uint8_t    hash[32];
 	struct str warnings; /* members of a JSON array */
 	struct person person;
+	bool       dry;
 };
 
 /* ---- registering ------------------------------------------------------------------ */
@@ -83,18 +84,35 @@ static void put(struct request *r)
 	store->definition_put(store->ctx, p->name, buf_view(&r->x->body), p->hash, &deed, on_put, r);
 }
 
+static void answer_dry(struct request *r, const struct definition_row *newest)
+{
+	const struct put *p = r->own;
+	uint32_t          before = newest ? newest->version : 0;
+	bool              is_same = newest && memcmp(newest->hash, p->hash, sizeof p->hash) == 0;
+	struct buf        body = { 0 };
+
+	show_registration(&body, "definition", p->name, before, is_same ? before : before + 1);
+	buf_cstr(&body, ",\"warnings\":[");
+	buf_str(&body, p->warnings);
+	buf_cstr(&body, "]},\"calls\":[]}\n");
+	request_answer(r, 200, &body);
+}
+
 /* If-Match tells a person that somebody else registered meanwhile. Versions are
  * immutable, so that the moment between looking and writing can lose nothing. */
 static void on_newest(void *arg, enum log_result result, const struct definition_row *rows, size_t n)
 {
-	struct request *r = arg;
+	struct request   *r = arg;
+	const struct put *p = r->own;
 
 	if (result != LOG_DONE)
 		request_away(r, result);
-	else if (n > 0 && etag_fits(&r->if_match, rows[0].version))
-		put(r);
-	else
+	else if (r->if_match.given && (n == 0 || !etag_fits(&r->if_match, rows[0].version)))
 		request_problem(r, PROBLEM_VERSION_CONFLICT, "The newest version is %u.", n ? rows[0].version : 0);
+	else if (p->dry)
+		answer_dry(r, n ? &rows[0] : NULL);
+	else
+		put(r);
 }
 
 void handle_definition_put(struct request *r)
@@ -112,7 +130,8 @@ void handle_definition_put(struct request *r)
 		                NAME_MAX_BYTES);
 		return;
 	}
-	if (!request_only(r, WHO) || !person_read_query(r, &p->person) || !request_json(r, false))
+	if (!request_only(r, WHO_OR_DRY) || !request_dry_run(r, &p->dry) || !person_read_query(r, &p->person) ||
+	    !request_json(r, false))
 		return;
 	text = buf_view(&r->x->body);
 	struct definition *d = definition_compile(text, DEFINITION_NAMED, p->name, &findings);
@@ -129,7 +148,7 @@ void handle_definition_put(struct request *r)
 	}
 	p->warnings = show_findings(&findings, true, request_arena(r));
 	digest_sha256(squeeze(text, request_arena(r)), p->hash);
-	if (r->if_match.given)
+	if (r->if_match.given || p->dry)
 		store->definition_rows(store->ctx, p->name, 0, on_newest, r);
 	else
 		put(r);

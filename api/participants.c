@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 static const char *const NOTHING[] = { NULL };
-static const char *const WHO[] = { "reason", "actor", NULL };
+static const char *const WHO_OR_DRY[] = { "reason", "actor", "dry_run", NULL };
 
 enum { IN_FLIGHT_MAX = 100000, ASK_MS = 1000 };
 
@@ -18,6 +18,7 @@ static void show_participant(struct request *r, struct buf *out, const struct pa
 	buf_str(&target, p->name);
 	buf_cstr(out, "{\"name\":");
 	buf_json(out, p->name);
+	buf_fmt(out, ",\"version\":%llu", (unsigned long long)p->version);
 	show_text(out, "base_url", p->base_url);
 	if (p->max_in_flight)
 		buf_fmt(out, ",\"max_in_flight\":%u", p->max_in_flight);
@@ -32,9 +33,10 @@ static void show_participant(struct request *r, struct buf *out, const struct pa
 	buf_char(out, '}');
 }
 
-static void on_put(void *arg, enum log_result result)
+static void on_put(void *arg, enum log_result result, uint64_t version)
 {
 	struct request          *r = arg;
+	struct participant_row  *p = r->own;
 	const struct api_config *c = &r->api->config;
 	struct buf               body = { 0 };
 
@@ -45,8 +47,49 @@ static void on_put(void *arg, enum log_result result)
 		request_away(r, result);
 		return;
 	}
-	show_participant(r, &body, r->own);
+	if (version == 0) {
+		request_problem(r, PROBLEM_VERSION_CONFLICT, NULL);
+		return;
+	}
+	p->version = version;
+	request_header(r, "ETag", "\"%llu\"", (unsigned long long)version);
+	show_participant(r, &body, p);
 	buf_char(&body, '\n');
+	request_answer(r, 200, &body);
+}
+
+static void add_change(struct buf *out, const char *name, bool differs)
+{
+	if (differs)
+		buf_fmt(out, "%s\"%s\"", out->p[out->n - 1] == '[' ? "" : ",", name);
+}
+
+static void on_known(void *arg, enum log_result result, const struct participant_row *rows, size_t n)
+{
+	static const struct participant_row NONE = { .breaker_percent = -1, .retry_percent = -1 };
+	struct request                     *r = arg;
+	const struct participant_row       *p = r->own, *was = &NONE;
+	struct buf                          body = { 0 };
+
+	if (result != LOG_DONE) {
+		request_away(r, result);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(rows[i].name, p->name))
+			was = &rows[i];
+	if (r->if_match.given && (was == &NONE || !etag_fits(&r->if_match, was->version))) {
+		request_problem(r, PROBLEM_VERSION_CONFLICT, NULL);
+		return;
+	}
+	show_registration(&body, "participant", p->name, was->version, was->version + 1);
+	buf_cstr(&body, ",\"changes\":[");
+	add_change(&body, "base_url", !str_eq(was->base_url, p->base_url));
+	add_change(&body, "max_in_flight", was->max_in_flight != p->max_in_flight);
+	add_change(&body, "breaker_percent", was->breaker_percent != p->breaker_percent);
+	add_change(&body, "retry_percent", was->retry_percent != p->retry_percent);
+	add_change(&body, "secret", !str_eq(was->secret, p->secret));
+	buf_cstr(&body, "]},\"calls\":[]}\n");
 	request_answer(r, 200, &body);
 }
 
@@ -77,8 +120,6 @@ static void read_participant(struct request *r, struct participant_row *p)
 	request_text(r, "base_url", &p->base_url);
 	if (!base_url_is_valid(p->base_url))
 		request_error(r, "/base_url", "http(s)://host[:port][/path] without user, query and fragment is wanted");
-	else
-		places_check_base(r, p->base_url);
 	read_percent(r, "breaker_percent", &p->breaker_percent);
 	read_percent(r, "retry_percent", &p->retry_percent);
 	request_text(r, "secret", &p->secret);
@@ -92,12 +133,23 @@ static void read_participant(struct request *r, struct participant_row *p)
 		request_error(r, "/max_in_flight", "a whole number from 1 to %d is wanted", IN_FLIGHT_MAX);
 }
 
+/* No version is 0, nor the largest. */
+static int64_t wanted_version(const struct etag *e)
+{
+	if (!e->given)
+		return PARTICIPANT_PUT_ALWAYS;
+	if (e->any)
+		return PARTICIPANT_PUT_KNOWN;
+	return e->version >= 1 && e->version <= INT64_MAX ? (int64_t)e->version : INT64_MAX;
+}
+
 void handle_participant_put(struct request *r)
 {
 	struct store_port      *store = &r->api->store;
 	struct participant_row *p = arena_alloc(request_arena(r), sizeof *p);
 	struct person           person = { 0 };
 	struct deed             deed;
+	bool                    dry;
 
 	r->own = p;
 	p->name = request_param(r, 0);
@@ -107,14 +159,23 @@ void handle_participant_put(struct request *r)
 		                NAME_MAX_BYTES);
 		return;
 	}
-	if (!request_only(r, WHO) || !request_json(r, false) || !person_read_query(r, &person))
+	if (!request_only(r, WHO_OR_DRY) || !request_dry_run(r, &dry) || !request_json(r, false) ||
+	    !person_read_query(r, &person))
 		return;
 	read_participant(r, p);
 	if (!request_is_clean(r))
 		return;
+	if (!places_check_url(r, "/base_url", p->base_url)) {
+		request_problem(r, PROBLEM_URL_REFUSED, NULL);
+		return;
+	}
+	if (dry) {
+		store->participant_list(store->ctx, on_known, r);
+		return;
+	}
 	deed = person_deed(r, &person, "participant", p->name, "register");
 	deed.detail = buf_view(&r->x->body);
-	store->participant_put(store->ctx, p, &deed, on_put, r);
+	store->participant_put(store->ctx, p, wanted_version(&r->if_match), &deed, on_put, r);
 }
 
 static void show_breaker(struct buf *out, const struct api_target *t, int64_t now)

@@ -43,22 +43,54 @@ unsigned places_check(const struct request *r, const struct definition *d, struc
 	return refused;
 }
 
-void places_check_base(struct request *r, struct str base_url)
+/* host:port in lower case, as definition_target() gives it; false: not one. */
+static bool read_target(struct str url, struct buf *target)
 {
-	bool        tls = str_starts(base_url, STR("https://"));
-	struct str  rest = { base_url.p + (tls ? 8 : 7), base_url.n - (tls ? 8 : 7) };
-	const char *slash = memchr(rest.p, '/', rest.n), *port;
-	struct buf  target = { 0 };
+	bool        tls = str_starts(url, STR("https://"));
+	size_t      start = tls ? 8 : 7, end = start;
+	const char *port;
+	struct str  rest;
 
-	if (slash)
-		rest.n = (size_t)(slash - rest.p);
+	while (end < url.n && strchr("/?#", url.p[end]) == NULL)
+		end++;
+	if (end > url.n || !base_url_is_valid((struct str){ url.p, end }))
+		return false;
+	rest = (struct str){ url.p + start, end - start };
+	for (size_t i = 0; i < rest.n; i++)
+		buf_char(target, rest.p[i] >= 'A' && rest.p[i] <= 'Z' ? (char)(rest.p[i] + 32) : rest.p[i]);
 	port = rest.p + rest.n;
 	while (port > rest.p && port[-1] != ':' && port[-1] != ']')
 		port--;
-	buf_str(&target, rest);
 	if (port == rest.p || port[-1] != ':')
-		buf_cstr(&target, tls ? ":443" : ":80");
-	if (is_refused(r, buf_view(&target)))
-		request_error(r, "/base_url", REFUSED, (int)target.n, target.p);
+		buf_cstr(target, tls ? ":443" : ":80");
+	return true;
+}
+
+bool places_check_url(struct request *r, const char *pointer, struct str url)
+{
+	struct buf target = { 0 };
+	bool       refused = read_target(url, &target) && is_refused(r, buf_view(&target));
+
+	if (refused)
+		request_error(r, pointer, REFUSED, (int)target.n, target.p);
 	buf_fini(&target);
+	return !refused;
+}
+
+bool places_check_step(struct request *r, const struct json *step)
+{
+	static const char *const CALLS[] = { "action", "compensate", "try", "confirm", "cancel" };
+	bool                     is_fine = true;
+	char                     pointer[32];
+
+	for (size_t i = 0; i < sizeof CALLS / sizeof CALLS[0]; i++) {
+		const struct json *call = json_get(step, CALLS[i]), *url = call ? json_get(call, "url") : NULL;
+
+		if (!url || url->type != JSON_STRING)
+			continue;
+		snprintf(pointer, sizeof pointer, "/%s/url", CALLS[i]);
+		if (!places_check_url(r, pointer, json_text(url, request_arena(r))))
+			is_fine = false;
+	}
+	return is_fine;
 }

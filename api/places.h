@@ -9,7 +9,10 @@
 
 /* Appends an error, with its pointer, for every call whose URL is refused; how many. */
 unsigned places_check(const struct request *r, const struct definition *d, struct buf *errors);
-/* Notes an error at /base_url; the URL is valid. */
-void     places_check_base(struct request *r, struct str base_url);
+/* False, with an error noted at the pointer: calls to that host are refused. What is no URL is let through: others say
+ * what is wrong with it. */
+bool     places_check_url(struct request *r, const char *pointer, struct str url);
+/* The same for all URLs of a step that is to join. */
+bool     places_check_step(struct request *r, const struct json *step);
 
 #endif

@@ -64,6 +64,8 @@
 	  "Send Content-Type: application/json.")                                                                \
 	X(DEFINITION_INVALID, "definition_invalid",     422, false, "The definition has errors",                 \
 	  "`errors` lists all of them, each with a JSON Pointer into the document.")                             \
+	X(URL_REFUSED,        "url_refused",            422, false, "Calls may not go there",                    \
+	  "`errors` says to which host; the options calls.deny and calls.allow of every replica say where calls may go.") \
 	X(TOO_MANY_STEPS,     "too_many_steps",         422, false, "Too many steps",                            \
 	  "A transaction has at most 256 steps.")                                                                \
 	X(KEY_REUSED,         "idempotency_key_reused", 422, false, "The key was used for other content",        \

@@ -224,7 +224,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(participant_list, "participant", "list", "", 0, \
 	  "Names, addresses, and how they do.", \
 	  "participant list") \
-	X(participant_put, "participant", "put", "NAME [BASE_URL]", F(max_in_flight) | F(breaker_percent) | F(retry_percent) | F(secret) | F_WRITE, \
+	X(participant_put, "participant", "put", "NAME [BASE_URL]", F(max_in_flight) | F(breaker_percent) | F(retry_percent) | F(secret) | F_ACT, \
 	  "Name a participant, or change what is known of it; what is not given stays.", \
 	  "participant put hotel http://hotel:8080\n" \
 	  "participant put payment https://payment:8443/v2 --max-in-flight 16 --secret payment") \

@@ -314,15 +314,18 @@ X(DEFINITION_LIST, ON_STORE,                                                    
 	"SELECT d.name, d.version, d.hash, d.document, d.created_at FROM names n "             \
 	"CROSS JOIN LATERAL (SELECT * FROM sagad.definition d WHERE d.name = n.name "          \
 	"ORDER BY d.version DESC LIMIT 1) d ORDER BY d.name")                                  \
+/* $16: the version that is expected; 0: any or none, -1: any. No row: it is another. */      \
 X(PARTICIPANT_PUT, ON_STORE,                                                                   \
 	"WITH was AS MATERIALIZED (SELECT p.version FROM sagad.participant p WHERE p.name = $10::text), " \
 	"made AS (INSERT INTO sagad.participant AS p (version, name, base_url, max_in_flight, secret, " \
 	"breaker_percent, retry_percent) "                                                     \
-	"VALUES (1, $10::text, $11::text, $12::int, $13::text, $14::int, $15::int) ON CONFLICT (name) DO UPDATE " \
+	"SELECT 1, $10::text, $11::text, $12::int, $13::text, $14::int, $15::int "             \
+	"WHERE $16::bigint = 0 OR EXISTS (SELECT 1 FROM was) ON CONFLICT (name) DO UPDATE "    \
 	"SET version = p.version + 1, base_url = excluded.base_url, "                          \
 	"max_in_flight = excluded.max_in_flight, secret = excluded.secret, "                   \
-	"breaker_percent = excluded.breaker_percent, retry_percent = excluded.retry_percent RETURNING version), " \
-	SAY_DEED("(SELECT version FROM was)", "made.version", "made") " "                      \
+	"breaker_percent = excluded.breaker_percent, retry_percent = excluded.retry_percent "  \
+	"WHERE $16::bigint <= 0 OR p.version = $16::bigint RETURNING p.version), "             \
+	SAY_DEED("NULLIF(made.version - 1, 0)", "made.version", "made") " "                    \
 	"SELECT version FROM made")                                                            \
 X(PARTICIPANT_LIST, ON_STORE,                                                                  \
 	"SELECT p.name, p.base_url, p.max_in_flight, p.secret, p.version, p.breaker_percent, p.retry_percent " \

@@ -415,6 +415,10 @@ struct participant_row {
 	struct str secret;        /* name of a secret file each replica is given; the secret itself is never stored */
 	uint64_t   version;
 };
+/* What a put expects to find, in place of a version. */
+enum { PARTICIPANT_PUT_ALWAYS = 0, PARTICIPANT_PUT_KNOWN = -1 /* any version of it */ };
+/* version: the new one; 0: nothing was written, it is not at the expected one. */
+typedef void participant_put_done(void *arg, enum log_result result, uint64_t version);
 typedef void participants_done(void *arg, enum log_result result, const struct participant_row *rows, size_t n);
 
 /* What people have stopped until somebody resumes it. */
@@ -534,8 +538,8 @@ struct store_port {
 	void (*definition)(void *ctx, struct str name, uint32_t version, definition_done *done, void *arg);
 	/* The same from memory alone, at once; NULL: ask `definition`. Borrowed: hold it to keep it. */
 	struct definition *(*definition_cached)(void *ctx, struct str name, uint32_t version, uint32_t *found_version);
-	void (*participant_put)(void *ctx, const struct participant_row *row, const struct deed *deed, log_done *done,
-	                        void *arg);
+	void (*participant_put)(void *ctx, const struct participant_row *row, int64_t expected, const struct deed *deed,
+	                        participant_put_done *done, void *arg);
 	void (*participant_list)(void *ctx, participants_done *done, void *arg);
 	void (*list)(void *ctx, const struct list_filter *filter, struct str after, unsigned limit, list_done *done, void *arg);
 	void (*journal)(void *ctx, struct str gid, uint64_t after, unsigned limit, entries_done *done, void *arg);

@@ -8,15 +8,15 @@
 enum { LIST_LIMIT_MAX = 1000, COLUMN_LAST = 22, COLUMN_EXAMINED = 23 };
 
 struct store_job {
-	struct pg_job      job;
-	log_done          *done;
-	participants_done *participants_done;
-	entries_done      *entries_done;
-	list_done         *list_done;
-	counts_done       *counts_done;
-	struct str         participant; /* of a list */
-	unsigned           limit;
-	void              *arg;
+	struct pg_job         job;
+	participant_put_done *put_done;
+	participants_done    *participants_done;
+	entries_done         *entries_done;
+	list_done            *list_done;
+	counts_done          *counts_done;
+	struct str            participant; /* of a list */
+	unsigned              limit;
+	void                 *arg;
 };
 
 static struct store_job *open_job(struct pg *pg, bool only_reads, void *arg)
@@ -31,11 +31,11 @@ static struct store_job *open_job(struct pg *pg, bool only_reads, void *arg)
 
 /* ---- participants ------------------------------------------------------------------- */
 
-static void on_plain(struct pg_job *job)
+static void on_participant_put(struct pg_job *job)
 {
 	struct store_job *j = (struct store_job *)job;
 
-	j->done(j->arg, job->result);
+	j->put_done(j->arg, job->result, rows_of(job) > 0 ? (uint64_t)cell_i64(job->results[0], 0, 0) : 0);
 	pg_job_free(job);
 }
 
@@ -52,16 +52,16 @@ static int percent_of(const PGresult *r, int row, int column)
 	return cell_is_null(r, row, column) ? -1 : cell_i32(r, row, column);
 }
 
-static void store_participant_put(void *ctx, const struct participant_row *row, const struct deed *deed,
-                                  log_done *done, void *arg)
+static void store_participant_put(void *ctx, const struct participant_row *row, int64_t expected,
+                                  const struct deed *deed, participant_put_done *done, void *arg)
 {
 	struct store_job *j = open_job(ctx, false, arg);
 	struct pg_params *p = pg_job_params(&j->job);
 
-	j->done = done;
+	j->put_done = done;
 	if (!is_storable(row->name) || !is_storable(row->base_url) || !is_storable(row->secret) ||
 	    !deed_is_storable(deed)) {
-		pg_job_refuse(&j->job, LOG_BAD_DATA, on_plain);
+		pg_job_refuse(&j->job, LOG_BAD_DATA, on_participant_put);
 		return;
 	}
 	put_deed(p, deed);
@@ -71,8 +71,9 @@ static void store_participant_put(void *ctx, const struct participant_row *row, 
 	params_optional(p, row->secret);
 	put_percent(p, row->breaker_percent);
 	put_percent(p, row->retry_percent);
+	params_i64(p, expected);
 	pg_job_add(&j->job, SQL_PARTICIPANT_PUT);
-	pg_job_send(&j->job, on_plain);
+	pg_job_send(&j->job, on_participant_put);
 }
 
 static void on_participants(struct pg_job *job)

@@ -159,22 +159,39 @@ static void on_participants(void *arg, enum log_result result, const struct part
 		         rows[i].max_in_flight, rows[i].breaker_percent, rows[i].retry_percent, (int)rows[i].secret.n, rows[i].secret.p, (unsigned)rows[i].version);
 }
 
+static void on_participant_put(void *arg, enum log_result result, uint64_t version)
+{
+	struct answer *a = arg;
+
+	a->done = true;
+	a->result = result;
+	a->version = (uint32_t)version;
+}
+
+static uint32_t put_participant(struct harness *h, const struct participant_row *row, int64_t expected)
+{
+	struct store_port *p = &h->a.store;
+	struct answer      a = { 0 };
+
+	p->participant_put(p->ctx, row, expected, &somebody, on_participant_put, &a);
+	harness_wait(h, &a.done);
+	return a.result == LOG_DONE ? a.version : UINT32_MAX;
+}
+
 static void test_participants(struct harness *h)
 {
 	struct participant_row row = { .name = STR("hotel"), .base_url = STR("http://h:1"), .max_in_flight = 7,
 	                               .breaker_percent = 50, .retry_percent = -1 };
-	struct store_port     *p = &h->a.store;
-	struct answer          a = { 0 };
 	struct services        s = { 0 };
 
-	p->participant_put(p->ctx, &row, &somebody, on_done, &a);
-	harness_wait(h, &a.done);
+	ok(put_participant(h, &row, PARTICIPANT_PUT_KNOWN) == 0 && put_participant(h, &row, 1) == 0,
+	   "no participant is made where one is expected");
+	ok(put_participant(h, &row, PARTICIPANT_PUT_ALWAYS) == 1, "a participant is put");
 	row.base_url = STR("http://h:2");
 	row.secret = STR("hotel-key");
-	a = (struct answer){ 0 };
-	p->participant_put(p->ctx, &row, &somebody, on_done, &a);
-	harness_wait(h, &a.done);
-	ok(a.result == LOG_DONE, "a participant is put");
+	ok(put_participant(h, &row, 1) == 2, "and put anew at the version that is expected");
+	row.base_url = STR("http://h:3");
+	ok(put_participant(h, &row, 1) == 0 && put_participant(h, &row, INT64_MAX) == 0, "not at another");
 	h->b.store.participant_list(h->b.store.ctx, on_participants, &s);
 	harness_wait(h, &s.done);
 	ok(strcmp(s.text, "hotel http://h:2 7 50 -1 hotel-key 2;") == 0, "and listed as it is now: %s", s.text);

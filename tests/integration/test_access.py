@@ -366,7 +366,28 @@ def test_urls_against_the_policy_are_not_registered(fenced, url):
     assert checked.json["valid"] is False and checked.json["errors"][0]["pointer"] == "/steps/a", checked
     base = url.rpartition("/")[0]
     answer = fenced.client.put("/v1/participants/p?reason=a%20test", {"base_url": base.removesuffix("/latest/meta-data")})
-    assert [e["pointer"] for e in problem(answer, 400, "invalid_request")["errors"]] == ["/base_url"]
+    got = problem(answer, 422, "url_refused")
+    assert [e["pointer"] for e in got["errors"]] == ["/base_url"] and "calls.allow" in got["errors"][0]["detail"], got
+
+
+@pytest.mark.parametrize("url", REFUSED)
+def test_steps_that_join_and_new_urls_are_held_against_the_policy(fenced, url):
+    client, gid = fenced.client, f"joined-{REFUSED.index(url)}"
+    fine = {"url": fenced.stub.url + "/ok"}
+    assert client.begin(gid=gid, mode="tcc", deadline="10m", input={}).status == 201
+    for step, pointers in (({"confirm": {"url": url}, "cancel": fine}, ["/confirm/url"]),
+                           ({"confirm": fine, "cancel": {"url": url}, "try": {"url": url}, "call_try": True}, ["/try/url", "/cancel/url"]),
+                           ({"compensate": {"url": url}}, ["/compensate/url"]),
+                           ({"action": {"url": url}, "compensate": fine, "call_try": True}, ["/action/url"])):
+        got = problem(client.post(f"/v1/transactions/{gid}/steps", {"name": "a", **step}), 422, "definition_invalid")
+        assert [e["pointer"] for e in got["errors"]] == pointers and "calls.allow" in got["errors"][0]["detail"], got
+    assert client.transaction(gid)["steps"] == []
+    assert client.post(f"/v1/transactions/{gid}/steps", {"name": "a", "confirm": fine, "cancel": fine}).status == 201
+    moved = {"gid": gid, "op": "confirm", "url": url, "reason": "a test"}
+    for query in ("", "?dry_run=true"):
+        got = problem(client.send("PATCH", f"/v1/transactions/{gid}/steps/a{query}", moved), 422, "definition_invalid")
+        assert [e["pointer"] for e in got["errors"]] == ["/url"], got
+    assert client.post(f"/v1/transactions/{gid}/cancel").status in (200, 202)
 
 
 def test_what_is_allowed_is_called_and_a_name_is_looked_at_when_it_is(fenced, gid):

@@ -79,9 +79,17 @@ def test_bulk_is_slow_on_purpose_and_can_be_stopped(client, stub, gid):
     said = bulk(client, "pause", {"labels": {"run": gid}}, rate=2)
     path = said.headers["Location"]
     until(lambda: client.get(path).json["done"] >= 2)
+    dry = client.post(path + "/cancel?dry_run=true", {"reason": "to see"}).json
+    assert dry["dry_run"] is True and dry["calls"] == [] and 2 <= dry["would"].pop("done") <= dry["would"].pop("matched"), dry
+    assert dry["would"] == {"action": "cancel", "kind": "bulk", "name": path.rpartition("/")[2], "state": "cancelled", "changed": True}
+    assert client.get(path).json["state"] == "running"
     stopped = client.post(path + "/cancel", {"reason": "enough", "actor": "bo"})
     assert stopped.status == 200 and stopped.json["state"] == "cancelled" and stopped.json["ended_at"], stopped
     assert client.post(path + "/cancel", {"reason": "again"}).json["state"] == "cancelled"
+    dry = client.post(path + "/cancel?dry_run=true", {"reason": "again"}).json["would"]
+    assert (dry["state"], dry["changed"]) == ("cancelled", False), dry
+    problem(client.post("/v1/bulk/019ab000-0000-7000-8000-000000000000/cancel?dry_run=true", {"reason": "x"}), 404, "bulk_unknown")
+    problem(client.post(path + "/cancel?dry_run=true", {}), 400, "invalid_request")
     paused = sum(client.transaction(g)["paused"] for g in gids)
     assert 2 <= paused < 12, paused
     items = client.get("/v1/bulk?limit=1").json

@@ -263,6 +263,10 @@ def test_names_and_replicas(ctl, cluster, stub, gid):
     ctl("participant", "put", gid[:40], "--breaker-percent", "0", "--retry-percent", "100")
     known = next(p for p in ctl("participant", "list", "--json").json["items"] if p["name"] == gid[:40])
     assert (known["breaker_percent"], known["retry_percent"], known["max_in_flight"], known["secret"]) == (0, 100, 9, "s1"), known
+    foreseen = ctl("participant", "put", gid[:40], "--max-in-flight", "5", "--dry-run").out
+    assert re.match(r"nothing was done; it would be:\n", foreseen) and "max_in_flight" in foreseen, foreseen
+    assert re.search(rf"{gid[:40]} +{stub.url}/v2 +9 +s1", ctl("participant", "list").out), "a dry run does nothing"
+    ctl("participant", "put", gid[:40], "--max-in-flight", "5", "--if-version", "1", status=5)
     assert "give its base URL" in ctl("participant", "put", "never-named", "-m", "x", status=2).err
     assert "invalid_request" in ctl("participant", "put", gid[:40], "hotel:80", "-m", "new", status=1).err
     shown = ctl("replica", "list").out

@@ -95,6 +95,30 @@ def test_if_match(client, gid):
     assert right.status == 201, right
 
 
+def test_a_dry_registration_stores_nothing(client, gid):
+    path = f"/v1/definitions/{gid}?dry_run=true"
+
+    def would(document, **more):
+        answer = client.put(path, document, **more)
+        assert answer.status == 200 and answer.json["dry_run"] is True and answer.json["calls"] == [], answer
+        got = answer.json["would"]
+        assert (got["action"], got["kind"], got["name"]) == ("register", "definition", gid), got
+        assert got["warnings"] == client.post("/v1/definitions/validate", document).json["warnings"] != [], got
+        return got["before"], got["after"]
+
+    assert would(good(gid)) == (None, 1)
+    problem(client.put(path, good(gid), headers={"If-Match": "*"}), 412, "version_conflict")
+    problem(client.get(f"/v1/definitions/{gid}"), 404, "definition_unknown")
+    first = client.put(f"/v1/definitions/{gid}", good(gid))
+    assert would(good(gid)) == (1, 1)
+    assert would({**good(gid), "deadline": "5m"}, headers={"If-Match": first.headers["ETag"]}) == (1, 2)
+    problem(client.put(path, good(gid), headers={"If-Match": '"2"'}), 412, "version_conflict")
+    problem(client.put(path, good("another")), 422, "definition_invalid")
+    problem(client.put(f"/v1/definitions/{gid}?dry_run=", good(gid)), 400, "bad_request")
+    assert client.get(f"/v1/definitions/{gid}").json["version"] == 1
+    assert len(client.get(f"/v1/audit?definition={gid}").json["items"]) == 1
+
+
 def test_begin_of_an_unknown_definition_or_version(client, gid):
     problem(client.begin(gid=gid, definition="nobody-registered-this", input={}), 404, "definition_unknown")
     client.put(f"/v1/definitions/{gid}", good(gid))

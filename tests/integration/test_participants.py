@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Participants by name: base URL, limit of calls under way, signed calls; and the rest of the headers."""
 import base64
+import concurrent.futures
 import datetime
 import hashlib
 import hmac
@@ -147,3 +148,53 @@ def test_each_replica_tells_what_it_has_seen(client, stub, gid):
             assert answer.status == 200 and answer.json["replica"] == view["replica"], answer
             assert any(t["name"] == stub.host for t in answer.json["targets"]) == (view is views[at[0]]), answer
     problem(client.get("/v1/participants?replica=00000000-0000-4000-8000-000000000000"), 404, "replica_unknown")
+
+
+def test_of_two_who_saw_the_same_version_one_registers(client, stub, gid):
+    path = f"/v1/participants/{gid[:60]}"
+
+    def put(version, **more):
+        return client.put(path, {"base_url": stub.url, **more}, headers={"If-Match": version})
+
+    for version in ("*", '"1"', '"0"'):  # none is there yet
+        problem(put(version), 412, "version_conflict")
+    made = client.put(path, {"base_url": stub.url})
+    assert (made.status, made.json["version"], made.headers["ETag"]) == (200, 1, '"1"'), made
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: put('"1"', max_in_flight=n), range(1, 9)))
+    won = [a for a in answers if a.status == 200]
+    assert len(won) == 1 and won[0].json["version"] == 2, answers
+    for a in answers:
+        assert a is won[0] or problem(a, 412, "version_conflict"), a
+    known = next(p for p in client.get("/v1/participants").json["items"] if p["name"] == gid[:60])
+    assert (known["version"], known["max_in_flight"]) == (2, won[0].json["max_in_flight"]), known
+    for version in ('"1"', '"3"', '"0"', '"18446744073709551615"'):
+        problem(put(version), 412, "version_conflict")
+    assert put("*").json["version"] == 3
+    lines = client.get(f"/v1/audit?participant={gid[:60]}").json["items"]
+    assert [(e.get("before"), e["after"]) for e in lines] == [(2, 3), (1, 2), (None, 1)], lines
+
+
+def test_a_dry_registration_says_what_would_change(client, stub, gid):
+    name = gid[:60]
+
+    def would(expect, body, **more):
+        answer = client.put(f"/v1/participants/{name}?dry_run=true", body, **more)
+        assert answer.status == 200, answer
+        assert answer.json == {"dry_run": True, "calls": [], "would": {
+            "action": "register", "kind": "participant", "name": name, **expect}}, answer
+
+    known = {"base_url": stub.url, "max_in_flight": 7, "breaker_percent": 0, "secret": "s"}
+    would({"before": None, "after": 1, "changes": ["base_url", "max_in_flight", "breaker_percent", "secret"]}, known)
+    assert name not in [p["name"] for p in client.get("/v1/participants").json["items"]]
+    assert client.put(f"/v1/participants/{name}", known).status == 200
+    would({"before": 1, "after": 2, "changes": []}, known)
+    would({"before": 1, "after": 2, "changes": ["max_in_flight", "retry_percent"]},
+          {**known, "max_in_flight": 8, "retry_percent": 9}, headers={"If-Match": '"1"'})
+    path = f"/v1/participants/{name}?dry_run=true"
+    problem(client.put(path, known, headers={"If-Match": '"2"'}), 412, "version_conflict")
+    problem(client.put(path, {"base_url": "http://169.254.169.254"}), 422, "url_refused")
+    problem(client.put(path, {"base_url": "ftp://x"}), 400, "invalid_request")
+    problem(client.put(f"/v1/participants/{name}?dry_run=maybe", known), 400, "bad_request")
+    assert next(p for p in client.get("/v1/participants").json["items"] if p["name"] == name)["version"] == 1
+    assert len(client.get(f"/v1/audit?participant={name}").json["items"]) == 1
