@@ -9,7 +9,9 @@
 
 #include <string.h>
 
-enum { DRY_PAGES_MAX = 50 };
+/* A replica's clock is the database's as far as a round trip tells, and transactions have the replica's time: one that
+ * was answered before the action began may look younger than that. */
+enum { DRY_PAGES_MAX = 50, CLOCKS_DIFFER_MS = 1000 };
 
 /* ---- filters ------------------------------------------------------------------------ */
 
@@ -90,7 +92,8 @@ static const char *read_member(const struct json *m, int64_t created_at, struct 
 const char *bulk_filter_read(const struct json *filter, int64_t created_at, struct arena *arena, struct bulk_filter *out,
                              struct str *pointer)
 {
-	*out = (struct bulk_filter){ .list = { .phase = -1, .stuck = -1, .created_before = created_at } };
+	*out = (struct bulk_filter){ .list = { .phase = -1, .stuck = -1,
+		                                .created_before = created_at + CLOCKS_DIFFER_MS } };
 	*pointer = (struct str){ 0 };
 	if (filter->type != JSON_OBJECT || filter->n == 0)
 		return "a filter names what is meant: an object, not empty";

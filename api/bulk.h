@@ -15,7 +15,8 @@ struct bulk_filter {
 
 /* The actions that need nobody to type a gid. */
 bool bulk_action(struct str text, enum command_kind *out);
-/* What is wrong with the filter, or NULL. Times count from created_at: what begins later is none of it. pointer: where. */
+/* What is wrong with the filter, or NULL. Times count from created_at: what begins later (by more than clocks differ) is
+ * none of it. pointer: where. */
 const char *bulk_filter_read(const struct json *filter, int64_t created_at, struct arena *arena, struct bulk_filter *out,
                              struct str *pointer);
 /* The store filters by one label; further ones are looked at here. */

@@ -40,7 +40,6 @@ struct bulk_run {
 	struct item        items[PAGE_ROWS_MAX];
 	size_t             item_n, left;
 	bool               is_last;    /* behind this page nothing is to be looked at */
-	struct str         position;   /* behind this page; in page_text */
 	struct buf         saved_page, saved_refusals; /* of the save under way */
 };
 
@@ -246,23 +245,32 @@ static void add_item(struct bulk_run *run, struct str gid)
 
 /* ---- the next page ------------------------------------------------------------------------- */
 
+/* Behind the last page, too: whoever takes over does not know that it was the last, and must not count it again. */
+static struct str behind(const struct bulk_run *run, const struct row *rows, size_t n, struct str next)
+{
+	if (next.n > 0)
+		return next;
+	return n > 0 ? rows[n - 1].gid : run->row.position;
+}
+
 static void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next)
 {
 	struct bulk_run *run = arg;
+	struct arena     was;
 
 	if (result != LOG_DONE) {
 		wait(run);
 		return;
 	}
-	arena_fini(&run->page_text);
+	was = run->page_text; /* the position so far is in it */
 	run->page_text = (struct arena){ 0 };
 	run->item_n = run->left = 0;
 	for (size_t i = 0; i < n && run->item_n < PAGE_ROWS_MAX; i++)
 		if (bulk_filter_fits(&run->filter, &rows[i]))
 			add_item(run, rows[i].gid);
 	run->is_last = next.n == 0;
-	run->position = arena_str(&run->page_text, run->is_last ? run->row.position : next);
-	run->row.position = run->position;
+	run->row.position = arena_str(&run->page_text, behind(run, rows, n, next));
+	arena_fini(&was);
 	run->row.matched += run->item_n;
 	if (run->is_last && run->item_n == 0)
 		run->row.state = BULK_DONE;
@@ -278,8 +286,8 @@ static void list(struct bulk_run *run)
 	store->list(store->ctx, &run->filter.list, run->row.position, limit, on_list, run);
 }
 
-/* A page that was saved is acted on; one that is over makes room for the next. The last one is done: an end that
- * was read twice does no harm, its commands are known. */
+/* A page that was saved is acted on; one that is over makes room for the next. Each was counted in the save that
+ * moved the position behind it. */
 static void go_on(struct bulk_run *run)
 {
 	if (run->left > 0) {

@@ -4,8 +4,10 @@ import collections
 import concurrent.futures
 import http.client
 import random
+import signal
 import time
 
+import psycopg
 import pytest
 
 from lib.base import until
@@ -137,6 +139,64 @@ def test_bulk_survives_whoever_runs_it(mortal, stub, gid):
     for g in gids:
         lines = client.get(f"/v1/audit?gid={g}").json["items"]
         assert [e["action"] for e in lines] == ["pause"], (g, lines)
+
+
+# While the test holds the lock, whoever runs a bulk action waits in each save of it; who takes one over does not.
+HOLD = """
+CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.epoch = OLD.epoch THEN PERFORM pg_advisory_xact_lock(4711); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER hold BEFORE UPDATE ON sagad.bulk FOR EACH ROW EXECUTE FUNCTION public.hold()"""
+WAITS = "SELECT min(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+COUNTS = "SELECT state, matched, done, page <> '[]' FROM sagad.bulk WHERE id = %s"
+
+
+def end_runner_in_its_save(mortal, db, bulk_id, reaches):
+    """kill -9; its save is committed, or not."""
+    pid = until(lambda: db.execute(WAITS).fetchone()[0], 30)
+    address, = db.execute("SELECT r.address FROM sagad.bulk b JOIN sagad.replica r ON r.id = b.runner WHERE b.id = %s",
+                          (bulk_id,)).fetchone()
+    victim = next(r for r in mortal.replicas if r.url == address)
+    victim.signal(signal.SIGSTOP)  # what it is told now it does not learn
+    if reaches:
+        db.execute("SELECT pg_advisory_unlock(4711), pg_advisory_lock(4711)")
+    else:
+        db.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+    kill(mortal, victim)
+    return db.execute(COUNTS, (bulk_id,)).fetchone()
+
+
+def test_bulk_counts_once_whenever_its_runner_dies(mortal, stub, gid):
+    """There is one page, which is the last, and three saves: it is known, it is over, all is."""
+    client = mortal.client
+    gids = begin_many(client, stub, gid, 7)
+    begin(client, stub, gid + "-later", run=gid)
+    with psycopg.connect(mortal.dsn, autocommit=True) as db:
+        # Of a replica whose clock is a little ahead; and one that begins when all is over.
+        ahead = "UPDATE sagad.transaction SET created_at = now() + %s * interval '1 ms' WHERE gid = %s"
+        db.execute(ahead, (3600000, gid + "-later"))
+        db.execute(HOLD)
+        db.execute("SELECT pg_advisory_lock(4711)")
+        try:
+            db.execute(ahead, (500, gids[3]))
+            said = bulk(client, "pause", {"labels": {"run": gid}}, rate=1000)
+            assert said.status == 202, said
+            for reaches, counts in [
+                    (False, ("running", 0, 0, False)), (True, ("running", 7, 0, True)),
+                    (False, ("running", 7, 0, True)), (True, ("running", 7, 7, False)),
+                    (False, ("running", 7, 7, False))]:
+                mortal.add()
+                assert end_runner_in_its_save(mortal, db, said.json["id"], reaches) == counts
+        finally:
+            db.execute("SELECT pg_advisory_unlock_all()")
+            db.execute("DROP FUNCTION public.hold() CASCADE")
+    got = over(client, said, 60)
+    assert (got["state"], got["matched"], got["done"], got["refused"], got["failed"]) == ("done", 7, 7, 0, 0), got
+    for g in gids:
+        lines = client.get(f"/v1/audit?gid={g}").json["items"]
+        assert [e["action"] for e in lines] == ["pause"], (g, lines)
+    assert client.transaction(gid + "-later")["paused"] is False
 
 
 def stream(client, gid, until_at):
