@@ -81,7 +81,7 @@
 	X("Calls", sagad_participant_breaker_opened_total, COUNTER, "participant", EACH(write_opened),               \
 	  "How often its breaker opened")                                                                            \
 	X("Calls", sagad_participant_put_off_total, COUNTER, "participant", EACH(write_put_off),                     \
-	  "Calls not made for now: its breaker is open, it asked to slow down, or the retry budget is used up")      \
+	  "Calls put off: its breaker is open, it asked to slow down, or the retry budget is used up")               \
 	X("Calls", sagad_participant_in_flight, GAUGE, "participant", EACH(write_in_flight), "Calls under way to it") \
 	X("Calls", sagad_participant_limit, GAUGE, "participant", EACH(write_limit), "How many may be under way")    \
 	X("Calls", sagad_participant_queued, GAUGE, "participant", EACH(write_queued), "Calls waiting for it")       \

@@ -231,33 +231,12 @@ enum exit_status run_definition_graph(struct ctl *c)
 	return status;
 }
 
-static enum exit_status switch_starts(struct ctl *c, const char *verb, const char *done)
-{
-	struct buf       path = { 0 }, body = { 0 };
-	enum exit_status status = ctl_begin_body(c, &body);
-
-	buf_cstr(&path, "/v1/definitions");
-	path_add(&path, str_of(c->args.words[0]));
-	buf_fmt(&path, "/%s", verb);
-	if (status == EXIT_DONE)
-		status = ctl_write(c, "POST", &path, &body, 0);
-	if (status == EXIT_DONE && ctl_has(c, FLAG_json))
-		ctl_raw(c);
-	else if (status == EXIT_DONE && ctl_has(c, FLAG_dry_run))
-		ctl_show_dry_run(c);
-	else if (status == EXIT_DONE)
-		buf_fmt(&c->out, "%s %s\n", c->args.words[0], done);
-	buf_fini(&path);
-	buf_fini(&body);
-	return status;
-}
-
 enum exit_status run_definition_pause(struct ctl *c)
 {
-	return switch_starts(c, "pause", "takes no new starts; what runs goes on");
+	return ctl_operate(c, "definitions", "pause", "takes no new starts; what runs goes on");
 }
 
 enum exit_status run_definition_resume(struct ctl *c)
 {
-	return switch_starts(c, "resume", "takes new starts again");
+	return ctl_operate(c, "definitions", "resume", "takes new starts again");
 }

@@ -8,28 +8,6 @@
 enum { POLL_MS = 200 };
 
 
-/* POST /v1/NOUN/NAME/VERB with reason and actor. */
-static enum exit_status operate(struct ctl *c, const char *noun, const char *verb, const char *done)
-{
-	struct buf       path = { 0 }, body = { 0 };
-	enum exit_status status = ctl_begin_body(c, &body);
-
-	buf_fmt(&path, "/v1/%s", noun);
-	path_add(&path, str_of(c->args.words[0]));
-	buf_fmt(&path, "/%s", verb);
-	if (status == EXIT_DONE)
-		status = ctl_write(c, "POST", &path, &body, 0);
-	if (status == EXIT_DONE && ctl_has(c, FLAG_json))
-		ctl_raw(c);
-	else if (status == EXIT_DONE && ctl_has(c, FLAG_dry_run))
-		ctl_show_dry_run(c);
-	else if (status == EXIT_DONE)
-		buf_fmt(&c->out, "%s %s\n", c->args.words[0], done);
-	buf_fini(&path);
-	buf_fini(&body);
-	return status;
-}
-
 /* ---- participants ------------------------------------------------------------------------------ */
 
 static void add_number(struct ctl *c, struct grid *g, const struct json *t, const char *name)
@@ -197,12 +175,12 @@ enum exit_status run_participant_put(struct ctl *c)
 
 enum exit_status run_participant_pause(struct ctl *c)
 {
-	return operate(c, "participants", "pause", "is not called any more; its steps wait");
+	return ctl_operate(c, "participants", "pause", "is not called any more; its steps wait");
 }
 
 enum exit_status run_participant_resume(struct ctl *c)
 {
-	return operate(c, "participants", "resume", "is called again");
+	return ctl_operate(c, "participants", "resume", "is called again");
 }
 
 /* ---- replicas -------------------------------------------------------------------------------------- */
@@ -290,7 +268,7 @@ enum exit_status run_replica_drain(struct ctl *c)
 	if (status == EXIT_DONE)
 		status = ctl_confirm(c, "It will do nothing until it is started again. Is that meant?");
 	if (status == EXIT_DONE)
-		status = operate(c, "replicas", "drain", "hands over what it drives, and stays up, not ready; SIGTERM ends it");
+		status = ctl_operate(c, "replicas", "drain", "hands over what it drives, and stays up, not ready; SIGTERM ends it");
 	if (status == EXIT_DONE && wait_ms > 0 && !ctl_has(c, FLAG_dry_run))
 		status = wait_until_gone(c, c->args.words[0], wait_ms);
 	return status;

@@ -447,3 +447,24 @@ void ctl_show_dry_run(struct ctl *c)
 	buf_cstr(&c->out, "nothing was done; it would be:\n");
 	show_value(c, c->answer.json, 1);
 }
+
+enum exit_status ctl_operate(struct ctl *c, const char *noun, const char *verb, const char *done)
+{
+	struct buf       path = { 0 }, body = { 0 };
+	enum exit_status status = ctl_begin_body(c, &body);
+
+	buf_fmt(&path, "/v1/%s", noun);
+	path_add(&path, str_of(c->args.words[0]));
+	buf_fmt(&path, "/%s", verb);
+	if (status == EXIT_DONE)
+		status = ctl_write(c, "POST", &path, &body, 0);
+	if (status == EXIT_DONE && ctl_has(c, FLAG_json))
+		ctl_raw(c);
+	else if (status == EXIT_DONE && ctl_has(c, FLAG_dry_run))
+		ctl_show_dry_run(c);
+	else if (status == EXIT_DONE)
+		buf_fmt(&c->out, "%s %s\n", c->args.words[0], done);
+	buf_fini(&path);
+	buf_fini(&body);
+	return status;
+}

@@ -46,6 +46,8 @@ enum exit_status ctl_confirm_gid(struct ctl *c, const char *gid, const char *wha
 enum exit_status ctl_confirm(struct ctl *c, const char *question); /* or --yes */
 /* What a dry run answered. */
 void             ctl_show_dry_run(struct ctl *c);
+/* POST /v1/NOUN/NAME/VERB for the first word of the command, with reason and actor; done: "NAME is …". */
+enum exit_status ctl_operate(struct ctl *c, const char *noun, const char *verb, const char *done);
 
 /* ---- printing ---------------------------------------------------------------------------- */
 

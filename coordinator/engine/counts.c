@@ -84,7 +84,7 @@ bool engine_traceparent(const struct engine *e, struct str gid, struct str *out)
 	return true;
 }
 
-/* The calls that it waits for now are those that the one before may have made: the same attempts. */
+/* The one before may have made the very calls that it waits for: the same attempts. */
 void tell_adopted(struct engine *e, const struct owned *o)
 {
 	struct trace_call calls[TRACE_CALLS_MAX];

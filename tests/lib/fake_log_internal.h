@@ -108,6 +108,8 @@ bool fake_is_storable(const struct fake_db *db, const struct batch *b);
 
 /* fake_db.c: the effect of a request, at one instant. */
 void fake_db_apply(struct fake_op *op);
+
+/* fake_wait.c */
 bool fake_db_must_wait(const struct fake_op *op);
 bool fake_db_is_locked(const struct fake_op *op, struct str gid);
 

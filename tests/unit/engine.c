@@ -230,7 +230,7 @@ static void test_unreadable(struct world *w)
 	}
 	ok(confirmed == 7, "a row that cannot be read again leaves the others alone: %d of 7 go on", confirmed);
 	run(w, 10000);
-	ok(row_of(w, "unreadable")->version == 1 && w->refusals < 20, "it is asked for now and then: %d times", w->refusals);
+	ok(row_of(w, "unreadable")->version == 1 && w->refusals < 20, "it is asked for again, not without end: %d times", w->refusals);
 	w->unreadable = (struct str){ 0 };
 	run(w, 1500);
 	ok(row_of(w, "unreadable")->phase == PHASE_CONFIRMED, "and goes on when it can be read");
