@@ -26,7 +26,8 @@ static const struct call_defaults builtin_defaults = { .timeout_ms = 3000,
 								  .max_ms = 60000,
 								  .factor_milli = 2000,
 								  .attempts = 0,
-								  .jitter = true } };
+								  .jitter = true },
+						       .answers = { .other = -1 } };
 
 /* ---- the document's head ---------------------------------------------------------- */
 
@@ -55,7 +56,7 @@ static void parse_name(struct compiler *c, const struct json *node)
 
 static void parse_defaults(struct compiler *c, const struct json *node)
 {
-	static const char *const fields[] = { "timeout", "retry", "poll", NULL };
+	static const char *const fields[] = { "timeout", "retry", "poll", "headers", "outcomes", "words", NULL };
 
 	c->defaults = builtin_defaults;
 	if (node == NULL || !fields_known(c, node, fields))
@@ -64,6 +65,11 @@ static void parse_defaults(struct compiler *c, const struct json *node)
 			 &c->defaults.timeout_ms);
 	field_duration32(c, json_get(node, "poll"), 10, DAY_MS, &c->defaults.poll_ms);
 	field_retry(c, json_get(node, "retry"), &c->defaults.retry);
+	/* Of all calls: what a try means by "no" tells nothing of a confirm or cancel, where there is none. */
+	parse_outcomes(c, json_get(node, "outcomes"), OP_TRY, &c->defaults.answers);
+	parse_words(c, json_get(node, "words"), OP_TRY, &c->defaults.answers);
+	if (check_headers(c, json_get(node, "headers")))
+		c->defaults.headers = json_get(node, "headers");
 }
 
 static void parse_head(struct compiler *c, const struct json *root)

@@ -24,16 +24,39 @@ uint32_t definition_timeout_ms(const struct definition *d, uint16_t step, enum o
 	return call != NULL ? call->timeout_ms : 0;
 }
 
-int definition_outcome(const struct definition *d, uint16_t step, enum op op, int status)
+bool definition_calls_nothing(const struct definition *d, uint16_t step, enum op op)
 {
 	const struct call_plan *call = find_call(d, step, op);
 
+	return call != NULL && call->nothing;
+}
+
+static int outcome_of_status(const struct answer_rules *rules, int status)
+{
+	for (size_t i = 0; i < rules->outcome_n; i++)
+		if (rules->outcomes[i].status == status)
+			return rules->outcomes[i].outcome;
+	return rules->other;
+}
+
+static int outcome_of_words(const struct answer_rules *rules, struct str body)
+{
+	for (size_t i = 0; i < rules->word_n && body.n > 0; i++)
+		if (memmem(body.p, body.n, rules->words[i].word.p, rules->words[i].word.n) != NULL)
+			return rules->words[i].outcome;
+	return -1;
+}
+
+int definition_outcome(const struct definition *d, uint16_t step, enum op op, int status, struct str body)
+{
+	const struct call_plan *call = find_call(d, step, op);
+	int                     by_status, by_word;
+
 	if (call == NULL)
 		return -1;
-	for (size_t i = 0; i < call->outcome_n; i++)
-		if (call->outcomes[i].status == status)
-			return call->outcomes[i].outcome;
-	return -1;
+	by_status = outcome_of_status(&call->answers, status);
+	by_word = outcome_of_words(&call->answers, body);
+	return by_word < 0 || by_status == OUTCOME_ONGOING ? by_status : by_word;
 }
 
 struct str definition_target(const struct definition *d, uint16_t step, enum op op)
@@ -144,7 +167,7 @@ bool definition_render(const struct scope *scope, uint16_t step, enum op op, str
 	if (!fill_url(call, values, arena, &out->url, err) ||
 	    !fill_headers(call, values, arena, out, err))
 		return false;
-	if (call->no_body)
+	if (call->no_body || call->nothing)
 		return true;
 	if (call->body != NULL)
 		return fill(call->body, values, arena, &out->body, err);

@@ -27,6 +27,19 @@ struct status_outcome {
 	uint8_t  outcome;
 };
 
+struct word_outcome {
+	struct str word;
+	uint8_t    outcome;
+};
+
+/* What the document says of answers. */
+struct answer_rules {
+	struct status_outcome *outcomes; /* by status */
+	struct word_outcome   *words;    /* as they stand in the document */
+	uint16_t               outcome_n, word_n;
+	int8_t                 other;    /* an outcome of every other status; -1: the convention */
+};
+
 struct call_plan {
 	struct str              method;
 	struct str              participant; /* empty: url */
@@ -36,12 +49,12 @@ struct call_plan {
 	struct str              url;  /* origin and path, where path is constant */
 	struct header_template *headers;
 	size_t                  header_n;
+	bool                    nothing; /* is not made: it is ok at once */
 	bool                    no_body; /* GET, DELETE */
 	struct template        *body;    /* NULL: data, else the input */
 	struct str              data;    /* of a step that joined: its JSON text */
 	uint32_t                timeout_ms;
-	struct status_outcome  *outcomes; /* by status */
-	size_t                  outcome_n;
+	struct answer_rules     answers;
 	struct template_paths   paths; /* what all of its templates read */
 };
 
@@ -67,8 +80,10 @@ struct definition {
 /* ---- the compiler ---------------------------------------------------------------- */
 
 struct call_defaults {
-	uint32_t     timeout_ms, poll_ms;
-	struct retry retry;
+	uint32_t            timeout_ms, poll_ms;
+	struct retry        retry;
+	const struct json  *headers; /* sound: read before; or NULL */
+	struct answer_rules answers;
 };
 
 /* A template reads the output of `step`; checked when the graph is known. */
@@ -127,7 +142,13 @@ void field_retry(struct compiler *c, const struct json *node, struct retry *retr
 struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16_t step, enum op op,
 			     const char *const *fields);
 extern const char *const call_fields[], *const check_fields[];
+/* Reports what is wrong with the headers of all calls. */
+bool check_headers(struct compiler *c, const struct json *node);
 struct template_compiler template_compiler_of(struct compiler *c, struct template_paths *paths);
+
+/* definition_answers.c: NULL nodes leave what was there. */
+void parse_outcomes(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules);
+void parse_words(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules);
 
 /* definition_step.c */
 void parse_steps(struct compiler *c, const struct json *steps);

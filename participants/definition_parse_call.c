@@ -5,7 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define CALL_FIELDS "url", "participant", "path", "method", "headers", "body", "timeout", "outcomes"
+#define CALL_FIELDS                                                                               \
+	"url", "participant", "path", "nothing", "method", "headers", "body", "body_text", "timeout", \
+	    "outcomes", "words"
 
 const char *const call_fields[] = { CALL_FIELDS, NULL };
 const char *const check_fields[] = { CALL_FIELDS, "retry", "poll", NULL };
@@ -226,6 +228,12 @@ static void read_where(struct compiler *c, const struct json *node, struct call_
 	const struct json *url = json_get(node, "url"), *path = json_get(node, "path");
 	const struct json *participant = json_get(node, "participant");
 
+	field_bool(c, json_get(node, "nothing"), &call->nothing);
+	if (call->nothing) {
+		if (node->n > 1)
+			finding_add(c, node, "a call that is nothing has no other fields");
+		return;
+	}
 	if (url != NULL && (participant != NULL || path != NULL))
 		finding_add(c, node, "give url, or participant and path, not both");
 	else if (url == NULL && (participant == NULL || path == NULL))
@@ -254,19 +262,21 @@ static const char *method_name(int i)
 
 static void read_method(struct compiler *c, const struct json *node, struct call_plan *call)
 {
-	const struct json *body = json_get(node, "body");
+	const struct json *body = json_get(node, "body"), *text = json_get(node, "body_text");
 	int                method = 0;
 
 	field_word(c, json_get(node, "method"), method_name, 5, &method);
 	call->method = str_of(method_name(method));
-	call->no_body = method >= 3 && body == NULL;
-	if (method == 4 && body != NULL)
-		finding_add(c, body, "a GET has no body");
-	if (body != NULL) {
-		struct template_compiler tc = template_compiler_of(c, &call->paths);
-
+	call->no_body = method >= 3 && body == NULL && text == NULL;
+	if (method == 4 && !call->no_body)
+		finding_add(c, body != NULL ? body : text, "a GET has no body");
+	if (body != NULL && text != NULL)
+		finding_add(c, text, "give body or body_text, not both");
+	struct template_compiler tc = template_compiler_of(c, &call->paths);
+	if (body != NULL)
 		call->body = template_of_json(&tc, body);
-	}
+	else if (text != NULL && field_is(c, text, JSON_STRING))
+		call->body = template_of_text(&tc, text, json_text(text, &c->d->arena), TEMPLATE_TEXT);
 }
 
 static bool is_token(struct str name)
@@ -310,74 +320,59 @@ static bool is_header_before(const struct call_plan *call, struct str name)
 	return false;
 }
 
-static void read_headers(struct compiler *c, const struct json *node, struct call_plan *call)
+static void read_header(struct compiler *c, const struct json *h, struct call_plan *call)
 {
 	struct template_compiler tc = template_compiler_of(c, &call->paths);
 
+	if (!is_token(h->key))
+		finding_add(c, h, "this is no header name");
+	else if (is_ours(h->key))
+		finding_add(c, h, "this header is set by the coordinator and cannot be given");
+	if (!field_is(c, h, JSON_STRING))
+		return;
+	call->headers[call->header_n++] = (struct header_template){
+		.name = arena_str(&c->d->arena, h->key),
+		.value = template_of_text(&tc, h, json_text(h, &c->d->arena), TEMPLATE_HEADER)
+	};
+}
+
+static bool are_headers(struct compiler *c, const struct json *node)
+{
 	if (node == NULL || !field_is(c, node, JSON_OBJECT))
-		return;
-	if (node->n > HEADERS_MAX) {
-		finding_add(c, node, "a call has at most %d headers", HEADERS_MAX);
-		return;
-	}
-	call->headers = arena_array(&c->d->arena, node->n, sizeof *call->headers);
-	for (const struct json *h = node->first; h != NULL; h = h->next) {
-		if (!is_token(h->key))
-			finding_add(c, h, "this is no header name");
-		else if (is_ours(h->key))
-			finding_add(c, h,
-				    "this header is set by the coordinator and cannot be given");
-		else if (is_header_before(call, h->key))
-			finding_add(c, h, "this header is given twice");
-		if (!field_is(c, h, JSON_STRING))
-			continue;
-		call->headers[call->header_n++] = (struct header_template){
-			.name = arena_str(&c->d->arena, h->key),
-			.value =
-			    template_of_text(&tc, h, json_text(h, &c->d->arena), TEMPLATE_HEADER)
-		};
-	}
+		return false;
+	if (node->n <= HEADERS_MAX)
+		return true;
+	finding_add(c, node, "a call has at most %d headers", HEADERS_MAX);
+	return false;
 }
 
-/* ---- what its answers mean ---------------------------------------------------------------- */
-
-static const char *outcome_word(int i)
+/* Its own, then those of all calls that it does not name itself. */
+static void read_headers(struct compiler *c, const struct json *node, struct call_plan *call)
 {
-	return outcome_name((enum outcome)i);
-}
+	const struct json *own = are_headers(c, node) ? node->first : NULL;
+	const struct json *common = c->defaults.headers != NULL ? c->defaults.headers->first : NULL;
 
-static int status_cmp(const void *a, const void *b)
-{
-	return ((const struct status_outcome *)a)->status -
-	       ((const struct status_outcome *)b)->status;
-}
-
-static void read_outcomes(struct compiler *c, const struct json *node, enum op op,
-			  struct call_plan *call)
-{
-	uint64_t status;
-
-	if (node == NULL || !field_is(c, node, JSON_OBJECT))
-		return;
-	call->outcomes = arena_array(&c->d->arena, node->n, sizeof *call->outcomes);
-	for (const struct json *o = node->first; o != NULL; o = o->next) {
-		int outcome = -1;
-
-		if (o->key.n != 3 || !text_to_u64(o->key, &status) || status < 100 ||
-		    status > 599) {
-			finding_add(c, o, "must be named by a status code between 100 and 599");
-			continue;
-		}
-		field_word(c, o, outcome_word, OUTCOME_COUNT, &outcome);
-		if (outcome == OUTCOME_REFUSED && (op == OP_CONFIRM || op == OP_CANCEL))
-			finding_add(c, o, "a %s cannot be refused: it is repeated until it is ok",
-				    op == OP_CONFIRM ? "confirm" : "cancel or compensate");
-		if (outcome >= 0)
-			call->outcomes[call->outcome_n++] =
-			    (struct status_outcome){ (uint16_t)status, (uint8_t)outcome };
+	call->headers = arena_array(&c->d->arena, (own ? node->n : 0) + (common ? common->parent->n : 0),
+				    sizeof *call->headers);
+	for (; own != NULL; own = own->next) {
+		if (is_header_before(call, own->key))
+			finding_add(c, own, "this header is given twice");
+		read_header(c, own, call);
 	}
-	if (call->outcome_n > 0)
-		qsort(call->outcomes, call->outcome_n, sizeof *call->outcomes, status_cmp);
+	for (; common != NULL; common = common->next)
+		if (!is_header_before(call, common->key))
+			read_header(c, common, call);
+}
+
+bool check_headers(struct compiler *c, const struct json *node)
+{
+	size_t           before = c->findings->errors;
+	struct call_plan trial = { 0 };
+
+	c->step = TXN_CHECK;
+	c->op = OP_CHECK;
+	read_headers(c, node, &trial);
+	return node != NULL && c->findings->errors == before;
 }
 
 struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16_t step, enum op op,
@@ -389,16 +384,19 @@ struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16
 		return NULL;
 	call = arena_alloc(&c->d->arena, sizeof *call);
 	call->timeout_ms = c->defaults.timeout_ms;
+	call->answers = c->defaults.answers;
 	if (!fields_known(c, node, fields))
 		return call;
 	c->step = step;
 	c->op = op;
 	read_where(c, node, call);
 	read_method(c, node, call);
-	read_headers(c, json_get(node, "headers"), call);
-	read_outcomes(c, json_get(node, "outcomes"), op, call);
+	if (!call->nothing)
+		read_headers(c, json_get(node, "headers"), call);
+	parse_outcomes(c, json_get(node, "outcomes"), op, &call->answers);
+	parse_words(c, json_get(node, "words"), op, &call->answers);
 	field_duration32(c, json_get(node, "timeout"), 10, 600000, &call->timeout_ms);
-	if (op == OP_CANCEL && json_get(json_get(node, "outcomes"), "404") == NULL)
+	if (op == OP_CANCEL && !call->nothing && json_get(json_get(node, "outcomes"), "404") == NULL)
 		finding_warn(c, node,
 			     "a cancel without anything to undo is often answered with 404: "
 			     "map it, as in \"outcomes\": {\"404\": \"ok\"}");

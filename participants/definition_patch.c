@@ -107,7 +107,7 @@ static const char *name_of_call(const struct json *step, enum op op)
 
 static bool edit_call(const struct json *step, const struct patch *p, struct findings *f, struct buf *out)
 {
-	static const char *const place[] = { "url", "participant", "path", NULL };
+	static const char *const place[] = { "url", "participant", "path", "nothing", NULL };
 	const struct json       *call = json_get(step, name_of_call(step, p->which));
 	struct buf               text = { 0 };
 	struct arena             arena = { 0 };

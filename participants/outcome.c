@@ -207,7 +207,7 @@ static void take_output(const struct call_reply *reply, bool mapped, struct call
 void call_learn(const struct definition *d, uint16_t step, enum op op,
                 const struct call_reply *reply, int64_t now_ms, struct call_lesson *out)
 {
-	int mapped = reply->status != 0 ? definition_outcome(d, step, op, reply->status) : -1;
+	int mapped = reply->status != 0 ? definition_outcome(d, step, op, reply->status, reply->body) : -1;
 
 	*out = (struct call_lesson){ 0 };
 	if (mapped >= 0)

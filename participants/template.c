@@ -85,7 +85,8 @@ static void add_literal(struct draft *d, struct str text)
 	struct buf b = { 0 };
 
 	if (d->place != TEMPLATE_JSON) {
-		check_literal(d, text);
+		if (d->place != TEMPLATE_TEXT)
+			check_literal(d, text);
 		add_text(d, text);
 		return;
 	}

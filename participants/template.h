@@ -26,7 +26,8 @@ enum {
 enum template_place {
 	TEMPLATE_JSON,  /* whole strings keep the value's type; inside a string it becomes text */
 	TEMPLATE_PATH,  /* path and query of a URL: values are percent-encoded */
-	TEMPLATE_HEADER /* values must be printable ASCII */
+	TEMPLATE_HEADER, /* values must be printable ASCII */
+	TEMPLATE_TEXT /* a body that need be no JSON: texts as they are, other values as JSON */
 };
 
 /* What the templates of one call read, as a forest of names: each source text is

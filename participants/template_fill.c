@@ -202,7 +202,10 @@ static bool put_as_text(const struct template *t, const struct template_part *pa
 		text = json_text(&(struct json){ .type = JSON_STRING, .raw = json }, arena);
 	if (t->place == TEMPLATE_HEADER)
 		return put_in_header(part, text, out, err);
-	put_encoded(text, out);
+	if (t->place == TEMPLATE_TEXT)
+		buf_str(out, text);
+	else
+		put_encoded(text, out);
 	return true;
 }
 
@@ -219,6 +222,10 @@ static bool put_hole(const struct template *t, const struct template_part *part,
 	if (out->n + json.n > TEMPLATE_OUTPUT_MAX)
 		return err_set(err, ERR_LIMIT, "the call became larger than %d bytes",
 			       TEMPLATE_OUTPUT_MAX);
+	if (t->place == TEMPLATE_TEXT && json.p[0] != '"') {
+		buf_str(out, json);
+		return true;
+	}
 	if (t->place != TEMPLATE_JSON)
 		return put_as_text(t, part, json, arena, out, err);
 	if (!part->whole)
@@ -274,7 +281,8 @@ static bool put_literal(struct segments *s, struct str text, struct buf *out, st
 bool template_fill(const struct template *t, const struct str *values, struct arena *arena,
 		   struct buf *out, struct err *err)
 {
-	size_t          limit = t->place == TEMPLATE_JSON ? TEMPLATE_OUTPUT_MAX : TEMPLATE_LINE_MAX;
+	bool            is_body = t->place == TEMPLATE_JSON || t->place == TEMPLATE_TEXT;
+	size_t          limit = is_body ? TEMPLATE_OUTPUT_MAX : TEMPLATE_LINE_MAX;
 	size_t          start = out->n;
 	struct segments segments = { .watch = t->place == TEMPLATE_PATH, .start = start };
 
@@ -287,7 +295,7 @@ bool template_fill(const struct template *t, const struct str *values, struct ar
 		segments.touched |= part->operands != NULL && segments.watch;
 		if (out->n - start > limit)
 			return err_set(err, ERR_LIMIT, "a %s became larger than %zu bytes",
-				       t->place == TEMPLATE_JSON   ? "body"
+				       is_body                     ? "body"
 				       : t->place == TEMPLATE_PATH ? "URL"
 								   : "header",
 				       limit);

@@ -4,6 +4,7 @@
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
 #include "coordinator/io/targets.h"
+#include "participants/definition_call.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -456,7 +457,9 @@ static uint64_t start(void *ctx, const struct call_request *r, call_done *done, 
 		                                           : r->traceparent,
 		.span = trace_attempt_span(r->gid, r->step, r->op, r->attempt, r->call, r->epoch)
 	};
-	if (is_changing(j) || is_unknown(j))
+	if (definition_calls_nothing(j->def, r->step, r->op))
+		end_unsent(j, OUTCOME_OK, 0);
+	else if (is_changing(j) || is_unknown(j))
 		wait_for_name(j);
 	else
 		go_on(j);

@@ -18,10 +18,12 @@ static void check_call(const struct scope *scope, uint16_t step, enum op op)
 
 	if (!definition_has_call(scope->def, step, op))
 		return;
+	if (definition_calls_nothing(scope->def, step, op))
+		return;
 	assert(definition_target(scope->def, step, op).n > 0);
 	assert(definition_calls(scope->def, definition_target(scope->def, step, op)));
 	assert(definition_timeout_ms(scope->def, step, op) >= 10);
-	definition_outcome(scope->def, step, op, 404);
+	definition_outcome(scope->def, step, op, 404, scope->input);
 	fine = definition_render(scope, step, op, &arena, &call, &err);
 	assert(fine || err.text[0] != '\0');
 	if (fine) {

@@ -51,6 +51,10 @@ static void check_filled(enum template_place place, struct str out, struct str i
 		assert(depth_of(out) + depth_of(input) >= JSON_DEPTH_MAX || json_is_valid(out));
 		return;
 	}
+	if (place == TEMPLATE_TEXT) {
+		assert(out.n <= TEMPLATE_OUTPUT_MAX && text_is_utf8(out));
+		return;
+	}
 	assert(out.n <= TEMPLATE_LINE_MAX);
 	for (size_t i = 0; i < out.n; i++) {
 		unsigned char c = (unsigned char)out.p[i];
@@ -108,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_place(text, input, TEMPLATE_JSON);
 	try_place(text, input, TEMPLATE_PATH);
 	try_place(text, input, TEMPLATE_HEADER);
+	try_place(text, input, TEMPLATE_TEXT);
 	return 0;
 }
 

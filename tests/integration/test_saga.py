@@ -235,3 +235,20 @@ def test_a_refused_start_names_no_gid_but_the_callers(client, gid):
     assert "gid" not in client.begin(definition="nobody-" + gid, input={}).json
     assert "gid" not in client.begin(mode="tcc", input={}).json, "no deadline"
     assert client.begin(gid=gid, definition="nobody-" + gid, input={}).json["gid"] == gid
+
+
+def test_habits_of_a_service(client, stub, gid):
+    """Words in bodies, texts that are no JSON, headers of all calls, and a call that is not made."""
+    stub.on("/a", Reply(200, "ONGOING"), Reply(500, "no FAILURE here"))
+    got = client.run(
+        gid=gid, mode="saga", input={"text": "<order/>", "who": "me"},
+        defaults={"headers": {"Content-Type": "text/xml", "X-Who": "${input.who}"}, "poll": "10ms",
+                  "outcomes": {"200": "ok", "*": "unknown"}, "words": {"ONGOING": "ongoing", "FAILURE": "refused"}},
+        steps={"done": {"action": {"nothing": True}, "compensate": {"url": stub.url + "/undo-done"}},
+               "a": {"after": ["done"], "action": {"url": stub.url + "/a", "body_text": "${input.text}"},
+                     "compensate": {"url": stub.url + "/undo-a", "body_text": ""}}})
+    assert got["phase"] == "cancelled" and got["cause"]["kind"] == "refused", got
+    assert [c.path for c in stub.calls] == ["/a", "/a", "/undo-a", "/undo-done"]
+    first, undo = stub.calls[0], stub.calls[2]
+    assert first.body == b"<order/>" and first.headers["Content-Type"] == "text/xml" and first.headers["X-Who"] == "me"
+    assert undo.body == b"" and undo.method == "POST"

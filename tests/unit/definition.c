@@ -349,6 +349,7 @@ static void test_builtin_defaults(void)
 static void test_targets(void)
 {
 	struct definition *d = valid(trip, DEFINITION_NAMED);
+	const struct str   none = { 0 };
 
 	ok(str_is(definition_target(d, 0, OP_TRY), "hotel:8080") &&
 	       str_is(definition_target(d, 2, OP_TRY), "mail:80") &&
@@ -373,12 +374,77 @@ static void test_targets(void)
 	       definition_timeout_ms(d, 1, OP_TRY) == 7000 &&
 	       definition_timeout_ms(d, 0, OP_CONFIRM) == 0,
 	   "time-outs");
-	ok(definition_outcome(d, 0, OP_CANCEL, 404) == OUTCOME_OK &&
-	       definition_outcome(d, 0, OP_CANCEL, 409) == OUTCOME_ONGOING &&
-	       definition_outcome(d, 0, OP_CANCEL, 500) == -1 &&
-	       definition_outcome(d, 0, OP_TRY, 404) == -1 &&
-	       definition_outcome(d, 0, OP_CONFIRM, 404) == -1,
+	ok(definition_outcome(d, 0, OP_CANCEL, 404, none) == OUTCOME_OK &&
+	       definition_outcome(d, 0, OP_CANCEL, 409, none) == OUTCOME_ONGOING &&
+	       definition_outcome(d, 0, OP_CANCEL, 500, none) == -1 &&
+	       definition_outcome(d, 0, OP_TRY, 404, none) == -1 &&
+	       definition_outcome(d, 0, OP_CONFIRM, 404, none) == -1,
 	   "what the document says of a status");
+	definition_drop(d);
+}
+
+/* ---- what all calls have in common ------------------------------------------------------- */
+
+static const char common[] =
+    "{\"name\":\"demo\",\"defaults\":{\"headers\":{\"X-Tenant\":\"t-${input.t}\",\"X-All\":\"1\"},"
+    "\"outcomes\":{\"200\":\"ok\",\"425\":\"ongoing\",\"409\":\"refused\",\"*\":\"unknown\"},"
+    "\"words\":{\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}},"
+    "\"steps\":{\"a\":{\"action\":{\"url\":\"http://h/a\",\"body_text\":\"${input.text}\"},"
+    "\"compensate\":{\"url\":\"http://h/b\",\"body_text\":\"\",\"headers\":{\"x-tenant\":\"own\"},"
+    "\"outcomes\":{\"404\":\"ok\"},\"words\":{}}},"
+    "\"b\":{\"action\":{\"nothing\":true},\"compensate\":{\"url\":\"http://h/u\"}}}}";
+
+static void test_common_answers(void)
+{
+	static const struct {
+		int         status;
+		const char *body;
+		int         outcome;
+	} rows[] = {
+		{ 200, "", OUTCOME_OK },           { 200, "FAILURE", OUTCOME_REFUSED },
+		{ 200, "x ONGOING FAILURE", OUTCOME_ONGOING }, { 500, "a FAILURE", OUTCOME_REFUSED },
+		{ 409, "", OUTCOME_REFUSED },      { 409, "ONGOING", OUTCOME_ONGOING },
+		{ 425, "FAILURE", OUTCOME_ONGOING }, { 201, "{}", OUTCOME_UNKNOWN },
+		{ 404, "failure", OUTCOME_UNKNOWN },
+	};
+	struct definition *d = valid(common, DEFINITION_NAMED);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		ok(definition_outcome(d, 0, OP_TRY, rows[i].status, str_of(rows[i].body)) == rows[i].outcome,
+		   "%d \"%s\" is %s", rows[i].status, rows[i].body, outcome_name((enum outcome)rows[i].outcome));
+	ok(definition_outcome(d, 0, OP_CANCEL, 404, STR("FAILURE")) == OUTCOME_OK &&
+	       definition_outcome(d, 0, OP_CANCEL, 500, STR("FAILURE")) == -1,
+	   "a call's own outcomes and words stand in place of those of all");
+	ok(definition_outcome(d, 1, OP_CANCEL, 200, STR("FAILURE")) == OUTCOME_REFUSED,
+	   "those of all hold for a compensate as well");
+	definition_drop(d);
+}
+
+static void test_common_calls(void)
+{
+	struct definition     *d = valid(common, DEFINITION_NAMED);
+	struct scope           scope = { .def = d, .gid = STR("g"),
+					 .input = STR("{\"t\":7,\"text\":\"{\\\"a\\\": \\u00e4}\\n\"}") };
+	struct arena           arena = { 0 };
+	struct definition_call call;
+	struct err             err = { 0 };
+
+	ok(definition_render(&scope, 0, OP_TRY, &arena, &call, &err) && str_is(call.body, "{\"a\": \xc3\xa4}\n"),
+	   "a text goes out as it is: %s", err.text);
+	ok(call.header_count == 2 && str_is(call.headers[0].name, "X-Tenant") && str_is(call.headers[0].value, "t-7"),
+	   "with the headers of all calls");
+	ok(definition_render(&scope, 0, OP_CANCEL, &arena, &call, &err) && call.body.n == 0 && str_is(call.method, "POST"),
+	   "an empty text is no body");
+	ok(call.header_count == 2 && str_is(call.headers[0].value, "own") && str_is(call.headers[1].name, "X-All"),
+	   "a header of its own stands in place of that of all");
+	ok(definition_calls_nothing(d, 1, OP_TRY) && !definition_calls_nothing(d, 1, OP_CANCEL) &&
+	       definition_has_call(d, 1, OP_TRY) && definition_plan(d)->steps[1].has & HAS_TRY &&
+	       definition_target(d, 1, OP_TRY).n == 0,
+	   "a call that is nothing is one, and goes nowhere");
+	scope.input = STR("{\"text\":{\"n\":1.10},\"t\":0}");
+	ok(definition_render(&scope, 0, OP_TRY, &arena, &call, &err) && str_is(call.body, "{\"n\":1.10}"),
+	   "what is no text goes out as it was written");
+	arena_fini(&arena);
 	definition_drop(d);
 }
 
@@ -651,6 +717,8 @@ int main(void)
 	test_plan();
 	test_builtin_defaults();
 	test_targets();
+	test_common_answers();
+	test_common_calls();
 	test_render();
 	test_output();
 	test_mermaid();
