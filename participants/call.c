@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { OUR_HEADERS = 12 };
+enum { OUR_HEADERS = 13 };
 
 /* ---- small texts ----------------------------------------------------------------------- */
 
@@ -130,6 +130,9 @@ static void add_saga_headers(const struct call_spec *spec, const struct call_rul
 	add(out, JOIN(arena, STR("Saga-Op: "), names->op));
 	add(out, JOIN(arena, STR("Saga-Attempt: "), number(spec->attempt, digits)));
 	add(out, JOIN(arena, STR("Saga-Epoch: "), number(spec->epoch, digits)));
+	/* The same in every call of a transaction: by it, where there is no deadline, a participant
+	 * knows one that is older than what it remembers. */
+	add(out, JOIN(arena, STR("Saga-Accepted: "), str_of(text_of_time(spec->scope.now, time))));
 	if (spec->deadline_at != 0)
 		add(out, JOIN(arena, STR("Saga-Deadline: "),
 		              str_of(text_of_time(spec->deadline_at, time))));

@@ -73,7 +73,7 @@ static void check_plain(void)
 	ok(t.timeout_ms == 3000 && str_is(t.target, "a:8080"), "time-out and target");
 	ok(is(value_of(&t, "Saga-Op"), "try") && is(value_of(&t, "Idempotency-Key"), "\"g-1:a:try\"") &&
 	   is(value_of(&t, "Content-Type"), "application/json") && is(value_of(&t, "Saga-Attempt"), "1") &&
-	   is(value_of(&t, "Saga-Epoch"), "2"), "headers");
+	   is(value_of(&t, "Saga-Epoch"), "2") && is(value_of(&t, "Saga-Accepted"), "2026-11-23T08:40:54.123Z"), "headers");
 	ok(value_of(&t, "Saga-Deadline") == NULL, "no deadline, no header");
 	ok(strstr(value_of(&t, "traceparent"), "-00000000000000ab-01") != NULL, "the span is the one given");
 	spec.scope.gid = STR("01A2084D-9d50-7c2b-b3a1-b1bc5139b70b");
