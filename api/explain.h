@@ -64,6 +64,7 @@ struct explain_facts {
 	bool              (*target)(void *ctx, struct str name, struct api_target *out);
 	const struct pause_row *(*pause)(void *ctx, enum pause_kind kind, struct str name);
 	void               *ctx;
+	const struct pause_row *paused; /* who paused it, as the audit has it (of a row: since, actor, reason); NULL: not known */
 };
 
 struct explanation {

@@ -26,7 +26,14 @@ bool                   explain_waits_behind(const struct txn *t, uint16_t i);
 
 /* ---- explain_say.c ------------------------------------------------------------------------ */
 
+/* "850 ms", "12 s", "3 min", "5 h", "4 d". */
+const char *explain_span(int64_t ms, char out[32]);
+/* "paused 60 s ago by ada (new disks)" */
+void explain_say_pause(const struct explain_facts *f, const struct pause_row *p, struct buf *out);
 void explain_say_step(const struct explain_facts *f, const struct explanation *x, struct buf *out);
+
+/* ---- explain_more.c ----------------------------------------------------------------------- */
+
 void explain_say_whole(const struct explain_facts *f, const struct explanation *x, struct buf *out);
 void explain_say_more(const struct explain_facts *f, const struct explanation *x, struct buf *out);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * explain_route.c - GET …/explain: asks the replica that drives the transaction, since only it knows all of it.
  */
+#include "api/audit.h"
 #include "api/explain.h"
 #include "api/transactions.h"
 
@@ -11,6 +12,9 @@ static const char *const NOTHING[] = { NULL };
 struct asking {
 	struct explain_facts facts;
 	struct uuid          owner;
+	void               (*begin)(struct request *r);
+	bool                 looked; /* who paused it: the audit was asked */
+	struct pause_row     paused;
 };
 
 /* ---- facts ----------------------------------------------------------------------------------- */
@@ -80,11 +84,40 @@ static void gather(struct request *r, struct explain_facts *f)
 
 /* ---- answers ----------------------------------------------------------------------------------- */
 
-static void answer(struct request *r, const struct explain_facts *f)
+/* What was looked at is another turn's by now: from the beginning. */
+static void on_who_paused(void *arg, enum log_result result, const struct deed_row *rows, size_t n, uint64_t next)
 {
-	struct explanation x;
-	struct buf         body = { 0 };
+	struct request *r = arg;
+	struct asking  *a = r->own;
 
+	(void)next;
+	a->looked = true;
+	if (result == LOG_DONE && n > 0)
+		a->paused = (struct pause_row){ .since = rows[0].at, .actor = arena_str(request_arena(r), rows[0].deed.actor),
+			                        .reason = arena_str(request_arena(r), rows[0].deed.reason) };
+	a->begin(r);
+}
+
+/* Only the newest counts: a pause of what is paused changes nothing and leaves no line. */
+static void ask_who_paused(struct request *r)
+{
+	const struct deed_filter filter = { .kind = STR("transaction"), .target = r->gid, .action = STR("pause") };
+	struct store_port       *store = &r->api->store;
+
+	store->audit(store->ctx, &filter, 1, on_who_paused, r);
+}
+
+static void answer(struct request *r, struct explain_facts *f)
+{
+	const struct asking *a = r->own;
+	struct explanation   x;
+	struct buf           body = { 0 };
+
+	if (f->view.row.paused && !phase_is_ended(f->view.row.phase) && !a->looked && f->database.up) {
+		ask_who_paused(r);
+		return;
+	}
+	f->paused = a->paused.since != 0 ? &a->paused : NULL;
 	explain(f, &x);
 	if (x.why == WHY_DATABASE) {
 		/* What this replica last knew, but it cannot vouch for it. */
@@ -111,12 +144,26 @@ static bool answer_as_owner(struct request *r)
 	return true;
 }
 
-void handle_replica_explain(struct request *r)
+static void begin(struct request *r, void (*how)(struct request *r))
 {
+	struct asking *a = arena_alloc(request_arena(r), sizeof *a);
+
 	if (!request_only(r, NOTHING) || !request_gid(r))
 		return;
+	*a = (struct asking){ .begin = how };
+	r->own = a;
+	how(r);
+}
+
+static void explain_own(struct request *r)
+{
 	if (!answer_as_owner(r))
 		request_problem(r, PROBLEM_TRANSACTION_UNKNOWN, "This replica does not drive it.");
+}
+
+void handle_replica_explain(struct request *r)
+{
+	begin(r, explain_own);
 }
 
 /* ---- of another replica's ------------------------------------------------------------------------- */
@@ -208,11 +255,13 @@ static void on_view(void *arg, enum log_result result, const struct view *view)
 	log->members(log->ctx, on_members, r);
 }
 
-void handle_transaction_explain(struct request *r)
+static void explain_any(struct request *r)
 {
-	if (!request_only(r, NOTHING) || !request_gid(r))
-		return;
-	r->own = arena_alloc(request_arena(r), sizeof(struct asking));
 	if (!answer_as_owner(r))
 		engine_read(r->api->engine, r->gid, on_view, r);
+}
+
+void handle_transaction_explain(struct request *r)
+{
+	begin(r, explain_any);
 }

@@ -144,6 +144,7 @@ void explain_show(const struct explain_facts *f, const struct explanation *x, st
 	show_time(out, "deadline_at", row->deadline_at);
 	show_time(out, "due_at", row->due_at);
 	show_flag(out, "paused", row->paused);
+	show_pause_row(out, "paused_by", row->paused ? f->paused : NULL);
 	buf_fmt(out, ",\"stuck\":%s%s%s", row->stuck == STUCK_NONE ? "" : "\"",
 	        row->stuck == STUCK_NONE ? "null" : stuck_name(row->stuck), row->stuck == STUCK_NONE ? "" : "\"");
 	show_pause_row(out, "definition_paused", explain_find_pause(f, PAUSE_DEFINITION, row->definition));

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GET …/explain: why a transaction does not move, from whichever replica is asked. Each way has a row in tests/unit/explain.c
 as well; here they happen."""
+import concurrent.futures
 import os
 import signal
 import time
@@ -60,6 +61,16 @@ def test_a_call_under_way(three, stub, gid):
     assert f"try is under way to {stub.host}, for" in got["sentence"] and got["steps"][0]["called_at"], got
 
 
+def test_max_parallel(three, stub, gid):
+    stub.on("/a", Reply(200, delay=3))
+    call = {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}
+    three.client.begin(gid=gid, mode="saga", input={}, max_parallel=1, steps={"a": call, "b": call})
+    got = explain(three, gid, "calling")
+    assert {s["why"] for s in got["steps"]} == {"calling", "max_parallel"}, got
+    waits = next(s["name"] for s in got["steps"] if s["why"] == "max_parallel")
+    assert f"For a call to end (max_parallel) wait: {waits}." in got["sentence"], got
+
+
 def test_ongoing(three, stub, gid):
     stub.on("/a", Reply(202, Retry_After=30))
     three.client.begin(gid=gid, **one(stub))
@@ -83,8 +94,23 @@ def test_paused(three, stub, gid):
     stub.on("/a", Reply(503))
     three.client.begin(gid=gid, **one(stub))
     assert three.client.post(f"/v1/transactions/{gid}/pause", {"actor": "ada", "reason": "to look"}).status == 200
-    got = explain(three, gid, "paused")
-    assert got["sentence"].startswith("A person has paused it while it was trying") and got["paused"], got
+    got = explain(three, gid, "paused")  # in the same words from the owner and from who asks him
+    assert got["sentence"].startswith("It was paused ") and " ago by ada (to look) while it was trying." in got["sentence"], got
+    assert (got["paused"], got["paused_by"]["by"], got["paused_by"]["reason"]) == (True, "ada", "to look"), got
+    assert three.client.post(f"/v1/transactions/{gid}/resume", {"actor": "ada", "reason": "seen"}).status == 200
+    assert explain(three, gid, "back_off")["paused_by"] is None
+    for actor in ("bo", "cy"):  # who comes second changes nothing
+        assert three.client.post(f"/v1/transactions/{gid}/pause", {"actor": actor, "reason": "again"}).status == 200
+    assert explain(three, gid, "paused")["paused_by"]["by"] == "bo"
+
+
+def test_paused_and_parked(make_cluster, stub):
+    cluster = make_cluster(count=1, flags=["--park-after=100ms"])
+    stub.on("/a", Reply(503))
+    cluster.client.begin(gid="p", **one(stub))
+    assert cluster.client.post("/v1/transactions/p/pause", {"actor": "ada", "reason": "to look"}).status == 200
+    got = until(lambda: (lambda e: e if e["owner"] is None else None)(explain(cluster, "p")))
+    assert got["why"] == "paused" and " by ada (to look) while it was trying. No replica drives it until" in got["sentence"], got
 
 
 def test_paused_participant_and_definition(three, stub, gid):
@@ -141,6 +167,13 @@ def test_a_start_in_the_future(three, stub, gid):
     assert three.client.begin(gid=gid, start_at="1h", **one(stub)).status == 201
     got = explain(three, gid, "not_started")
     assert got["sentence"].startswith("It begins in 59 min") and got["until"], got
+
+
+def test_stuck_by_time(three, stub, gid):
+    stub.on("/a", Reply(503))
+    three.client.begin(gid=gid, stuck_after="1s", **one(stub, retry={"initial": "100ms", "max": "100ms", "jitter": "none"}))
+    got = until(lambda: (lambda e: e if e["stuck"] else None)(explain(three, gid)))
+    assert got["stuck"] == "overdue" and "is marked stuck (overdue): a person should look." in got["sentence"], got
 
 
 def test_stuck_by_attempts(three, stub, gid):
@@ -212,11 +245,55 @@ def test_a_silent_owner_and_then_a_new_one(make_cluster, stub):
     os.kill(owner.process.pid, signal.SIGCONT)
 
 
+def test_an_owner_who_was_fenced_and_whose_rows_nobody_has_taken_so_far(make_cluster, stub):
+    cluster = make_cluster(count=2, flags=["--park-after=60s"])
+    stub.on("/a", Reply(503))
+    cluster.client.begin(gid="f", **one(stub))
+    explain(cluster, "f", "back_off")
+    owner = owner_of(cluster, "f")
+    with psycopg.connect(cluster.dsn) as db:  # who adopts passes by what somebody has locked
+        db.execute("SELECT 1 FROM sagad.transaction WHERE gid = 'f' FOR UPDATE")
+        owner.kill()
+        cluster.remove(owner)
+        got = explain(cluster, "f", "owner_gone")
+        assert "is dead and fenced (last heard of" in got["sentence"], got
+        assert "no other replica has taken the transaction over yet. As last known: Step a: attempt 1 of try" in got["sentence"], got
+        assert got["owner"]["state"] == "fenced" and not got["told_by"]["is_owner"], got
+        db.rollback()
+    until(lambda: explain(cluster, "f")["told_by"]["is_owner"])
+
+
 @pytest.fixture
 def proxy(database):
     made = Proxy(database)
     yield made
     made.close()
+
+
+def test_a_commit_in_doubt(proxy, database, make_cluster, stub):
+    cluster = make_cluster(count=1, ttl="10s", flags=["--park-after=60s"], dsn_of=lambda number: proxy.dsn(database, number))
+    stub.on("/a", Reply(503))
+    cluster.client.begin(gid="c", **one(stub))
+    explain(cluster, "c", "back_off")
+    waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'sagad log' AND wait_event_type = 'Lock'"
+    with psycopg.connect(database) as lock, psycopg.connect(database, autocommit=True) as db, \
+            concurrent.futures.ThreadPoolExecutor(1) as pool:
+        lock.execute("SELECT 1 FROM sagad.transaction WHERE gid = 'c' FOR UPDATE")
+        asked = pool.submit(cluster.client.post, "/v1/transactions/c/pause", {"reason": "to see"})
+
+        def cut():
+            """Its commit was sent, and nobody is told what became of it. (It may be given up first, and sent again.)"""
+            if db.execute(waits).fetchone():
+                proxy.cut("log")
+            got = cluster.client.get("/v1/transactions/c/explain")  # 503: until the session is back
+            return got.status == 200 and got.json["why"] == "doubt" and got.json
+
+        got = until(cut)
+        assert got["sentence"].startswith("The database connection broke in a commit of it"), got
+        assert "As last known: Step a: attempt 1 of try failed" in got["sentence"], got
+        lock.rollback()
+        asked.result(30)
+    until(lambda: cluster.client.get("/v1/transactions/c/explain").json.get("why") in ("back_off", "paused"))
 
 
 def test_the_database_is_away(proxy, database, make_cluster, stub):

@@ -52,7 +52,10 @@ static const struct {
 	{ "429", "saga me trying 0.off=+700 quiet=700", "throttled", "hotel:8080 said 429, too many requests; the call comes in 700 ms", 700 },
 	{ "retry budget", "saga me trying 0.attempts=2 0.off=+700", "retry_budget",
 	  "too many retries to hotel:8080 fail, and it has used up its share", 700 },
-	{ "paused transaction", "saga me trying paused", "paused", "A person has paused it while it was trying", -1 },
+	{ "paused transaction", "saga me trying paused", "paused",
+	  "A person has paused it while it was trying; the journal says who and why.", -1 },
+	{ "paused transaction, and who did it", "saga me trying paused paused-by", "paused",
+	  "It was paused 60 s ago by ada (new disks) while it was trying.", -1 },
 	{ "paused participant", "saga me trying 0.off=+7000 pause-participant", "participant_paused",
 	  "calls to hotel:8080 were paused 60 s ago by ada (new disks)", -1 },
 	{ "paused participant, parked", "saga nobody trying due=+7000 pause-participant", "participant_paused", "by ada", -1 },
@@ -77,7 +80,8 @@ static const struct {
 	  "The check of its sender is made when its deadline has passed and the sender has decided nothing; that is in 5 s", 5000 },
 	{ "a message whose check fails", "message me prepared deadline=-5000 ?.attempts=2 ?.next=+400 ?.error=-100", "back_off",
 	  "The check of its sender: attempt 2 of check failed 100 ms ago at shop:80", 400 },
-	{ "max_parallel", "pair me trying 0.open=1", "calling", "Step hotel: try is under way", -1 },
+	{ "max_parallel", "pair me trying 0.open=1", "calling",
+	  "Step hotel: try is under way to hotel:8080. For a call to end (max_parallel) wait: car.", -1 },
 	{ "of two that back off the sooner one", "pair me trying 0.attempts=1 0.next=+9000 0.error=-9 1.attempts=1 1.next=+2000 1.error=-9",
 	  "back_off", "Step car: attempt 1 of try failed", 2000 },
 	{ "what goes on by itself before who has to come",
@@ -121,6 +125,8 @@ struct bench {
 
 static const struct uuid US = { { 0 } };
 
+static const struct pause_row PAUSE = { .since = NOW - 60000, .actor = { "ada", 3 }, .reason = { "new disks", 9 } };
+
 static bool find_target(void *ctx, struct str name, struct api_target *out)
 {
 	const struct bench *b = ctx;
@@ -134,12 +140,11 @@ static bool find_target(void *ctx, struct str name, struct api_target *out)
 
 static const struct pause_row *find_pause(void *ctx, enum pause_kind kind, struct str name)
 {
-	static const struct pause_row row = { .since = NOW - 60000, .actor = { "ada", 3 }, .reason = { "new disks", 9 } };
-	const struct bench           *b = ctx;
+	const struct bench *b = ctx;
 
 	(void)name;
 	if (kind == PAUSE_PARTICIPANT ? b->pause_participant : b->pause_definition)
-		return &row;
+		return &PAUSE;
 	return NULL;
 }
 
@@ -250,6 +255,8 @@ static void set_flag(struct bench *b, const char *word)
 
 	if (strcmp(word, "paused") == 0)
 		f->view.row.paused = b->txn.paused = true;
+	else if (strcmp(word, "paused-by") == 0)
+		f->paused = &PAUSE;
 	else if (strcmp(word, "silent") == 0)
 		f->owner_silent = true;
 	else if (strcmp(word, "held") == 0)
@@ -389,6 +396,7 @@ int main(void)
 		definition_drop(b.def);
 		arena_fini(&b.arena);
 	}
+/* max_parallel is the reason of a step: the calls that it waits for come first in what is said of all. */
 #define X(name, text, hint) \
 	ok(seen[WHY_##name] || WHY_##name == WHY_NOTHING || WHY_##name == WHY_PARALLEL, "%s has a row", text);
 	WHYS(X)

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * explain_more.c - the sentences about a transaction as a whole, and what stands beside them.
+ */
+#include "api/explain_internal.h"
+
+enum { SOON_MS = 10 * 60 * 1000, NAMES_MAX = 5, SHORT_ID = 8 };
+
+/* ---- the whole ----------------------------------------------------------------------------------------- */
+
+static void say_owner_gone(const struct explain_facts *f, struct buf *out)
+{
+	char id[UUID_TEXT + 1], ago[32];
+
+	buf_fmt(out, "Its owner, replica %.*s, %s", SHORT_ID, uuid_text(f->view.row.owner, id),
+	        f->owner == OWNER_FENCED ? "is dead and fenced" : "has left");
+	if (f->owner_age_ms >= 0)
+		buf_fmt(out, " (last heard of %s ago)", explain_span(f->owner_age_ms, ago));
+	buf_cstr(out, "; no other replica has taken the transaction over yet");
+}
+
+static void say_owner_silent(const struct explain_facts *f, struct buf *out)
+{
+	char id[UUID_TEXT + 1], ago[32];
+
+	buf_fmt(out, "Its owner, replica %.*s, does not answer", SHORT_ID, uuid_text(f->view.row.owner, id));
+	if (f->owner_age_ms >= 0)
+		buf_fmt(out, " (it reported to the database %s ago)", explain_span(f->owner_age_ms, ago));
+}
+
+static void say_end(const struct explain_facts *f, struct buf *out)
+{
+	char ago[32];
+
+	buf_fmt(out, "It has ended: %s, %s ago", phase_name(f->view.row.phase), explain_span(f->now - f->view.row.ended_at, ago));
+	if (f->view.txn != NULL && f->view.row.phase == PHASE_CANCELLED)
+		buf_fmt(out, " (cause: %s)", cause_name(f->view.txn->cause));
+}
+
+static void say_paused(const struct explain_facts *f, struct buf *out)
+{
+	const char *phase = phase_name(f->view.row.phase);
+
+	if (f->paused == NULL) {
+		buf_fmt(out, "A person has paused it while it was %s; the journal says who and why", phase);
+		return;
+	}
+	buf_cstr(out, "It was ");
+	explain_say_pause(f, f->paused, out);
+	buf_fmt(out, " while it was %s", phase);
+}
+
+void explain_say_whole(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	char text[32];
+
+	switch (x->why) {
+	case WHY_ENDED:
+		say_end(f, out);
+		return;
+	case WHY_DATABASE:
+		buf_cstr(out, "The database cannot be reached, so that nothing can be committed");
+		if (f->database.last_error != NULL && f->database.last_error[0] != '\0')
+			buf_fmt(out, " (%s)", f->database.last_error);
+		return;
+	case WHY_DOUBT:
+		buf_fmt(out, "The database connection broke in a commit of it; whether that was done is being found out, since %s",
+		        explain_span(f->inside.doubt_ms, text));
+		return;
+	case WHY_FAILOVER:
+		buf_cstr(out, "The database failed over, and it is not known yet whether the new primary has all of it");
+		return;
+	case WHY_SUSPENDED:
+		buf_fmt(out, "Its owner is not sure of its lease (%s), and calls nobody", engine_state_name(f->state));
+		return;
+	case WHY_DRAINING:
+		buf_cstr(out, "Its owner is leaving and releases it for other replicas");
+		return;
+	case WHY_COMMITTING:
+		buf_cstr(out, "A commit of it is under way");
+		return;
+	case WHY_OWNER_FENCED:
+		say_owner_gone(f, out);
+		return;
+	case WHY_OWNER_SILENT:
+		say_owner_silent(f, out);
+		return;
+	case WHY_PAUSED:
+		say_paused(f, out);
+		return;
+	case WHY_UNREADABLE:
+		buf_fmt(out, "This replica cannot read it (format %u): its definition is missing, or a newer version wrote it",
+		        f->view.row.format);
+		return;
+	case WHY_POISON:
+		buf_cstr(out, "Replicas died again and again while driving it, so nobody drives it any more");
+		return;
+	case WHY_BAD_ROW:
+		buf_cstr(out, "The database refused to store its progress, so nobody drives it any more");
+		return;
+	case WHY_NOT_STARTED:
+		buf_fmt(out, "It begins in %s, as its start_at says", explain_span(x->until - f->now, text));
+		return;
+	case WHY_DECISION:
+		buf_fmt(out, "It waits for its caller to confirm or cancel (%u steps have joined)", f->view.txn->step_count);
+		return;
+	case WHY_NOTHING:
+		buf_fmt(out, "It is %s, and nothing that sagad knows of keeps it", phase_name(f->view.row.phase));
+		return;
+	case WHY_NO_OWNER:
+	case WHY_ATTEMPTS:
+	case WHY_MISCONFIGURED:
+	case WHY_GONE:
+	case WHY_CALLING:
+	case WHY_FULL:
+	case WHY_PAUSED_PARTICIPANT:
+	case WHY_BREAKER:
+	case WHY_THROTTLED:
+	case WHY_BUDGET:
+	case WHY_ONGOING:
+	case WHY_BACK_OFF:
+	case WHY_PARALLEL:
+	case WHY_ABOUT:
+		break;
+	}
+}
+
+/* ---- what stands beside it ---------------------------------------------------------------------------- */
+
+static void say_behind(const struct explain_facts *f, struct buf *out)
+{
+	unsigned n = 0;
+
+	for (uint16_t i = 0; i < f->view.txn->step_count; i++) {
+		if (!explain_waits_behind(f->view.txn, i) || n++ >= NAMES_MAX)
+			continue;
+		buf_cstr(out, n == 1 ? " Behind it wait: " : ", ");
+		buf_str(out, explain_step_name(f, i));
+	}
+	if (n > NAMES_MAX)
+		buf_fmt(out, " and %u more", n - NAMES_MAX);
+	if (n > 0)
+		buf_char(out, '.');
+}
+
+/* Those that could be called if others were not: they wait for none of them in particular. */
+static void say_parallel(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < f->view.txn->step_count && x->why != WHY_PARALLEL; i++) {
+		const int op = txn_wanted(f->view.txn, (uint16_t)i);
+
+		if (op < 0 || explain_wait_of(f, i, op).why != WHY_PARALLEL || n++ >= NAMES_MAX)
+			continue;
+		buf_cstr(out, n == 1 ? " For a call to end (max_parallel) wait: " : ", ");
+		buf_str(out, explain_step_name(f, i));
+	}
+	if (n > NAMES_MAX)
+		buf_fmt(out, " and %u more", n - NAMES_MAX);
+	if (n > 0)
+		buf_char(out, '.');
+}
+
+static void say_overdue(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	const struct step *s = explain_step(f, x->step);
+	char               since[32];
+
+	if (s->stuck == STUCK_OVERDUE)
+		buf_fmt(out, " It has had no success for %s and is marked stuck (overdue): a person should look.",
+		        explain_span(f->now - s->first_at, since));
+}
+
+/* What the deadline will do, if that is soon. */
+static void say_deadline(const struct explain_facts *f, struct buf *out)
+{
+	const struct txn *t = f->view.txn;
+	char              in[32];
+
+	if (t->deadline_at == 0 || phase_is_decided(t->phase) || t->plan->mode == MODE_MESSAGE ||
+	    t->deadline_at > f->now + SOON_MS)
+		return;
+	if (txn_in_doubt(t))
+		buf_cstr(out, " A pivot may have been done: its outcome decides, not the deadline.");
+	else if (t->deadline_at > f->now)
+		buf_fmt(out, " Its deadline in %s decides cancel.", explain_span(t->deadline_at - f->now, in));
+	else
+		buf_fmt(out, " Its deadline passed %s ago and decides cancel as soon as it can.", explain_span(f->now - t->deadline_at, in));
+}
+
+static void say_owner(const struct explain_facts *f, struct buf *out)
+{
+	char id[UUID_TEXT + 1], ago[32];
+
+	switch (f->owner) {
+	case OWNER_US:
+	case OWNER_LIVE:
+		buf_fmt(out, " It is owned by replica %.*s%s", SHORT_ID, uuid_text(f->view.row.owner, id),
+		        f->owner == OWNER_US ? " (this one)" : "");
+		if (f->owner_age_ms >= 0)
+			buf_fmt(out, ", whose lease is %s old", explain_span(f->owner_age_ms, ago));
+		buf_char(out, '.');
+		return;
+	case OWNER_NOBODY:
+		if (f->view.row.due_at == AT_NEVER)
+			buf_cstr(out, " No replica drives it until a person does something.");
+		else
+			buf_cstr(out, " No replica drives it until then; any of them takes it up when it is due.");
+		return;
+	case OWNER_LEFT:
+	case OWNER_FENCED:
+	case OWNER_UNKNOWN:
+		return;
+	}
+}
+
+static void say_definition(const struct explain_facts *f, struct buf *out)
+{
+	const struct pause_row *p = explain_find_pause(f, PAUSE_DEFINITION, f->view.row.definition);
+
+	if (p == NULL)
+		return;
+	buf_cstr(out, " New starts of its definition were ");
+	explain_say_pause(f, p, out);
+	buf_cstr(out, "; those that run go on.");
+}
+
+void explain_say_more(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	if (x->step >= 0) {
+		say_overdue(f, x, out);
+		say_parallel(f, x, out);
+		say_behind(f, out);
+	}
+	if (f->view.txn != NULL && x->why != WHY_PAUSED)
+		say_deadline(f, out);
+	say_definition(f, out);
+	say_owner(f, out);
+}
