@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * overview.c - GET /v1/overview: how it goes, on one page; what it costs does not grow with what is stored.
  */
-#include "api/request.h"
+#include "api/overview.h"
 #include "api/show.h"
 #include "api/stuck.h"
 
@@ -86,21 +86,32 @@ static const char *member_name(enum member_state s)
 	return "unknown";
 }
 
+static void show_says(const struct json *says, struct buf *out)
+{
+	const struct json *owned = says ? json_get(says, "owned") : NULL, *rates = says ? json_get(says, "rates") : NULL;
+
+	buf_cstr(out, ",\"owned\":");
+	buf_str(out, owned ? owned->raw : STR("null"));
+	buf_cstr(out, ",\"rates\":");
+	buf_str(out, rates ? rates->raw : STR("null"));
+}
+
 /* The dead only while they still own something: then somebody has to take it over. */
-static void show_replicas(const struct member *members, size_t n, struct buf *out)
+static void show_replicas(const struct told_all *all, struct buf *out)
 {
 	char id[UUID_TEXT + 1];
 	bool first = true;
 
 	buf_cstr(out, ",\n\"replicas\":[");
-	for (size_t i = 0; i < n; i++) {
-		const struct member *m = &members[i];
+	for (size_t i = 0; i < all->n; i++) {
+		const struct member *m = &all->items[i].member;
 
 		if (m->state != MEMBER_LIVE && !m->owns)
 			continue;
 		buf_fmt(out, "%s{\"id\":\"%s\",\"state\":\"%s\",\"speed\":%.1f,\"load\":%.3f,\"owns\":%s", first ? "" : ",\n",
 		        uuid_text(m->id, id), member_name(m->state), m->speed, m->load, m->owns ? "true" : "false");
 		show_time(out, "seen_at", m->seen_at);
+		show_says(all->items[i].says, out);
 		buf_char(out, '}');
 		first = false;
 	}
@@ -133,8 +144,7 @@ static double per_second(uint64_t now, uint64_t before, int64_t ms)
 	return ms > 0 && now >= before ? (double)(now - before) * 1000.0 / (double)ms : 0;
 }
 
-/* What only the replica that answers knows. */
-static void show_here(struct request *r, struct buf *out)
+void overview_here(struct request *r, struct buf *out)
 {
 	const struct api_config *c = &r->api->config;
 	struct rate_sample       from, now;
@@ -145,7 +155,7 @@ static void show_here(struct request *r, struct buf *out)
 	rates_read(r->api, r->x->since_us / 1000, &from, &now);
 	engine_stats(r->api->engine, &stats);
 	int64_t ms = now.at - from.at;
-	buf_fmt(out, ",\n\"here\":{\"replica\":\"%s\",\"owned\":%llu,\"lease_age_ms\":%lld,", uuid_text(stats.me, id),
+	buf_fmt(out, "{\"replica\":\"%s\",\"owned\":%llu,\"lease_age_ms\":%lld,", uuid_text(stats.me, id),
 	        (unsigned long long)stats.owned, (long long)stats.lease_age_ms);
 	buf_fmt(out, "\"rates\":{\"window_ms\":%lld,\"begun\":%.1f,\"ended\":%.1f,\"calls\":%.1f},", (long long)ms,
 	        per_second(now.begun, from.begun, ms), per_second(now.ended, from.ended, ms),
@@ -158,21 +168,29 @@ static void show_here(struct request *r, struct buf *out)
 
 /* ---- one question after the other ---------------------------------------------------------------- */
 
+static void answer(struct request *r, const struct told_all *all)
+{
+	struct buf body = { 0 };
+
+	show_phases(r->own, &body);
+	show_stuck(r->own, &body);
+	show_replicas(all, &body);
+	buf_cstr(&body, ",\n\"everywhere\":");
+	overview_sum(r, all, &body);
+	buf_cstr(&body, ",\n\"here\":");
+	overview_here(r, &body);
+	buf_cstr(&body, "}\n");
+	request_answer(r, 200, &body);
+}
+
 static void on_members(void *arg, enum log_result result, const struct member *members, size_t n)
 {
 	struct request *r = arg;
-	struct buf      body = { 0 };
 
-	if (result != LOG_DONE) {
+	if (result == LOG_DONE)
+		overview_ask(r, members, n, answer);
+	else
 		request_away(r, result);
-		return;
-	}
-	show_phases(r->own, &body);
-	show_stuck(r->own, &body);
-	show_replicas(members, n, &body);
-	show_here(r, &body);
-	buf_cstr(&body, "}\n");
-	request_answer(r, 200, &body);
 }
 
 static void add_view(void *arg, const struct view *view)
@@ -221,4 +239,22 @@ void handle_overview(struct request *r)
 	o->stuck.arena = request_arena(r);
 	r->own = o;
 	store->counts(store->ctx, COUNTED_MAX, on_counts, r);
+}
+
+/* ---- another replica asks ---------------------------------------------------------------------------- */
+
+void handle_replica_overview(struct request *r)
+{
+	static const char *const NOTHING[] = { NULL };
+	struct buf               body = { 0 };
+
+	if (!request_only(r, NOTHING))
+		return;
+	if (!request_is_me(r, request_param(r, 0))) {
+		request_problem(r, PROBLEM_REPLICA_UNKNOWN, "That life of this replica is over.");
+		return;
+	}
+	overview_here(r, &body);
+	buf_char(&body, '\n');
+	request_answer(r, 200, &body);
 }

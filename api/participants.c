@@ -251,15 +251,6 @@ static void list_here(struct request *r)
 
 /* ---- as another replica sees them --------------------------------------------------------------- */
 
-static bool is_me(const struct request *r, struct str id)
-{
-	struct engine_stats me;
-	char                text[UUID_TEXT + 1];
-
-	engine_stats(r->api->engine, &me);
-	return str_is(id, uuid_text(me.me, text));
-}
-
 static void on_asked(void *arg, int status, struct str body)
 {
 	struct request *r = arg;
@@ -301,7 +292,7 @@ void handle_participant_list(struct request *r)
 	if (!request_only(r, KNOWN))
 		return;
 	replica = query_get(&r->query, "replica");
-	if (replica == NULL || is_me(r, *replica))
+	if (replica == NULL || request_is_me(r, *replica))
 		list_here(r);
 	else
 		log->members(log->ctx, on_members, r);
@@ -311,7 +302,7 @@ void handle_replica_participants(struct request *r)
 {
 	if (!request_only(r, NOTHING))
 		return;
-	if (is_me(r, request_param(r, 0)))
+	if (request_is_me(r, request_param(r, 0)))
 		list_here(r);
 	else
 		request_problem(r, PROBLEM_REPLICA_UNKNOWN, "That life of this replica is over.");

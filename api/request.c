@@ -23,6 +23,15 @@ struct str request_param(const struct request *r, unsigned i)
 	return r->match.params[i];
 }
 
+bool request_is_me(const struct request *r, struct str id)
+{
+	struct engine_stats me;
+	char                text[UUID_TEXT + 1];
+
+	engine_stats(r->api->engine, &me);
+	return str_is(id, uuid_text(me.me, text));
+}
+
 const struct principal *request_principal(const struct request *r)
 {
 	return &r->who;

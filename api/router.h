@@ -54,6 +54,7 @@
 	X(replica_drain,         POST, "/v1/replicas/{id}/drain",                    OPERATOR,            "Make it leave")                       \
 	X(replica_poke,          POST, "/internal/poke/{gid}",                       REPLICA,             "Another replica stored a command for this one") \
 	X(replica_participants,  GET,  "/internal/participants/{id}",                REPLICA,             "Another replica asks how participants do as this one sees it") \
+	X(replica_overview,      GET,  "/internal/overview/{id}",                    REPLICA,             "Another replica asks how it goes here") \
 	X(replica_explain,       GET,  "/internal/explain/{gid}",                    REPLICA,             "Another replica is asked about a transaction of this one") \
 	X(public_openapi,        GET,  "/v1/openapi.yaml",                           PUBLIC,              "This API as OpenAPI 3.1")           \
 	X(public_schema,         GET,  "/v1/definition.schema.json",                 PUBLIC,              "JSON Schema of definitions")        \

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What needs a person, grouped by what keeps it; and how it goes, on one page."""
+import signal
+import time
+
 import pytest
 
 from lib.base import until
@@ -76,6 +79,36 @@ def test_the_overview(own, stub):
     assert [r["state"] for r in got["replicas"]] == ["live", "live"] and got["here"]["replica"] in {r["id"] for r in got["replicas"]}
     assert got["here"]["rates"]["window_ms"] >= 0 and set(got["unfinished"]["by_phase"]) == {
         "prepared", "trying", "confirming", "cancelling"}, got
+
+
+def test_the_overview_hears_all_replicas(make_cluster, stub):
+    cluster = make_cluster(count=3, ttl="10s", flags=["--calls.breaker-min=3", "--park-after=60s", "--calls.breaker-probe=30s"])
+    client, (one, two, three) = cluster.client, cluster.replicas
+    stub.on("/a", Reply(503))
+    item = {"mode": "saga", "input": {}, "defaults": {"retry": {"initial": "10ms", "max": "50ms"}},
+            "steps": {"t": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/u"}}}}
+    for i in range(5):  # all driven by one, whose breaker opens
+        assert client.send("POST", "/v1/transactions", {"gid": f"x{i}", **item}, at=one.at).status == 201
+
+    def seen(asked):
+        return client.get("/v1/overview", at=asked.at).json
+
+    got = until(lambda: (lambda o: o if o["everywhere"]["participants"] else None)(seen(two)))
+    everywhere = got["everywhere"]
+    assert (everywhere["answered"], everywhere["silent"], everywhere["owned"]) == (3, [], 5), got
+    shown = everywhere["participants"][0]
+    assert (shown["name"], shown["replicas"]) == (stub.host, 1) and shown["breaker"] in ("open", "half_open") and shown["since"], got
+    assert got["here"]["participants"] == [] and got["here"]["owned"] == 0, got
+    assert sorted(r["owned"] for r in got["replicas"]) == [0, 0, 5], got
+    assert everywhere["rates"]["calls"] > 0 and everywhere["rates"]["begun"] > 0 == got["here"]["rates"]["begun"], got
+    three.signal(signal.SIGSTOP)  # who is frozen costs a second, and is named
+    began = time.monotonic()
+    got = seen(two)
+    assert time.monotonic() - began < 8, got
+    three.signal(signal.SIGCONT)
+    silent, = got["everywhere"]["silent"]
+    assert got["everywhere"]["answered"] == 2 and got["everywhere"]["owned"] == 5, got
+    assert next(r for r in got["replicas"] if r["id"] == silent)["rates"] is None and silent != got["here"]["replica"], got
 
 
 def test_its_index_costs_a_step_nothing(own, stub):
