@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- oldest: 3
+-- oldest: 4
 -- What a next version might add: a member of each replica that the version before does not write.
 
 ALTER TABLE sagad.replica ADD COLUMN next_zone text;

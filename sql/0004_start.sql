@@ -1,0 +1,164 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- oldest: 1
+-- sagad.start(): a transaction that begins with the caller's own commit. A replica of any version takes up what it
+-- leaves: a parked row that is due, in the format that all of them read. docs/start-in-your-commit.md.
+
+-- 1h30m as milliseconds; null: it is no duration. The forms and limits of text_to_ms() in coordinator/base/text.c.
+CREATE FUNCTION sagad.duration_ms(duration text) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	parts CONSTANT text[] := regexp_match(duration, '^(?:(\d{1,18})d)?(?:(\d{1,18})h)?(?:(\d{1,18})m(?!s))?(?:(\d{1,18})s)?(?:(\d{1,18})ms)?$');
+	ms    numeric;
+BEGIN
+	IF parts IS NULL OR length(duration) NOT BETWEEN 1 AND 64 THEN
+		RETURN NULL;
+	END IF;
+	ms := coalesce(parts[1]::numeric, 0) * 86400000 + coalesce(parts[2]::numeric, 0) * 3600000
+		+ coalesce(parts[3]::numeric, 0) * 60000 + coalesce(parts[4]::numeric, 0) * 1000 + coalesce(parts[5]::numeric, 0);
+	RETURN CASE WHEN ms <= 316224000000 THEN ms::bigint END;
+END $$;
+
+-- A duration from base on, or a time as RFC 3339 writes it. What is neither, or more than ten years ahead, is refused.
+CREATE FUNCTION sagad.moment(name text, moment text, base timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	ms    CONSTANT bigint := sagad.duration_ms(moment);
+	parts text[];
+	at    timestamptz;
+BEGIN
+	IF moment IS NULL THEN
+		RETURN NULL;
+	ELSIF ms IS NOT NULL THEN
+		RETURN base + ms * interval '1 ms';
+	END IF;
+	parts := regexp_match(moment,
+		'^(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{1,3})?\d*([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$');
+	IF parts IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %s is neither a duration nor a time: %L', name, moment),
+			HINT = 'A duration like 10m, or a time like 2026-01-31T12:00:00Z.';
+	END IF;
+	BEGIN
+		at := (parts[1] || ' ' || parts[2] || coalesce(parts[3], '') || parts[4])::timestamptz;
+	EXCEPTION WHEN data_exception THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: there is no such time: %s = %L', name, moment);
+	END;
+	IF at > base + interval '87600 hours' THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %s is more than ten years ahead: %L', name, moment);
+	END IF;
+	RETURN at;
+END $$;
+
+-- A UUIDv7, as replicas make them: gids that grow with time fill pages one after the other.
+CREATE FUNCTION sagad.new_gid(at timestamptz) RETURNS text
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT encode(set_byte(b, 6, get_byte(b, 6) & 15 | 112), 'hex')::uuid::text
+	FROM (SELECT overlay(uuid_send(gen_random_uuid())
+		PLACING substr(int8send((extract(epoch FROM at) * 1000)::bigint), 3) FROM 1 FOR 6) AS b) made
+$$;
+
+-- Begins a transaction of a registered definition in the caller's own database transaction: it exists exactly if that
+-- commits. What is given means what it means in POST /v1/transactions. The same gid with the same content again changes
+-- nothing. Errors: SG400 what is given does not fit, SG404 no such definition, SG409 it is paused, SG413 too large,
+-- SG422 the gid stands for other content.
+CREATE FUNCTION sagad.start(
+	definition text, input jsonb DEFAULT NULL, gid text DEFAULT NULL, labels jsonb DEFAULT NULL, deadline text DEFAULT NULL,
+	start_at text DEFAULT NULL, version integer DEFAULT NULL, traceparent text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	created  CONSTANT timestamptz := date_trunc('milliseconds', clock_timestamp());
+	id       CONSTANT text := coalesce(gid, sagad.new_gid(created));
+	-- What a POST of the same content says; its hash tells same from other.
+	body     CONSTANT text := '{"gid":' || to_json(id)::text || ',"definition":' || coalesce(to_json(definition)::text, 'null')
+		|| coalesce(',"version":' || version::text, '') || coalesce(',"input":' || input::text, '')
+		|| coalesce(',"labels":' || labels::text, '') || coalesce(',"deadline":' || to_json(deadline)::text, '')
+		|| coalesce(',"start_at":' || to_json(start_at)::text, '') || '}';
+	content  CONSTANT bytea := substr(sha256(convert_to(body, 'UTF8')), 1, 16);
+	begins   timestamptz; -- null: at once
+	ends     timestamptz; -- null: no deadline
+	chosen   record;      -- the definition, what stands in it, what its steps are
+	plan     record;
+	steps    record;
+	reason   text;        -- of the pause
+	why_not  text;        -- it may not begin, unless it has begun before
+	state    text;        -- the SQLSTATE of that
+BEGIN
+	IF id !~ '^[!#-&(-\[\]-~]{1,128}$' THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %L is no gid', left(id, 200)),
+			HINT = 'A gid is 1 to 128 printable ASCII characters without space, quotes and backslash.';
+	END IF;
+	IF octet_length(body) > 1048576 THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG413', MESSAGE = 'sagad.start: input and labels are larger than 1 MiB',
+			HINT = 'Keep big payloads elsewhere and give a reference.';
+	END IF;
+	IF jsonb_path_exists(input, 'strict $.**{63} ? (@.type() == "object" || @.type() == "array")') THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: input is nested deeper than 63';
+	END IF;
+	IF jsonb_typeof(labels) <> 'object' THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: labels are an object of strings';
+	ELSIF labels IS NOT NULL AND ((SELECT count(*) FROM jsonb_object_keys(labels)) > 32 OR EXISTS (
+		SELECT FROM jsonb_each(labels) l WHERE jsonb_typeof(l.value) <> 'string'
+			OR octet_length(l.key) NOT BETWEEN 1 AND 256 OR octet_length(l.value #>> '{}') > 256)) THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400',
+			MESSAGE = 'sagad.start: at most 32 labels, each a string; name and value have at most 256 bytes each';
+	END IF;
+	IF traceparent !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %L is no traceparent of version 00', left(traceparent, 200));
+	END IF;
+	begins := sagad.moment('start_at', start_at, created);
+	IF begins <= created THEN
+		begins := NULL; -- as good as now
+	END IF;
+	ends := sagad.moment('deadline', deadline, coalesce(begins, created));
+
+	SELECT d.version, d.document INTO chosen FROM sagad.definition d
+		WHERE d.name = start.definition AND (start.version IS NULL OR d.version = start.version)
+		ORDER BY d.version DESC LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG404',
+			MESSAGE = format('sagad.start: there is no definition %L%s', left(definition, 200), ' of version ' || version::text),
+			HINT = 'PUT /v1/definitions/{name} registers it.';
+	END IF;
+	SELECT * INTO STRICT plan FROM json_to_record(chosen.document::json) AS p(mode text, deadline text, retention text, steps json);
+	SELECT count(*) AS n, coalesce(bool_and(coalesce(s.value ->> 'kind',
+			CASE plan.mode WHEN 'message' THEN 'retriable' ELSE 'compensatable' END) = 'retriable'), true) AS all_retriable
+		INTO STRICT steps FROM json_each(plan.steps) s;
+	SELECT p.reason INTO reason FROM sagad.pause p WHERE p.kind = 'definition' AND p.name = start.definition;
+	IF FOUND THEN
+		state := 'SG409';
+		why_not := format('starts of %s are paused: %s', definition, reason);
+	ELSIF ends <= coalesce(begins, created) THEN
+		state := 'SG400';
+		why_not := 'the deadline must be after the start';
+	END IF;
+	ends := coalesce(ends, coalesce(begins, created) + sagad.duration_ms(plan.deadline) * interval '1 ms');
+
+	IF why_not IS NULL THEN
+		-- What is said of a row before its first step is what txn_init() and progress_write() of the daemon make of it.
+		INSERT INTO sagad.transaction AS t (gid, owner, due_at, epoch, version, stuck, paused, adoptions, created_at, deadline_at,
+			definition, definition_version, input, labels, traceparent, hash, retention_ms, format, phase, progress)
+		SELECT id, NULL, coalesce(begins, created), 1, 1, 'none', false, 0, created, ends,
+			start.definition, chosen.version, start.input::text, start.labels::text, start.traceparent, content,
+			coalesce(sagad.duration_ms(plan.retention), 604800000), 1,
+			CASE WHEN plan.mode = 'message' THEN 'prepared' WHEN steps.all_retriable AND begins IS NULL THEN 'confirming' ELSE 'trying' END,
+			'{' || coalesce('"start_at":' || (extract(epoch FROM begins) * 1000)::bigint || ',', '')
+			|| coalesce('"deadline_at":' || (extract(epoch FROM ends) * 1000)::bigint || ',', '')
+			|| CASE plan.mode WHEN 'message' THEN '"check":{},' ELSE '' END
+			|| '"steps":[' || rtrim(repeat('{},', steps.n::int), ',') || ']}'
+		ON CONFLICT ON CONSTRAINT transaction_pkey DO NOTHING;
+		IF FOUND THEN
+			RETURN id;
+		END IF;
+	END IF;
+	SELECT t.hash INTO chosen FROM sagad.transaction t WHERE t.gid = id;
+	IF FOUND AND chosen.hash = content THEN
+		RETURN id;
+	ELSIF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG422', MESSAGE = format('sagad.start: the gid %L stands for other content', id),
+			HINT = 'A gid stands for one content; choose a new one for new content.';
+	ELSIF why_not IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = 'sagad.start: ' || why_not;
+	END IF;
+	RAISE serialization_failure USING MESSAGE = format('sagad.start: %L was swept away this very moment', id);
+END $$;
+
+REVOKE ALL ON FUNCTION sagad.start, sagad.new_gid, sagad.moment, sagad.duration_ms FROM PUBLIC;
