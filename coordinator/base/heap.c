@@ -70,6 +70,15 @@ void heap_remove(struct heap *h, struct heap_node *node)
 		sink(h, i, last);
 }
 
+void heap_replace(struct heap *h, struct heap_node *node, struct heap_node *by)
+{
+	*by = *node;
+	if (node->index == 0)
+		return;
+	h->nodes[node->index - 1] = by;
+	node->index = 0;
+}
+
 struct heap_node *heap_first(const struct heap *h)
 {
 	return h->n ? h->nodes[0] : NULL;

@@ -24,6 +24,7 @@ struct heap {
 
 void              heap_put(struct heap *h, struct heap_node *node, int64_t at); /* adds or moves */
 void              heap_remove(struct heap *h, struct heap_node *node);          /* harmless if on none */
+void              heap_replace(struct heap *h, struct heap_node *node, struct heap_node *by); /* in its place, if it has one */
 struct heap_node *heap_first(const struct heap *h);                             /* or NULL */
 void              heap_fini(struct heap *h);
 

@@ -60,6 +60,13 @@ static inline struct list *list_pop(struct list *head)
 	return node;
 }
 
+/* Another node takes the place of one that stands on a list. */
+static inline void list_replace(struct list *node, struct list *by)
+{
+	list_push(node, by);
+	list_remove(node);
+}
+
 /* All that stands on `from` goes to the end of `head`, in order. */
 static inline void list_move(struct list *head, struct list *from)
 {

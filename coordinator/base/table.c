@@ -67,6 +67,19 @@ void table_remove(struct table *t, struct table_node *node)
 	t->n--;
 }
 
+void table_replace(struct table *t, struct table_node *node, struct table_node *by)
+{
+	struct table_node **s = slot(t, node->hash);
+
+	while (*s != node) {
+		assert(*s != NULL);
+		s = &(*s)->next;
+	}
+	*by = *node;
+	*s = by;
+	node->next = NULL;
+}
+
 struct table_node *table_next(const struct table *t, const struct table_node *node)
 {
 	size_t i = 0;

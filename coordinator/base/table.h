@@ -24,6 +24,8 @@ struct table {
 struct table_node *table_get(const struct table *t, struct str key); /* or NULL */
 void               table_put(struct table *t, struct table_node *node, struct str key); /* key is new */
 void               table_remove(struct table *t, struct table_node *node);
+/* Of the same key, whose bytes may now be others: the caller sets by->key. */
+void               table_replace(struct table *t, struct table_node *node, struct table_node *by);
 /* Walks in no order: NULL gives the first node, the last gives NULL. Removing
  * the node in hand is allowed only after asking for the next. */
 struct table_node *table_next(const struct table *t, const struct table_node *node);

@@ -194,8 +194,12 @@ static void forgive(struct engine *e)
 {
 	if (e->wary_n == 0 || boot_ms(e) < e->wary_until)
 		return;
-	list_each(l, after, &e->owned)
-		list_entry(l, struct owned, link)->wary = false;
+	list_each(l, after, &e->owned) {
+		struct owned *o = fold_awake(l);
+
+		if (o != NULL)
+			o->wary = false;
+	}
 	e->wary_n = 0;
 }
 

@@ -76,11 +76,11 @@ void tell_ended(struct engine *e, const struct row *row, const struct txn *t)
 
 bool engine_traceparent(const struct engine *e, struct str gid, struct str *out)
 {
-	const struct table_node *node = table_get(&e->by_gid, gid);
+	const struct owned *o = owned_look(e, gid);
 
-	if (node == NULL)
+	if (o == NULL)
 		return false;
-	*out = table_entry(node, struct owned, node)->row.traceparent;
+	*out = o->row.traceparent;
 	return true;
 }
 

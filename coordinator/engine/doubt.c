@@ -63,7 +63,7 @@ void doubt_add(struct engine *e, struct owned *o)
 	o->stuck_due = STUCK_NONE;
 	owned_abort_calls(e, o);
 	requeue_order(o);
-	heap_remove(&e->timers, &o->timer);
+	heap_remove(&e->timers, &o->seat.timer);
 #ifdef BUG_STRANDED
 	owned_drop(e, o, BEGIN_LOST);
 	return;
@@ -326,7 +326,7 @@ static void on_reload(void *arg, enum log_result result, const struct row *rows,
 		e->reload_max = 2 * e->reload_max < RELOAD_PAGE ? 2 * e->reload_max : 0;
 		forget_strangers(e, &e->asking);
 		for (size_t i = 0; i < n; i++) {
-			e->stats.found += owned_get(e, rows[i].gid) == NULL;
+			e->stats.found += !owned_has(e, rows[i].gid);
 			take_row(e, &rows[i], true);
 		}
 		for (struct list *l; (l = list_pop(&e->reloading)) != NULL;)
@@ -390,7 +390,7 @@ void doubt_reload(struct engine *e)
 	for (struct list *l; n < most && (l = list_pop(&e->strangers)) != NULL;) {
 		struct stranger *s = list_entry(l, struct stranger, link);
 
-		if (owned_get(e, str_of(s->gid)) != NULL) {
+		if (owned_has(e, str_of(s->gid))) {
 			list_push(&known, l);
 			continue;
 		}
@@ -414,7 +414,7 @@ static void add_stranger(struct engine *e, struct str gid)
 
 	if (failover_holds(e)) /* who took it from us may live and know more of it */
 		return;
-	if (gid.n == 0 || gid.n > GID_MAX || owned_get(e, gid) != NULL ||
+	if (gid.n == 0 || gid.n > GID_MAX || owned_has(e, gid) ||
 	    table_get(&e->strange, gid) != NULL || e->strange.n >= STRANGERS_MAX)
 		return;
 	s = mem_alloc(sizeof *s);

@@ -20,7 +20,7 @@ static int64_t due_of(struct engine *e, const struct owned *o)
 static void release_idle(struct engine *e)
 {
 	list_each(l, after, &e->owned) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = fold_awake(l);
 
 		if (o->commit == COMMIT_NONE && !o->unborn && !o->doubt && !o->unproven && o->readable &&
 		    o->open_calls == 0 && list_is_empty(&o->queue))
@@ -33,7 +33,7 @@ static void release_idle(struct engine *e)
 static void end_calls(struct engine *e)
 {
 	list_each(l, after, &e->owned) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = fold_awake(l);
 
 		for (uint16_t i = 0; i < o->room; i++)
 			if (o->calls[i] != NULL)
@@ -80,6 +80,7 @@ void drain_work(struct engine *e)
 		return;
 	}
 	chore_in(e, CHORE_DRAIN, DRAIN_EVERY_MS);
+	fold_wake_all(e);
 	if (boot >= e->drain_until)
 		end_calls(e);
 	release_idle(e);

@@ -41,9 +41,9 @@ static void arm(struct engine *e, struct owned *o)
 	if (may_park(e, o, now) && o->idle_since + linger_ms(e) < at)
 		at = o->idle_since + linger_ms(e);
 	if (at == INT64_MAX)
-		heap_remove(&e->timers, &o->timer);
-	else if (o->timer.index == 0 || o->timer.at != at)
-		heap_put(&e->timers, &o->timer, at);
+		heap_remove(&e->timers, &o->seat.timer);
+	else if (o->seat.timer.index == 0 || o->seat.timer.at != at)
+		heap_put(&e->timers, &o->seat.timer, at);
 }
 
 /* ---- one event ------------------------------------------------------------------ */
@@ -190,8 +190,10 @@ void drive_run(struct engine *e, struct owned *o)
 			break;
 		decide_queued(e, o, list_entry(l, struct queued, link));
 	}
-	if (!o->gone && !o->unborn)
-		arm(e, o);
+	if (o->gone || o->unborn)
+		return;
+	arm(e, o);
+	fold_want(e, o);
 }
 
 void drive_queue(struct engine *e, struct owned *o, struct queued *q)
@@ -351,7 +353,7 @@ void drive_timer(struct engine *e, struct owned *o)
 {
 	int64_t now = now_ms(e);
 
-	heap_remove(&e->timers, &o->timer);
+	heap_remove(&e->timers, &o->seat.timer);
 	if (o->timer_at != 0 && o->timer_at <= now) {
 		o->timer_at = 0; /* the tick names the next one */
 		o->tick_due = true;
@@ -360,6 +362,7 @@ void drive_timer(struct engine *e, struct owned *o)
 		drive_release(e, o, o->timer_at != 0 ? o->timer_at : AT_NEVER);
 	} else {
 		arm(e, o);
+		fold_want(e, o);
 	}
 }
 
@@ -379,8 +382,10 @@ void drive_room(struct engine *e, struct owned *o)
 void drive_all(struct engine *e)
 {
 	list_each(l, after, &e->owned) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = fold_awake(l);
 
+		if (o == NULL) /* it waits for its time */
+			continue;
 		if (is_free(e, o) && o->readable)
 			calls_start(e, o, &o->txn);
 		drive_run(e, o);
@@ -389,6 +394,7 @@ void drive_all(struct engine *e)
 
 void drive_crowded(struct engine *e)
 {
+	fold_wake_all(e);
 	list_each(l, after, &e->owned)
-		arm(e, list_entry(l, struct owned, link));
+		arm(e, fold_awake(l));
 }

@@ -140,12 +140,13 @@ void turn_end(struct engine *e)
 		give(list_entry(list_pop(&e->replies), struct reply, link));
 	for (struct list *l = NULL; last != &e->resting && l != last;) {
 		l = list_pop(&e->resting);
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = list_entry(l, struct owned, seat.link);
 		if (o->keep)
 			failover_keep(e, o);
 		else
 			owned_free(o);
 	}
+	fold_drowsy(e);
 	if (e->gone && e->drained != NULL) {
 		drained_done *done = e->drained;
 
@@ -161,7 +162,7 @@ static void transaction_timers(struct engine *e)
 	int64_t now = now_ms(e);
 
 	for (struct heap_node *n; e->acting && (n = heap_first(&e->timers)) != NULL && n->at <= now;)
-		drive_timer(e, list_entry(n, struct owned, timer));
+		drive_timer(e, fold_wake(e, list_entry(n, struct seat, timer)));
 }
 
 void engine_tick(struct engine *e)
@@ -299,6 +300,7 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	e->call_scratch = mem_array(TXN_STEPS_MAX + 1, sizeof *e->call_scratch);
 	list_init(&e->owned);
 	list_init(&e->resting);
+	list_init(&e->drowsy);
 	list_init(&e->collecting);
 	list_init(&e->settles);
 	list_init(&e->settled_lately);
@@ -347,7 +349,7 @@ static void free_queue(struct owned *o)
 static void free_list(struct list *list)
 {
 	for (struct list *l; (l = list_pop(list)) != NULL;) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = list_entry(l, struct owned, seat.link);
 
 		free_begins(o);
 		free_queue(o);
@@ -370,6 +372,7 @@ void engine_close(struct engine *e)
 {
 	wait_away(e); /* they stand on the lists of what is freed next */
 	commit_fini(e);
+	fold_wake_all(e);
 	free_list(&e->owned);
 	free_list(&e->resting);
 	failover_fini(e);
@@ -388,6 +391,7 @@ void engine_close(struct engine *e)
 	heap_fini(&e->timers);
 	heap_fini(&e->order_timers);
 	heap_fini(&e->wait_timers);
+	buf_fini(&e->fold_text);
 	free(e->outputs);
 	free(e->call_scratch);
 	free(e);

@@ -211,6 +211,7 @@ struct engine_stats {
 	uint32_t          members[MEMBER_STATE_COUNT]; /* by enum member_state, as this replica last saw them */
 	double            share;       /* of a dead one's work that this one would take; 0 .. 1 */
 	/* counters since start */
+	uint64_t folded;             /* went to sleep in memory, for longer than a moment */
 	uint64_t begun, adopted, parked, taken_due, reloaded;
 	uint64_t failovers, restored; /* met; rows brought back that a failover had lost or set back */
 	uint64_t diverged; /* rows known here that others had gone on with, differently perhaps */

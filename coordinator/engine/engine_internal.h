@@ -83,14 +83,20 @@ enum commit_kind {
 	COMMIT_BAD_ROW  /* cannot be driven: released, its progress as it came; stuck, if nobody can */
 };
 
+/* Where one stands, awake or folded up (fold.c). */
+struct seat {
+	struct table_node node;        /* engine.by_gid */
+	struct list       link;        /* engine.owned, while it is in the table */
+	struct heap_node  timer;       /* engine.timers, on now_ms */
+	bool              is_folded;   /* it is no struct owned now: fold_wake() */
+};
+
 /* The list it stands on is its state: engine.owned, or engine.resting until nobody looks at it any more, and
  * then perhaps engine.kept. */
 struct owned {
+	struct seat        seat;         /* first */
 	struct engine     *e;
-	struct table_node  node;
-	struct list        link;
 	struct list        commit_link;  /* engine.collecting, batch.members, engine.doubts, .reloading, .taken, .behind or .restoring */
-	struct heap_node   timer;        /* on now_ms */
 	struct row         row;          /* texts in `text`, or in def */
 	struct txn         txn;          /* in force */
 	struct txn         next;         /* in the commit that is wanted or under way */
@@ -99,6 +105,7 @@ struct owned {
 	struct open_call **calls;        /* per step */
 	struct open_call  *check_call;
 	struct list        held_link;    /* engine.held, while held */
+	struct list        drowsy_link;  /* engine.drowsy: perhaps to be folded up when the turn ends */
 	bool               held;         /* a queue was full: no call of it is started for a while */
 	struct list        put_off_link; /* engine.put_off or .waking, while put_off */
 	bool               put_off;      /* a call of it was, and may be wanted before its time */
@@ -290,7 +297,9 @@ struct engine {
 
 	/* transactions */
 	struct table by_gid;
-	struct list  owned, resting;
+	struct list  owned, resting;   /* seat.link; of owned perhaps folded up */
+	struct list  drowsy;           /* owned.drowsy_link */
+	struct buf   fold_text;        /* scratch */
 	size_t       owned_n;
 	struct heap  timers;
 	struct str  *outputs;          /* scratch: TXN_STEPS_MAX */
@@ -420,12 +429,16 @@ void     reply_free(struct reply *r);
 
 /* ---- owned.c --------------------------------------------------------------------------- */
 
-struct owned *owned_get(struct engine *e, struct str gid);
+struct owned *owned_get(struct engine *e, struct str gid); /* awake; or NULL */
+struct owned *owned_awake(const struct engine *e, struct str gid); /* NULL also if it sleeps folded up */
+bool          owned_has(const struct engine *e, struct str gid);
+const struct owned *owned_look(const struct engine *e, struct str gid);
 /* A copy of a row with its progress read; not in the table. Never NULL; check readable. */
 struct owned *owned_load(struct engine *e, const struct row *row);
 /* One that is about to be born. */
 struct owned *owned_make(struct engine *e, const struct row *row, int64_t start_at, int64_t deadline_at);
 void          owned_put(struct engine *e, struct owned *o);
+void          owned_lists(struct owned *o);  /* it stands on none, and nothing on its own */
 void          owned_room(struct owned *o, uint16_t steps);
 /* Out of the table; its memory rests until the turn ends (or its batch). Calls are
  * aborted, callers and waiters looked after: `begins` is what waiting begins are told. */
@@ -446,6 +459,14 @@ void          note_count(struct note *kept, const struct note *from, enum op op)
 void          note_free(struct note *note);
 void          queued_free(struct queued *q);
 struct step  *txn_step_at(const struct txn *t, uint16_t step); /* also TXN_CHECK */
+
+/* ---- fold.c ------------------------------------------------------------------------------ */
+
+void          fold_want(struct engine *e, struct owned *o);  /* if nothing is to be done with it for a while */
+void          fold_drowsy(struct engine *e);                 /* at the end of a turn */
+struct owned *fold_wake(struct engine *e, struct seat *seat);
+void          fold_wake_all(struct engine *e);
+struct owned *fold_awake(struct list *link);                 /* of engine.owned; NULL: it sleeps folded up */
 
 /* ---- drive.c ----------------------------------------------------------------------------- */
 

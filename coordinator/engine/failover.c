@@ -36,15 +36,15 @@ static size_t size_of(const struct owned *o)
 
 static void forget(struct engine *e, struct owned *o)
 {
-	table_remove(&e->kept_gids, &o->node);
-	list_remove(&o->link);
+	table_remove(&e->kept_gids, &o->seat.node);
+	list_remove(&o->seat.link);
 	e->kept_bytes -= size_of(o);
 	owned_free(o);
 }
 
 static void forget_oldest(struct engine *e, struct list *list)
 {
-	forget(e, list_entry(list->next, struct owned, link));
+	forget(e, list_entry(list->next, struct owned, seat.link));
 }
 
 /* It was parked, taken up and has ended or was parked again: the older state is of no use. */
@@ -53,7 +53,7 @@ static void forget_older(struct engine *e, struct str gid)
 	struct table_node *node = table_get(&e->kept_gids, gid);
 
 	if (node != NULL)
-		forget(e, table_entry(node, struct owned, node));
+		forget(e, table_entry(node, struct owned, seat.node));
 }
 
 /* Nothing drives it any more, and nobody looks at it: only a failover asks for it. */
@@ -71,8 +71,8 @@ void failover_keep(struct engine *e, struct owned *o)
 	while (e->kept_bytes + size > e->config.keep_bytes && !list_is_empty(&e->recalled))
 		forget_oldest(e, &e->recalled);
 	e->kept_bytes += size;
-	table_put(&e->kept_gids, &o->node, o->row.gid);
-	list_push(o->unproven ? &e->recalled : &e->kept, &o->link);
+	table_put(&e->kept_gids, &o->seat.node, o->row.gid);
+	list_push(o->unproven ? &e->recalled : &e->kept, &o->seat.link);
 	if (o->unproven) /* an old server's last answer: the new one does not know */
 		chore_soon(e, CHORE_RESTORE, 0);
 }
@@ -81,7 +81,7 @@ struct owned *failover_known(struct engine *e, struct str gid)
 {
 	bool               none = list_is_empty(&e->recalled) && list_is_empty(&e->recalling);
 	struct table_node *node = none ? NULL : table_get(&e->kept_gids, gid);
-	struct owned      *o = node != NULL ? table_entry(node, struct owned, node) : NULL;
+	struct owned      *o = node != NULL ? table_entry(node, struct owned, seat.node) : NULL;
 
 	return o != NULL && o->unproven ? o : NULL;
 }
@@ -130,7 +130,7 @@ bool failover_doubts_us(struct engine *e)
 static void recall(struct engine *e)
 {
 	for (struct list *l; (l = list_pop(&e->kept)) != NULL;) {
-		list_entry(l, struct owned, link)->unproven = true;
+		list_entry(l, struct owned, seat.link)->unproven = true;
 		list_push(&e->recalled, l);
 	}
 }
@@ -157,13 +157,14 @@ static void live_through(struct engine *e)
 	e->mine_life = e->reload_life = e->adopt_life = e->due_life = e->members_life = 0;
 	e->mine_after[0] = '\0';
 #ifndef BUG_NO_RESTORE
+	fold_wake_all(e);
 	list_each(l, after, &e->owned) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = fold_awake(l);
 
 		o->unproven = !o->unborn;
 	}
 	list_each(l, after, &e->resting)
-		list_entry(l, struct owned, link)->unproven = true;
+		list_entry(l, struct owned, seat.link)->unproven = true;
 	recall(e);
 #endif
 	commit_unblock(e); /* who held rows locked is gone */
@@ -206,7 +207,7 @@ static void prove(struct engine *e, struct owned *o)
 /* One of ours as the log lists it. */
 void failover_look(struct engine *e, const struct row *key)
 {
-	struct owned *o = owned_get(e, key->gid);
+	struct owned *o = owned_awake(e, key->gid); /* who sleeps is not in question */
 
 	if (failover_doubts_us(e))
 		return;
@@ -218,9 +219,9 @@ void failover_look(struct engine *e, const struct row *key)
 void failover_listed(struct engine *e)
 {
 	list_each(l, after, &e->owned) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = fold_awake(l);
 
-		if (o->unproven && !o->doubt && !o->behind && o->commit == COMMIT_NONE)
+		if (o != NULL && o->unproven && !o->doubt && !o->behind && o->commit == COMMIT_NONE)
 			failover_behind(e, o);
 	}
 }
@@ -267,7 +268,7 @@ static void end_restore(struct engine *e)
 		leave_behind(e, o, restored);
 	}
 	for (struct list *l; (l = list_pop(&e->recalling)) != NULL;) {
-		list_entry(l, struct owned, link)->unproven = false;
+		list_entry(l, struct owned, seat.link)->unproven = false;
 		list_push(&e->kept, l);
 	}
 }
@@ -352,7 +353,7 @@ static void fill(struct engine *e, struct page *p)
 		list_push(&e->restoring, l);
 	}
 	for (struct list *l; has_room(p) && (l = list_pop(&e->recalled)) != NULL;) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = list_entry(l, struct owned, seat.link);
 		struct owned *again = owned_get(e, o->row.gid);
 
 		list_push(&e->recalling, l);

@@ -5,13 +5,11 @@
 
 bool engine_inside(const struct engine *e, struct str gid, struct engine_inside *out)
 {
-	const struct table_node *node = table_get(&e->by_gid, gid);
-	const struct owned      *o;
+	const struct owned *o = owned_look(e, gid);
 
 	*out = (struct engine_inside){ 0 };
-	if (node == NULL)
+	if (o == NULL)
 		return false;
-	o = table_entry(node, struct owned, node);
 	*out = (struct engine_inside){
 		.unborn = o->unborn, .doubt = o->doubt, .unproven = o->unproven, .held = o->held,
 		.committing = o->commit != COMMIT_NONE, .open_calls = o->open_calls, .queued = o->queue_n,
@@ -23,13 +21,11 @@ bool engine_inside(const struct engine *e, struct str gid, struct engine_inside 
 
 int64_t engine_call_ms(const struct engine *e, struct str gid, uint16_t step)
 {
-	const struct table_node *node = table_get(&e->by_gid, gid);
-	const struct open_call  *c;
-	const struct owned      *o;
+	const struct owned     *o = owned_look(e, gid);
+	const struct open_call *c;
 
-	if (node == NULL)
+	if (o == NULL)
 		return -1;
-	o = table_entry(node, struct owned, node);
 	if (step != TXN_CHECK && step >= o->room)
 		return -1;
 	c = step == TXN_CHECK ? o->check_call : o->calls[step];

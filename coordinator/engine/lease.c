@@ -331,7 +331,7 @@ void lease_over(struct engine *e, const char *why)
 		if (c != CHORE_REMOTE && c != CHORE_VERDICTS && c != CHORE_DRAIN && c != CHORE_BEGINS)
 			chore_stop(e, (enum chore)c);
 	for (struct list *l = e->owned.next; l != &e->owned; l = e->owned.next) {
-		struct owned *o = list_entry(l, struct owned, link);
+		struct owned *o = fold_wake(e, list_entry(l, struct seat, link));
 
 		o->keep = o->readable && !o->unborn; /* a failover may lose it, and nobody else has read it yet */
 		owned_drop(e, o, o->doubt ? BEGIN_LOST : BEGIN_AWAY);

@@ -93,6 +93,18 @@ static char *copy_str(char *at, struct str *s)
 	return at + s->n;
 }
 
+void owned_lists(struct owned *o)
+{
+	list_init(&o->seat.link);
+	list_init(&o->commit_link);
+	list_init(&o->held_link);
+	list_init(&o->put_off_link);
+	list_init(&o->drowsy_link);
+	list_init(&o->queue);
+	list_init(&o->waiters);
+	list_init(&o->begins);
+}
+
 /* The row's texts behind the struct; its definition held. */
 static struct owned *make(struct engine *e, const struct row *row)
 {
@@ -113,13 +125,7 @@ static struct owned *make(struct engine *e, const struct row *row)
 	copy_str(at, &o->row.progress);
 	if (row->def != NULL)
 		o->row.def = e->ports.definition.hold(e->ports.definition.ctx, row->def);
-	list_init(&o->link);
-	list_init(&o->commit_link);
-	list_init(&o->held_link);
-	list_init(&o->put_off_link);
-	list_init(&o->queue);
-	list_init(&o->waiters);
-	list_init(&o->begins);
+	owned_lists(o);
 	return o;
 }
 
@@ -230,13 +236,31 @@ struct owned *owned_get(struct engine *e, struct str gid)
 {
 	struct table_node *node = table_get(&e->by_gid, gid);
 
-	return node != NULL ? table_entry(node, struct owned, node) : NULL;
+	return node != NULL ? fold_wake(e, table_entry(node, struct seat, node)) : NULL;
+}
+
+bool owned_has(const struct engine *e, struct str gid)
+{
+	return table_get(&e->by_gid, gid) != NULL;
+}
+
+struct owned *owned_awake(const struct engine *e, struct str gid)
+{
+	struct table_node *node = table_get(&e->by_gid, gid);
+
+	return node != NULL ? fold_awake(&table_entry(node, struct seat, node)->link) : NULL;
+}
+
+/* Who wakes it to have a look changes nothing that anybody could tell. */
+const struct owned *owned_look(const struct engine *e, struct str gid)
+{
+	return owned_get((struct engine *)(uintptr_t)e, gid);
 }
 
 void owned_put(struct engine *e, struct owned *o)
 {
-	table_put(&e->by_gid, &o->node, o->row.gid);
-	list_push(&e->owned, &o->link);
+	table_put(&e->by_gid, &o->seat.node, o->row.gid);
+	list_push(&e->owned, &o->seat.link);
 	e->owned_n++;
 }
 
@@ -306,17 +330,18 @@ static void drop_queue(struct engine *e, struct owned *o)
 
 void owned_rest(struct engine *e, struct owned *o)
 {
-	list_remove(&o->link);
-	list_push(&e->resting, &o->link);
+	list_remove(&o->seat.link);
+	list_push(&e->resting, &o->seat.link);
 }
 
 void owned_drop(struct engine *e, struct owned *o, enum begin_result begins)
 {
 	struct order *order = o->deciding != NULL ? o->deciding->order : NULL;
 
-	table_remove(&e->by_gid, &o->node);
+	table_remove(&e->by_gid, &o->seat.node);
 	e->owned_n--;
-	heap_remove(&e->timers, &o->timer);
+	heap_remove(&e->timers, &o->seat.timer);
+	list_remove(&o->drowsy_link);
 	owned_abort_calls(e, o);
 	calls_release(e, o);
 	drop_queue(e, o);
@@ -328,7 +353,7 @@ void owned_drop(struct engine *e, struct owned *o, enum begin_result begins)
 	if (o->given)
 		doubt_hint(e, o->row.gid);
 	if (o->sent) { /* the batch settles with its callers and lets it rest */
-		list_remove(&o->link);
+		list_remove(&o->seat.link);
 		return;
 	}
 	if (o->commit != COMMIT_NONE)

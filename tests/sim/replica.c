@@ -247,8 +247,10 @@ static void look_around(struct replica *r)
 	}
 	w->seen->missed_changes += s.missed_rows - r->missed;
 	w->seen->found_stranded += s.found - r->found;
+	w->seen->folded += s.folded - r->folded;
 	w->seen->crowded += s.load > 1;
 	r->missed = s.missed_rows;
+	r->folded = s.folded;
 	r->found = s.found;
 	if (s.state == ENGINE_SUSPENDED && !r->was_fenced)
 		w->seen->self_fences++;

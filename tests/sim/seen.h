@@ -33,7 +33,7 @@
 	X(settled) X(joins) X(pauses) X(skips) X(patches) X(unsafe_patches) X(releases) X(waits_ended) X(waits_in_vain) X(reads)   \
 	X(decided) X(in_doubt) X(not_ready)                                      \
 	/* rest */                                                               \
-	X(parked) X(parked_for_good) X(taken_due) X(claimed) X(crowded) X(stuck) X(bad_rows)
+	X(folded) X(parked) X(parked_for_good) X(taken_due) X(claimed) X(crowded) X(stuck) X(bad_rows)
 
 struct seen {
 #define X(name) unsigned long name;

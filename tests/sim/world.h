@@ -111,7 +111,7 @@ struct replica {
 	unsigned           number;
 	bool               up, was_fenced;
 	int64_t            live_since; /* it said that it may act, the last time */
-	uint64_t           missed, found; /* as its engine last counted them */
+	uint64_t           missed, found, folded; /* as its engine last counted them */
 	struct engine     *engine;
 	struct fake_end    end;
 	struct fake_log   *log;

@@ -7,6 +7,7 @@
 #include "coordinator/base/heap.h"
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
+#include "coordinator/base/pack.h"
 #include "coordinator/base/table.h"
 #include "coordinator/base/uuid.h"
 #include "tests/lib/tap.h"
@@ -242,6 +243,78 @@ static void test_table(void)
 	ok(table_get(&t, STR("key-1")) == NULL, "an empty table finds nothing");
 }
 
+/* Those that stand in table, heap and list change places with others, which are then found instead. */
+static void test_places(void)
+{
+	enum { N = 200 };
+	static struct {
+		struct table_node node;
+		struct heap_node  timer;
+		struct list       link;
+		char              key[16];
+	} items[2][N];
+	struct table t = { .seed = 5 };
+	struct heap  h = { 0 };
+	struct list  head;
+	bool         same = true;
+
+	list_init(&head);
+	for (int i = 0; i < N; i++) {
+		list_push(&head, &items[0][i].link);
+		list_init(&items[1][i].link);
+		heap_put(&h, &items[0][i].timer, i / 10);
+		snprintf(items[0][i].key, sizeof items[0][i].key, "key-%d", i);
+		table_put(&t, &items[0][i].node, str_of(items[0][i].key));
+	}
+	for (int i = 0; i < N; i += 2) {
+		list_replace(&items[0][i].link, &items[1][i].link);
+		heap_replace(&h, &items[0][i].timer, &items[1][i].timer);
+		table_replace(&t, &items[0][i].node, &items[1][i].node);
+	}
+	ok(list_is_empty(&items[0][0].link) && items[0][0].timer.index == 0, "who is replaced stands nowhere");
+	for (int i = 0; i < N; i++) {
+		same = same && list_pop(&head) == &items[i % 2 == 0][i].link;
+		same = same && heap_first(&h) == &items[i % 2 == 0][i].timer;
+		heap_remove(&h, heap_first(&h));
+		same = same && table_get(&t, str_of(items[0][i].key)) == &items[i % 2 == 0][i].node;
+		table_remove(&t, &items[i % 2 == 0][i].node);
+	}
+	ok(same && t.n == 0 && h.n == 0, "and who replaces him stands in his place, ties of the heap included");
+	heap_replace(&h, &items[0][0].timer, &items[0][1].timer);
+	ok(items[0][1].timer.index == 0, "who stands on no heap hands on no place");
+	heap_fini(&h);
+	table_fini(&t);
+}
+
+static void test_pack(void)
+{
+	enum { MAX = 5000 };
+	static unsigned char from[MAX], packed[PACK_MAX(MAX) + 1], back[MAX + 1];
+	uint32_t             x = 11;
+	bool                 same = true, fits = true, ends = true;
+	size_t               zeros = 0, dense = 0;
+
+	for (size_t n = 0; n <= MAX; n += n < 40 ? 1 : 97) {
+		for (unsigned mode = 0; mode < 4; mode++) { /* zeros; dense; one byte in so many; runs */
+			for (size_t i = 0; i < n; i++)
+				from[i] = (unsigned char)(mode == 0 ? 0 : mode == 1 ? 1 + i % 255
+				                          : mode == 2 ? (next_random(&x) % 20 == 0 ? 200 : 0)
+				                                      : (i / 700 % 2 ? 7 : 0));
+			memset(packed, 0x55, sizeof packed);
+			memset(back, 0x55, sizeof back);
+			size_t m = pack(packed, from, n);
+			fits = fits && m <= PACK_MAX(n) && packed[m] == 0x55;
+			ends = ends && unpack(back, n, packed) == m;
+			same = same && memcmp(back, from, n) == 0 && back[n] == 0x55;
+			zeros = mode == 0 ? m : zeros;
+			dense = mode == 1 ? m : dense;
+		}
+	}
+	ok(same && ends, "what was packed comes back as it was, and not a byte more");
+	ok(fits, "and takes no more room than it was promised");
+	ok(zeros < 10 && dense > MAX, "zeros take hardly any");
+}
+
 static void test_list(void)
 {
 	struct list head, a, b, c;
@@ -353,6 +426,8 @@ int main(void)
 	test_heap();
 	test_table();
 	test_list();
+	test_places();
+	test_pack();
 	test_arena();
 	test_uuids();
 	test_digests();

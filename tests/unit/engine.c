@@ -62,6 +62,35 @@ static void test_park(struct world *w)
 	ok(stats(w).taken_due >= 1 && row_of(w, "q")->phase == PHASE_CONFIRMED, "another is taken when it is due");
 }
 
+static void test_folded(struct world *w)
+{
+	struct engine_inside in = { 0 };
+
+	w->say[1][OP_TRY] = OUTCOME_UNKNOWN;
+	begin(w, "f", &saga, 0);
+	run(w, 400);
+	ok(stats(w).folded == 1 && stats(w).owned == 1, "what sleeps for a second is folded up: %s", w->trail);
+	ok(engine_inside(w->e, STR("f"), &in) && str_is(in.view.row.gid, "f") && in.view.row.version == 4 &&
+	   in.view.txn->steps[1].attempts == 2, "it shows itself as it was");
+	ok(str_is(in.view.notes[0].output, "{\"id\":7}") && in.view.notes[1].status == 503, "with all that it was told");
+	run(w, 10);
+	ok(stats(w).folded == 2, "and sleeps on");
+	w->say[1][OP_TRY] = OUTCOME_OK;
+	run(w, 1000);
+	ok(row_of(w, "f")->phase == PHASE_CONFIRMED && strcmp(w->trail, "0try 1try 1try 1try") == 0,
+	   "at its time it wakes and goes on: %s", w->trail);
+	w->say[0][OP_TRY] = OUTCOME_UNKNOWN;
+	begin(w, "g", &saga, 0);
+	run(w, 400);
+	command(w, "g", COMMAND_CANCEL);
+	run(w, 100);
+	ok(stats(w).folded == 3 && w->verdict == VERDICT_ACCEPTED && row_of(w, "g")->phase == PHASE_CANCELLED,
+	   "a command wakes it, too");
+	begin(w, "h", &saga, 0);
+	run(w, 400);
+	ok(stats(w).folded == 4, "one that still sleeps when all ends is freed"); /* the sanitizers tell */
+}
+
 static void test_put_off(struct world *w)
 {
 	w->put_off_ms = 3000;
@@ -270,7 +299,7 @@ static void test_drain(struct world *w)
 int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
-		test_saga, test_refused, test_twice, test_park, test_put_off, test_put_off_deadline, test_commands, test_away,
+		test_saga, test_refused, test_twice, test_park, test_folded, test_put_off, test_put_off_deadline, test_commands, test_away,
 		test_lost, test_bad_row, test_blocked, test_unreadable, test_suspended, test_drain };
 
 	return play(tests, sizeof tests / sizeof tests[0]);
