@@ -16,6 +16,11 @@ const struct action_fact *action_fact(enum action a)
 	return &facts[a];
 }
 
+bool txn_is_as_at(const struct txn *t, uint64_t version)
+{
+	return version <= t->version && version >= (t->same_since != 0 ? t->same_since : t->version);
+}
+
 static struct event event_of(const struct txn *t, enum action a, uint16_t step, int op)
 {
 	struct event ev = { .kind = EV_TICK };

@@ -407,6 +407,7 @@ static void seal(struct work *w)
 	if (w->told || differs(w->old, w->t)) {
 		w->up->flags |= DO_COMMIT;
 		w->t->version++;
+		w->t->same_since = 0;
 	}
 	if (phase_is_ended(w->t->phase))
 		w->up->flags |= DO_FINISH;

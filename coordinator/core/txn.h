@@ -282,6 +282,8 @@ struct step {
 struct txn {
 	const struct plan *plan;
 	uint64_t           version;    /* grows by one with every commit */
+	uint64_t           same_since; /* at this version it was as it is now, but for who drives it; 0: it is new
+	                                * with `version`. See txn_is_as_at */
 	enum phase         phase;
 	enum stuck         stuck;
 	bool               paused;
@@ -410,6 +412,9 @@ bool txn_in_doubt(const struct txn *t);
 /* What the transaction waits for on this step (or TXN_CHECK) now: the op, or -1. Pause, back-off
  * and max_parallel do not count. Where an open try has to be answered before: OP_TRY. */
 int  txn_wanted(const struct txn *t, uint16_t step);
+/* Was it at that version as it is now? To be parked, taken up or taken over is counted, since whoever writes
+ * compares versions, but changes nothing that a person has seen. */
+bool txn_is_as_at(const struct txn *t, uint64_t version);
 const struct action_fact *action_fact(enum action a);
 /* What txn_step would say to it now. step, op: of those about one; of PATCH the op that would go elsewhere, or -1. */
 enum verdict txn_judge(const struct txn *t, int64_t now, enum action a, uint16_t step, int op);

@@ -55,16 +55,22 @@ static void judge_ended(struct engine *e, struct order *order, const struct row 
 }
 
 /* Parked, and not as the caller saw it: nobody takes it for that. */
-static void judge_changed(struct engine *e, struct order *order, const struct row *row)
+static bool judge_changed(struct engine *e, struct order *order, const struct row *row)
 {
-	struct owned *o = owned_load(e, row);
+	struct owned *o;
+	bool          changed;
 
+	if (order->c.if_version == 0)
+		return false;
+	o = owned_load(e, row);
 	o->gone = true;
-	if (o->readable)
+	changed = !o->readable || order_is_changed(order, &o->txn);
+	if (changed && o->readable)
 		order_conclude(e, order, VERDICT_CHANGED, o);
-	else
+	else if (changed)
 		order_refuse(e, order, COMMAND_INVALID, NULL);
 	owned_rest(e, o);
+	return changed;
 }
 
 static void on_claim(void *arg, enum log_result result, const struct row *rows, size_t n)
@@ -75,8 +81,6 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 	turn_begin(e);
 	order->state = ORDER_ROUTE;
 	if (result == LOG_DONE && n > 0) {
-		if (order->c.if_version != 0 && order->c.if_version == rows[0].version - 1)
-			order->c.if_version++; /* nothing but the taking itself */
 		take_row(e, &rows[0], true);
 		struct owned *o = owned_get(e, rows[0].gid);
 		if (o != NULL && !o->readable && o->row.format <= ROW_FORMAT) {
@@ -182,8 +186,8 @@ static void on_row(void *arg, enum log_result result, const struct row *rows, si
 		send_to_owner(e, order, &rows[0]);
 	} else if (phase_is_ended(rows[0].phase)) {
 		judge_ended(e, order, &rows[0]);
-	} else if (uuid_is_nil(rows[0].owner) && order_is_changed(order, rows[0].version)) {
-		judge_changed(e, order, &rows[0]);
+	} else if (uuid_is_nil(rows[0].owner) && judge_changed(e, order, &rows[0])) {
+		; /* and told so */
 	} else if (uuid_is_nil(rows[0].owner) && e->acting && !e->draining && !failover_holds(e)) {
 		order->state = ORDER_CLAIMING;
 		e->ports.log.claim(e->ports.log.ctx, e->me, rows[0].gid, on_claim, order);

@@ -170,6 +170,8 @@ static struct owned *replace(struct engine *e, struct owned *old, const struct r
 
 static void take(struct engine *e, struct owned *o, bool adopted)
 {
+	if (o->txn.same_since == 0) /* but for this, which was one version */
+		o->txn.same_since = o->row.version - 1;
 	o->inbox_seen = e->inbox_reads;
 	owned_put(e, o);
 	if (o->row.adoptions >= ADOPTIONS_POISON && o->readable && o->row.stuck == STUCK_NONE) {

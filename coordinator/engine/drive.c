@@ -346,6 +346,10 @@ void drive_applied(struct engine *e, struct owned *o)
 void drive_release(struct engine *e, struct owned *o, int64_t due_at)
 {
 	o->release_at = due_at;
+	if (o->deciding != NULL) /* what a person wanted has changed it: who saw the same as he looks again */
+		o->txn.same_since = 0;
+	else if (o->txn.same_since == 0)
+		o->txn.same_since = o->txn.version;
 	commit_want(e, o, COMMIT_RELEASE);
 }
 

@@ -616,8 +616,8 @@ void order_look(struct engine *e, struct order *order);  /* for its transaction 
 void order_put(struct engine *e, struct order *order);   /* into the inbox, perhaps again */
 void order_show(struct engine *e, struct order *order);  /* its verdict is known */
 void order_ask_in(struct engine *e, struct order *order, int64_t ms);
-/* Was it said of another version of its transaction? */
-bool order_is_changed(const struct order *order, uint64_t version);
+/* Was it said of a transaction that was not as this one? */
+bool order_is_changed(const struct order *order, const struct txn *t);
 /* Could a row like this take it? False: it is answered already. */
 bool order_is_fit(struct engine *e, struct order *order, const struct row *row);
 void orders_away(struct engine *e);   /* all, on leaving */

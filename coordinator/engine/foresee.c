@@ -149,7 +149,7 @@ enum command_result engine_foresee(struct engine *e, const struct view *view, co
 		result = asked.result;
 		break;
 	}
-	if (c->if_version != 0 && c->if_version != view->row.version)
+	if (c->if_version != 0 && !txn_is_as_at(view->txn, c->if_version))
 		d->seen = (struct foresight){ .verdict = VERDICT_CHANGED, .def = d->seen.def };
 	if (result == COMMAND_APPLIED)
 		show(arg, &d->seen);

@@ -119,16 +119,16 @@ bool order_refuse(struct engine *e, struct order *order, enum command_result res
 
 /* ---- an order as an event ----------------------------------------------------------- */
 
-bool order_is_changed(const struct order *order, uint64_t version)
+bool order_is_changed(const struct order *order, const struct txn *t)
 {
-	return order->c.if_version != 0 && order->c.if_version != version;
+	return order->c.if_version != 0 && !txn_is_as_at(t, order->c.if_version);
 }
 
 bool order_event(struct engine *e, struct order *order, struct owned *o, struct queued *q)
 {
 	struct ask asked = { 0 };
 
-	if (order_is_changed(order, o->row.version)) {
+	if (order_is_changed(order, &o->txn)) {
 		order_conclude(e, order, VERDICT_CHANGED, o);
 		return false;
 	}

@@ -165,6 +165,16 @@ static struct note own_note(const struct note *note)
 		              .answered_at = note->answered_at, .calls = note->calls, .op = note->op };
 }
 
+/* Of what was written since nothing tells it, but each adoption was one version, and a progress sets their number
+ * back. What the log refused stands there as it came, and is stuck since. */
+static void look_since(struct owned *o)
+{
+	if (o->row.stuck == STUCK_BAD_ROW)
+		o->txn.same_since = 0;
+	else if (o->txn.same_since == 0 && o->row.adoptions > 0 && o->row.adoptions < o->row.version)
+		o->txn.same_since = o->row.version - o->row.adoptions;
+}
+
 static bool read_txn(struct engine *e, struct owned *o, struct arena *arena, struct note **notes,
                      struct note *check, struct err *err)
 {
@@ -175,8 +185,10 @@ static bool read_txn(struct engine *e, struct owned *o, struct arena *arena, str
 	o->txn.phase = o->row.phase;
 	o->txn.stuck = o->row.stuck;
 	o->txn.paused = o->row.paused;
-	return progress_read(o->row.progress, o->row.format, o->row.created_at, arena, &o->txn, notes, check,
-	                     err);
+	if (!progress_read(o->row.progress, o->row.format, o->row.created_at, arena, &o->txn, notes, check, err))
+		return false;
+	look_since(o);
+	return true;
 }
 
 struct owned *owned_load(struct engine *e, const struct row *row)

@@ -147,6 +147,7 @@ void progress_write(struct buf *out, const struct txn *t, int64_t created_at,
 	put_number(out, "start_at", t->start_at);
 	put_number(out, "deadline_at", t->deadline_at);
 	put_number(out, "stuck_at", t->stuck_at);
+	put_number(out, "same_since", (int64_t)t->same_since);
 	if (t->cause != CAUSE_NONE) {
 		put_word(out, "cause", cause_name(t->cause));
 		put_number(out, "cause_step", t->cause_step);
@@ -332,6 +333,8 @@ static void read_top(struct reader *r, const struct json *top, struct txn *t, st
 			t->deadline_at = read_number(r, m, INT64_MAX);
 		else if (str_is(m->key, "stuck_at"))
 			t->stuck_at = read_number(r, m, INT64_MAX);
+		else if (str_is(m->key, "same_since")) /* a version that does not know it forgets it: people look again */
+			t->same_since = (uint64_t)read_number(r, m, INT64_MAX);
 		else if (str_is(m->key, "cause"))
 			t->cause = (enum cause)find_word(r, m, cause_word, CAUSE_COUNT);
 		else if (str_is(m->key, "cause_step"))
@@ -417,6 +420,7 @@ bool progress_read(struct str text, uint16_t format, int64_t created_at, struct 
 		               "the progress of this row has format %u; this version reads %d",
 		               (unsigned)format, PROGRESS_FORMAT);
 	t->start_at = t->deadline_at = t->stuck_at = 0;
+	t->same_since = 0;
 	t->cause = CAUSE_NONE;
 	t->cause_step = 0;
 	t->check = (struct step){ 0 };
@@ -433,6 +437,8 @@ bool progress_read(struct str text, uint16_t format, int64_t created_at, struct 
 		if (!r.failed)
 			cut_outputs(&r, tail, *notes, t->step_count);
 	}
+	if (t->same_since > t->version)
+		t->same_since = 0;
 	if (r.failed)
 		return false;
 	wrong = txn_check(t);

@@ -2,6 +2,8 @@
 """What people can do, lists, and the numbers on the second port."""
 import concurrent.futures
 
+import psycopg
+
 from lib.base import until
 from lib.client import problem
 from lib.postgres import value
@@ -83,17 +85,44 @@ def test_of_two_people_who_saw_the_same_one_acts(client, cluster, gid):
                 problem(a, 412, "version_conflict")
 
 
-def test_if_match_of_a_parked_transaction(cluster, client, stub, gid):
-    """To take it for the command is no change that its reader should have seen."""
-    begin_failing(client, stub, gid)
-    act(client, gid, "pause")
-    until(lambda: value(cluster.dsn, "SELECT due_at IS NOT NULL FROM sagad.transaction WHERE gid = %s", gid), 15)
-    etag = client.get(f"/v1/transactions/{gid}").headers["ETag"]
-    stale = client.post(f"/v1/transactions/{gid}/retry", {"reason": "x"}, headers={"If-Match": '"1"'})
-    problem(stale, 412, "version_conflict")
-    assert client.get(f"/v1/transactions/{gid}").headers["ETag"] == etag
-    done = client.post(f"/v1/transactions/{gid}/retry", {"reason": "x"}, headers={"If-Match": etag})
-    assert done.status == 200, done
+def test_if_match_means_what_a_person_has_seen(make_cluster, stub):
+    """Who drives it is no business of his: it may be parked, taken up and taken over between his look and his word."""
+    cluster = make_cluster(count=2, flags=["--park-after=100ms"])
+    client = cluster.client
+    stub.on("/a", Reply(503))
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "retry": {"initial": "1h", "max": "1h", "jitter": "none"},
+                   "compensate": {"url": stub.url + "/undo"}}}
+    row = "SELECT version, owner IS NULL, adoptions FROM sagad.transaction WHERE gid = 'm'"
+    with psycopg.connect(cluster.dsn, autocommit=True) as db:
+        def now(fits):
+            return until(lambda: (lambda r: r if fits(*r) else None)(db.execute(row).fetchone()), 20)
+
+        def say(action, version):
+            return client.post(f"/v1/transactions/m/{action}", {"reason": "x"}, headers={"If-Match": f'"{version}"'})
+
+        client.begin(gid="m", mode="saga", input={}, steps=steps)
+        seen = until(lambda: (lambda t: t["steps"][0].get("last_error") and t)(client.transaction("m")))["version"]
+        parked = now(lambda version, is_parked, _: is_parked)[0]
+        problem(say("pause", seen - 1), 412, "version_conflict")
+        assert db.execute(row).fetchone()[:2] == (parked, True), "what is refused takes nobody up"
+        db.execute("UPDATE sagad.transaction SET due_at = now() WHERE gid = 'm'")  # taken up, and parked again
+        now(lambda version, is_parked, _: is_parked and version > parked)
+        for replica in cluster.replicas:
+            assert client.post("/v1/transactions/m/pause?dry_run=true", {"reason": "x"}, headers={"If-Match": f'"{seen}"'},
+                               at=replica.at).status == 200
+        done = say("pause", seen)
+        assert done.status == 200, done
+        problem(say("resume", seen), 412, "version_conflict")
+        # An open one, whose owner dies.
+        begun = client.post("/v1/transactions", {"gid": "n", "mode": "tcc", "deadline": "10m", "input": {}}, at=cluster.replicas[0].at)
+        assert begun.status == 201
+    with psycopg.connect(cluster.dsn) as db:
+        db.execute("SELECT 1 FROM sagad.transaction WHERE gid = 'n' AND owner IS NOT NULL FOR UPDATE")  # nor is it parked so
+        seen = client.transaction("n")["version"]
+        cluster.replicas[0].kill()
+        cluster.remove(cluster.replicas[0])
+    until(lambda: value(cluster.dsn, "SELECT version FROM sagad.transaction WHERE gid = 'n'") > seen, 20)
+    assert client.post("/v1/transactions/n/pause", {"reason": "x"}, headers={"If-Match": f'"{seen}"'}).status == 200
 
 
 def test_resolve_says_what_really_happened(client, stub, gid):

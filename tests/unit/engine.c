@@ -147,6 +147,52 @@ static void test_commands(struct world *w)
 	ok(w->verdict == VERDICT_NO_STEP, "nor such a step");
 }
 
+/* A person acts on what he saw at that version. */
+static enum verdict match(struct world *w, const char *gid, enum command_kind kind, uint64_t version)
+{
+	struct command c = { .kind = kind, .gid = str_of(gid), .actor = STR("ada"), .reason = STR("saw it"),
+		             .if_version = version };
+
+	engine_command(w->e, &c, on_command, w);
+	run(w, 20);
+	return w->verdict;
+}
+
+static void test_if_match(struct world *w)
+{
+	w->say[0][OP_TRY] = OUTCOME_UNKNOWN;
+	begin(w, "m", &saga, 0);
+	run(w, 15000);
+	const uint64_t parked = row_of(w, "m")->version;
+	ok(uuid_is_nil(row_of(w, "m")->owner) && parked > 2, "it has failed, and is parked");
+	ok(match(w, "m", COMMAND_PAUSE, parked - 2) == VERDICT_CHANGED && row_of(w, "m")->version == parked,
+	   "who saw it before it failed last looks again, and nobody has taken it for that");
+	ok(match(w, "m", COMMAND_PAUSE, parked - 1) == VERDICT_ACCEPTED, "who saw it before it was parked need not");
+	const uint64_t paused = row_of(w, "m")->version;
+	ok(match(w, "m", COMMAND_UNPAUSE, parked - 1) == VERDICT_CHANGED && match(w, "m", COMMAND_UNPAUSE, parked) == VERDICT_CHANGED,
+	   "but a pause is a change");
+	for (int i = 0; i < 2; i++) { /* as when one replica after the other has died */
+		struct row *row = (struct row *)(uintptr_t)row_of(w, "m");
+
+		run(w, 15000);
+		row->due_at = clock_now(w);
+		run(w, 3000);
+	}
+	ok(row_of(w, "m")->version > paused + 2, "parked and taken up more than once");
+	ok(match(w, "m", COMMAND_RELEASE, paused) == VERDICT_ACCEPTED, "it still is what he saw");
+	ok(match(w, "m", COMMAND_UNPAUSE, paused) == VERDICT_CHANGED, "to be released by a person is a change");
+	ok(match(w, "m", COMMAND_UNPAUSE, 1000) == VERDICT_CHANGED, "a version to come is none");
+	begin(w, "r", &tcc, 600000);
+	engine_flush(w->e);
+	fake_log_break(w->log, FAKE_COMMITS | FAKE_OTHERS);
+	run(w, 500);
+	fake_log_restore(w->log, FAKE_COMMITS | FAKE_OTHERS);
+	engine_on_log_back(w->e);
+	run(w, 500);
+	ok(row_of(w, "r")->version == 2 && match(w, "r", COMMAND_PAUSE, 1) == VERDICT_ACCEPTED,
+	   "nor does it change because its owner had to read it again");
+}
+
 static void test_away(struct world *w)
 {
 	begin(w, "w", &saga, 0);
@@ -299,8 +345,8 @@ static void test_drain(struct world *w)
 int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
-		test_saga, test_refused, test_twice, test_park, test_folded, test_put_off, test_put_off_deadline, test_commands, test_away,
-		test_lost, test_bad_row, test_blocked, test_unreadable, test_suspended, test_drain };
+		test_saga, test_refused, test_twice, test_park, test_folded, test_put_off, test_put_off_deadline, test_commands,
+		test_if_match, test_away, test_lost, test_bad_row, test_blocked, test_unreadable, test_suspended, test_drain };
 
 	return play(tests, sizeof tests / sizeof tests[0]);
 }

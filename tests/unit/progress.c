@@ -49,7 +49,7 @@ static bool same(const struct txn *t, const struct note *notes, const struct not
 	if (!good)
 		printf("# %s\n", err.text);
 	good = good && back.start_at == t->start_at && back.deadline_at == t->deadline_at &&
-	       back.stuck_at == t->stuck_at && back.cause == t->cause &&
+	       back.stuck_at == t->stuck_at && back.same_since == t->same_since && back.cause == t->cause &&
 	       back.cause_step == t->cause_step && same_step(&t->check, &back.check) &&
 	       same_note(check, &back_check) && back.step_count == t->step_count;
 	for (uint16_t i = 0; good && i < t->step_count; i++)
@@ -89,7 +89,7 @@ static void test_full(void)
 	};
 	struct txn t = { .plan = &three_steps, .version = 9, .phase = PHASE_CANCELLING,
 			 .stuck = STUCK_ATTEMPTS, .paused = true, .cause = CAUSE_REFUSED, .cause_step = 1,
-			 .stuck_at = 5, .start_at = 0, .deadline_at = 7, .step_count = 3, .steps = steps };
+			 .same_since = 4, .stuck_at = 5, .start_at = 0, .deadline_at = 7, .step_count = 3, .steps = steps };
 	struct buf out = { 0 };
 
 	progress_write(&out, &t, BORN, notes, &no_note);
