@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * service.c - the HTTP side of an example service: a thread per connection, a few database
- * sessions.
+ * service.c - the HTTP side of an example service: its routes, and what can be said of a call before
+ * there is a database session.
  */
 #include "examples/service.h"
 
-#include <arpa/inet.h>
-#include <microhttpd.h>
-#include <pthread.h>
+#include "participants/libsaga/saga/mhd.h"
+
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,117 +15,18 @@
 
 enum { SESSIONS = 6, BODY_MAX = 1 << 16 };
 
-struct server {
+struct handling { /* of one route */
 	const struct service *about;
-	PGconn *session[SESSIONS];
-	unsigned free_count;
-	pthread_mutex_t lock;
-	pthread_cond_t some_free;
+	enum effect effect;
 };
 
-struct request { /* one HTTP request while its body comes in */
-	char body[BODY_MAX];
-	size_t n;
-	bool too_big;
+struct order { /* what a try asks for */
+	char item[SERVICE_WORD_MAX];
+	long long amount;
+	long delay_ms; /* how long it shall take: for demonstrations */
 };
 
-/* ---- database sessions -------------------------------------------------------------- */
-
-static PGconn *session_take(struct server *sv)
-{
-	PGconn *db;
-
-	pthread_mutex_lock(&sv->lock);
-	while (!sv->free_count)
-		pthread_cond_wait(&sv->some_free, &sv->lock);
-	db = sv->session[--sv->free_count];
-	pthread_mutex_unlock(&sv->lock);
-	if (PQstatus(db) != CONNECTION_OK) {
-		PQreset(db);
-		PQclear(PQexec(db, "SELECT 1"));
-	}
-	return db;
-}
-
-static void session_give(struct server *sv, PGconn *db)
-{
-	pthread_mutex_lock(&sv->lock);
-	sv->session[sv->free_count++] = db;
-	pthread_cond_signal(&sv->some_free);
-	pthread_mutex_unlock(&sv->lock);
-}
-
-/* The path of this service's tables comes with every new session of the same settings. */
-static bool session_open_all(struct server *sv, const char *dsn)
-{
-	char options[100];
-	const char *keys[] = { "dbname", "application_name", "options", NULL };
-	const char *values[] = { dsn, sv->about->name, options, NULL };
-
-	snprintf(options, sizeof(options), "-c search_path=%s -c synchronous_commit=on",
-		 sv->about->name);
-	for (; sv->free_count < SESSIONS; sv->free_count++) {
-		PGconn *db = PQconnectdbParams(keys, values, 1);
-
-		sv->session[sv->free_count] = db;
-		if (PQstatus(db) != CONNECTION_OK) {
-			fprintf(stderr, "%s: %s", sv->about->name, PQerrorMessage(db));
-			sv->free_count++;
-			return false;
-		}
-	}
-	return effect_setup(sv->session[0], sv->about);
-}
-
-static void session_close_all(struct server *sv)
-{
-	while (sv->free_count)
-		PQfinish(sv->session[--sv->free_count]);
-}
-
-/* ---- requests -------------------------------------------------------------------------- */
-
-static enum MHD_Result send_text(struct MHD_Connection *conn, const struct service_reply *reply,
-				 const char *text)
-{
-	struct MHD_Response *r = MHD_create_response_from_buffer(
-	    strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
-	enum MHD_Result sent;
-
-	MHD_add_response_header(r, "Content-Type", "application/json");
-	if (reply->refused)
-		MHD_add_response_header(r, "Saga-Outcome", "refused");
-	if (reply->status == 503)
-		MHD_add_response_header(r, "Retry-After", "1");
-	sent = MHD_queue_response(conn, (unsigned)reply->status, r);
-	MHD_destroy_response(r);
-	return sent;
-}
-
-static enum MHD_Result send_error(struct MHD_Connection *conn, int status, const char *what)
-{
-	struct service_reply reply = { .status = status };
-
-	snprintf(reply.body, sizeof(reply.body), "{\"error\": \"%s\"}", what);
-	return send_text(conn, &reply, reply.body);
-}
-
-static bool path_fits(const char *pattern, const char *path)
-{
-	while (*pattern) {
-		if (*pattern == '*') {
-			size_t n = strcspn(path, "/");
-
-			if (!n)
-				return false;
-			pattern++;
-			path += n;
-		} else if (*pattern++ != *path++) {
-			return false;
-		}
-	}
-	return !*path;
-}
+/* ---- calls --------------------------------------------------------------------------- */
 
 static bool word_is_plain(const char *w)
 {
@@ -137,117 +38,115 @@ static bool word_is_plain(const char *w)
 	return true;
 }
 
-/* A try's item and amount, and how long it shall take (delay_ms: for demonstrations). */
-static const char *read_try(const struct service *s, json_t *body, struct service_call *call,
-			    long *delay_ms)
+/* NULL, or what is wrong with the body. */
+static const char *check_order(const struct service *s, json_t *body, struct order *out)
 {
 	json_t *item = json_object_get(body, s->item_field);
 	json_t *amount = json_object_get(body, s->amount_field);
+	const char *name = item ? json_string_value(item) : s->items[0].name;
 
-	*delay_ms = (long)json_integer_value(json_object_get(body, "delay_ms"));
-	if (*delay_ms < 0 || *delay_ms > SERVICE_DELAY_MAX_MS)
+	if (!json_is_object(body))
+		return "the body is a JSON object";
+	out->delay_ms = (long)json_integer_value(json_object_get(body, "delay_ms"));
+	if (out->delay_ms < 0 || out->delay_ms > SERVICE_DELAY_MAX_MS)
 		return "delay_ms is 0 to 10000";
-	call->item = item ? json_string_value(item) : s->items[0].name;
-	if (!word_is_plain(call->item))
+	if (!word_is_plain(name))
 		return "the item is a word";
-	call->amount = json_integer_value(amount);
-	if (!json_is_integer(amount) || call->amount <= 0 || call->amount > 1000000000)
+	snprintf(out->item, sizeof(out->item), "%s", name);
+	out->amount = json_integer_value(amount);
+	if (!json_is_integer(amount) || out->amount <= 0 || out->amount > 1000000000)
 		return "the amount is a whole number above 0";
 	return NULL;
 }
 
-static enum MHD_Result handle_effect(struct server *sv, struct MHD_Connection *conn,
-				     enum effect effect, const struct request *q)
+static const char *read_order(const struct service *s, const struct saga_call *call, struct order *out)
 {
-	struct service_call call = { .effect = effect };
-	struct service_reply reply = { 0 };
-	const char *wrong = NULL;
-	long delay_ms = 0;
-	json_t *body = NULL;
-	PGconn *db;
+	json_t *body = json_loadb(call->body, call->body_size, 0, NULL);
+	const char *wrong = check_order(s, body, out);
 
-	call.gid = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Saga-Id");
-	call.step = MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Saga-Step");
-	if (!word_is_plain(call.gid) || !word_is_plain(call.step))
-		return send_error(conn, 400, "Saga-Id and Saga-Step are missing");
-	if (effect == EFFECT_TAKE || effect == EFFECT_HOLD) {
-		body = json_loadb(q->body, q->n, 0, NULL);
-		wrong = json_is_object(body) ? read_try(sv->about, body, &call, &delay_ms)
-					     : "the body is a JSON object";
-	}
-	if (wrong) {
-		json_decref(body);
-		return send_error(conn, 400, wrong);
-	}
-	if (delay_ms)
-		nanosleep(&(struct timespec){ delay_ms / 1000, delay_ms % 1000 * 1000000 }, NULL);
-	db = session_take(sv);
-	effect_apply(db, sv->about, &call, &reply);
-	session_give(sv, db);
 	json_decref(body);
-	return send_text(conn, &reply, reply.body);
+	return wrong;
 }
 
-static enum MHD_Result handle_get(struct server *sv, struct MHD_Connection *conn, const char *path)
+/* Before a session is taken: a wrong body is no reason to open a transaction, and who dawdles does it
+ * without one. */
+static bool before_try(void *ctx, const struct saga_call *call, struct saga_answer *answer)
 {
-	struct service_reply reply = { .status = 200 };
-	enum MHD_Result sent;
-	char *text;
+	const struct handling *h = ctx;
+	struct order order;
+	const char *wrong = read_order(h->about, call, &order);
+
+	if (wrong) {
+		answer->status = 400;
+		saga_answer_error(answer, wrong);
+		return false;
+	}
+	if (order.delay_ms)
+		nanosleep(&(struct timespec){ order.delay_ms / 1000, order.delay_ms % 1000 * 1000000 }, NULL);
+	return true;
+}
+
+static enum saga_result handle(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+{
+	const struct handling *h = ctx;
+	struct order order;
+
+	if (h->effect != EFFECT_TAKE && h->effect != EFFECT_HOLD)
+		return effect_second(db, call, answer);
+	if (read_order(h->about, call, &order))
+		return SAGA_FAILED;
+	return effect_try(db, h->about, call, order.item, order.amount, h->effect == EFFECT_HOLD, answer);
+}
+
+static enum saga_op op_of(enum effect e)
+{
+	switch (e) {
+	case EFFECT_TAKE:
+	case EFFECT_HOLD: return SAGA_TRY;
+	case EFFECT_CONFIRM: return SAGA_CONFIRM;
+	case EFFECT_GIVE_BACK:
+	case EFFECT_RELEASE: return SAGA_CANCEL;
+	}
+	return SAGA_TRY;
+}
+
+/* ---- other requests ------------------------------------------------------------------------ */
+
+struct server {
+	const struct service *about;
+	struct saga_pool *pool;
+};
+
+static bool show(void *ctx, const struct saga_request *request, struct saga_answer *answer)
+{
+	const struct server *sv = ctx;
 	PGconn *db;
 
-	if (!strcmp(path, "/livez"))
-		return send_text(conn, &reply, "{\"live\": true}");
-	if (strcmp(path, "/"))
-		return send_error(conn, 404, "no such path; GET / shows the items and the ledger");
-	db = session_take(sv);
-	text = effect_show(db, sv->about);
-	session_give(sv, db);
-	if (!text)
-		return send_error(conn, 503, "the database is away");
-	sent = send_text(conn, &reply, text);
-	free(text);
-	return sent;
+	if (!strcmp(request->method, "POST")) {
+		answer->status = 400;
+		return saga_answer_error(answer, "Saga-Id and Saga-Step are missing");
+	}
+	answer->status = 200;
+	if (!strcmp(request->path, "/livez"))
+		return saga_answer_printf(answer, "{\"live\": true}");
+	if (strcmp(request->path, "/"))
+		return false;
+	db = saga_pool_take(sv->pool);
+	if (!effect_show(db, answer)) {
+		answer->status = 503;
+		saga_answer_error(answer, "the database is away");
+	}
+	saga_pool_give(sv->pool, db);
+	return true;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const char *path,
-				  const char *method, const char *version, const char *data,
-				  size_t *size, void **state)
+static void tell(void *ctx, const struct saga_call *call, const struct saga_answer *answer)
 {
-	struct server *sv = arg;
-	struct request *q = *state;
+	const struct server *sv = ctx;
 
-	(void)version;
-	if (!q) {
-		*state = q = calloc(1, sizeof(*q));
-		return q ? MHD_YES : MHD_NO;
-	}
-	if (*size) {
-		q->too_big |= *size > BODY_MAX - q->n;
-		if (!q->too_big) {
-			memcpy(q->body + q->n, data, *size);
-			q->n += *size;
-		}
-		*size = 0;
-		return MHD_YES;
-	}
-	if (q->too_big)
-		return send_error(conn, 413, "the body is too big");
-	if (!strcmp(method, "GET"))
-		return handle_get(sv, conn, path);
-	if (!strcmp(method, "POST"))
-		for (const struct service_route *r = sv->about->routes; r->path; r++)
-			if (path_fits(r->path, path))
-				return handle_effect(sv, conn, r->effect, q);
-	return send_error(conn, 404, "no such path");
-}
-
-static void on_request_done(void *arg, struct MHD_Connection *conn, void **state,
-			    enum MHD_RequestTerminationCode why)
-{
-	(void)arg;
-	(void)conn;
-	(void)why;
-	free(*state);
+	if (answer->log[0])
+		fprintf(stderr, "%s: %s %s: HTTP %d: %s\n", sv->about->name, call ? call->gid : "no call",
+			call ? saga_op_name(call->op) : "", answer->status, answer->log);
 }
 
 /* ---- start and stop ---------------------------------------------------------------------- */
@@ -262,59 +161,65 @@ static const char *flag_value(int argc, char **argv, const char *name, const cha
 	return otherwise;
 }
 
-static bool address_parse(const char *text, struct sockaddr_in *out)
+static int serve(const struct server *sv, const char *listen)
 {
-	char host[INET_ADDRSTRLEN];
-	const char *colon = strrchr(text, ':');
-	int port = colon ? atoi(colon + 1) : 0;
-
-	if (!colon || colon - text >= (long)sizeof(host) || port <= 0 || port > 65535)
-		return false;
-	snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
-	*out = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	return inet_pton(AF_INET, host, &out->sin_addr) == 1;
-}
-
-static int serve(struct server *sv, const char *listen)
-{
-	struct sockaddr_in at;
-	struct MHD_Daemon *http;
+	struct saga_mhd_options options = { .listen = listen, .body_max = BODY_MAX };
+	struct handling handlings[SERVICE_ROUTES_MAX];
+	struct saga_route routes[SERVICE_ROUTES_MAX];
+	struct saga_service service = { .pool = sv->pool, .routes = routes, .other = show, .after = tell };
+	struct saga_error error;
+	struct saga_mhd *http;
 	sigset_t stop;
 	int got;
 
-	if (!address_parse(listen, &at)) {
-		fprintf(stderr, "%s: --listen=%s is no ADDRESS:PORT\n", sv->about->name, listen);
-		return 2;
+	service.ctx = (void *)(uintptr_t)sv;
+	for (const struct service_route *r = sv->about->routes; r->path; r++) {
+		size_t i = service.route_count++;
+		enum saga_op op = op_of(r->effect);
+
+		handlings[i] = (struct handling){ sv->about, r->effect };
+		routes[i] = (struct saga_route){ r->path, op, handle, op == SAGA_TRY ? before_try : NULL,
+						 &handlings[i] };
 	}
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &stop, NULL); /* before there are threads: they inherit it */
-	http = MHD_start_daemon(
-	    MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL,
-	    NULL, on_request, sv, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_NOTIFY_COMPLETED,
-	    on_request_done, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-	    MHD_OPTION_CONNECTION_TIMEOUT, 60u, MHD_OPTION_CONNECTION_LIMIT, 400u, MHD_OPTION_END);
+	http = saga_mhd_open(&service, &options, &error);
 	if (!http) {
-		fprintf(stderr, "%s: cannot listen on %s: is the port in use?\n", sv->about->name,
-			listen);
-		return 1;
+		fprintf(stderr, "%s: %s\n", sv->about->name, error.text);
+		return error.code == SAGA_E_ARGUMENT ? 2 : 1;
 	}
 	printf("%s: listening on http://%s\n", sv->about->name, listen);
 	fflush(stdout);
 	sigwait(&stop, &got);
-	MHD_stop_daemon(http);
+	saga_mhd_close(http);
 	return 0;
+}
+
+static struct saga_pool *open_pool(const struct service *s, const char *dsn)
+{
+	struct saga_error error;
+	struct saga_pool *pool = saga_pool_open(dsn, s->name, SESSIONS, &error);
+	PGconn *db;
+	bool ready;
+
+	if (!pool) {
+		fprintf(stderr, "%s: %s\n", s->name, error.text);
+		return NULL;
+	}
+	db = saga_pool_take(pool);
+	ready = effect_setup(db, s);
+	saga_pool_give(pool, db);
+	if (ready)
+		return pool;
+	saga_pool_close(pool);
+	return NULL;
 }
 
 int service_main(const struct service *s, int argc, char **argv)
 {
-	struct server sv = {
-		.about = s,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.some_free = PTHREAD_COND_INITIALIZER,
-	};
-	const char *dsn = flag_value(argc, argv, "--dsn", "");
+	struct server sv = { .about = s };
 	const char *listen = flag_value(argc, argv, "--listen", NULL);
 	int rc = 1;
 
@@ -323,8 +228,9 @@ int service_main(const struct service *s, int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (session_open_all(&sv, dsn))
+	sv.pool = open_pool(s, flag_value(argc, argv, "--dsn", ""));
+	if (sv.pool)
 		rc = serve(&sv, listen);
-	session_close_all(&sv);
+	saga_pool_close(sv.pool);
 	return rc;
 }

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * service.h - a small participant service: things that can be taken, held, and given back.
  *
- * What a service owes a coordinator is all in service_effect.c: the barrier
- * (the same op twice has one effect, a cancel without its try is remembered, a
- * try after its cancel is refused), in the same database transaction as the effect.
+ * What a service owes a coordinator (the same op twice has one effect, a try after its cancel is
+ * refused) is libsaga's affair; here are only the effects.
  */
 #ifndef EXAMPLES_SERVICE_H
 #define EXAMPLES_SERVICE_H
 
-#include <jansson.h>
-#include <libpq-fe.h>
-#include <stdbool.h>
+#include "participants/libsaga/saga/service.h"
 
-enum { SERVICE_REPLY_MAX = 512, SERVICE_WORD_MAX = 200, SERVICE_DELAY_MAX_MS = 10000 };
+enum { SERVICE_WORD_MAX = 200, SERVICE_DELAY_MAX_MS = 10000, SERVICE_ROUTES_MAX = 8 };
 
 /* What a call does to an item. Its op is in brackets. */
 enum effect {
@@ -46,27 +43,15 @@ int service_main(const struct service *s, int argc, char **argv);
 
 /* ---- inside ---------------------------------------------------------------------- */
 
-struct service_call {
-	enum effect effect;
-	const char *gid, *step; /* headers Saga-Id and Saga-Step */
-	const char *item;       /* of a try */
-	long long amount;
-};
-
-struct service_reply {
-	int status;
-	bool refused;                 /* say so in Saga-Outcome: a bare 409 would leave doubt */
-	char body[SERVICE_REPLY_MAX]; /* JSON */
-};
-
-/* Makes the schema, tables and first items; harmless if they are there. */
+/* Makes the schema, tables, barrier and first items; harmless if they are there. */
 bool effect_setup(PGconn *db, const struct service *s);
-/* One call, one database transaction. Fills the reply in every case; false: the
- * database failed and nothing happened (503). */
-bool effect_apply(PGconn *db, const struct service *s, const struct service_call *call,
-		  struct service_reply *reply);
-/* {"items": […], "ledger": […]} with the newest 1,000 lines; free() it. NULL: the database failed.
- */
-char *effect_show(PGconn *db, const struct service *s);
+/* Takes (or only holds) amount of item, in the transaction that is open on db. */
+enum saga_result effect_try(PGconn *db, const struct service *s, const struct saga_call *call,
+			    const char *item, long long amount, bool hold,
+			    struct saga_answer *answer);
+/* Confirms or cancels what the try of this step did, whatever the body says. */
+enum saga_result effect_second(PGconn *db, const struct saga_call *call, struct saga_answer *answer);
+/* {"items": […], "ledger": […]} with the newest 1,000 lines. False: the database failed. */
+bool effect_show(PGconn *db, struct saga_answer *answer);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * service_effect.c - the barrier, the items and the ledger of an example service.
+ * service_effect.c - the items and the ledger of an example service.
  */
 #include "examples/service.h"
 
@@ -20,11 +20,7 @@
 	" line bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"                                   \
 	" at timestamptz NOT NULL DEFAULT clock_timestamp(),"                                      \
 	" gid text NOT NULL, step text NOT NULL, op text NOT NULL, item text NOT NULL,"            \
-	" quantity bigint NOT NULL, held bigint NOT NULL, UNIQUE (gid, step, op));"                \
-	"CREATE TABLE IF NOT EXISTS \"%1$s\".barrier ("                                            \
-	" gid text, step text, op text, made_by text NOT NULL,"                                    \
-	" status int, reply text, PRIMARY KEY (gid, step, op));"                                   \
-	"SET search_path = \"%1$s\""
+	" quantity bigint NOT NULL, held bigint NOT NULL, UNIQUE (gid, step, op))"
 
 /* ---- the least of libpq --------------------------------------------------------- */
 
@@ -36,7 +32,6 @@ static PGresult *run_sql(PGconn *db, const char *sql, int n, const char *const *
 
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
 		return r;
-	fprintf(stderr, "database: %s", PQresultErrorMessage(r));
 	PQclear(r);
 	return NULL;
 }
@@ -53,6 +48,7 @@ static int run_change(PGconn *db, const char *sql, int n, const char *const *par
 
 bool effect_setup(PGconn *db, const struct service *s)
 {
+	struct saga_error error = { 0 };
 	char sql[2000];
 	PGresult *r;
 	bool ok;
@@ -71,89 +67,22 @@ bool effect_setup(PGconn *db, const struct service *s)
 		    " ON CONFLICT DO NOTHING",
 		    2, params);
 	}
+	ok = saga_barrier_setup(db, &error);
 	r = PQexec(db, "COMMIT");
-	ok = !strcmp(PQcmdStatus(r), "COMMIT"); /* a failed one says ROLLBACK */
+	ok &= !strcmp(PQcmdStatus(r), "COMMIT"); /* a failed one says ROLLBACK */
 	if (!ok)
-		fprintf(stderr, "%s: cannot set up the tables: %s", s->name, PQerrorMessage(db));
+		fprintf(stderr, "%s: cannot set up the tables: %s%s", s->name, error.text, PQerrorMessage(db));
 	PQclear(r);
 	return ok;
 }
 
-/* ---- the barrier ------------------------------------------------------------------ */
-
-static const char *effect_op(enum effect e)
-{
-	switch (e) {
-	case EFFECT_TAKE:
-	case EFFECT_HOLD: return "try";
-	case EFFECT_CONFIRM: return "confirm";
-	case EFFECT_GIVE_BACK:
-	case EFFECT_RELEASE: return "cancel";
-	}
-	return "";
-}
-
-/* 1: the line is ours, 0: it was there (also when its maker committed while we
- * waited for him), -1: the database failed. */
-static int barrier_enter(PGconn *db, const struct service_call *c, const char *op,
-			 const char *made_by)
-{
-	const char *params[] = { c->gid, c->step, op, made_by };
-
-	return run_change(db,
-			  "INSERT INTO barrier (gid, step, op, made_by) VALUES ($1, $2, $3, $4)"
-			  " ON CONFLICT DO NOTHING",
-			  4, params);
-}
-
-static bool barrier_keep(PGconn *db, const struct service_call *c, const char *op,
-			 const struct service_reply *reply)
-{
-	char status[16];
-	const char *params[] = { c->gid, c->step, op, status, reply->body };
-
-	snprintf(status, sizeof(status), "%d", reply->status);
-	return run_change(db,
-			  "UPDATE barrier SET status = $4::int, reply = $5"
-			  " WHERE gid = $1 AND step = $2 AND op = $3",
-			  5, params) == 1;
-}
-
-/* The answer given the first time; a try that its own cancel forbade is refused. */
-static bool barrier_recall(PGconn *db, const struct service_call *c, const char *op,
-			   struct service_reply *reply)
-{
-	const char *params[] = { c->gid, c->step, op };
-	PGresult *r = run_sql(db,
-			      "SELECT made_by, status, reply FROM barrier"
-			      " WHERE gid = $1 AND step = $2 AND op = $3",
-			      3, params);
-
-	if (!r || PQntuples(r) != 1) {
-		PQclear(r);
-		return false;
-	}
-	if (strcmp(PQgetvalue(r, 0, 0), op)) {
-		reply->status = 409;
-		reply->refused = true;
-		snprintf(reply->body, sizeof(reply->body),
-			 "{\"refused\": \"its cancel came first\"}");
-	} else {
-		reply->status = atoi(PQgetvalue(r, 0, 1));
-		reply->refused = reply->status == 422;
-		snprintf(reply->body, sizeof(reply->body), "%s", PQgetvalue(r, 0, 2));
-	}
-	PQclear(r);
-	return true;
-}
-
 /* ---- effects ------------------------------------------------------------------------ */
 
-static bool ledger_write(PGconn *db, const struct service_call *c, const char *item,
-			 long long quantity, long long held)
+static bool ledger_write(PGconn *db, const struct saga_call *c, const char *item, long long quantity,
+			 long long held)
 {
 	char q[32], h[32];
-	const char *params[] = { c->gid, c->step, effect_op(c->effect), item, q, h };
+	const char *params[] = { c->gid, c->step, saga_op_name(c->op), item, q, h };
 
 	snprintf(q, sizeof(q), "%lld", quantity);
 	snprintf(h, sizeof(h), "%lld", held);
@@ -169,117 +98,57 @@ static bool ledger_write(PGconn *db, const struct service_call *c, const char *i
 		   3, (const char *[]){ item, q, h }) == 1;
 }
 
-static bool apply_try(PGconn *db, const struct service *s, const struct service_call *c,
-		      struct service_reply *reply)
+enum saga_result effect_try(PGconn *db, const struct service *s, const struct saga_call *c,
+			    const char *item, long long amount, bool hold, struct saga_answer *answer)
 {
-	char amount[32];
-	const char *params[] = { c->item, amount };
-	int first = barrier_enter(db, c, "try", "try");
+	char text[32];
+	const char *params[] = { item, text };
 	PGresult *r;
-	bool enough, ok = true;
+	bool enough;
 
-	if (first <= 0)
-		return first == 0 && barrier_recall(db, c, "try", reply);
-	snprintf(amount, sizeof(amount), "%lld", c->amount);
-	r = run_sql(db, "SELECT quantity - held >= $2::bigint FROM item WHERE name = $1 FOR UPDATE",
-		    2, params);
+	snprintf(text, sizeof(text), "%lld", amount);
+	r = run_sql(db, "SELECT quantity - held >= $2::bigint FROM item WHERE name = $1 FOR UPDATE", 2,
+		    params);
 	if (!r)
-		return false;
+		return SAGA_FAILED;
 	enough = PQntuples(r) == 1 && !strcmp(PQgetvalue(r, 0, 0), "t");
 	PQclear(r);
-	if (enough) {
-		reply->status = 201;
-		snprintf(reply->body, sizeof(reply->body), "{\"id\": \"%s-%s-%s\", \"%s\": %lld}",
-			 s->name, c->gid, c->step, s->amount_field, c->amount);
-		ok = c->effect == EFFECT_TAKE ? ledger_write(db, c, c->item, -c->amount, 0)
-					      : ledger_write(db, c, c->item, 0, c->amount);
-	} else {
-		reply->status = 422;
-		reply->refused = true;
-		snprintf(reply->body, sizeof(reply->body), "{\"refused\": \"%s has no %lld %s\"}",
-			 c->item, c->amount, s->amount_field);
+	if (!enough) {
+		saga_answer_printf(answer, "{\"refused\": \"%s has no %lld %s\"}", item, amount, s->amount_field);
+		return SAGA_REFUSED;
 	}
-	return ok && barrier_keep(db, c, "try", reply);
+	if (!ledger_write(db, c, item, hold ? 0 : -amount, hold ? amount : 0))
+		return SAGA_FAILED;
+	answer->status = 201;
+	saga_answer_printf(answer, "{\"id\": \"%s-%s-%s\", \"%s\": %lld}", s->name, c->gid, c->step,
+			   s->amount_field, amount);
+	return SAGA_DONE;
 }
 
-/* What the try of this step did: 1 found, 0 nothing, -1 the database failed. */
-static int find_try(PGconn *db, const struct service_call *c, char *item, size_t size,
-		    long long *quantity, long long *held)
+/* The barrier lets it in only after a try that did something, and only once. */
+enum saga_result effect_second(PGconn *db, const struct saga_call *c, struct saga_answer *answer)
 {
 	const char *params[] = { c->gid, c->step };
+	long long quantity, held;
+	bool done;
 	PGresult *r = run_sql(db,
 			      "SELECT item, quantity, held FROM ledger"
 			      " WHERE gid = $1 AND step = $2 AND op = 'try'",
 			      2, params);
-	int n = r ? PQntuples(r) : -1;
 
-	if (n == 1) {
-		snprintf(item, size, "%s", PQgetvalue(r, 0, 0));
-		*quantity = atoll(PQgetvalue(r, 0, 1));
-		*held = atoll(PQgetvalue(r, 0, 2));
+	if (!r || PQntuples(r) != 1) {
+		PQclear(r);
+		return SAGA_FAILED;
 	}
+	quantity = atoll(PQgetvalue(r, 0, 1));
+	held = atoll(PQgetvalue(r, 0, 2));
+	done = ledger_write(db, c, PQgetvalue(r, 0, 0), c->op == SAGA_CONFIRM ? -held : -quantity, -held);
 	PQclear(r);
-	return n;
+	saga_answer_printf(answer, "{\"done\": true}");
+	return done ? SAGA_DONE : SAGA_FAILED;
 }
 
-/* Confirm and cancel: undo or complete what the try did, whatever the body says. */
-static bool apply_second(PGconn *db, const struct service_call *c, struct service_reply *reply)
-{
-	const char *op = effect_op(c->effect);
-	const char *other = c->effect == EFFECT_CONFIRM ? "cancel" : "confirm";
-	char item[SERVICE_WORD_MAX];
-	long long quantity = 0, held = 0;
-	int first, found;
-
-	/* A cancel makes the try's line too, so that a try that comes later finds it. */
-	if (c->effect != EFFECT_CONFIRM && barrier_enter(db, c, "try", "cancel") < 0)
-		return false;
-	first = barrier_enter(db, c, op, op);
-	if (first <= 0)
-		return first == 0 && barrier_recall(db, c, op, reply);
-	found = find_try(db, c, item, sizeof(item), &quantity, &held);
-	if (found < 0)
-		return false;
-	if (run_change(db, "SELECT 1 FROM barrier WHERE gid = $1 AND step = $2 AND op = $3", 3,
-		       (const char *[]){ c->gid, c->step, other }) != 0 ||
-	    (c->effect == EFFECT_CONFIRM && !found)) {
-		reply->status =
-		    410; /* remembered as the answer, so that nobody gets another one later */
-		snprintf(reply->body, sizeof(reply->body),
-			 "{\"error\": \"nothing is held for this step\"}");
-	} else {
-		reply->status = 200;
-		snprintf(reply->body, sizeof(reply->body), "{\"done\": %s}",
-			 found ? "true" : "false");
-		if (found && !ledger_write(db, c, item,
-					   c->effect == EFFECT_CONFIRM ? -held : -quantity, -held))
-			return false;
-	}
-	return barrier_keep(db, c, op, reply);
-}
-
-bool effect_apply(PGconn *db, const struct service *s, const struct service_call *call,
-		  struct service_reply *reply)
-{
-	bool is_try = call->effect == EFFECT_TAKE || call->effect == EFFECT_HOLD;
-	PGresult *r;
-	bool ok;
-
-	PQclear(PQexec(db, "BEGIN"));
-	ok = is_try ? apply_try(db, s, call, reply) : apply_second(db, call, reply);
-	r = PQexec(db, ok ? "COMMIT" : "ROLLBACK");
-	/* COMMIT of a failed transaction answers ROLLBACK. */
-	ok = ok && !strcmp(PQcmdStatus(r), "COMMIT");
-	PQclear(r);
-	if (!ok) {
-		reply->status = 503;
-		reply->refused = false;
-		snprintf(reply->body, sizeof(reply->body), "{\"error\": \"the database is away\"}");
-	}
-	return ok;
-}
-
-char *effect_show(PGconn *db, const struct service *s)
+bool effect_show(PGconn *db, struct saga_answer *answer)
 {
 	static const char sql[] =
 	    "SELECT json_build_object("
@@ -287,9 +156,9 @@ char *effect_show(PGconn *db, const struct service *s)
 	    "'ledger', (SELECT coalesce(json_agg(l ORDER BY l.line), '[]') FROM"
 	    " (SELECT * FROM ledger ORDER BY line DESC LIMIT 1000) l))";
 	PGresult *r = run_sql(db, sql, 0, NULL);
-	char *text = r && PQntuples(r) == 1 ? strdup(PQgetvalue(r, 0, 0)) : NULL;
+	bool ok = r && PQntuples(r) == 1 &&
+		  saga_answer_body(answer, PQgetvalue(r, 0, 0), (size_t)PQgetlength(r, 0, 0));
 
-	(void)s;
 	PQclear(r);
-	return text;
+	return ok;
 }

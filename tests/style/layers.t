@@ -59,14 +59,15 @@ rule 'the API talks to the engine and participants, not to adapters' \
 # shellcheck disable=SC2046
 rule 'libuv only in the adapters and the wiring' 'uv\.h' $(others coordinator/io/ coordinator/main.c)
 # shellcheck disable=SC2046
-rule 'libpq only in the adapters' 'libpq' $(others coordinator/io/)
+rule 'libpq only in the adapters and libsaga' 'libpq' $(others coordinator/io/ participants/libsaga/)
 # shellcheck disable=SC2046
 rule 'GnuTLS in one file of the API' 'gnutls' $(others api/tls.c)
 # shellcheck disable=SC2046
-rule 'libmicrohttpd in one file of the API' 'microhttpd\.h' $(others api/httpd.c)
+rule 'libmicrohttpd in one file of the API, and the glue of libsaga' 'microhttpd\.h' \
+	$(others api/httpd.c participants/libsaga/mhd.c participants/libsaga/saga/mhd.h)
 # shellcheck disable=SC2046
-rule 'libcurl only in the adapters, the wiring and the client of sagactl' 'curl/' \
-	$(others coordinator/io/ coordinator/main.c sagactl/client.c)
+rule 'libcurl only in the adapters, the wiring, the client of sagactl and that of libsaga' 'curl/' \
+	$(others coordinator/io/ coordinator/main.c sagactl/client.c participants/libsaga/client_http.c)
 # shellcheck disable=SC2046
 rule 'libyaml in one file of sagactl' 'yaml\.h' $(others sagactl/yaml.c)
 rule 'sagactl knows base and the API as it is spoken, nothing else of the project' \
@@ -74,5 +75,10 @@ rule 'sagactl knows base and the API as it is spoken, nothing else of the projec
 	sagactl/*.[ch]
 # shellcheck disable=SC2046
 rule 'no jansson in the daemon: it cannot carry numbers verbatim' 'jansson\.h' $(others)
+rule 'libsaga is a library of its own: it knows itself and the calls of the barrier' \
+	'(api|coordinator|sagactl)/|participants/[a-z_]*\.h|sql/[a-z_]*\.h|(uv|jansson)\.h' \
+	participants/libsaga/*.[ch] participants/libsaga/saga/*.h
+rule 'its headers know only each other and what a service has anyway' \
+	'(api|coordinator|participants|sagactl|sql)/|(uv|jansson|openssl/.*|curl/.*|pthread)\.h' participants/libsaga/saga/*.h
 echo "1..$n"
 exit $bad

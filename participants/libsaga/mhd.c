@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "participants/libsaga/internal.h"
+#include "participants/libsaga/saga/mhd.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CONNECTIONS = 400, IDLE_S = 60 };
+
+/* ---- one request ---------------------------------------------------------------------------------- */
+
+struct incoming { /* while its body comes in */
+	struct text body;
+	bool too_big;
+};
+
+struct headers {
+	struct saga_header list[SAGA_MHD_HEADERS_MAX];
+	size_t n;
+	bool too_many;
+};
+
+static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct headers *h = ctx;
+
+	(void)kind;
+	if (h->n == SAGA_MHD_HEADERS_MAX) {
+		h->too_many = true;
+		return MHD_NO;
+	}
+	h->list[h->n++] = (struct saga_header){ name, value ? value : "" };
+	return MHD_YES;
+}
+
+static enum MHD_Result send_answer(struct MHD_Connection *conn, struct saga_answer *answer)
+{
+	const char *outcome = saga_answer_outcome(answer);
+	enum MHD_Result sent = MHD_NO;
+	struct MHD_Response *r;
+	char seconds[16];
+
+	r = answer->body_size ? MHD_create_response_from_buffer(answer->body_size, answer->body,
+								 MHD_RESPMEM_MUST_COPY)
+			      : MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+	if (r) {
+		if (answer->body_size)
+			MHD_add_response_header(r, "Content-Type", "application/json");
+		if (outcome)
+			MHD_add_response_header(r, "Saga-Outcome", outcome);
+		if (answer->retry_after_s > 0) {
+			snprintf(seconds, sizeof(seconds), "%d", answer->retry_after_s);
+			MHD_add_response_header(r, "Retry-After", seconds);
+		}
+		sent = MHD_queue_response(conn, (unsigned)answer->status, r);
+		MHD_destroy_response(r);
+	}
+	saga_answer_fini(answer);
+	return sent;
+}
+
+static enum MHD_Result send_error(struct MHD_Connection *conn, int status, const char *text)
+{
+	struct saga_answer answer = { .status = status };
+
+	saga_answer_error(&answer, text);
+	return send_answer(conn, &answer);
+}
+
+enum MHD_Result saga_mhd_request(const struct saga_service *service, size_t body_max,
+				 struct MHD_Connection *conn, const char *path, const char *method,
+				 const char *data, size_t *size, void **state)
+{
+	struct saga_request request = { .method = method, .path = path };
+	struct saga_answer answer;
+	struct incoming *in = *state;
+	struct headers headers;
+
+	if (!in) {
+		*state = in = calloc(1, sizeof(*in));
+		return in ? MHD_YES : MHD_NO;
+	}
+	if (*size) {
+		in->too_big |= *size > body_max - in->body.n;
+		if (!in->too_big)
+			text_add(&in->body, data, *size);
+		*size = 0;
+		return MHD_YES;
+	}
+	headers.n = 0;
+	headers.too_many = false;
+	MHD_get_connection_values(conn, MHD_HEADER_KIND, on_header, &headers);
+	if (in->too_big)
+		return send_error(conn, 413, "the body is too big");
+	if (headers.too_many)
+		return send_error(conn, 431, "too many headers");
+	if (in->body.failed)
+		return send_error(conn, 503, "out of memory");
+	request.headers = headers.list;
+	request.header_count = headers.n;
+	request.body = in->body.p ? in->body.p : "";
+	request.body_size = in->body.n;
+	saga_service_handle(service, &request, &answer);
+	return send_answer(conn, &answer);
+}
+
+void saga_mhd_completed(void *ctx, struct MHD_Connection *conn, void **state,
+			enum MHD_RequestTerminationCode why)
+{
+	struct incoming *in = *state;
+
+	(void)ctx;
+	(void)conn;
+	(void)why;
+	if (in)
+		text_free(&in->body);
+	free(in);
+	*state = NULL;
+}
+
+/* ---- a server --------------------------------------------------------------------------------------- */
+
+struct saga_mhd {
+	const struct saga_service *service;
+	size_t body_max;
+	struct MHD_Daemon *daemon;
+};
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const char *path,
+				  const char *method, const char *version, const char *data,
+				  size_t *size, void **state)
+{
+	struct saga_mhd *mhd = ctx;
+
+	(void)version;
+	return saga_mhd_request(mhd->service, mhd->body_max, conn, path, method, data, size, state);
+}
+
+/* HOST:PORT, [IPV6]:PORT, :PORT. */
+static struct addrinfo *address_of(const char *listen, struct saga_error *error)
+{
+	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	const char *colon = listen ? strrchr(listen, ':') : NULL;
+	struct addrinfo *found = NULL;
+	char host[256];
+	size_t n;
+	int rc;
+
+	n = colon ? (size_t)(colon - listen) : 0;
+	if (!colon || !colon[1] || n >= sizeof(host)) {
+		saga_fail(error, SAGA_E_ARGUMENT, "%s is no ADDRESS:PORT", listen ? listen : "nothing");
+		return NULL;
+	}
+	memcpy(host, listen, n);
+	host[n] = '\0';
+	if (n > 2 && host[0] == '[' && host[n - 1] == ']') {
+		memmove(host, host + 1, n - 2);
+		host[n - 2] = '\0';
+	}
+	rc = getaddrinfo(*host ? host : NULL, colon + 1, &hints, &found);
+	if (rc)
+		saga_fail(error, SAGA_E_ARGUMENT, "%s: %s", listen, gai_strerror(rc));
+	return rc ? NULL : found;
+}
+
+struct saga_mhd *saga_mhd_open(const struct saga_service *service, const struct saga_mhd_options *options,
+			       struct saga_error *error)
+{
+	struct addrinfo *at = address_of(options->listen, error);
+	struct saga_mhd *mhd = at ? calloc(1, sizeof(*mhd)) : NULL;
+	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
+
+	if (!at)
+		return NULL;
+	if (mhd) {
+		mhd->service = service;
+		mhd->body_max = options->body_max ? options->body_max : SAGA_MHD_BODY_MAX;
+		if (at->ai_family == AF_INET6)
+			flags |= MHD_USE_IPv6;
+		mhd->daemon = MHD_start_daemon(
+			flags, 0, NULL, NULL, on_request, mhd, MHD_OPTION_SOCK_ADDR, at->ai_addr,
+			MHD_OPTION_NOTIFY_COMPLETED, saga_mhd_completed, NULL,
+			MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+			MHD_OPTION_CONNECTION_LIMIT, options->connections ? options->connections : CONNECTIONS,
+			MHD_OPTION_END);
+		if (!mhd->daemon)
+			saga_fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?", options->listen);
+	} else {
+		saga_fail(error, SAGA_E_MEMORY, "out of memory");
+	}
+	freeaddrinfo(at);
+	if (mhd && !mhd->daemon) {
+		free(mhd);
+		mhd = NULL;
+	}
+	return mhd;
+}
+
+void saga_mhd_close(struct saga_mhd *mhd)
+{
+	if (!mhd)
+		return;
+	MHD_stop_daemon(mhd->daemon);
+	free(mhd);
+}

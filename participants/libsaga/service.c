@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * service.c - from a request to its answer, whatever server it came through.
+ */
+#include "participants/libsaga/internal.h"
+#include "participants/libsaga/saga/service.h"
+
+#include <stdio.h>
+#include <time.h>
+
+/* A query belongs to the handler, not to the route. */
+static bool path_fits(const char *pattern, const char *path)
+{
+	while (*pattern) {
+		if (*pattern == '*') {
+			size_t n = strcspn(path, "/?");
+
+			if (!n)
+				return false;
+			pattern++;
+			path += n;
+		} else if (*pattern++ != *path++) {
+			return false;
+		}
+	}
+	return !*path || *path == '?';
+}
+
+static const struct saga_route *find_route(const struct saga_service *s, const char *path, enum saga_op op)
+{
+	for (size_t i = 0; i < s->route_count; i++)
+		if (s->routes[i].op == op && path_fits(s->routes[i].path, path))
+			return &s->routes[i];
+	return NULL;
+}
+
+static void handle_call(const struct saga_service *s, const char *path, const struct saga_call *call,
+			struct saga_answer *answer)
+{
+	const struct saga_route *route = find_route(s, path, call->op);
+	PGconn *db;
+
+	if (!route) {
+		/* Not 404: a definition may take that of a cancel for "nothing to undo". */
+		answer->status = 400;
+		snprintf(answer->log, sizeof(answer->log), "no %s at %.100s", saga_op_name(call->op), path);
+		saga_answer_error(answer, answer->log);
+		return;
+	}
+	if (route->before && !route->before(route->ctx, call, answer))
+		return;
+	saga_answer_fini(answer);
+	db = saga_pool_take(s->pool);
+	saga_serve(db, call, route->handler, route->ctx, answer);
+	saga_pool_give(s->pool, db);
+}
+
+void saga_service_handle(const struct saga_service *s, const struct saga_request *request,
+			 struct saga_answer *answer)
+{
+	struct saga_call call;
+	enum saga_fault fault;
+
+	memset(answer, 0, sizeof(*answer));
+	if (!saga_request_header(request, "Saga-Id")) {
+		if (!s->other || !s->other(s->ctx, request, answer)) {
+			saga_answer_fini(answer);
+			answer->status = 404;
+			saga_answer_error(answer, "no such path, or no call of sagad");
+		}
+		return;
+	}
+	fault = saga_call_read(request, &s->trust, time(NULL), &call);
+	if (fault == SAGA_FAULT_NONE)
+		handle_call(s, request->path, &call, answer);
+	else
+		saga_answer_fault(answer, fault);
+	if (s->after)
+		s->after(s->ctx, fault == SAGA_FAULT_NONE ? &call : NULL, answer);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * calls.h - how libsaga asks the barrier of postgresql.sql. Times are ms since 1970, or null.
+ */
+#ifndef SQL_BARRIER_CALLS_H
+#define SQL_BARRIER_CALLS_H
+
+#define BARRIER_ASK                                                                       \
+	"SELECT answer, status, body"                                                     \
+	" FROM sagad_barrier($1, $2, $3, $4::bigint, to_timestamp($5::bigint / 1000.0))"
+#define BARRIER_KEEP "SELECT sagad_barrier_keep($1, $2, $3, $4::integer, $5)"
+
+#endif
