@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from lib.base import ASAN_BIN, BIN  # noqa: E402
 from lib.cluster import Cluster  # noqa: E402
+from lib.mariadb import Mariadb  # noqa: E402
 from lib.postgres import GivenPostgres, Postgres  # noqa: E402
 from lib.stub import Stub  # noqa: E402
 
@@ -63,6 +64,14 @@ def worker(request):
 def postgres(worker):
     given = os.environ.get("SAGAD_TEST_DSN")
     server = GivenPostgres(given) if given else Postgres(worker)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb(worker):
+    """Made for those that ask for it; most workers never do."""
+    server = Mariadb(worker)
     yield server
     server.close()
 
