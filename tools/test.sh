@@ -23,6 +23,7 @@ stages=(
 	"fuzz           each fuzzer for $FUZZ_SECONDS seconds"
 	"dist           the release tarball builds and installs outside the tree"
 	"faults         replicas, databases, participants and networks that break (pytest)"
+	"sdk            the packages for Python: types, vectors, real databases, real replicas (pytest)"
 	"e2e            end to end: real processes, a real PostgreSQL (pytest)"
 )
 
@@ -94,9 +95,14 @@ run_faults() { # mostly asleep: they wait for leases to end
 	build_in build/plain tests/integration/sagad-next
 	run_pytest_twice -n "${FAULT_WORKERS:-10}" tests/integration/faults
 }
+run_sdk() {
+	(cd participants/python && mypy --cache-dir "$root/build/mypy" >&2)
+	run_pytest participants/python/tests
+	run_pytest_twice -n 2 tests/integration/sdk
+}
 run_e2e() {
 	tools/promtool.sh >/dev/null # fetched once, not by each worker
-	run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults tests/integration
+	run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults --ignore=tests/integration/sdk tests/integration
 }
 
 if [ "${1:-}" = list ]; then

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sagad for Python: be a correct participant of its sagas and TCC transactions, and start them."""
+from .answer import Answer, Outcome, Refused, failed, gone, ok, ongoing, outcome_of, refused, unavailable
+from .barrier import Barrier, Cancelled, Verdict
+from .call import Call, NotACall
+from .client import Client, Transaction, complete, fail
+from .participant import Participant
+from .problem import Fault, Problem, Unreachable
+from .run import run
+from .tcc import NotConfirmed, Tcc
+from .webhook import BadSignature, sign, verify
+
+__all__ = [
+    "Answer", "BadSignature", "Barrier", "Call", "Cancelled", "Client", "Fault", "NotACall", "NotConfirmed", "Outcome",
+    "Participant", "Problem", "Refused", "Tcc", "Transaction", "Unreachable", "Verdict", "complete", "fail", "failed",
+    "gone", "ok", "ongoing", "outcome_of", "refused", "run", "sign", "unavailable", "verify",
+]

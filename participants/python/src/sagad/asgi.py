@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Participant as an ASGI application (version 3); its functions run in threads, as database drivers block."""
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Awaitable, Callable, Dict, Optional, Tuple
+
+from .answer import failed
+from .participant import BODY_MAX, Participant
+
+_Receive = Callable[[], Awaitable[Any]]
+_Send = Callable[[Dict[str, Any]], Awaitable[None]]
+_Answer = Tuple[int, Dict[str, str], bytes]
+
+
+def application(participant: Participant, body_max: int = BODY_MAX) -> Callable[[Any, _Receive, _Send], Awaitable[None]]:
+    """To be served on its own, or mounted below a prefix of another application (which says so in root_path)."""
+
+    async def serve(scope: Any, receive: _Receive, send: _Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            body = await _body(receive, body_max)
+            if body is not None:
+                await _answer(send, await _served(participant, scope, body))
+            else:
+                too_big = failed(413, f"the body has more than {body_max} bytes")
+                await _answer(send, (too_big.status, too_big.headers(), too_big.encoded()))
+        else:
+            raise ValueError(f"not HTTP: {scope['type']}")
+
+    return serve
+
+
+async def _served(participant: Participant, scope: Any, body: bytes) -> _Answer:
+    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+    if root and path.startswith(root + "/"):
+        path = path[len(root):]
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return await asyncio.get_running_loop().run_in_executor(None, participant.serve, path, headers, body)
+
+
+async def _body(receive: _Receive, body_max: int) -> Optional[bytes]:
+    """None: more than body_max bytes."""
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the caller has gone")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > body_max:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+async def _answer(send: _Send, answer: _Answer) -> None:
+    status, headers, body = answer
+    sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    if status != 204:
+        sent.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: _Receive, send: _Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

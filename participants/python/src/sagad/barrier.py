@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every call once: sagad's SQL barrier over a DB-API connection of the service's own database."""
+from __future__ import annotations
+
+import datetime
+import pathlib
+import sys
+from typing import Any, Iterator, Mapping, NamedTuple, Optional, Protocol, Tuple
+
+from .answer import Answer
+from .call import Call
+
+DIALECTS = ("postgresql", "mariadb", "sqlite")
+_DIALECT_OF = {
+    "psycopg": "postgresql", "psycopg2": "postgresql",
+    "pymysql": "mariadb", "MySQLdb": "mariadb", "mariadb": "mariadb", "sqlite3": "sqlite",
+}
+_ASK = {
+    "postgresql": "SELECT answer, status, body FROM sagad_barrier(%s::text, %s::text, %s::text, %s::bigint, %s::timestamptz)",
+    "mariadb": "CALL sagad_barrier(%s, %s, %s, %s, %s)",
+    "sqlite": "INSERT INTO sagad_barrier VALUES (%s, %s, %s, %s, %s)",
+}
+_KEEP = {
+    "postgresql": "SELECT sagad_barrier_keep(%s::text, %s::text, %s::text, %s::int, %s::text) AS kept",
+    "mariadb": "CALL sagad_barrier_keep(%s, %s, %s, %s, %s)",
+    "sqlite": "INSERT INTO sagad_barrier_keep VALUES (%s, %s, %s, %s, %s)",
+}
+_SWEEP = {
+    "postgresql": "SELECT sagad_barrier_sweep(make_interval(secs => %s::float8)) AS deleted",
+    "mariadb": "CALL sagad_barrier_sweep(%s / 86400, NULL)",
+    "sqlite": "INSERT INTO sagad_barrier_sweep (retention_days) VALUES (%s / 86400.0)",
+}
+
+
+def _statements(script: str) -> Iterator[str]:
+    """What the client of MariaDB would send: DELIMITER is a word of its own, and it sends one statement at a time."""
+    end, lines = ";", []  # type: str, list[str]
+    for line in script.splitlines():
+        if line.startswith("DELIMITER "):
+            end = line.split()[1]
+        elif line.strip() and not (line.startswith("--") and not lines):
+            lines.append(line)
+            if line.rstrip().endswith(end):
+                yield "\n".join(lines).rstrip()[:-len(end)]
+                lines = []
+
+
+class Connection(Protocol):
+    """What we need of a DB-API connection (PEP 249)."""
+
+    def cursor(self) -> Any: ...
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+
+
+class Verdict(NamedTuple):
+    """answer: run (do the work), duplicate, empty or late (send status and body instead)."""
+
+    answer: str
+    status: Optional[int] = None
+    body: Optional[str] = None
+
+
+class Cancelled(Exception):
+    """The end of a call that went on cannot be kept any more: its step was cancelled. Roll back."""
+
+
+class Barrier:
+    """The barrier's statements on one connection, in the caller's transaction: nothing here commits or rolls back.
+
+    dialect: told by the connection's module unless given.
+    """
+
+    def __init__(self, connection: Connection, dialect: Optional[str] = None):
+        module = type(connection).__module__.partition(".")[0]
+        known = dialect or _DIALECT_OF.get(module)
+        if known not in DIALECTS:
+            raise ValueError(f"say dialect=: one of {', '.join(DIALECTS)}; nobody knows {module}")
+        self.connection, self.dialect = connection, known
+        style = getattr(sys.modules.get(module), "paramstyle", "qmark" if known == "sqlite" else "pyformat")
+        self._mark = "?" if style == "qmark" else "%s"
+
+    def ask(self, call: Call) -> Verdict:
+        """May this call be worked on? Waits for others that work on the same step."""
+        # Where there is no deadline, the acceptance says how old a call is.
+        until = call.deadline_at or call.accepted_at
+        text = until and until.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return Verdict(*self._told(_ASK, (call.gid, call.step, call.op, call.epoch, text), "answer, status, body"))
+
+    def keep(self, call: Call, answer: Answer) -> bool:
+        """Keeps what duplicates of this call shall be answered. False: cancelled meanwhile, or kept already: roll back."""
+        return self.keep_of(call.gid, call.step, call.op, answer)
+
+    def keep_of(self, gid: str, step: str, op: str, answer: Answer) -> bool:
+        return bool(self._told(_KEEP, (gid, step, op, answer.status, answer.body), "kept")[0])
+
+    def finish(self, gid: str, step: str, op: str, answer: Answer) -> None:
+        """In the transaction that does the rest of what was answered 202. Raises Cancelled: roll back."""
+        if not self.keep_of(gid, step, op, answer):
+            raise Cancelled(f"step {step} of {gid} was cancelled, or ended before")
+
+    def sweep(self, retention_s: float) -> int:
+        """Forgets steps whose deadline and last change are longer ago; at most 10,000 at once. How many it were."""
+        return int(self._told(_SWEEP, (retention_s,), "deleted")[0])
+
+    def _told(self, statement: Mapping[str, str], arguments: Tuple[Any, ...], columns: str) -> Tuple[Any, ...]:
+        if self.dialect != "sqlite":
+            return self.row(statement[self.dialect], arguments)
+        self.execute(statement[self.dialect], arguments)
+        return self.row(f"SELECT {columns} FROM sagad_barrier_state")
+
+    def setup(self) -> None:
+        """Puts the barrier into the service's database; again is harmless. Commits."""
+        script = (pathlib.Path(__file__).parent / "sql" / f"{self.dialect}.sql").read_text(encoding="utf-8")
+        if self.dialect == "sqlite":
+            self.connection.executescript(script)  # type: ignore[attr-defined]
+            return
+        self.begin()
+        if self.dialect == "postgresql":  # two that replace one function at once disturb each other
+            self.execute("SELECT pg_advisory_xact_lock(hashtextextended('sagad_barrier', 0))")
+        for statement in _statements(script) if self.dialect == "mariadb" else [script]:
+            self.execute(statement)
+        self.commit()
+
+    # ---- statements --------------------------------------------------------------------------
+
+    def execute(self, sql: str, arguments: Tuple[Any, ...] = ()) -> None:
+        cursor = self.connection.cursor()
+        try:
+            if arguments:
+                cursor.execute(sql.replace("%s", self._mark), arguments)
+            else:
+                cursor.execute(sql)
+        finally:
+            cursor.close()
+
+    def row(self, sql: str, arguments: Tuple[Any, ...] = ()) -> Tuple[Any, ...]:
+        cursor = self.connection.cursor()
+        try:
+            if arguments:
+                cursor.execute(sql.replace("%s", self._mark), arguments)
+            else:
+                cursor.execute(sql)
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+        # A connection may have been told to give rows as mappings; our columns have names of their own.
+        return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
+
+    # ---- the transaction -----------------------------------------------------------------------
+
+    def is_autocommit(self) -> bool:
+        ask = getattr(self.connection, "get_autocommit", None)
+        if callable(ask):
+            return bool(ask())
+        if self.dialect == "sqlite" and getattr(self.connection, "isolation_level", "") is None:
+            return True
+        return getattr(self.connection, "autocommit", False) is True
+
+    def begin(self) -> None:
+        """Of a connection that commits each statement on its own, or of SQLite, where the first write may come too late."""
+        if self.dialect == "sqlite":
+            if not getattr(self.connection, "in_transaction", False):
+                self.execute("BEGIN IMMEDIATE")
+        elif self.is_autocommit():
+            self.execute("BEGIN")
+
+    def commit(self) -> None:
+        if self.is_autocommit():
+            self.execute("COMMIT")
+        else:
+            self.connection.commit()
+
+    def roll_back(self) -> None:
+        if self.is_autocommit():
+            self.execute("ROLLBACK")
+        else:
+            self.connection.rollback()

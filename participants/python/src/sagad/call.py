@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sagad sends: the headers of a call, read and checked."""
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import re
+from typing import Any, Mapping, Optional
+
+OPS = ("try", "confirm", "cancel", "check")
+
+_GID = re.compile(r"[!#-&(-\[\]-~]{1,128}\Z")  # printable ASCII without space, quotes and backslash
+_STEP = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
+_NUMBER = re.compile(r"[0-9]{1,19}\Z")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
+_ATTEMPT_MAX, _EPOCH_MAX = 2**32 - 1, 2**63 - 1
+
+
+class NotACall(ValueError):
+    """The request does not carry the headers of a call: answer 400. header: which one is wrong."""
+
+    def __init__(self, header: str, why: str):
+        super().__init__(f"{header} {why}")
+        self.header = header
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of one op of one step. The same call may come twice, late, or after its cancel."""
+
+    gid: str
+    step: str
+    op: str  # try, confirm, cancel or check; a saga's action is its try, its compensation its cancel
+    attempt: Optional[int] = None  # from 1
+    epoch: Optional[int] = None  # None: none was sent, none is compared
+    accepted: Optional[str] = None  # when the transaction began, as it was sent: 2026-11-23T08:40:54.123Z
+    deadline: Optional[str] = None  # of the transaction; None: it has none
+    callback: Optional[str] = None  # where to report the end of what was answered 202
+    idempotency_key: Optional[str] = None  # "gid:step:op" without the quotes: the same in every attempt
+    traceparent: Optional[str] = None
+    body: bytes = b""
+    params: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the route's {names}
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # names in lower case
+
+    def json(self, **options: Any) -> Any:
+        """The body; None if there is none. options: of json.loads, as in parse_float=decimal.Decimal."""
+        return json.loads(self.body, **options) if self.body.strip() else None
+
+    @property
+    def accepted_at(self) -> Optional[datetime.datetime]:
+        return None if self.accepted is None else _time(self.accepted)
+
+    @property
+    def deadline_at(self) -> Optional[datetime.datetime]:
+        return None if self.deadline is None else _time(self.deadline)
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str], body: bytes = b"") -> "Call":
+        """headers: names in any case. Raises NotACall."""
+        low = {name.lower(): value.strip() for name, value in headers.items()}
+        op = low.get("saga-op", "")
+        if op not in OPS:
+            raise NotACall("Saga-Op", f"is not one of {', '.join(OPS)}")
+        return cls(
+            gid=_match(low, "Saga-Id", _GID), step=_match(low, "Saga-Step", _STEP), op=op,
+            attempt=_number(low, "Saga-Attempt", 1, _ATTEMPT_MAX), epoch=_number(low, "Saga-Epoch", 0, _EPOCH_MAX),
+            accepted=_time_text(low, "Saga-Accepted"), deadline=_time_text(low, "Saga-Deadline"),
+            callback=low.get("saga-callback"),
+            idempotency_key=low["idempotency-key"].strip('"') if "idempotency-key" in low else None,
+            traceparent=low.get("traceparent"), body=body, headers=low,
+        )
+
+
+def _match(headers: Mapping[str, str], name: str, pattern: "re.Pattern[str]") -> str:
+    value = headers.get(name.lower(), "")
+    if not pattern.match(value):
+        raise NotACall(name, "cannot be read" if value else "is missing: this is no call of sagad")
+    return value
+
+
+def _number(headers: Mapping[str, str], name: str, least: int, most: int) -> Optional[int]:
+    value = headers.get(name.lower())
+    if value is None:
+        return None
+    if not (_NUMBER.match(value) and least <= int(value) <= most):
+        raise NotACall(name, f"is no number from {least} on")
+    return int(value)
+
+
+def _time_text(headers: Mapping[str, str], name: str) -> Optional[str]:
+    value = headers.get(name.lower())
+    if value is not None:
+        try:
+            _time(value)
+        except ValueError:
+            raise NotACall(name, "is no time") from None
+    return value
+
+
+def _time(text: str) -> datetime.datetime:
+    found = _TIME.match(text)
+    if found is None:
+        raise ValueError("no time")
+    whole, fraction, zone = found.groups()
+    return datetime.datetime.fromisoformat(f"{whole}.{((fraction or '') + '000000')[:6]}{zone.replace('Z', '+00:00')}")

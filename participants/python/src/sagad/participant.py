@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A service that takes part: paths and ops to functions, whatever the web framework."""
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+
+from .answer import Answer, failed
+from .barrier import Barrier, Connection
+from .call import OPS, Call, NotACall
+from .run import Work, run
+from .webhook import TOLERANCE_S, BadSignature, key_of, verify
+
+log = logging.getLogger("sagad")
+
+BODY_MAX = 1 << 20  # bytes
+
+
+def _close(connection: Any) -> None:
+    connection.close()
+
+
+class Participant:
+    """connect gives a DB-API connection for one call; release takes it back (default: it is closed). With a pool:
+    Participant(pool.getconn, release=pool.putconn).
+
+    secrets: if any are given every call has to be signed with one of them.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], *, release: Optional[Callable[[Any], None]] = None,
+                 secrets: Iterable[str] = (), tolerance_s: float = TOLERANCE_S, dialect: Optional[str] = None):
+        self.connect, self.release, self.dialect = connect, release or _close, dialect
+        self.secrets, self.tolerance_s = tuple(secrets), tolerance_s
+        for secret in self.secrets:
+            key_of(secret)  # what is wrong with it is said now
+        self._routes: List[Tuple["re.Pattern[str]", Dict[str, Work]]] = []
+
+    def on(self, path: str, op: str = "try") -> Callable[[Work], Work]:
+        """@participant.on("/rooms/{id}/cancel", "cancel"): {id} comes as call.params["id"]."""
+        if op not in OPS:
+            raise ValueError(f"no such op: {op}")
+        pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)) + r"\Z")
+        found = [works for known, works in self._routes if known.pattern == pattern.pattern]
+        works: Dict[str, Work] = found[0] if found else {}
+        if not found:
+            self._routes.append((pattern, works))
+        if op in works:
+            raise ValueError(f"{op} {path} has its function already")
+
+        def take(work: Work) -> Work:
+            works[op] = work
+            return work
+        return take
+
+    def setup(self) -> None:
+        """Puts the barrier into the service's database; again is harmless."""
+        connection = self.connect()
+        try:
+            Barrier(connection, self.dialect).setup()
+        finally:
+            self.release(connection)
+
+    def serve(self, path: str, headers: Mapping[str, str], body: bytes) -> Tuple[int, Dict[str, str], bytes]:
+        """Status, headers and body to answer. path: decoded, without the query."""
+        op = None
+        try:
+            if self.secrets:
+                verify(headers, body, self.secrets, tolerance_s=self.tolerance_s)
+            call = Call.parse(headers, body)
+            op = call.op
+            answer = self._route(path, call)
+        except BadSignature as why:
+            log.warning("a call of %s is not let in: %s", path, why)
+            answer = failed(401, str(why))
+        except NotACall as why:
+            answer = failed(400, str(why))
+        return answer.status, answer.headers(op), answer.encoded()
+
+    def _route(self, path: str, call: Call) -> Answer:
+        for pattern, works in self._routes:
+            found = pattern.match(path)
+            if found is None:
+                continue
+            if call.op not in works:
+                return failed(404, f"there is no {call.op} here")
+            return self._run(dataclasses.replace(call, params=found.groupdict()), works[call.op])
+        return failed(404, "there is nothing at this path")
+
+    def _run(self, call: Call, work: Work) -> Answer:
+        try:
+            connection = self.connect()
+        except Exception:  # pylint: disable=broad-except
+            log.exception("no connection to the database")
+            return failed(503, "no connection to the database; call again")
+        try:
+            return run(connection, call, work, self.dialect)
+        finally:
+            try:
+                self.release(connection)
+            except Exception:  # pylint: disable=broad-except
+                log.warning("a connection could not be released", exc_info=True)  # what was answered stands

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One call in one local transaction: barrier, work, what is kept, commit."""
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Optional, Tuple
+
+from .answer import Answer, Outcome, Refused, answer_of, failed, outcome_of, unavailable
+from .barrier import Barrier, Connection
+from .call import Call
+
+log = logging.getLogger("sagad")
+
+Work = Callable[[Call, Any], Any]
+
+_ATTEMPTS = 3
+_AGAIN = ("40001", "40P01", 1213, 1020)  # serialization failure, deadlock; of MariaDB: deadlock, changed since the snapshot
+
+
+def run(connection: Connection, call: Call, work: Work, dialect: Optional[str] = None) -> Answer:
+    """The answer to send; it is given after the commit was answered. work(call, connection) gives back a JSON value
+    or an Answer, or raises Refused; it may be run again from its start, and does nothing that a rollback does not undo.
+
+    Whatever fails is rolled back and answered 503, which makes sagad call again. A back-check has no barrier: work alone is run.
+    """
+    barrier = Barrier(connection, dialect)
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return _run_once(barrier, call, work)
+        except Exception as why:  # pylint: disable=broad-except
+            _roll_back(barrier)
+            if left and _is_passing(why):
+                continue
+            log.exception("%s of step %s of %s is rolled back and answered 503", call.op, call.step, call.gid)
+            break
+    return unavailable()
+
+
+def _run_once(barrier: Barrier, call: Call, work: Work) -> Answer:
+    barrier.begin()
+    if call.op == "check":
+        answer, commits = _asked(barrier, call, work), True
+    else:
+        verdict = barrier.ask(call)
+        if verdict.answer == "run":
+            answer, commits = _worked(barrier, call, work)
+        else:
+            answer, commits = Answer(verdict.status or 204, verdict.body), True
+    if commits:
+        barrier.commit()
+    else:
+        _roll_back(barrier)
+    return answer
+
+
+def _asked(barrier: Barrier, call: Call, work: Work) -> Answer:
+    try:
+        return answer_of(work(call, barrier.connection))
+    except Refused as no:
+        return no.answer
+
+
+def _worked(barrier: Barrier, call: Call, work: Work) -> Tuple[Answer, bool]:
+    """The answer, and whether to commit it."""
+    can_refuse = call.op == "try"
+    if can_refuse:
+        barrier.execute("SAVEPOINT sagad_work")
+    try:
+        answer = answer_of(work(call, barrier.connection))
+    except Refused as no:
+        answer = no.answer
+    is_refusal = outcome_of(call.op, answer.status) is Outcome.REFUSED
+    if is_refusal and not can_refuse and answer.status != 410:
+        log.error("%s of step %s of %s cannot be refused: %s", call.op, call.step, call.gid, answer.body)
+        return failed(500, f"a {call.op} cannot be refused"), False
+    if not answer.settles(call.op):
+        return answer, False
+    # A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network.
+    if is_refusal:
+        barrier.execute("ROLLBACK TO SAVEPOINT sagad_work")
+    if not barrier.keep(call, answer):
+        raise RuntimeError("the work kept an answer of its own")
+    return answer, True
+
+
+def _is_passing(why: BaseException) -> bool:
+    """Of two that met in the database this one was told to begin again."""
+    state = getattr(why, "sqlstate", None) or getattr(why, "pgcode", None)
+    return (state or (why.args[0] if why.args else None)) in _AGAIN
+
+
+def _roll_back(barrier: Barrier) -> None:
+    try:
+        barrier.roll_back()
+    except Exception:  # pylint: disable=broad-except
+        # The connection is gone, and with it the transaction.
+        log.warning("a rollback failed", exc_info=True)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An open TCC as a with block: confirmed at its end, cancelled if an exception leaves it."""
+from __future__ import annotations
+
+import json
+import random
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Type
+
+from .answer import Outcome, Refused, outcome_of, retry_after_ms
+from .problem import Problem, Unreachable
+from .transport import Reply, Transport
+from .webhook import message_id, sign
+
+if TYPE_CHECKING:
+    from .client import Client, Target, Transaction
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+
+
+def _why(reply: Reply) -> str:
+    """What the participant says, where it says it in one of the usual members."""
+    try:
+        said = json.loads(reply.body)
+    except ValueError:
+        said = None
+    for member in ("detail", "title", "message", "error") if isinstance(said, dict) else ():
+        if isinstance(said.get(member), str):
+            return str(said[member])
+    return f"HTTP {reply.status}"
+
+
+class NotConfirmed(Exception):
+    """The block ended well and yet the transaction is cancelled: its deadline had passed, or a try of sagad's was refused."""
+
+    def __init__(self, transaction: "Transaction"):
+        cause = (transaction.cause or {}).get("kind", "another decision")
+        super().__init__(f"{transaction.gid} is {transaction.phase}: {cause}")
+        self.transaction = transaction
+
+
+class Tcc:
+    """What tcc() of a Client gives. transaction: as it was last seen."""
+
+    def __init__(self, client: "Client", gid: str, deadline: str, wait_s: float, secrets: Sequence[str], more: Mapping[str, Any]):
+        self.gid, self.transaction = gid, None  # type: str, Optional[Transaction]
+        self._client, self._deadline, self._wait_s, self._secrets, self._more = client, deadline, wait_s, secrets, more
+
+    def __enter__(self) -> "Tcc":
+        self.transaction = self._client.start(gid=self.gid, mode="tcc", deadline=self._deadline, **self._more)
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], why: Optional[BaseException], where: Optional[TracebackType]) -> None:
+        if kind is None:
+            self._confirm()
+            return
+        try:
+            reason = f"{kind.__name__}: {why}"[:1000]
+            self.transaction = self._client.cancel(self.gid, reason, wait_s=self._wait_s)
+        except (Problem, Unreachable):
+            pass  # its deadline cancels it; what the caller has to see is his own exception
+
+    def join(self, name: str, *, confirm: Optional["Target"] = None, cancel: Optional["Target"] = None,
+             try_: Optional["Target"] = None, data: Any = None, **more: Any) -> None:
+        """A step whose try sagad calls (try_), or which is tried in some way of your own after this. data: the body of its calls."""
+        self.transaction = self._client.join(self.gid, name, confirm=confirm, cancel=cancel, try_=try_, data=data, **more)
+
+    def call(self, name: str, url: str, data: Any = None, *, confirm: "Target", cancel: "Target", timeout_s: float = 15,
+             **more: Any) -> Any:
+        """Joins, then calls the step's try from here: its output. Raises Refused; Unreachable when nobody can tell.
+
+        It is called again while its outcome is unknown, for timeout_s.
+        """
+        self.join(name, confirm=confirm, cancel=cancel, data=data, **more)
+        body = b"" if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+        end, attempt, pause = time.monotonic() + timeout_s, 1, _FIRST_PAUSE_S
+        link, path = Transport.to(url)
+        try:
+            while True:
+                reply, what = self._try(link, path, name, attempt, body, end)
+                if what is Outcome.OK:
+                    return json.loads(reply.body) if reply.body.strip() else None
+                if what is Outcome.REFUSED:
+                    raise Refused(_why(reply))
+                if what is Outcome.MISCONFIGURED:
+                    raise Problem.decode(reply.status, reply.headers, reply.body)
+                rest = max(pause, retry_after_ms(reply.headers.get("retry-after"), time.time()) / 1000)
+                if time.monotonic() + rest >= end:
+                    raise Unreachable(f"the try of {name} gave no outcome within {timeout_s:g} s", self.gid)
+                time.sleep(rest * random.uniform(0.8, 1.0))
+                attempt, pause = attempt + 1, min(2 * pause, _LONGEST_PAUSE_S)
+        finally:
+            link.close()
+
+    def _try(self, link: Transport, path: str, name: str, attempt: int, body: bytes, end: float) -> "tuple[Reply, Outcome]":
+        headers = self._headers(name, attempt, body)
+        try:
+            reply = link.send_once("POST", path, body, headers, max(end - time.monotonic(), 0.1))
+        except OSError:
+            return Reply(0, {}, b""), Outcome.UNKNOWN
+        bare_conflict = reply.status == 409 and attempt > 1 and "saga-outcome" not in reply.headers
+        what = outcome_of("try", reply.status, reply.headers.get("saga-outcome"), reply.body)
+        return reply, Outcome.UNKNOWN if bare_conflict else what
+
+    def _headers(self, name: str, attempt: int, body: bytes) -> Dict[str, str]:
+        made = {"Content-Type": "application/json", "Saga-Id": self.gid, "Saga-Step": name, "Saga-Op": "try",
+                "Saga-Attempt": str(attempt), "Idempotency-Key": f'"{self.gid}:{name}:try"'}
+        for header, member in (("Saga-Accepted", "created_at"), ("Saga-Deadline", "deadline_at")):
+            if self.transaction and self.transaction.data.get(member):
+                made[header] = self.transaction.data[member]
+        if self._secrets:
+            own, now = message_id(self.gid, name, "try"), int(time.time())
+            made.update({"webhook-id": own, "webhook-timestamp": str(now),
+                         "webhook-signature": " ".join(sign(secret, own, now, body) for secret in self._secrets)})
+        return made
+
+    def _confirm(self) -> None:
+        """Never followed by a cancel: whether a confirm that was not answered has been heard, nobody here knows."""
+        end, pause = time.monotonic() + max(self._wait_s, 1), _FIRST_PAUSE_S
+        while True:
+            try:
+                self.transaction = self._client.confirm(self.gid, wait_s=self._wait_s)
+                break
+            except Problem as problem:
+                if problem.code == "decided":
+                    self.transaction = self._client.wait(self.gid, self._wait_s)
+                    break
+                if problem.code != "not_ready" or time.monotonic() + pause >= end:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        if self.transaction.phase not in ("confirming", "confirmed"):
+            raise NotConfirmed(self.transaction)
