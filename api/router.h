@@ -56,6 +56,20 @@
 	X(replica_participants,  GET,  "/internal/participants/{id}",                REPLICA,             "Another replica asks how participants do as this one sees it") \
 	X(replica_overview,      GET,  "/internal/overview/{id}",                    REPLICA,             "Another replica asks how it goes here") \
 	X(replica_explain,       GET,  "/internal/explain/{gid}",                    REPLICA,             "Another replica is asked about a transaction of this one") \
+	X(dtm_version,             GET,  "/api/dtmsvr/version",                         PUBLIC,              "DTM, the version of its protocol") \
+	X(dtm_new_gid,             GET,  "/api/dtmsvr/newGid",                          SERVICE,             "DTM, a new gid") \
+	X(dtm_prepare,             POST, "/api/dtmsvr/prepare",                         SERVICE,             "DTM, begin a tcc, an xa or a message that is not decided") \
+	X(dtm_submit,              POST, "/api/dtmsvr/submit",                          SERVICE,             "DTM, begin a saga or a message, or decide what was prepared") \
+	X(dtm_abort,               POST, "/api/dtmsvr/abort",                           SERVICE,             "DTM, decide that what was prepared is undone") \
+	X(dtm_force_stop,          POST, "/api/dtmsvr/forceStop",                       ADMIN,               "DTM, end it without undoing anything") \
+	X(dtm_register_branch,     POST, "/api/dtmsvr/registerBranch",                  SERVICE,             "DTM, add a branch") \
+	X(dtm_register_tcc_branch, POST, "/api/dtmsvr/registerTccBranch",               SERVICE,             "DTM, add a branch, as old clients do") \
+	X(dtm_register_xa_branch,  POST, "/api/dtmsvr/registerXaBranch",                SERVICE,             "DTM, add a branch of an xa, as old clients do") \
+	X(dtm_query,               GET,  "/api/dtmsvr/query",                           SERVICE_OR_READER,   "DTM, one transaction and its branches") \
+	X(dtm_reset_next_cron_time, POST, "/api/dtmsvr/resetNextCronTime",               OPERATOR,            "DTM, make every waiting call now") \
+	X(dtm_ping,                GET,  "/api/ping",                                   PUBLIC,              "DTM, is it there") \
+	X(dtm_ping_post,           POST, "/api/ping",                                   PUBLIC,              "DTM, is it there, asked by POST") \
+	X(dtm_json_rpc,            POST, "/api/json-rpc",                               SERVICE,             "DTM, the same as JSON-RPC") \
 	X(public_openapi,        GET,  "/v1/openapi.yaml",                           PUBLIC,              "This API as OpenAPI 3.1")           \
 	X(public_schema,         GET,  "/v1/definition.schema.json",                 PUBLIC,              "JSON Schema of definitions")        \
 	X(public_problems,       GET,  "/problems",                                  PUBLIC,              "Every error code")                  \

@@ -100,6 +100,8 @@
 	  "Lines `Name: value` that are sent to the collector, for its token.") \
 	X(audit_retention,  "audit-retention",       MS,    "365d",                  60000,   315360000000, "duration", \
 	  "How long the audit remembers what people did.") \
+	X(dtm_second,       "dtm.second",            MS,    "1s",                    1,       1000,        "duration", \
+	  "For tests of applications that speak DTM's protocol: how long one of its seconds takes here, for time-outs, retries and delays.") \
 	X(drain_grace,      "drain.grace",           MS,    "20s",                   0,       3600000,     "duration", \
 	  "How long open calls may go on after SIGTERM.") \
 	X(park_after,       "park-after",            MS,    "5s",                    100,     86400000,    "duration", \

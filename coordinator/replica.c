@@ -537,6 +537,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.rate = r->config->options->limit_rate,
 		.burst = r->config->options->limit_burst,
 		.waiters_each = r->config->options->limit_waiters,
+		.dtm_second_ms = r->config->options->dtm_second,
 		.targets = each_target,
 		.may_call = may_go_to,
 		.ask = ask_replica,

@@ -83,13 +83,13 @@ static struct entry entry_of(const struct engine *e, const struct owned *o, cons
 	return entry;
 }
 
-/* What people did, and every answer that was no success. */
+/* What people did, the reasons that services gave, and every answer that was no success. */
 static bool wants_entry(const struct queued *q)
 {
 	if (q == NULL)
 		return false;
 	if (q->order != NULL)
-		return q->order->c.actor.n > 0 || q->order->c.kind == COMMAND_FAIL;
+		return q->order->c.actor.n > 0 || q->order->c.reason.n > 0 || q->order->c.kind == COMMAND_FAIL;
 	return q->ev.kind == EV_ANSWER && q->ev.u.answer.outcome != OUTCOME_OK;
 }
 

@@ -55,7 +55,9 @@ rule 'adapters know nothing of the API but its HTTP server, which they watch' \
 rule 'who may do what is decided without I/O' 'api/(httpd|request|api|tls)\.h|(uv|microhttpd|time|unistd|stdio)\.h|coordinator/(engine|io)/' \
 	api/access.[ch] api/tokens.[ch] api/limiter.[ch]
 rule 'the API talks to the engine and participants, not to adapters' \
-	'(sql|coordinator/io)/|(uv|libpq-fe|curl/.*|jansson)\.h' api/*.[ch]
+	'(sql|coordinator/io)/|(uv|libpq-fe|curl/.*|jansson)\.h' api/*.[ch] api/dtm/*.[ch]
+rule 'a façade speaks through the API and sees nothing behind the engine' \
+	'coordinator/engine/engine_internal\.h|coordinator/core/txn_internal\.h|participants/[a-z_]*_internal\.h' api/dtm/*.[ch]
 # shellcheck disable=SC2046
 rule 'libuv only in the adapters and the wiring' 'uv\.h' $(others coordinator/io/ coordinator/main.c)
 # shellcheck disable=SC2046

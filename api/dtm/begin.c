@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * begin.c - a document becomes a transaction; and whoever asked for the result waits for its end.
+ */
+#include "api/dtm/dtm.h"
+
+#include "api/places.h"
+#include "api/transactions.h"
+#include "coordinator/base/digest.h"
+
+#include <string.h>
+
+struct beginning {
+	void (*begun)(struct request *r, const struct view *view);
+	void (*exists)(struct request *r, const struct view *view);
+};
+
+static void on_begun(void *arg, enum begin_result result, const struct view *view)
+{
+	struct request         *r = arg;
+	const struct beginning *b = dtm_of(r)->beginning;
+
+	switch (result) {
+	case BEGIN_DONE:
+		b->begun(r, view);
+		return;
+	case BEGIN_EXISTS:
+		b->exists(r, view);
+		return;
+	case BEGIN_BUSY:
+		dtm_error(r, "too many transactions are under way");
+		return;
+	case BEGIN_AWAY:
+		dtm_error(r, "the database is away, or this replica is not live; the same again is safe");
+		return;
+	case BEGIN_LOST:
+		dtm_error(r, "it is not known whether it was stored; the same again is safe");
+		return;
+	case BEGIN_REFUSED:
+		dtm_error(r, "the database cannot store this transaction");
+		return;
+	}
+}
+
+/* The first of what is wrong: DTM's answers have one message. */
+static void refuse_document(struct request *r, const struct findings *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (!f->items[i].warning) {
+			dtm_error(r, "%.*s: %.*s", (int)f->items[i].pointer.n, f->items[i].pointer.p,
+			          (int)f->items[i].detail.n, f->items[i].detail.p);
+			return;
+		}
+	dtm_error(r, "these steps cannot be run");
+}
+
+/* A trace of the request, or one that the client wants its branches to see. */
+static struct str traceparent_of(struct request *r)
+{
+	struct str text = exchange_header(r->x, "traceparent");
+
+	if (!traceparent_is_valid(text))
+		text = dtm_text(r, dtm_of(r)->trans.headers, "traceparent");
+	return traceparent_is_valid(text) ? text : (struct str){ 0 };
+}
+
+static void begin_with(struct request *r, struct definition *def)
+{
+	struct dtm *d = dtm_of(r);
+	uint8_t     digest[32];
+	struct buf  input = { 0 }, labels = { 0 };
+	struct row  row = { .gid = r->gid, .def = def, .document = definition_document(def),
+		            .traceparent = traceparent_of(r), .retention_ms = definition_retention_ms(def) };
+	int64_t     limit_ms = definition_deadline_ms(def), from = d->start_at ? d->start_at : request_now(r);
+
+	dtm_write_input(r, &input);
+	buf_fmt(&labels, "{\"dtm\":\"%s\"}", dtm_kind_name(d->trans.kind));
+	row.input = buf_view(&input);
+	row.labels = buf_view(&labels);
+	digest_sha256(buf_view(&r->x->body), digest);
+	memcpy(row.hash, digest, sizeof row.hash);
+	engine_begin(r->api->engine, &row, d->start_at, limit_ms > 0 ? from + limit_ms : 0, on_begun, r);
+	buf_fini(&input);
+	buf_fini(&labels);
+}
+
+void dtm_begin(struct request *r, void (*begun)(struct request *r, const struct view *view),
+               void (*exists)(struct request *r, const struct view *view))
+{
+	struct dtm        *d = dtm_of(r);
+	struct findings   *findings = arena_alloc(request_arena(r), sizeof *findings);
+	struct beginning  *b = arena_alloc(request_arena(r), sizeof *b);
+	struct definition *def;
+
+	*b = (struct beginning){ begun, exists };
+	d->beginning = b;
+	findings->arena = request_arena(r);
+	def = definition_compile(d->document, DEFINITION_INLINE, STR(""), findings);
+	if (def == NULL)
+		refuse_document(r, findings);
+	else if (places_check(r, def, &r->errors) > 0)
+		dtm_error(r, "a branch is where calls are refused (calls.deny, calls.allow)");
+	else
+		begin_with(r, def);
+	definition_drop(def);
+}
+
+/* ---- the end ---------------------------------------------------------------------------- */
+
+static void answer_rolled_back(struct request *r, const struct view *view)
+{
+	struct str why = dtm_rollback_reason(r, view);
+
+	if (why.n == 0)
+		why = STR("wait result not return success");
+	dtm_failure(r, "%.*s", (int)why.n, why.p);
+}
+
+static void answer_end(struct request *r, const struct view *view)
+{
+	switch (view->row.phase) {
+	case PHASE_CONFIRMED:
+		dtm_ok(r);
+		return;
+	case PHASE_CANCELLED:
+	case PHASE_ABANDONED:
+		dtm_ask_reason(r, view, answer_rolled_back);
+		return;
+	case PHASE_PREPARED:
+	case PHASE_TRYING:
+	case PHASE_CONFIRMING:
+	case PHASE_CANCELLING:
+		dtm_ongoing(r, "the transaction is %s: it goes on, query tells how", dtm_status(view->row.phase));
+		return;
+	}
+}
+
+static void on_end(void *arg, enum log_result result, const struct view *view)
+{
+	struct request *r = arg;
+
+	(void)result;
+	if (view)
+		answer_end(r, view);
+	else
+		dtm_ongoing(r, "it is stored, but the database is away: query tells how it goes on");
+}
+
+void dtm_answer_submitted(struct request *r, const struct view *view)
+{
+	if (!dtm_of(r)->trans.wait_result) {
+		dtm_ok(r);
+		return;
+	}
+	if (phase_is_ended(view->row.phase)) {
+		answer_end(r, view);
+		return;
+	}
+	r->prefer.wait = true;
+	r->prefer.wait_ms = WAIT_MAX_MS;
+	if (request_may_wait(r))
+		request_wait(r, on_end);
+}

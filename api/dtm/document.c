@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * document.c - what all kinds have in common in the documents that they become: the calls, and how answers are read.
+ */
+#include "api/dtm/dtm.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum {
+	REQUEST_TIMEOUT_S = 3, /* DTM's defaults, in seconds of the protocol */
+	RETRY_INTERVAL_S = 10,
+	TIMEOUT_MIN_MS = 10, TIMEOUT_MAX_MS = 600000,
+	INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000,
+	BACKOFF_MAX_MS = 60000,
+	LIMITED_INITIAL_MS = 100 /* retries that are counted begin sooner: DTM makes no pause at all between them */
+};
+
+static int64_t between(int64_t v, int64_t min, int64_t max)
+{
+	return v < min ? min : v > max ? max : v;
+}
+
+/* ---- payloads -------------------------------------------------------------------------- */
+
+size_t dtm_payload_count(const struct dtm_trans *t)
+{
+	return t->steps != NULL ? t->steps->n : 0;
+}
+
+/* Old clients put it into the step. */
+const struct json *dtm_payload(const struct dtm_trans *t, size_t i)
+{
+	return t->payloads != NULL ? json_at(t->payloads, i) : dtm_member(json_at(t->steps, i), "data");
+}
+
+/* What is no text goes out as JSON. */
+static struct str payload_text(struct request *r, const struct json *payload)
+{
+	return payload->type == JSON_STRING ? json_text(payload, request_arena(r)) : payload->raw;
+}
+
+static bool is_empty(const struct json *payload)
+{
+	return payload == NULL || payload->type == JSON_NULL || (payload->type == JSON_STRING && payload->raw.n == 2);
+}
+
+/* ---- URLs --------------------------------------------------------------------------------- */
+
+/* Brackets only around an address. */
+static bool may_stand_in_url(unsigned char c, bool in_path)
+{
+	if (c == '[' || c == ']')
+		return !in_path;
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("%-._~!$&'()*+,;=:@/?", c) != NULL);
+}
+
+/* Without its fragment; a byte that no URL has is encoded, a brace of ours with it. */
+static void write_plain_url(struct str url, struct buf *out)
+{
+	static const char HEX[] = "0123456789ABCDEF";
+	unsigned          slashes = 0;
+
+	for (size_t i = 0; i < url.n && url.p[i] != '#'; i++) {
+		unsigned char c = (unsigned char)url.p[i];
+
+		slashes += c == '/';
+		if (may_stand_in_url(c, slashes > 2)) {
+			buf_char(out, (char)c);
+			continue;
+		}
+		buf_char(out, '%');
+		buf_char(out, HEX[c >> 4]);
+		buf_char(out, HEX[c & 15]);
+	}
+}
+
+static void write_param(const char *name, struct str value, struct buf *out)
+{
+	buf_cstr(out, name);
+	percent_encode(value, out);
+}
+
+static void write_url(struct request *r, const struct dtm_call *call, struct buf *out)
+{
+	const char *kind = dtm_kind_name(dtm_of(r)->trans.kind);
+	struct buf  url = { 0 };
+
+	write_plain_url(call->url, &url);
+	buf_char(&url, memchr(url.p, '?', url.n) ? '&' : '?');
+	write_param("branch_id=", call->branch_id, &url);
+	write_param("&gid=", r->gid, &url);
+	write_param("&op=", call->op, &url);
+	write_param("&trans_type=", str_of(kind), &url);
+	buf_json(out, buf_view(&url));
+	buf_fini(&url);
+}
+
+/* ---- bodies ------------------------------------------------------------------------------------ */
+
+/* A text in which nothing is a template of ours. */
+static void write_literal(struct str text, struct buf *out)
+{
+	struct buf b = { 0 };
+
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] == '$' && i + 1 < text.n && text.p[i + 1] == '{')
+			buf_char(&b, '$');
+		buf_char(&b, text.p[i]);
+	}
+	buf_json(out, buf_view(&b));
+	buf_fini(&b);
+}
+
+/* The parameter `method` of a URL's query, as it stands there. */
+static bool find_method(struct str url, struct str *method)
+{
+	static const char NAME[] = "method=";
+
+	for (size_t i = 1; i + sizeof NAME - 1 <= url.n; i++) {
+		if ((url.p[i - 1] != '?' && url.p[i - 1] != '&') || memcmp(url.p + i, NAME, sizeof NAME - 1) != 0)
+			continue;
+		size_t start = i + sizeof NAME - 1, end = start;
+
+		while (end < url.n && url.p[end] != '&' && url.p[end] != '#')
+			end++;
+		*method = (struct str){ url.p + start, end - start };
+		return true;
+	}
+	return false;
+}
+
+static bool is_json_rpc(struct request *r, const struct dtm_call *call, struct str *method)
+{
+	struct str encoded;
+
+	return str_is(dtm_of(r)->trans.protocol, "json-rpc") && find_method(call->url, &encoded) &&
+	       percent_decode(encoded, request_arena(r), method);
+}
+
+static void write_rpc_params(struct request *r, const struct dtm_call *call, struct buf *out)
+{
+	struct json_error  err;
+	struct str         text = is_empty(call->payload) ? STR("{}") : payload_text(r, call->payload);
+	const struct json *params = json_parse(text, request_arena(r), &err);
+
+	buf_char(out, '{');
+	for (const struct json *m = params && params->type == JSON_OBJECT ? params->first : NULL; m; m = m->next) {
+		if (str_is(m->key, "gid") || str_is(m->key, "trans_type") || str_is(m->key, "branch_id") ||
+		    str_is(m->key, "op"))
+			continue;
+		buf_json(out, m->key);
+		buf_char(out, ':');
+		buf_str(out, m->raw);
+		buf_char(out, ',');
+	}
+	buf_cstr(out, "\"gid\":");
+	buf_json(out, r->gid);
+	buf_fmt(out, ",\"trans_type\":\"%s\",\"branch_id\":", dtm_kind_name(dtm_of(r)->trans.kind));
+	buf_json(out, call->branch_id);
+	buf_cstr(out, ",\"op\":");
+	buf_json(out, call->op);
+	buf_char(out, '}');
+}
+
+static void write_rpc(struct request *r, const struct dtm_call *call, struct str method, struct buf *out)
+{
+	struct buf b = { 0 };
+
+	buf_cstr(&b, "{\"jsonrpc\":\"2.0\",\"id\":");
+	buf_json(&b, call->branch_id);
+	buf_cstr(&b, ",\"method\":");
+	buf_json(&b, method);
+	buf_cstr(&b, ",\"params\":");
+	write_rpc_params(r, call, &b);
+	buf_char(&b, '}');
+	buf_cstr(out, ",\"body_text\":");
+	write_literal(buf_view(&b), out);
+	buf_fini(&b);
+}
+
+static void write_body(struct request *r, const struct dtm_call *call, struct buf *out)
+{
+	struct str method;
+
+	if (is_json_rpc(r, call, &method))
+		write_rpc(r, call, method, out);
+	else if (is_empty(call->payload))
+		buf_cstr(out, call->post ? ",\"body_text\":\"\"" : ",\"method\":\"GET\"");
+	else if (call->payload_at >= 0)
+		buf_fmt(out, ",\"body_text\":\"${input.payloads[%d]}\"", call->payload_at);
+	else {
+		buf_cstr(out, ",\"body_text\":");
+		write_literal(payload_text(r, call->payload), out);
+	}
+}
+
+void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *out)
+{
+	if (call->url.n == 0) {
+		buf_cstr(out, "{\"nothing\":true}");
+		return;
+	}
+	buf_cstr(out, "{\"url\":");
+	write_url(r, call, out);
+	write_body(r, call, out);
+	buf_char(out, '}');
+}
+
+/* ---- the head ------------------------------------------------------------------------------------- */
+
+/* Those that a document may name: the others are the coordinator's, and DTM's own clients send none of them. */
+static bool is_for_branches(struct str name)
+{
+	static const char *const OURS[] = { "idempotency-key", "content-length", "host", "transfer-encoding", "connection",
+		                            "keep-alive", "traceparent", "expect", "upgrade", "te", "trailer" };
+
+	if ((name.n >= 5 && strncasecmp(name.p, "saga-", 5) == 0) || (name.n >= 8 && strncasecmp(name.p, "webhook-", 8) == 0))
+		return false;
+	for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++)
+		if (name.n == strlen(OURS[i]) && strncasecmp(name.p, OURS[i], name.n) == 0)
+			return false;
+	return true;
+}
+
+static void write_headers(struct request *r, const struct dtm_trans *t, struct buf *out)
+{
+	bool has_type = false;
+
+	buf_cstr(out, ",\"headers\":{");
+	for (const struct json *h = t->headers != NULL ? t->headers->first : NULL; h != NULL; h = h->next) {
+		if (h->type != JSON_STRING || !is_for_branches(h->key))
+			continue;
+		has_type |= h->key.n == 12 && strncasecmp(h->key.p, "content-type", 12) == 0;
+		buf_json(out, h->key);
+		buf_char(out, ':');
+		write_literal(json_text(h, request_arena(r)), out);
+		buf_char(out, ',');
+	}
+	if (has_type)
+		out->n--;
+	else
+		buf_cstr(out, "\"Content-Type\":\"application/json\"");
+	buf_char(out, '}');
+}
+
+static void write_duration(const char *name, int64_t ms, struct buf *out)
+{
+	char text[32];
+
+	buf_fmt(out, ",\"%s\":\"%s\"", name, text_of_ms(ms, text));
+}
+
+/* DTM doubles without end; we stop at a minute, or at the interval that was asked for. */
+static void write_retry(const struct dtm_trans *t, int64_t base, struct buf *out)
+{
+	int64_t initial = t->retry_limit > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
+	char    first[32], last[32];
+
+	buf_fmt(out, ",\"retry\":{\"initial\":\"%s\",\"factor\":2,\"max\":\"%s\",\"jitter\":\"none\"", text_of_ms(initial, first),
+	        text_of_ms(base > BACKOFF_MAX_MS ? base : BACKOFF_MAX_MS, last));
+	if (t->retry_limit > 0)
+		buf_fmt(out, ",\"attempts\":%llu", (unsigned long long)t->retry_limit + 1);
+	buf_char(out, '}');
+}
+
+static void write_answers(const struct dtm_trans *t, struct buf *out)
+{
+	if (str_is(t->protocol, "json-rpc"))
+		buf_cstr(out, ",\"outcomes\":{\"200\":\"ok\",\"425\":\"ongoing\",\"409\":\"refused\",\"*\":\"unknown\"},"
+		              "\"words\":{\"ONGOING\":\"ongoing\",\"-32902\":\"ongoing\",\"FAILURE\":\"refused\","
+		              "\"-32901\":\"refused\",\"\\\"error\\\":{\":\"unknown\",\"\\\"error\\\": {\":\"unknown\"}");
+	else
+		buf_cstr(out, ",\"outcomes\":{\"200\":\"ok\",\"425\":\"ongoing\",\"409\":\"refused\",\"*\":\"unknown\"},"
+		              "\"words\":{\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}");
+}
+
+void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, struct buf *out)
+{
+	const struct dtm_trans *t = &dtm_of(r)->trans;
+	const int64_t           second = r->api->config.dtm_second_ms;
+	int64_t                 base = t->retry_interval ? t->retry_interval : RETRY_INTERVAL_S * second;
+	int64_t                 timeout = t->request_timeout ? t->request_timeout : REQUEST_TIMEOUT_S * 1000;
+
+	if (t->retry_interval == 0 && t->timeout_to_fail > 0 && t->timeout_to_fail < base)
+		base = t->timeout_to_fail;
+	base = between(base, INTERVAL_MIN_MS, INTERVAL_MAX_MS);
+	buf_fmt(out, "{\"mode\":\"%s\"", mode);
+	if (deadline_ms > 0)
+		write_duration("deadline", deadline_ms, out);
+	buf_fmt(out, ",\"max_parallel\":%d,\"defaults\":{\"poll\":\"", TXN_STEPS_MAX);
+	char poll[32];
+	buf_cstr(out, text_of_ms(base, poll));
+	buf_char(out, '"');
+	write_duration("timeout", between(timeout, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS), out);
+	write_retry(t, base, out);
+	write_headers(r, t, out);
+	write_answers(t, out);
+	buf_char(out, '}');
+}
+
+/* ---- the input ---------------------------------------------------------------------------------------- */
+
+static void write_raw(const char *name, const struct json *value, struct buf *out)
+{
+	if (value == NULL)
+		return;
+	buf_fmt(out, "%s\"%s\":", out->p[out->n - 1] == '{' ? "" : ",", name);
+	buf_str(out, value->raw);
+}
+
+/* In the order in which DTM's own answers have them; `concurrent` is always among them. */
+static void write_options(struct request *r, struct buf *out)
+{
+	static const char *const NAMES[] = { "wait_result", "timeout_to_fail", "request_timeout", "retry_interval",
+		                             "branch_headers", "retry_limit" };
+
+	buf_cstr(out, ",\"options\":{\"concurrent\":");
+	buf_cstr(out, dtm_of(r)->trans.concurrent ? "true" : "false");
+	for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+		write_raw(NAMES[i], dtm_member(r->body, NAMES[i]), out);
+	buf_char(out, '}');
+}
+
+void dtm_write_input(struct request *r, struct buf *out)
+{
+	static const char *const NAMES[] = { "query_prepared", "custom_data", "protocol" };
+	const struct dtm_trans  *t = &dtm_of(r)->trans;
+	size_t                   n = dtm_payload_count(t);
+
+	buf_cstr(out, "{\"payloads\":[");
+	for (size_t i = 0; i < n; i++) {
+		const struct json *payload = dtm_payload(t, i);
+
+		if (i > 0)
+			buf_char(out, ',');
+		if (is_empty(payload))
+			buf_cstr(out, "\"\"");
+		else if (payload->type == JSON_STRING)
+			buf_str(out, payload->raw);
+		else
+			buf_json(out, payload->raw);
+	}
+	buf_char(out, ']');
+	for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+		write_raw(NAMES[i], dtm_member(r->body, NAMES[i]), out);
+	write_options(r, out);
+	buf_char(out, '}');
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * dtm.h - a façade: requests of DTM's HTTP protocol as transactions of ours. docs/dtm.md says how they correspond.
+ *
+ * Read, translate, begin or command, answer. What is special of a kind is in the file of that name; the engine knows none of it.
+ */
+#ifndef API_DTM_DTM_H
+#define API_DTM_DTM_H
+
+#include "api/request.h"
+#include "participants/definition.h"
+
+#define DTM_BRANCH_PREFIX "branch-" /* and a branch's id are a step's name */
+enum { DTM_BRANCH_MAX = 57 };
+
+#define DTM_KINDS(X)           \
+	X(SAGA,     "saga")     \
+	X(TCC,      "tcc")      \
+	X(MSG,      "msg")      \
+	X(XA,       "xa")       \
+	X(WORKFLOW, "workflow")
+
+#define X(name, text) DTM_##name,
+enum dtm_kind { DTM_KINDS(X) };
+#undef X
+#define X(...) + 1
+enum { DTM_KIND_COUNT = 0 DTM_KINDS(X) };
+#undef X
+
+/* A Trans object as the wire has it. Slices of the body or of the arena; what is absent or null is empty. */
+struct dtm_trans {
+	enum dtm_kind      kind;
+	struct str         gid, query_prepared, custom_data, protocol, rollback_reason;
+	const struct json *steps, *payloads, *headers, *req_extra; /* of their type, or NULL */
+	bool               wait_result, concurrent;
+	/* ms; 0: not given */
+	int64_t            timeout_to_fail, request_timeout, retry_interval;
+	uint64_t           retry_limit;
+};
+
+/* One request of the façade; r->own. */
+struct dtm {
+	struct dtm_trans trans;
+	struct str       rpc_id;   /* raw JSON; empty: it did not come by /api/json-rpc */
+	struct str       document; /* what is to be begun */
+	int64_t          start_at; /* 0: now */
+	struct beginning *beginning;
+	bool             was_begun; /* it has been tried: what is unknown now has gone meanwhile */
+	struct command   command;
+	struct str       reason;   /* that the journal gave */
+	struct str       refused;  /* the step whose refusal it is asked for, or empty: somebody's cancel */
+	void           (*then)(struct request *r, const struct view *view);
+};
+
+const char *dtm_kind_name(enum dtm_kind k);
+/* DTM's word for where a transaction stands. */
+const char *dtm_status(enum phase phase);
+/* Was it begun by this protocol? Its kind then. */
+bool dtm_kind_of(const struct row *row, enum dtm_kind *kind);
+
+/* ---- reading (trans.c): false means that it has been answered ------------------------ */
+
+struct dtm *dtm_of(struct request *r);     /* made when first asked for */
+bool dtm_body(struct request *r);          /* r->body: an object; whatever its media type says */
+/* As DTM finds members: names in any case of letters, null is absent. */
+const struct json *dtm_member(const struct json *object, const char *name);
+struct str dtm_text(struct request *r, const struct json *object, const char *name); /* empty unless a string */
+bool dtm_read_trans(struct request *r);
+/* The gid of r->body or, where it is NULL, of the query; remembered in r->gid. */
+bool dtm_read_gid(struct request *r, struct str gid);
+bool dtm_branch_is_valid(struct str id);
+
+/* ---- writing documents (document.c) ----------------------------------------------------- */
+
+struct dtm_call {
+	struct str         url;       /* as the client gave it; empty: nothing is called */
+	struct str         branch_id, op;
+	const struct json *payload;   /* a string, sent as its text; or NULL */
+	int                payload_at; /* 0 and above: it is that one of input.payloads */
+	bool               post;      /* also without a payload */
+};
+
+/* {"mode":…,"defaults":{…} with what holds for all calls; a closing brace is wanted. */
+void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, struct buf *out);
+/* The call as one object. */
+void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *out);
+/* The input: what only this façade wants to know again, and the payloads. */
+void dtm_write_input(struct request *r, struct buf *out);
+size_t dtm_payload_count(const struct dtm_trans *t);
+const struct json *dtm_payload(const struct dtm_trans *t, size_t i);
+
+/* ---- the kinds: each writes a document; false: answered ------------------------------------ */
+
+bool saga_document(struct request *r, struct buf *out);
+bool msg_document(struct request *r, bool is_prepared, struct buf *out);
+bool msg_delay(struct request *r, int64_t *ms);
+void open_document(struct request *r, struct buf *out);                      /* tcc, xa: branches join */
+bool branch_document(struct request *r, enum dtm_kind kind, struct buf *out); /* of r->body, a registration */
+
+/* ---- doing (begin.c, routes.c) ------------------------------------------------------------------ */
+
+/* Begins d->document. `exists` is called when the gid is taken. */
+void dtm_begin(struct request *r, void (*begun)(struct request *r, const struct view *view),
+               void (*exists)(struct request *r, const struct view *view));
+/* Success; with wait_result when it has ended. */
+void dtm_answer_submitted(struct request *r, const struct view *view);
+/* Not an answer with a verdict: says what went wrong. */
+void dtm_command_failed(struct request *r, enum command_result result, const struct err *err);
+void dtm_new_gid(struct request *r);
+/* These read r->body. */
+void dtm_prepare(struct request *r);
+void dtm_submit(struct request *r);
+void dtm_abort(struct request *r);
+void dtm_register(struct request *r, enum dtm_kind usual); /* usual: of clients that name none */
+
+/* Calls `then`, now or later, when it is known why it was rolled back. */
+void dtm_ask_reason(struct request *r, const struct view *view, void (*then)(struct request *r, const struct view *view));
+
+/* ---- answering (reply.c) -------------------------------------------------------------------------- */
+
+void dtm_ok(struct request *r);
+void dtm_data(struct request *r, struct buf *body);                     /* 200; takes the memory */
+void dtm_failure(struct request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* 409 */
+void dtm_ongoing(struct request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* 425 */
+void dtm_error(struct request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* 500 */
+void dtm_away(struct request *r, enum log_result result);
+
+/* ---- showing (show.c) ------------------------------------------------------------------------------- */
+
+void dtm_show_transaction(struct request *r, const struct view *view, struct buf *out);
+void dtm_show_branches(struct request *r, const struct view *view, struct buf *out);
+/* Why it was rolled back, as far as the row tells, or d->reason; empty: it was not. */
+struct str dtm_rollback_reason(struct request *r, const struct view *view);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * msg.c - a message of DTM: prepared it is a message of ours, with its back-check; submitted without that it is a saga
+ * whose steps must all succeed.
+ */
+#include "api/dtm/dtm.h"
+
+enum { CHECK_AFTER_S = 10 };
+
+static void write_step(struct request *r, const struct json *step, size_t i, struct buf *out)
+{
+	const struct dtm_trans *t = &dtm_of(r)->trans;
+	struct buf              id = { 0 };
+	struct dtm_call         call = { .url = dtm_text(r, step, "action"), .op = STR("action"),
+		                         .payload = dtm_payload(t, i), .payload_at = (int)i };
+
+	buf_fmt(&id, "%02zu", i + 1);
+	call.branch_id = buf_view(&id);
+	buf_fmt(out, "%s\"branch-%s\":{\"kind\":\"retriable\",", i > 0 ? "," : "", id.p);
+	if (i > 0 && !t->concurrent)
+		buf_fmt(out, "\"after\":[\"branch-%02zu\"],", i);
+	buf_cstr(out, "\"action\":");
+	dtm_write_call(r, &call, out);
+	buf_char(out, '}');
+	buf_fini(&id);
+}
+
+static void write_check(struct request *r, struct buf *out)
+{
+	struct dtm_call call = { .url = dtm_of(r)->trans.query_prepared, .branch_id = STR("00"), .op = STR("msg"),
+		                 .payload_at = -1 };
+
+	buf_cstr(out, ",\"check\":");
+	dtm_write_call(r, &call, out);
+}
+
+/* How long its sender has before he is asked. */
+static int64_t check_after_ms(const struct request *r, const struct dtm_trans *t)
+{
+	if (t->timeout_to_fail > 0)
+		return t->timeout_to_fail;
+	return t->retry_interval > 0 ? t->retry_interval : CHECK_AFTER_S * r->api->config.dtm_second_ms;
+}
+
+bool msg_document(struct request *r, bool is_prepared, struct buf *out)
+{
+	const struct dtm_trans *t = &dtm_of(r)->trans;
+	const struct json      *step = t->steps != NULL ? t->steps->first : NULL;
+
+	if (is_prepared && t->query_prepared.n == 0) {
+		dtm_error(r, "query_prepared is empty: who is to be asked whether the message goes out?");
+		return false;
+	}
+	dtm_write_head(r, is_prepared ? "message" : "saga", is_prepared ? check_after_ms(r, t) : 0, out);
+	if (is_prepared)
+		write_check(r, out);
+	buf_cstr(out, ",\"steps\":{");
+	if (step == NULL)
+		buf_cstr(out, "\"none\":{\"kind\":\"retriable\",\"action\":{\"nothing\":true}}");
+	for (size_t i = 0; step != NULL; step = step->next, i++)
+		write_step(r, step, i, out);
+	buf_cstr(out, "}}");
+	return true;
+}
+
+bool msg_delay(struct request *r, int64_t *ms)
+{
+	const struct dtm_trans *t = &dtm_of(r)->trans;
+	struct json_error       err;
+	const struct json      *custom, *delay;
+	uint64_t                seconds;
+
+	*ms = 0;
+	if (t->custom_data.n == 0)
+		return true;
+	custom = json_parse(t->custom_data, request_arena(r), &err);
+	if (custom == NULL) {
+		dtm_error(r, "custom_data is not JSON: %s (at byte %zu)", err.text, err.at);
+		return false;
+	}
+	delay = dtm_member(custom, "delay");
+	if (delay == NULL)
+		return true;
+	if (!json_u64(delay, &seconds) || seconds > 3650ull * 86400) {
+		dtm_error(r, "delay is a whole number of seconds, at most ten years");
+		return false;
+	}
+	*ms = (int64_t)seconds * r->api->config.dtm_second_ms;
+	return true;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * query.c - one transaction as it is, and why it was rolled back.
+ */
+#include "api/dtm/dtm.h"
+
+/* ---- reasons --------------------------------------------------------------------------- */
+
+/* Somebody said so, or what the step's note told was overwritten by the answer to its cancel: only the journal knows. */
+static bool is_reason_elsewhere(const struct view *view)
+{
+	const struct txn *t = view->txn;
+
+	if (t == NULL)
+		return false;
+	if (t->cause == CAUSE_REFUSED)
+		return t->cause_step < t->step_count && view->notes[t->cause_step].op != OP_TRY;
+	return t->cause == CAUSE_CLIENT || t->cause == CAUSE_OPERATOR;
+}
+
+static bool is_reason(const struct dtm *d, const struct entry *e)
+{
+	if (d->refused.n > 0)
+		return str_eq(e->step, d->refused) && str_is(e->outcome, outcome_name(OUTCOME_REFUSED)) &&
+		       str_is(e->op, op_name(OP_TRY));
+	return str_is(e->what, command_name(COMMAND_CANCEL)) && e->detail.n > 0;
+}
+
+static void on_view(void *arg, enum log_result result, const struct view *view)
+{
+	struct request *r = arg;
+
+	if (result == LOG_DONE && view)
+		dtm_of(r)->then(r, view);
+	else
+		dtm_away(r, result);
+}
+
+static void on_journal(void *arg, enum log_result result, const struct entry_row *rows, size_t n)
+{
+	struct request *r = arg;
+	struct dtm     *d = dtm_of(r);
+
+	for (size_t i = 0; result == LOG_DONE && i < n && d->reason.n == 0; i++)
+		if (is_reason(d, &rows[i].entry))
+			d->reason = arena_str(request_arena(r), rows[i].entry.detail);
+	engine_read(r->api->engine, r->gid, on_view, r);
+}
+
+void dtm_ask_reason(struct request *r, const struct view *view, void (*then)(struct request *r, const struct view *view))
+{
+	struct store_port *store = &r->api->store;
+	struct dtm        *d = dtm_of(r);
+
+	if (!is_reason_elsewhere(view)) {
+		then(r, view);
+		return;
+	}
+	if (view->txn->cause == CAUSE_REFUSED && view->row.def)
+		d->refused = arena_str(request_arena(r), definition_step_name(view->row.def, view->txn->cause_step));
+	d->then = then;
+	store->journal(store->ctx, r->gid, 0, PAGE_MAX, on_journal, r);
+}
+
+/* ---- query ------------------------------------------------------------------------------- */
+
+static void answer_query(struct request *r, const struct view *view)
+{
+	struct buf body = { 0 };
+
+	buf_cstr(&body, "{\"transaction\":");
+	if (view)
+		dtm_show_transaction(r, view, &body);
+	else
+		buf_cstr(&body, "null");
+	buf_cstr(&body, ",\"branches\":[");
+	if (view)
+		dtm_show_branches(r, view, &body);
+	buf_cstr(&body, "]}");
+	dtm_data(r, &body);
+}
+
+static void on_query(void *arg, enum log_result result, const struct view *view)
+{
+	struct request *r = arg;
+	enum dtm_kind   kind;
+
+	if (result != LOG_DONE)
+		dtm_away(r, result);
+	else if (view && dtm_kind_of(&view->row, &kind))
+		dtm_ask_reason(r, view, answer_query);
+	else
+		answer_query(r, NULL);
+}
+
+void handle_dtm_query(struct request *r)
+{
+	const struct str *gid = query_get(&r->query, "gid");
+
+	if (dtm_read_gid(r, gid ? *gid : (struct str){ 0 }))
+		engine_read(r->api->engine, r->gid, on_query, r);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * trans.c - reads what DTM's clients send: members in any case, null for absent, seconds as numbers.
+ */
+#include "api/dtm/dtm.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Ten years, as far as our durations go. */
+#define SECONDS_MAX (3650ll * 86400)
+
+const char *dtm_kind_name(enum dtm_kind k)
+{
+#define X(name, text) [DTM_##name] = text,
+	static const char *const names[DTM_KIND_COUNT] = { DTM_KINDS(X) };
+#undef X
+
+	return names[k];
+}
+
+static bool read_kind(struct str text, enum dtm_kind *out)
+{
+	for (unsigned i = 0; i < DTM_KIND_COUNT; i++)
+		if (str_is(text, dtm_kind_name((enum dtm_kind)i))) {
+			*out = (enum dtm_kind)i;
+			return true;
+		}
+	return false;
+}
+
+struct dtm *dtm_of(struct request *r)
+{
+	if (r->own == NULL)
+		r->own = arena_alloc(request_arena(r), sizeof(struct dtm));
+	return r->own;
+}
+
+/* ---- members ----------------------------------------------------------------------- */
+
+const struct json *dtm_member(const struct json *object, const char *name)
+{
+	const struct json *found = object ? json_get(object, name) : NULL;
+	const size_t       n = strlen(name);
+
+	for (const struct json *m = object ? object->first : NULL; m != NULL && found == NULL; m = m->next)
+		if (m->key.n == n && strncasecmp(m->key.p, name, n) == 0)
+			found = m;
+	return found != NULL && found->type != JSON_NULL ? found : NULL;
+}
+
+struct str dtm_text(struct request *r, const struct json *object, const char *name)
+{
+	const struct json *m = dtm_member(object, name);
+
+	return m != NULL && m->type == JSON_STRING ? json_text(m, request_arena(r)) : (struct str){ 0 };
+}
+
+static bool member_of(struct request *r, const char *name, enum json_type type, const struct json **out)
+{
+	*out = dtm_member(r->body, name);
+	if (*out == NULL || (*out)->type == type)
+		return true;
+	dtm_error(r, "%s must be %s, not %s", name, json_type_name(type), json_type_name((*out)->type));
+	return false;
+}
+
+static bool text_of(struct request *r, const char *name, struct str *out)
+{
+	const struct json *m;
+
+	if (!member_of(r, name, JSON_STRING, &m))
+		return false;
+	*out = m != NULL ? json_text(m, request_arena(r)) : (struct str){ 0 };
+	return true;
+}
+
+static bool flag_of(struct request *r, const char *name, bool *out)
+{
+	const struct json *m = dtm_member(r->body, name);
+
+	*out = m != NULL && m->type == JSON_TRUE;
+	if (m == NULL || m->type == JSON_TRUE || m->type == JSON_FALSE)
+		return true;
+	dtm_error(r, "%s must be true or false", name);
+	return false;
+}
+
+/* Seconds as clients write them: whole ones, and parts of one, which DTM itself does not take. */
+static bool read_seconds(struct str text, int64_t unit_ms, int64_t *ms)
+{
+	int64_t whole = 0, milli = 0, scale = 100;
+	size_t  i = 0;
+
+	for (; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++)
+		if ((whole = whole * 10 + (text.p[i] - '0')) > SECONDS_MAX)
+			return false;
+	if (i < text.n && text.p[i] == '.')
+		for (i++; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++, scale /= 10)
+			milli += (text.p[i] - '0') * scale;
+	*ms = whole * unit_ms + milli * unit_ms / 1000;
+	return i == text.n;
+}
+
+static bool seconds_of(struct request *r, const char *name, int64_t *ms)
+{
+	const struct json *m = dtm_member(r->body, name);
+
+	*ms = 0;
+	if (m == NULL || (m->type == JSON_NUMBER && read_seconds(m->raw, r->api->config.dtm_second_ms, ms)))
+		return true;
+	dtm_error(r, "%s must be a number of seconds, at most ten years", name);
+	return false;
+}
+
+static bool count_of(struct request *r, const char *name, uint64_t *out)
+{
+	const struct json *m = dtm_member(r->body, name);
+
+	*out = 0;
+	if (m == NULL || (json_u64(m, out) && *out <= 1000000))
+		return true;
+	dtm_error(r, "%s must be a whole number up to 1000000", name);
+	return false;
+}
+
+/* ---- gid and branch ------------------------------------------------------------------- */
+
+bool dtm_read_gid(struct request *r, struct str gid)
+{
+	char  *clean = arena_alloc(request_arena(r), gid.n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < gid.n; i++)
+		if (gid.p[i] != '\n' && gid.p[i] != '\r' && gid.p[i] != ';')
+			clean[n++] = gid.p[i];
+	gid = (struct str){ clean, n };
+	if (n == 0) {
+		dtm_error(r, "no gid specified");
+		return false;
+	}
+	if (!gid_is_valid(gid)) {
+		dtm_error(r, "a gid is 1 to 128 printable ASCII characters without space, quotes and backslash");
+		return false;
+	}
+	r->gid = gid;
+	return true;
+}
+
+/* As a part of a step's name; DTM's clients make two digits for each level, some add letters. */
+bool dtm_branch_is_valid(struct str id)
+{
+	for (size_t i = 0; i < id.n; i++)
+		if ((id.p[i] < '0' || id.p[i] > '9') && (id.p[i] < 'a' || id.p[i] > 'z') &&
+		    (id.p[i] < 'A' || id.p[i] > 'Z') && id.p[i] != '-' && id.p[i] != '_')
+			return false;
+	return id.n > 0 && id.n <= DTM_BRANCH_MAX;
+}
+
+/* ---- the object --------------------------------------------------------------------------- */
+
+bool dtm_body(struct request *r)
+{
+	struct json_error err;
+
+	r->body = json_parse(buf_view(&r->x->body), request_arena(r), &err);
+	if (r->body != NULL && r->body->type == JSON_OBJECT)
+		return true;
+	if (r->body == NULL)
+		dtm_error(r, "%s (at byte %zu)", err.text, err.at);
+	else
+		dtm_error(r, "an object is wanted, not %s", json_type_name(r->body->type));
+	return false;
+}
+
+static bool read_options(struct request *r, struct dtm_trans *t)
+{
+	return flag_of(r, "wait_result", &t->wait_result) && flag_of(r, "concurrent", &t->concurrent) &&
+	       seconds_of(r, "timeout_to_fail", &t->timeout_to_fail) &&
+	       seconds_of(r, "request_timeout", &t->request_timeout) &&
+	       seconds_of(r, "retry_interval", &t->retry_interval) && count_of(r, "retry_limit", &t->retry_limit) &&
+	       member_of(r, "branch_headers", JSON_OBJECT, &t->headers);
+}
+
+/* What must be so whatever the kind is. */
+static bool is_sound(struct request *r, const struct dtm_trans *t)
+{
+	for (const struct json *s = t->steps != NULL ? t->steps->first : NULL; s != NULL; s = s->next)
+		if (s->type != JSON_OBJECT) {
+			dtm_error(r, "a step is an object");
+			return false;
+		}
+	for (const struct json *p = t->payloads != NULL ? t->payloads->first : NULL; p != NULL; p = p->next)
+		if (p->type != JSON_STRING && p->type != JSON_NULL) {
+			dtm_error(r, "a payload is a string");
+			return false;
+		}
+	if (str_is(t->protocol, "grpc")) {
+		dtm_error(r, "gRPC is not spoken here: branches are called over HTTP");
+		return false;
+	}
+	if (t->payloads != NULL && t->steps != NULL && t->payloads->n < t->steps->n) {
+		dtm_error(r, "there are %u steps and %u payloads", (unsigned)t->steps->n, (unsigned)t->payloads->n);
+		return false;
+	}
+	return true;
+}
+
+bool dtm_read_trans(struct request *r)
+{
+	struct dtm_trans *t = &dtm_of(r)->trans;
+	struct str        type;
+
+	if (!dtm_read_gid(r, dtm_text(r, r->body, "gid")) || !text_of(r, "trans_type", &type))
+		return false;
+	t->gid = r->gid;
+	if (!read_kind(type, &t->kind)) {
+		dtm_error(r, "unknown trans_type: \"%.*s\"", (int)(type.n > 64 ? 64 : type.n), type.p);
+		return false;
+	}
+	return text_of(r, "query_prepared", &t->query_prepared) && text_of(r, "custom_data", &t->custom_data) &&
+	       text_of(r, "protocol", &t->protocol) && text_of(r, "rollback_reason", &t->rollback_reason) &&
+	       member_of(r, "steps", JSON_ARRAY, &t->steps) && member_of(r, "payloads", JSON_ARRAY, &t->payloads) &&
+	       member_of(r, "req_extra", JSON_OBJECT, &t->req_extra) && read_options(r, t) && is_sound(r, t);
+}
+
+/* ---- what the log keeps ---------------------------------------------------------------------- */
+
+bool dtm_kind_of(const struct row *row, enum dtm_kind *kind)
+{
+	struct str raw;
+
+	return row->labels.n > 0 && json_member(row->labels, "dtm", &raw) && raw.n > 2 && raw.p[0] == '"' &&
+	       read_kind((struct str){ raw.p + 1, raw.n - 2 }, kind);
+}
+
+const char *dtm_status(enum phase phase)
+{
+	switch (phase) {
+	case PHASE_PREPARED:
+		return "prepared";
+	case PHASE_TRYING:
+	case PHASE_CONFIRMING:
+		return "submitted";
+	case PHASE_CONFIRMED:
+		return "succeed";
+	case PHASE_CANCELLING:
+		return "aborting";
+	case PHASE_CANCELLED:
+	case PHASE_ABANDONED:
+		return "failed";
+	}
+	return "";
+}
