@@ -192,6 +192,7 @@ static enum turn failed(struct serving *s)
 
 	if (!s->answer->log[0] || s->watch.state[0])
 		snprintf(s->answer->log, sizeof(s->answer->log), "database: %s", PQerrorMessage(s->db));
+	one_line(s->answer->log);
 	s->was_away |= !s->began;
 	if (PQtransactionStatus(s->db) != PQTRANS_IDLE)
 		command(s->db, "ROLLBACK");

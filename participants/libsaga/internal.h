@@ -20,6 +20,7 @@
 #define is_utf8      saga_own_is_utf8
 #define json_next    saga_own_json_next
 #define uuid_make    saga_own_uuid_make
+#define one_line     saga_own_one_line
 
 /* ---- text that grows: failed, once set, stays, and is asked for at the end ------------------------ */
 
@@ -53,6 +54,8 @@ bool is_utf8(const char *p, size_t n);
  * False: there is none, or json is broken. name may be NULL. */
 bool json_next(struct saga_slice json, size_t *at, struct saga_slice *name, struct saga_slice *value);
 
+/* Libraries end their messages with line feeds, and put some into them. */
+void one_line(char *text);
 /* Always false, for return. */
 bool saga_fail(struct saga_error *error, enum saga_errno code, const char *format, ...) SAGA_FORMAT(3, 4);
 

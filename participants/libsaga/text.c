@@ -193,6 +193,17 @@ bool slice_time(struct saga_slice s, int64_t *ms)
 
 /* ---- errors, ids ------------------------------------------------------------------------------------- */
 
+void one_line(char *text)
+{
+	size_t n = strlen(text);
+
+	while (n && (unsigned char)text[n - 1] <= ' ')
+		text[--n] = '\0';
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ')
+			*text = ' ';
+}
+
 bool saga_fail(struct saga_error *error, enum saga_errno code, const char *format, ...)
 {
 	va_list ap;
@@ -204,6 +215,7 @@ bool saga_fail(struct saga_error *error, enum saga_errno code, const char *forma
 	va_start(ap, format);
 	vsnprintf(error->text, sizeof(error->text), format, ap);
 	va_end(ap);
+	one_line(error->text);
 	return false;
 }
 
