@@ -92,9 +92,11 @@ enum entry { ENTRY_RUN, ENTRY_ANSWERED, ENTRY_FAILED };
 
 static enum entry enter(PGconn *db, const struct saga_call *call, struct saga_answer *answer)
 {
+	/* A step without a deadline is swept by when its transaction was accepted. */
+	int64_t until_ms = call->deadline_ms != SAGA_NO_TIME ? call->deadline_ms : call->accepted_ms;
 	char epoch[24], deadline[24];
 	const char *params[] = { call->gid, call->step, saga_op_name(call->op), NULL,
-				 in_ms(call->deadline_ms, deadline) };
+				 in_ms(until_ms, deadline) };
 	enum entry entry = ENTRY_ANSWERED;
 	PGresult *r;
 

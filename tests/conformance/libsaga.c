@@ -280,6 +280,23 @@ static void test_again(void)
 	ok(serve(base.db, "never", SAGA_TRY, &never) == 503 && never.runs == 5, "not for ever");
 }
 
+static void test_deadline(void)
+{
+	struct script s = { .result = SAGA_DONE };
+	struct saga_call call = call_of("dated", SAGA_TRY);
+	struct saga_answer answer;
+
+	call.accepted_ms = 1795423254123;
+	saga_serve(base.db, &call, act, &s, &answer);
+	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline) FROM sagad_barrier_step WHERE gid = 'dated'"),
+		   "1795423254.123000"), "without a deadline it is swept by when it was accepted");
+	call.op = SAGA_CANCEL;
+	call.deadline_ms = 1795423999000;
+	saga_serve(base.db, &call, act, &s, &answer);
+	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline) FROM sagad_barrier_step WHERE gid = 'dated'"),
+		   "1795423999.000000") && s.runs == 2, "with one by that");
+}
+
 static void test_check(void)
 {
 	struct script yes = { .result = SAGA_DONE }, no = { .result = SAGA_REFUSED };
@@ -405,6 +422,7 @@ int main(void)
 	test_refusals();
 	test_failures();
 	test_again();
+	test_deadline();
 	test_check();
 	test_races();
 	pg_database_drop(&base);
