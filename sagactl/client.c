@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sagactl/client.h"
 
+#include "sagactl/verbatim.h"
+
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -82,7 +84,7 @@ void client_close(struct client *c)
 void answer_fini(struct answer *a)
 {
 	buf_fini(&a->body);
-	arena_fini(&a->arena);
+	json_decref(a->json);
 	*a = (struct answer){ 0 };
 }
 
@@ -225,12 +227,16 @@ static bool never_began(CURL *curl, CURLcode code)
 
 static void understand(struct answer *a)
 {
-	struct json_error err;
+	struct buf   texts = { 0 };
+	json_error_t err;
 
 	if (a->date == 0)
 		a->date = (int64_t)time(NULL) * 1000;
-	if (strstr(a->type, "json"))
-		a->json = json_parse(buf_view(&a->body), &a->arena, &err);
+	if (!strstr(a->type, "json"))
+		return;
+	verbatim_numbers(buf_view(&a->body), &texts);
+	a->json = json_loadb(texts.p ? texts.p : "", texts.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &err);
+	buf_fini(&texts);
 }
 
 bool client_send(struct client *c, const struct ask *ask, struct answer *out, struct err *err)

@@ -4,8 +4,10 @@
 #ifndef SAGACTL_CLIENT_H
 #define SAGACTL_CLIENT_H
 
-#include "coordinator/base/json.h"
+#include "coordinator/base/text.h"
 #include "sagactl/args.h"
+
+#include <jansson.h>
 
 enum { CLIENT_URLS_MAX = 16, CLIENT_ANSWER_MAX = 64 << 20 };
 
@@ -35,8 +37,7 @@ struct answer {
 	bool          replayed;
 	int64_t       date;    /* the server's clock, whole seconds; ours where it sent none */
 	long          retry_after_s;
-	struct json  *json;    /* NULL: it is none */
-	struct arena  arena;
+	json_t       *json;    /* numbers are texts in it, as they were written (verbatim.h); NULL: it is none */
 };
 
 bool client_open(struct client *c, const struct args *a, struct err *err) __attribute__((warn_unused_result));

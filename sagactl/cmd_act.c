@@ -2,6 +2,7 @@
  * cmd_act.c - what people do to transactions.
  */
 #include "sagactl/ctl.h"
+#include "sagactl/verbatim.h"
 
 #include <string.h>
 
@@ -125,11 +126,11 @@ static enum exit_status look_before(struct ctl *c, struct danger *d)
 	buf_fini(&path);
 	if (status != EXIT_DONE)
 		return status;
-	str_cstr(look_text(c, c->answer.json, "version"), d->version, sizeof d->version);
+	str_cstr(look_text(c->answer.json, "version"), d->version, sizeof d->version);
 	if (!ctl_has(c, FLAG_if_version))
 		c->args.values[FLAG_if_version] = d->version;
 	if (c->can_ask && !ctl_has(c, FLAG_json)) {
-		show_transaction(c, c->answer.json);
+		show_transaction(c);
 		buf_char(&c->out, '\n');
 	}
 	return EXIT_DONE;
@@ -225,17 +226,12 @@ enum exit_status run_txn_abandon(struct ctl *c)
 /* Numbers stay numbers; all else is text: timeout=30s, retry.attempts=5, retry.max=10s. */
 static void add_setting(struct buf *out, struct str name, struct str value)
 {
-	struct arena      arena = { 0 };
-	struct json_error e;
-	struct json      *json = json_parse(value, &arena, &e);
-
 	buf_json(out, name);
 	buf_char(out, ':');
-	if (json && json->type == JSON_NUMBER)
+	if (verbatim_is_number(value))
 		buf_str(out, value);
 	else
 		buf_json(out, value);
-	arena_fini(&arena);
 }
 
 /* Settings with a dot stand together in an object: retry.max=5s retry.factor=2. */

@@ -20,25 +20,25 @@ static void bulk_path(struct buf *path, const char *id)
 
 static bool is_over(struct ctl *c)
 {
-	struct str state = look_text(c, c->answer.json, "state");
+	struct str state = look_text(c->answer.json, "state");
 
 	return str_is(state, "done") || str_is(state, "cancelled") || str_is(state, "failed");
 }
 
 /* "retry running: 40 matched, 38 done, 2 refused" */
-static void add_counts(struct ctl *c, const struct json *b, struct buf *out)
+static void add_counts(const json_t *b, struct buf *out)
 {
 	static const char *const COUNTS[] = { "matched", "done", "refused", "failed" };
-	struct str               action = look_text(c, b, "action"), state = look_text(c, b, "state");
+	struct str               action = look_text(b, "action"), state = look_text(b, "state");
 	const char              *between = ": ";
 
 	buf_fmt(out, "%.*s %.*s", (int)action.n, action.p, (int)state.n, state.p);
 	for (size_t i = 0; i < sizeof COUNTS / sizeof *COUNTS; i++) {
-		const struct json *n = look(b, COUNTS[i]);
+		struct str n = look_text(b, COUNTS[i]);
 
-		if (!n || n->type != JSON_NUMBER)
+		if (n.n == 0)
 			continue;
-		buf_fmt(out, "%s%.*s %s", between, (int)n->raw.n, n->raw.p, COUNTS[i]);
+		buf_fmt(out, "%s%.*s %s", between, (int)n.n, n.p, COUNTS[i]);
 		between = ", ";
 	}
 }
@@ -51,9 +51,9 @@ static void print_bulk(struct ctl *c)
 		ctl_raw(c);
 		return;
 	}
-	buf_str(&line, look_text(c, c->answer.json, "id"));
+	buf_str(&line, look_text(c->answer.json, "id"));
 	buf_cstr(&line, " ");
-	add_counts(c, c->answer.json, &line);
+	add_counts(c->answer.json, &line);
 	style_add(&c->out, c->color, STYLE_PLAIN, buf_view(&line));
 	buf_char(&c->out, '\n');
 	show_value(c, look(c->answer.json, "refusals"), 1);
@@ -120,16 +120,21 @@ static enum exit_status make_body(struct ctl *c, struct buf *body)
 
 /* ---- watch -------------------------------------------------------------------------------------- */
 
-/* How many there will be is not known before all were looked at: counts, no bar. */
-static void show_progress(struct ctl *c, bool last)
+/* On a terminal alone. total: how many there were when it began; 0: not known, and so no bar. */
+static void show_progress(struct ctl *c, uint64_t total, bool last)
 {
-	struct buf line = { 0 };
+	const json_t *b = c->answer.json;
+	struct buf    line = { 0 };
 
 	if (!c->can_ask || ctl_has(c, FLAG_json))
 		return;
 	buf_cstr(&line, "\r\033[K");
+	if (!last && total) {
+		bar_add(&line, look_number(b, "done") + look_number(b, "refused") + look_number(b, "failed"), total);
+		buf_cstr(&line, "  ");
+	}
 	if (!last)
-		add_counts(c, c->answer.json, &line);
+		add_counts(b, &line);
 	dprintf(2, "%s", line.p);
 	buf_fini(&line);
 }
@@ -142,7 +147,7 @@ static int64_t monotonic_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static enum exit_status watch(struct ctl *c, const char *id, int64_t every_ms, int64_t wait_ms)
+static enum exit_status watch(struct ctl *c, const char *id, uint64_t total, int64_t every_ms, int64_t wait_ms)
 {
 	const int64_t    began = monotonic_ms();
 	struct buf       path = { 0 };
@@ -157,13 +162,13 @@ static enum exit_status watch(struct ctl *c, const char *id, int64_t every_ms, i
 			status = EXIT_ELAPSED;
 			break;
 		}
-		show_progress(c, false);
+		show_progress(c, total, false);
 		poll(NULL, 0, (int)every_ms);
 	}
-	show_progress(c, true);
+	show_progress(c, total, true);
 	if (status == EXIT_DONE || status == EXIT_ELAPSED)
 		print_bulk(c);
-	if (status == EXIT_DONE && (look_number(c->answer.json, "failed") || !str_is(look_text(c, c->answer.json, "state"), "done")))
+	if (status == EXIT_DONE && (look_number(c->answer.json, "failed") || !str_is(look_text(c->answer.json, "state"), "done")))
 		status = EXIT_NOT_WELL;
 	buf_fini(&path);
 	return status;
@@ -174,28 +179,57 @@ enum exit_status run_bulk_watch(struct ctl *c)
 	int64_t          every_ms;
 	enum exit_status status = ctl_duration(c, FLAG_interval, WATCH_MS, &every_ms);
 
-	return status == EXIT_DONE ? watch(c, c->args.words[0], every_ms, INT64_MAX) : status;
+	return status == EXIT_DONE ? watch(c, c->args.words[0], 0, every_ms, INT64_MAX) : status;
+}
+
+static const char DRY_PATH[] = "/v1/bulk?dry_run=true";
+
+/* Whoever sits at a terminal is told how many it is before it begins, and sees a bar. */
+static enum exit_status count(struct ctl *c, const struct buf *body, uint64_t *total)
+{
+	enum exit_status status;
+
+	*total = 0;
+	if (!c->can_ask || ctl_has(c, FLAG_json) || ctl_has(c, FLAG_dry_run))
+		return EXIT_DONE;
+	status = ctl_send(c, &(struct ask){ .method = "POST", .path = DRY_PATH, .body = buf_view(body) });
+	if (status == EXIT_DONE && look_true(look(c->answer.json, "would"), "complete"))
+		*total = look_number(look(c->answer.json, "would"), "matched");
+	return status;
+}
+
+static enum exit_status ask(struct ctl *c, uint64_t total)
+{
+	char question[128] = "It will be done to all that match (--dry-run counts them). Is that meant?";
+
+	if (total)
+		snprintf(question, sizeof question, "It will be done to all that match: %llu now. Is that meant?",
+		         (unsigned long long)total);
+	return ctl_confirm(c, question);
 }
 
 enum exit_status run_bulk_start(struct ctl *c)
 {
 	struct buf       body = { 0 }, id = { 0 };
-	const char      *path = ctl_has(c, FLAG_dry_run) ? "/v1/bulk?dry_run=true" : "/v1/bulk";
+	const char      *path = ctl_has(c, FLAG_dry_run) ? DRY_PATH : "/v1/bulk";
+	uint64_t         total;
 	int64_t          wait_ms;
 	enum exit_status status = ctl_duration(c, FLAG_wait, 0, &wait_ms);
 
 	if (status == EXIT_DONE)
 		status = make_body(c, &body);
 	if (status == EXIT_DONE)
-		status = ctl_confirm(c, "It will be done to all that match (--dry-run counts them). Is that meant?");
+		status = count(c, &body, &total);
+	if (status == EXIT_DONE)
+		status = ask(c, total);
 	if (status == EXIT_DONE)
 		status = ctl_send(c, &(struct ask){ .method = "POST", .path = path, .body = buf_view(&body) });
 	if (status == EXIT_DONE) {
-		buf_str(&id, look_text(c, c->answer.json, "id"));
+		buf_str(&id, look_text(c->answer.json, "id"));
 		if (ctl_has(c, FLAG_dry_run) && !ctl_has(c, FLAG_json))
 			ctl_show_dry_run(c);
 		else if (ctl_has(c, FLAG_wait) && id.n)
-			status = watch(c, id.p, WATCH_MS, wait_ms);
+			status = watch(c, id.p, total, WATCH_MS, wait_ms);
 		else
 			print_bulk(c);
 	}
@@ -206,16 +240,17 @@ enum exit_status run_bulk_start(struct ctl *c)
 
 /* ---- look, cancel ----------------------------------------------------------------------------------- */
 
-static void add_bulk(struct ctl *c, void *arg, const struct json *b)
+static void add_bulk(struct ctl *c, void *arg, json_t *b)
 {
 	struct grid *g = arg;
 	struct buf   text = { 0 };
 
-	grid_add(g, STYLE_BOLD, look_text(c, b, "id"));
-	add_counts(c, b, &text);
+	(void)c;
+	grid_add(g, STYLE_BOLD, look_text(b, "id"));
+	add_counts(b, &text);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
-	grid_add(g, STYLE_PLAIN, look_text(c, b, "actor"));
-	grid_add(g, STYLE_PLAIN, look_text(c, b, "reason"));
+	grid_add(g, STYLE_PLAIN, look_text(b, "actor"));
+	grid_add(g, STYLE_PLAIN, look_text(b, "reason"));
 	buf_fini(&text);
 }
 

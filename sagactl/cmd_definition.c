@@ -2,6 +2,7 @@
  * cmd_definition.c - register, check and look at definitions.
  */
 #include "sagactl/ctl.h"
+#include "sagactl/verbatim.h"
 
 #include <string.h>
 
@@ -10,16 +11,15 @@
 /* --name, else the document's own, else the file's without its end. */
 static bool name_of(struct ctl *c, struct source *s, struct buf *name, struct err *err)
 {
-	const char        *given = c->args.values[FLAG_name], *slash = strrchr(s->name, '/');
-	const struct json *own = look(s->root, "name");
-	const char        *base = slash ? slash + 1 : s->name;
+	const char *given = c->args.values[FLAG_name], *slash = strrchr(s->name, '/');
+	const char *base = slash ? slash + 1 : s->name;
 
-	if (s->root->type != JSON_OBJECT)
+	if (!source_is_object(s))
 		return err_set(err, ERR_INVALID, "%s: a definition is an object", s->name);
 	if (given)
 		buf_cstr(name, given);
-	else if (own && own->type == JSON_STRING)
-		buf_str(name, json_text(own, &s->arena));
+	else if (source_text(s, "name", name))
+		return name->n > 0 || err_set(err, ERR_INVALID, "%s: the definition's name is empty", s->name);
 	else if (strcmp(s->name, "standard input") == 0)
 		return err_set(err, ERR_INVALID, "standard input: the definition has no name: give --name");
 	else
@@ -28,10 +28,13 @@ static bool name_of(struct ctl *c, struct source *s, struct buf *name, struct er
 }
 
 /* "book-trip.yaml:7:5: warning: sentence (/steps/hotel)" */
-static void say_findings(struct ctl *c, struct source *s, const struct json *list, const char *what)
+static void say_findings(struct ctl *c, struct source *s, json_t *list, const char *what)
 {
-	for (const struct json *f = list ? list->first : NULL; f; f = f->next) {
-		struct str pointer = look_text(c, f, "pointer"), detail = look_text(c, f, "detail");
+	json_t *f;
+	size_t  i;
+
+	json_array_foreach(list, i, f) {
+		struct str pointer = look_text(f, "pointer"), detail = look_text(f, "detail");
 		unsigned   line = 1, column = 1;
 
 		source_locate(s, pointer, &line, &column);
@@ -44,7 +47,7 @@ static enum exit_status validate(struct ctl *c, struct source *s)
 {
 	enum exit_status   status = ctl_send(c, &(struct ask){ .method = "POST", .path = "/v1/definitions/validate",
 	                                                       .body = s->json });
-	const struct json *errors;
+	json_t *errors;
 
 	if (status != EXIT_DONE)
 		return status;
@@ -72,6 +75,34 @@ static enum exit_status put(struct ctl *c, struct source *s, const char *path)
 	return status;
 }
 
+static enum exit_status get(struct ctl *c, const char *name, const char *accept);
+
+/* What sagad says it would be, and the lines that differ from the newest version. */
+static enum exit_status show_foreseen(struct ctl *c, struct source *s, const char *name)
+{
+	const json_t    *would = look(c->answer.json, "would");
+	uint64_t         before = look_number(would, "before"), after = look_number(would, "after");
+	struct buf       lines = { 0 };
+	struct str       document;
+	enum exit_status status = EXIT_DONE;
+
+	say_findings(c, s, look(would, "warnings"), "warning: ");
+	style_add(&c->out, c->color, STYLE_BOLD, str_of(name));
+	if (before == after) {
+		buf_fmt(&c->out, " is there already as version %llu; nothing was stored\n", (unsigned long long)before);
+		return EXIT_DONE;
+	}
+	buf_fmt(&c->out, " would become version %llu; nothing was stored\n", (unsigned long long)after);
+	if (before)
+		status = get(c, name, NULL);
+	if (before && status == EXIT_DONE && verbatim_member(buf_view(&c->answer.body), "document", &document)) {
+		source_compare(s, document, &lines);
+		buf_str(&c->out, buf_view(&lines));
+	}
+	buf_fini(&lines);
+	return status;
+}
+
 static enum exit_status apply(struct ctl *c, struct source *s, const char *name)
 {
 	struct buf       path = { 0 };
@@ -80,6 +111,8 @@ static enum exit_status apply(struct ctl *c, struct source *s, const char *name)
 	buf_cstr(&path, "/v1/definitions");
 	path_add(&path, str_of(name));
 	ctl_add_person(c, &path);
+	if (ctl_has(c, FLAG_dry_run))
+		query_add(&path, "dry_run", STR("true"));
 	status = put(c, s, path.p);
 	buf_fini(&path);
 	if (status != EXIT_DONE)
@@ -94,6 +127,8 @@ static enum exit_status apply(struct ctl *c, struct source *s, const char *name)
 		ctl_raw(c);
 		return EXIT_DONE;
 	}
+	if (ctl_has(c, FLAG_dry_run))
+		return show_foreseen(c, s, name);
 	say_findings(c, s, look(c->answer.json, "warnings"), "warning: ");
 	style_add(&c->out, c->color, STYLE_BOLD, str_of(name));
 	buf_fmt(&c->out, " version %llu %s\n", (unsigned long long)look_number(c->answer.json, "version"),
@@ -142,7 +177,7 @@ static enum exit_status take_files(struct ctl *c, bool only_look)
 
 enum exit_status run_definition_apply(struct ctl *c)
 {
-	return take_files(c, ctl_has(c, FLAG_dry_run));
+	return take_files(c, false);
 }
 
 enum exit_status run_definition_validate(struct ctl *c)
@@ -152,16 +187,16 @@ enum exit_status run_definition_validate(struct ctl *c)
 
 /* ---- from sagad --------------------------------------------------------------------------------- */
 
-static void add_item(struct ctl *c, void *arg, const struct json *item)
+static void add_item(struct ctl *c, void *arg, json_t *item)
 {
 	struct grid *g = arg;
 	struct buf   age = { 0 };
 
-	grid_add(g, STYLE_BOLD, look_text(c, item, "name"));
-	grid_add(g, STYLE_PLAIN, look_text(c, item, "version"));
+	grid_add(g, STYLE_BOLD, look_text(item, "name"));
+	grid_add(g, STYLE_PLAIN, look_text(item, "version"));
 	look_ago(c, item, "created_at", &age);
 	grid_add(g, STYLE_PLAIN, buf_view(&age));
-	grid_add(g, STYLE_DIM, look_text(c, item, "sha256"));
+	grid_add(g, STYLE_DIM, look_text(item, "sha256"));
 	grid_add(g, STYLE_YELLOW, look_paused(item) ? STR("paused") : STR(""));
 	buf_fini(&age);
 }
@@ -195,12 +230,12 @@ static void add_path(struct buf *path, const char *word)
 	path_add(path, str_of(at + 1));
 }
 
-static enum exit_status get_definition(struct ctl *c, const char *accept)
+static enum exit_status get(struct ctl *c, const char *word, const char *accept)
 {
 	struct buf       path = { 0 };
 	enum exit_status status;
 
-	add_path(&path, c->args.words[0]);
+	add_path(&path, word);
 	status = ctl_send(c, &(struct ask){ .method = "GET", .path = path.p, .accept = accept });
 	buf_fini(&path);
 	return status;
@@ -208,15 +243,15 @@ static enum exit_status get_definition(struct ctl *c, const char *accept)
 
 enum exit_status run_definition_show(struct ctl *c)
 {
-	enum exit_status   status = get_definition(c, NULL);
-	const struct json *document = status == EXIT_DONE ? look(c->answer.json, "document") : NULL;
+	enum exit_status status = get(c, c->args.words[0], NULL);
+	struct str       document;
 
 	if (status != EXIT_DONE)
 		return status;
-	if (ctl_has(c, FLAG_json) || !document) {
+	if (ctl_has(c, FLAG_json) || !verbatim_member(buf_view(&c->answer.body), "document", &document)) {
 		ctl_raw(c);
 	} else {
-		buf_str(&c->out, document->raw);
+		buf_str(&c->out, document);
 		buf_char(&c->out, '\n');
 	}
 	return EXIT_DONE;
@@ -224,7 +259,7 @@ enum exit_status run_definition_show(struct ctl *c)
 
 enum exit_status run_definition_graph(struct ctl *c)
 {
-	enum exit_status status = get_definition(c, ctl_has(c, FLAG_json) ? NULL : "text/vnd.mermaid");
+	enum exit_status status = get(c, c->args.words[0], ctl_has(c, FLAG_json) ? NULL : "text/vnd.mermaid");
 
 	if (status == EXIT_DONE)
 		ctl_raw(c);

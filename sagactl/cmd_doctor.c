@@ -57,7 +57,8 @@ enum exit_status run_doctor(struct ctl *c)
 	struct grid        g = { .heads = { "STATE", "CHECK", "FINDING" } };
 	int64_t            asked_at = wall_ms();
 	enum exit_status   status = ctl_get(c, "/v1/doctor");
-	const struct json *checks;
+	json_t            *k;
+	size_t             i;
 	bool               fine;
 
 	if (status != EXIT_DONE)
@@ -67,12 +68,11 @@ enum exit_status run_doctor(struct ctl *c)
 		ctl_raw(c);
 		return fine ? EXIT_DONE : EXIT_NOT_WELL;
 	}
-	checks = look(c->answer.json, "checks");
-	for (const struct json *k = checks ? checks->first : NULL; k; k = k->next) {
+	json_array_foreach(look(c->answer.json, "checks"), i, k) {
 		char state[16];
 
-		str_cstr(look_text(c, k, "state"), state, sizeof state);
-		add_check(c, &g, state, look_text(c, k, "name"), look_text(c, k, "finding"), look_text(c, k, "advice"));
+		str_cstr(look_text(k, "state"), state, sizeof state);
+		add_check(c, &g, state, look_text(k, "name"), look_text(k, "finding"), look_text(k, "advice"));
 	}
 	fine = check_clock(c, &g, asked_at) && fine;
 	grid_write(&g, c->color, &c->out);

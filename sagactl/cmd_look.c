@@ -6,11 +6,11 @@
 #include <stdio.h>
 
 /* "payment:8080, breaker open since 3m ago" */
-static void add_participant(struct ctl *c, const struct json *p, struct buf *out)
+static void add_participant(struct ctl *c, json_t *p, struct buf *out)
 {
-	struct str breaker = look_text(c, p, "breaker");
+	struct str breaker = look_text(p, "breaker");
 
-	buf_str(out, look_text(c, p, "name"));
+	buf_str(out, look_text(p, "name"));
 	if (breaker.n && !str_is(breaker, "closed")) {
 		buf_fmt(out, ", breaker %.*s, ", (int)breaker.n, breaker.p);
 		look_ago(c, p, "breaker_since", out);
@@ -19,20 +19,20 @@ static void add_participant(struct ctl *c, const struct json *p, struct buf *out
 		buf_cstr(out, ", paused");
 }
 
-static void add_step(struct ctl *c, struct grid *g, const struct json *s)
+static void add_step(struct ctl *c, struct grid *g, json_t *s)
 {
-	const struct json *error = look(s, "last_error");
+	json_t *error = look(s, "last_error");
 	struct buf         text = { 0 };
 
-	grid_add(g, STYLE_BOLD, look_text(c, s, "name"));
-	grid_add(g, STYLE_PLAIN, look_text(c, s, "op"));
-	grid_add(g, STYLE_PLAIN, look_text(c, s, "why"));
+	grid_add(g, STYLE_BOLD, look_text(s, "name"));
+	grid_add(g, STYLE_PLAIN, look_text(s, "op"));
+	grid_add(g, STYLE_PLAIN, look_text(s, "why"));
 	look_ago(c, s, "until", &text);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
-	grid_add(g, STYLE_PLAIN, look_text(c, s, "failed_attempts"));
+	grid_add(g, STYLE_PLAIN, look_text(s, "failed_attempts"));
 	buf_clear(&text);
 	if (error) {
-		buf_fmt(&text, "%.*s (", (int)look_text(c, error, "detail").n, look_text(c, error, "detail").p);
+		buf_fmt(&text, "%.*s (", (int)look_text(error, "detail").n, look_text(error, "detail").p);
 		look_ago(c, error, "at", &text);
 		buf_char(&text, ')');
 	}
@@ -43,10 +43,10 @@ static void add_step(struct ctl *c, struct grid *g, const struct json *s)
 	buf_fini(&text);
 }
 
-static void add_owner(struct ctl *c, const struct json *t)
+static void add_owner(struct ctl *c, json_t *t)
 {
-	const struct json *owner = look(t, "owner");
-	struct str         state = look_text(c, owner, "state"), id = look_text(c, owner, "id");
+	json_t *owner = look(t, "owner");
+	struct str         state = look_text(owner, "state"), id = look_text(owner, "id");
 	struct buf         line = { 0 };
 
 	if (!owner)
@@ -63,17 +63,18 @@ static void add_owner(struct ctl *c, const struct json *t)
 	buf_fini(&line);
 }
 
-static void show_explanation(struct ctl *c, const struct json *t)
+static void show_explanation(struct ctl *c, json_t *t)
 {
 	struct grid        g = { .heads = { "STEP", "OP", "WHY", "UNTIL", "FAILED", "LAST ERROR", "PARTICIPANT" } };
-	const struct json *steps = look(t, "steps");
-	struct str         hint = look_text(c, t, "hint");
+	json_t            *s;
+	size_t             i;
+	struct str         hint = look_text(t, "hint");
 
-	style_add(&c->out, c->color, STYLE_BOLD, look_text(c, t, "sentence"));
+	style_add(&c->out, c->color, STYLE_BOLD, look_text(t, "sentence"));
 	buf_char(&c->out, '\n');
 	style_add(&c->out, c->color, STYLE_YELLOW, hint);
 	buf_cstr(&c->out, hint.n ? "\n\n" : "\n");
-	for (const struct json *s = steps ? steps->first : NULL; s; s = s->next)
+	json_array_foreach(look(t, "steps"), i, s)
 		add_step(c, &g, s);
 	if (g.n)
 		grid_write(&g, c->color, &c->out);
@@ -105,24 +106,27 @@ static struct grid stuck_grid(void)
 	return (struct grid){ .heads = { "COUNT", "REASON", "DEFINITION", "STEP", "PARTICIPANT", "OLDEST", "SAMPLE", "ERROR" } };
 }
 
-static void add_groups(struct ctl *c, struct grid *g, const struct json *groups)
+static void add_groups(struct ctl *c, struct grid *g, json_t *groups)
 {
-	for (const struct json *s = groups ? groups->first : NULL; s; s = s->next) {
-		struct str definition = look_text(c, s, "definition");
+	json_t *s;
+	size_t  i;
+
+	json_array_foreach(groups, i, s) {
+		struct str definition = look_text(s, "definition");
 		struct buf text = { 0 };
 
-		grid_add(g, STYLE_BOLD, look_text(c, s, "count"));
-		grid_add(g, STYLE_RED, look_text(c, s, "reason"));
+		grid_add(g, STYLE_BOLD, look_text(s, "count"));
+		grid_add(g, STYLE_RED, look_text(s, "reason"));
 		grid_add(g, STYLE_PLAIN, definition.n ? definition : STR("-"));
-		buf_fmt(&text, "%.*s %.*s", (int)look_text(c, s, "step").n, look_text(c, s, "step").p,
-		        (int)look_text(c, s, "op").n, look_text(c, s, "op").p);
+		buf_fmt(&text, "%.*s %.*s", (int)look_text(s, "step").n, look_text(s, "step").p,
+		        (int)look_text(s, "op").n, look_text(s, "op").p);
 		grid_add(g, STYLE_PLAIN, buf_view(&text));
-		grid_add(g, STYLE_PLAIN, look_text(c, s, "participant"));
+		grid_add(g, STYLE_PLAIN, look_text(s, "participant"));
 		buf_clear(&text);
 		look_ago(c, s, "oldest_at", &text);
 		grid_add(g, STYLE_PLAIN, buf_view(&text));
-		grid_add(g, STYLE_BOLD, look_text(c, s, "sample"));
-		grid_add(g, STYLE_PLAIN, look_text(c, s, "error"));
+		grid_add(g, STYLE_BOLD, look_text(s, "sample"));
+		grid_add(g, STYLE_PLAIN, look_text(s, "error"));
 		buf_fini(&text);
 	}
 }
@@ -150,15 +154,16 @@ enum exit_status run_stuck(struct ctl *c)
 
 /* ---- overview ---------------------------------------------------------------------------------------- */
 
-static void add_unfinished(struct ctl *c, const struct json *u)
+static void add_unfinished(struct ctl *c, json_t *u)
 {
-	const struct json *phases = look(u, "by_phase");
-	struct buf         line = { 0 };
+	json_t     *phases = look(u, "by_phase"), *p;
+	const char *name;
+	struct buf  line = { 0 };
 
 	buf_fmt(&line, "%s%llu", look_true(u, "at_least") ? "at least " : "", (unsigned long long)look_number(u, "count"));
-	for (const struct json *p = phases ? phases->first : NULL; p; p = p->next)
-		if (!str_is(p->raw, "0"))
-			buf_fmt(&line, ", %.*s %.*s", (int)p->key.n, p->key.p, (int)p->raw.n, p->raw.p);
+	json_object_foreach(phases, name, p)
+		if (!str_is(text_of_json(p), "0"))
+			buf_fmt(&line, ", %s %.*s", name, (int)text_of_json(p).n, text_of_json(p).p);
 	buf_fmt(&line, "; %llu parked", (unsigned long long)look_number(u, "parked"));
 	if (look_number(u, "overdue_ms") > 0) {
 		buf_cstr(&line, ", the oldest due ");
@@ -171,11 +176,11 @@ static void add_unfinished(struct ctl *c, const struct json *u)
 	buf_fini(&line);
 }
 
-static void add_here(struct ctl *c, const struct json *here)
+static void add_here(struct ctl *c, json_t *here)
 {
-	const struct json *rates = look(here, "rates");
-	struct str         begun = look_text(c, rates, "begun"), ended = look_text(c, rates, "ended");
-	struct str         calls = look_text(c, rates, "calls"), owned = look_text(c, here, "owned");
+	json_t *rates = look(here, "rates");
+	struct str         begun = look_text(rates, "begun"), ended = look_text(rates, "ended");
+	struct str         calls = look_text(rates, "calls"), owned = look_text(here, "owned");
 	struct buf         line = { 0 };
 
 	buf_fmt(&line, "here        %.*s owned; a second %.*s begun, %.*s ended, %.*s calls", (int)owned.n, owned.p,
@@ -185,16 +190,19 @@ static void add_here(struct ctl *c, const struct json *here)
 	buf_fini(&line);
 }
 
-static void add_replicas(struct ctl *c, struct grid *g, const struct json *replicas, struct str answering)
+static void add_replicas(struct ctl *c, struct grid *g, json_t *replicas, struct str answering)
 {
-	for (const struct json *r = replicas ? replicas->first : NULL; r; r = r->next) {
-		struct str state = look_text(c, r, "state"), id = look_text(c, r, "id");
+	json_t *r;
+	size_t  i;
+
+	json_array_foreach(replicas, i, r) {
+		struct str state = look_text(r, "state"), id = look_text(r, "id");
 		struct buf seen = { 0 };
 
 		grid_add(g, STYLE_BOLD, id);
 		grid_add(g, str_is(state, "live") ? STYLE_GREEN : STYLE_RED, state);
-		grid_add(g, STYLE_PLAIN, look_text(c, r, "load"));
-		grid_add(g, STYLE_PLAIN, look_text(c, r, "speed"));
+		grid_add(g, STYLE_PLAIN, look_text(r, "load"));
+		grid_add(g, STYLE_PLAIN, look_text(r, "speed"));
 		grid_add(g, STYLE_PLAIN, look_true(r, "owns") ? STR("yes") : STR("no"));
 		look_ago(c, r, "seen_at", &seen);
 		grid_add(g, STYLE_PLAIN, buf_view(&seen));
@@ -203,19 +211,22 @@ static void add_replicas(struct ctl *c, struct grid *g, const struct json *repli
 	}
 }
 
-static void add_paused_calls(struct ctl *c, struct grid *g, const struct json *participants)
+static void add_paused_calls(struct ctl *c, struct grid *g, json_t *participants)
 {
-	for (const struct json *p = participants ? participants->first : NULL; p; p = p->next) {
+	json_t *p;
+	size_t  i;
+
+	json_array_foreach(participants, i, p) {
 		struct buf text = { 0 };
 
-		grid_add(g, STYLE_BOLD, look_text(c, p, "name"));
-		grid_add(g, STYLE_RED, look_text(c, p, "breaker"));
+		grid_add(g, STYLE_BOLD, look_text(p, "name"));
+		grid_add(g, STYLE_RED, look_text(p, "breaker"));
 		look_ago(c, p, "since", &text);
 		grid_add(g, STYLE_PLAIN, buf_view(&text));
 		buf_clear(&text);
 		look_ago(c, p, "throttled_until", &text);
 		grid_add(g, STYLE_PLAIN, buf_view(&text));
-		grid_add(g, STYLE_PLAIN, look_text(c, p, "put_off"));
+		grid_add(g, STYLE_PLAIN, look_text(p, "put_off"));
 		buf_fini(&text);
 	}
 }
@@ -229,9 +240,9 @@ static void add_table(struct ctl *c, struct grid *g)
 	grid_fini(g);
 }
 
-void show_overview(struct ctl *c, const struct json *o)
+void show_overview(struct ctl *c, json_t *o)
 {
-	const struct json *stuck = look(o, "stuck"), *here = look(o, "here");
+	json_t *stuck = look(o, "stuck"), *here = look(o, "here");
 	struct grid        groups = stuck_grid();
 	struct grid        replicas = { .heads = { "REPLICA", "STATE", "LOAD", "SPEED", "OWNS", "SEEN", "" } };
 	struct grid        participants = { .heads = { "CALLS PAUSE FOR", "BREAKER", "SINCE", "THROTTLED", "PUT OFF" } };
@@ -246,7 +257,7 @@ void show_overview(struct ctl *c, const struct json *o)
 	add_here(c, here);
 	add_groups(c, &groups, look(stuck, "groups"));
 	add_table(c, &groups);
-	add_replicas(c, &replicas, look(o, "replicas"), look_text(c, here, "replica"));
+	add_replicas(c, &replicas, look(o, "replicas"), look_text(here, "replica"));
 	add_table(c, &replicas);
 	add_paused_calls(c, &participants, look(here, "participants"));
 	add_table(c, &participants);

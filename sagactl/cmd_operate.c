@@ -7,25 +7,26 @@
 
 enum { POLL_MS = 200 };
 
-
 /* ---- participants ------------------------------------------------------------------------------ */
 
-static void add_number(struct ctl *c, struct grid *g, const struct json *t, const char *name)
+static void add_number(struct grid *g, const json_t *t, const char *name)
 {
-	struct str text = look_text(c, t, name);
+	struct str text = look_text(t, name);
 
 	grid_add(g, STYLE_PLAIN, text.n ? text : STR("-"));
 }
 
-static void show_names(struct ctl *c, const struct json *items)
+static void show_names(struct ctl *c, json_t *items)
 {
+	json_t     *p;
+	size_t      i;
 	struct grid g = { .heads = { "NAME", "BASE URL", "IN FLIGHT AT MOST", "SECRET", "" } };
 
-	for (const struct json *p = items ? items->first : NULL; p; p = p->next) {
-		grid_add(&g, STYLE_BOLD, look_text(c, p, "name"));
-		grid_add(&g, STYLE_PLAIN, look_text(c, p, "base_url"));
-		add_number(c, &g, p, "max_in_flight");
-		add_number(c, &g, p, "secret");
+	json_array_foreach(items, i, p) {
+		grid_add(&g, STYLE_BOLD, look_text(p, "name"));
+		grid_add(&g, STYLE_PLAIN, look_text(p, "base_url"));
+		add_number(&g, p, "max_in_flight");
+		add_number(&g, p, "secret");
 		grid_add(&g, STYLE_YELLOW, look_paused(p) ? STR("paused") : STR(""));
 	}
 	if (g.n)
@@ -36,9 +37,9 @@ static void show_names(struct ctl *c, const struct json *items)
 }
 
 /* "breaker open for 3m, put off until ..." */
-static void add_troubles(struct ctl *c, const struct json *t, struct buf *out)
+static void add_troubles(struct ctl *c, json_t *t, struct buf *out)
 {
-	struct str breaker = look_text(c, t, "breaker");
+	struct str breaker = look_text(t, "breaker");
 
 	if (breaker.n && !str_is(breaker, "closed")) {
 		buf_fmt(out, "breaker %.*s, ", (int)breaker.n, breaker.p);
@@ -52,22 +53,24 @@ static void add_troubles(struct ctl *c, const struct json *t, struct buf *out)
 		buf_fmt(out, "%spaused", out->n ? "; " : "");
 }
 
-static void show_targets(struct ctl *c, const struct json *targets)
+static void show_targets(struct ctl *c, json_t *targets)
 {
+	json_t     *t;
+	size_t      i;
 	struct grid g = { .heads = { "CALLED FROM THIS REPLICA", "IN FLIGHT", "QUEUED", "CALLS", "FAILED", "ERROR RATE", "P50 MS",
 	                             "P99 MS", "" } };
 
-	for (const struct json *t = targets ? targets->first : NULL; t; t = t->next) {
+	json_array_foreach(targets, i, t) {
 		struct buf troubles = { 0 };
 
-		grid_add(&g, STYLE_BOLD, look_text(c, t, "name"));
-		add_number(c, &g, t, "in_flight");
-		add_number(c, &g, t, "queued");
-		add_number(c, &g, t, "calls");
-		add_number(c, &g, t, "failures");
-		add_number(c, &g, t, "error_rate");
-		add_number(c, &g, t, "p50_ms");
-		add_number(c, &g, t, "p99_ms");
+		grid_add(&g, STYLE_BOLD, look_text(t, "name"));
+		add_number(&g, t, "in_flight");
+		add_number(&g, t, "queued");
+		add_number(&g, t, "calls");
+		add_number(&g, t, "failures");
+		add_number(&g, t, "error_rate");
+		add_number(&g, t, "p50_ms");
+		add_number(&g, t, "p99_ms");
 		add_troubles(c, t, &troubles);
 		grid_add(&g, STYLE_RED, buf_view(&troubles));
 		buf_fini(&troubles);
@@ -113,32 +116,37 @@ static const struct { const char *member; enum flag flag; } NUMBERS[] = {
 	{ "retry_percent", FLAG_retry_percent },
 };
 
-static void keep(struct ctl *c, const struct json *known, const char *member, enum flag f, struct buf *body)
+static void keep(struct ctl *c, const json_t *known, const char *member, enum flag f, struct buf *body)
 {
-	const struct json *value = look(known, member);
+	struct str value = look_text(known, member);
 
-	if (value && !ctl_has(c, f))
-		buf_fmt(body, ",\"%s\":%.*s", member, (int)value->raw.n, value->raw.p);
+	if (value.n == 0 || ctl_has(c, f))
+		return;
+	buf_fmt(body, ",\"%s\":", member);
+	if (f == FLAG_secret)
+		buf_json(body, value);
+	else
+		buf_str(body, value);
 }
 
 /* What is known of it and not given anew stays: a PUT replaces all. */
 static enum exit_status add_known(struct ctl *c, const char *name, struct buf *body)
 {
 	enum exit_status   status = ctl_get(c, "/v1/participants");
-	const struct json *items, *known = NULL;
+	const json_t      *items, *known = NULL;
 	struct err         err;
 
 	if (status != EXIT_DONE)
 		return status;
 	items = look(c->answer.json, "items");
-	for (const struct json *p = items ? items->first : NULL; p && !known; p = p->next)
-		known = str_is(look_text(c, p, "name"), name) ? p : NULL;
+	for (size_t i = 0; i < json_array_size(items) && !known; i++)
+		known = str_is(look_text(json_array_get(items, i), "name"), name) ? json_array_get(items, i) : NULL;
 	if (c->args.word_n < 2 && !known) {
 		err_set(&err, ERR_INVALID, "%s is not known yet: give its base URL", name);
 		return ctl_usage(&err);
 	}
 	buf_cstr(body, "{\"base_url\":");
-	buf_json(body, c->args.word_n > 1 ? str_of(c->args.words[1]) : look_text(c, known, "base_url"));
+	buf_json(body, c->args.word_n > 1 ? str_of(c->args.words[1]) : look_text(known, "base_url"));
 	for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++)
 		keep(c, known, NUMBERS[i].member, NUMBERS[i].flag, body);
 	keep(c, known, "secret", FLAG_secret, body);
@@ -185,31 +193,31 @@ enum exit_status run_participant_resume(struct ctl *c)
 
 /* ---- replicas -------------------------------------------------------------------------------------- */
 
-static void add_replica(struct ctl *c, struct grid *g, const struct json *r)
+static void add_replica(struct ctl *c, struct grid *g, json_t *r)
 {
-	struct str  state = look_text(c, r, "state");
+	struct str  state = look_text(r, "state");
 	bool        live = str_is(state, "live");
 	struct buf  text = { 0 };
 
-	grid_add(g, STYLE_BOLD, look_text(c, r, "id"));
+	grid_add(g, STYLE_BOLD, look_text(r, "id"));
 	grid_add(g, live ? STYLE_GREEN : STYLE_YELLOW, state);
-	grid_add(g, STYLE_PLAIN, look_text(c, r, "address"));
+	grid_add(g, STYLE_PLAIN, look_text(r, "address"));
 	look_ago(c, r, "started_at", &text);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
 	buf_clear(&text);
 	look_ago(c, r, "seen_at", &text);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
 	buf_clear(&text);
-	add_number(c, g, r, "load");
-	add_number(c, g, r, "share");
+	add_number(g, r, "load");
+	add_number(g, r, "share");
 	grid_add(g, live ? STYLE_PLAIN : STYLE_RED, look_true(r, "owns") ? STR("yes") : STR("no"));
 	if (look_true(r, "answering"))
 		buf_cstr(&text, "answers this");
 	if (look_true(r, "draining") || look_paused(r))
 		buf_fmt(&text, "%sdraining", text.n ? ", " : "");
 	if (look(r, "fenced_by"))
-		buf_fmt(&text, "%sfenced by %.*s", text.n ? ", " : "", (int)look_text(c, r, "fenced_by").n,
-		        look_text(c, r, "fenced_by").p);
+		buf_fmt(&text, "%sfenced by %.*s", text.n ? ", " : "", (int)look_text(r, "fenced_by").n,
+		        look_text(r, "fenced_by").p);
 	grid_add(g, STYLE_DIM, buf_view(&text));
 	buf_fini(&text);
 }
@@ -218,7 +226,8 @@ enum exit_status run_replica_list(struct ctl *c)
 {
 	struct grid        g = { .heads = { "ID", "STATE", "ADDRESS", "STARTED", "SEEN", "LOAD", "SHARE", "OWNS", "" } };
 	enum exit_status   status = ctl_get(c, "/v1/replicas");
-	const struct json *items;
+	json_t            *r;
+	size_t             i;
 
 	if (status != EXIT_DONE)
 		return status;
@@ -226,8 +235,7 @@ enum exit_status run_replica_list(struct ctl *c)
 		ctl_raw(c);
 		return EXIT_DONE;
 	}
-	items = look(c->answer.json, "items");
-	for (const struct json *r = items ? items->first : NULL; r; r = r->next)
+	json_array_foreach(look(c->answer.json, "items"), i, r)
 		add_replica(c, &g, r);
 	grid_write(&g, c->color, &c->out);
 	grid_fini(&g);
@@ -236,11 +244,12 @@ enum exit_status run_replica_list(struct ctl *c)
 
 static bool is_live(struct ctl *c, const char *id)
 {
-	const struct json *items = look(c->answer.json, "items");
+	json_t *r;
+	size_t  i;
 
-	for (const struct json *r = items ? items->first : NULL; r; r = r->next)
-		if (str_is(look_text(c, r, "id"), id))
-			return str_is(look_text(c, r, "state"), "live");
+	json_array_foreach(look(c->answer.json, "items"), i, r)
+		if (str_is(look_text(r, "id"), id))
+			return str_is(look_text(r, "state"), "live");
 	return false;
 }
 
@@ -276,22 +285,23 @@ enum exit_status run_replica_drain(struct ctl *c)
 
 /* ---- who did what ------------------------------------------------------------------------------------- */
 
-static void add_deed(struct ctl *c, void *arg, const struct json *e)
+static void add_deed(struct ctl *c, void *arg, json_t *e)
 {
 	struct grid *g = arg;
-	struct str   step = look_text(c, e, "step"), target = look_text(c, e, "target"), kind = look_text(c, e, "kind");
+	struct str   step = look_text(e, "step"), target = look_text(e, "target"), kind = look_text(e, "kind");
 	struct buf   text = { 0 };
 
-	grid_add(g, STYLE_DIM, look_text(c, e, "at"));
-	grid_add(g, STYLE_BOLD, look_text(c, e, "actor"));
-	grid_add(g, STYLE_PLAIN, look_text(c, e, "action"));
+	(void)c;
+	grid_add(g, STYLE_DIM, look_text(e, "at"));
+	grid_add(g, STYLE_BOLD, look_text(e, "actor"));
+	grid_add(g, STYLE_PLAIN, look_text(e, "action"));
 	if (!str_is(kind, "transaction"))
 		buf_fmt(&text, "%.*s ", (int)kind.n, kind.p);
 	buf_str(&text, target);
 	if (step.n)
 		buf_fmt(&text, " %.*s", (int)step.n, step.p);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
-	grid_add(g, STYLE_PLAIN, look_text(c, e, "reason"));
+	grid_add(g, STYLE_PLAIN, look_text(e, "reason"));
 	buf_fini(&text);
 }
 

@@ -117,7 +117,7 @@ static void compose(struct ctl *c)
 	if (!client_send(&c->client, &ask, &c->answer, &err))
 		style_add(&c->out, c->color, STYLE_RED, str_of(err.text));
 	else if (c->answer.status != 200)
-		style_add(&c->out, c->color, STYLE_RED, look_text(c, c->answer.json, "detail"));
+		style_add(&c->out, c->color, STYLE_RED, look_text(c->answer.json, "detail"));
 	else
 		show_overview(c, c->answer.json);
 	buf_char(&c->out, '\n');

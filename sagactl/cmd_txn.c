@@ -36,7 +36,7 @@ static void print_transaction(struct ctl *c)
 	if (ctl_has(c, FLAG_json))
 		ctl_raw(c);
 	else
-		show_transaction(c, c->answer.json);
+		show_transaction(c);
 }
 
 /* ---- wait ------------------------------------------------------------------------------------ */
@@ -103,7 +103,7 @@ static enum exit_status exit_of_end(struct ctl *c)
 {
 	if (!is_ended(c))
 		return EXIT_ELAPSED;
-	return str_is(look_text(c, c->answer.json, "result"), "succeeded") ? EXIT_DONE : EXIT_NOT_WELL;
+	return str_is(look_text(c->answer.json, "result"), "succeeded") ? EXIT_DONE : EXIT_NOT_WELL;
 }
 
 enum exit_status run_txn_wait(struct ctl *c)
@@ -186,7 +186,7 @@ static bool make_start(struct ctl *c, struct buf *body, struct err *err)
 static void keep_gid(struct ctl *c, struct buf *gid)
 {
 	buf_clear(gid);
-	buf_str(gid, look_text(c, c->answer.json, "gid"));
+	buf_str(gid, look_text(c->answer.json, "gid"));
 }
 
 static void print_start(struct ctl *c, const char *gid, bool replayed)
@@ -261,22 +261,23 @@ enum exit_status run_txn_get(struct ctl *c)
 	return first;
 }
 
-static void say_change(struct ctl *c, const struct json *t)
+static void say_change(struct ctl *c, json_t *t)
 {
-	struct buf  line = { 0 };
-	const struct json *steps = look(t, "steps");
-	char        now[32];
+	struct buf line = { 0 };
+	json_t    *s;
+	size_t     i;
+	char       now[32];
 
 	buf_fmt(&line, "%.8s  ", text_of_time((int64_t)time(NULL) * 1000, now) + 11);
 	show_state(c, t, &line);
-	for (const struct json *s = steps ? steps->first : NULL; s; s = s->next) {
-		struct str name = look_text(c, s, "name"), state = look_text(c, s, "state");
+	json_array_foreach(look(t, "steps"), i, s) {
+		struct str name = look_text(s, "name"), state = look_text(s, "state");
 
 		buf_fmt(&line, "  %.*s %.*s", (int)name.n, name.p, (int)state.n, state.p);
 		if (look(s, "op") && look_number(s, "attempts") > 1)
 			buf_fmt(&line, " (call %llu)", (unsigned long long)look_number(s, "attempts"));
 	}
-	style_add(&c->out, c->color, style_of_phase(look_text(c, t, "phase")), buf_view(&line));
+	style_add(&c->out, c->color, style_of_phase(look_text(t, "phase")), buf_view(&line));
 	buf_char(&c->out, '\n');
 	ctl_flush(c);
 	buf_fini(&line);
@@ -316,21 +317,21 @@ enum exit_status run_txn_watch(struct ctl *c)
 	return status;
 }
 
-static void add_row(struct ctl *c, void *arg, const struct json *t)
+static void add_row(struct ctl *c, void *arg, json_t *t)
 {
 	struct grid *g = arg;
-	struct str   definition = look_text(c, t, "definition"), phase = look_text(c, t, "phase");
+	struct str   definition = look_text(t, "definition"), phase = look_text(t, "phase");
 	struct buf   text = { 0 };
 
-	grid_add(g, STYLE_BOLD, look_text(c, t, "gid"));
+	grid_add(g, STYLE_BOLD, look_text(t, "gid"));
 	grid_add(g, style_of_phase(phase), phase);
 	grid_add(g, STYLE_PLAIN, definition.n ? definition : STR("-"));
 	look_ago(c, t, "created_at", &text);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
 	buf_clear(&text);
 	if (look(t, "stuck"))
-		buf_fmt(&text, "stuck: %.*s", (int)look_text(c, look(t, "stuck"), "reason").n,
-		        look_text(c, look(t, "stuck"), "reason").p);
+		buf_fmt(&text, "stuck: %.*s", (int)look_text(look(t, "stuck"), "reason").n,
+		        look_text(look(t, "stuck"), "reason").p);
 	if (look_paused(t))
 		buf_fmt(&text, "%spaused", text.n ? ", " : "");
 	grid_add(g, look(t, "stuck") ? STYLE_RED : STYLE_YELLOW, buf_view(&text));
@@ -379,15 +380,16 @@ enum exit_status run_txn_list(struct ctl *c)
 	return status;
 }
 
-static void add_entry(struct ctl *c, void *arg, const struct json *e)
+static void add_entry(struct ctl *c, void *arg, json_t *e)
 {
 	struct grid *g = arg;
-	struct str   step = look_text(c, e, "step"), op = look_text(c, e, "op"), what = look_text(c, e, "what");
-	struct str   actor = look_text(c, e, "actor"), outcome = look_text(c, e, "outcome");
+	struct str   step = look_text(e, "step"), op = look_text(e, "op"), what = look_text(e, "what");
+	struct str   actor = look_text(e, "actor"), outcome = look_text(e, "outcome");
 	bool         by_person = actor.n > 0;
 	struct buf   text = { 0 };
 
-	grid_add(g, STYLE_DIM, look_text(c, e, "at"));
+	(void)c;
+	grid_add(g, STYLE_DIM, look_text(e, "at"));
 	grid_add(g, by_person ? STYLE_BOLD : STYLE_PLAIN, what);
 	buf_fmt(&text, "%.*s %.*s", (int)step.n, step.p, (int)op.n, op.p);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
@@ -397,7 +399,7 @@ static void add_entry(struct ctl *c, void *arg, const struct json *e)
 		buf_fmt(&text, "%s%llu", text.n ? " " : "", (unsigned long long)look_number(e, "status"));
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
 	grid_add(g, STYLE_BOLD, actor);
-	grid_add(g, STYLE_PLAIN, look_text(c, e, "detail"));
+	grid_add(g, STYLE_PLAIN, look_text(e, "detail"));
 	buf_fini(&text);
 }
 

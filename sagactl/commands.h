@@ -134,7 +134,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
  *   name (its handler is run_ and this)  noun  verb  arguments  flags  sentence  examples */
 #define COMMANDS(X) \
 	X(definition_apply, "definition", "apply", "FILE...", F(name) | F_ACT, \
-	  "Register definitions: JSON or YAML, - is standard input. What is there already stays as it is.", \
+	  "Register definitions: JSON or YAML, - is standard input. What is there already stays as it is. With --dry-run: what would change.", \
 	  "definition apply book-trip.yaml\n" \
 	  "definition apply definitions/*.json\n" \
 	  "definition apply --dry-run book-trip.yaml") \

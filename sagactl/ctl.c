@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sagactl/ctl.h"
 
+#include "sagactl/verbatim.h"
+
 #include <errno.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -100,54 +102,54 @@ enum exit_status ctl_number(struct ctl *c, enum flag f, uint64_t by_default, uin
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
-const struct json *look(const struct json *node, const char *name)
+json_t *look(const json_t *node, const char *name)
 {
-	const struct json *found = node && node->type == JSON_OBJECT ? json_get(node, name) : NULL;
+	json_t *found = json_object_get(node, name);
 
-	return found && found->type != JSON_NULL ? found : NULL;
+	return json_is_null(found) ? NULL : found;
 }
 
-struct str look_text(struct ctl *c, const struct json *node, const char *name)
+struct str text_of_json(const json_t *node)
 {
-	const struct json *found = look(node, name);
-
-	if (!found)
-		return STR("");
-	return found->type == JSON_STRING ? json_text(found, &c->answer.arena) : found->raw;
+	if (json_is_string(node))
+		return (struct str){ json_string_value(node), json_string_length(node) };
+	return json_is_boolean(node) ? str_of(json_is_true(node) ? "true" : "false") : STR("");
 }
 
-int64_t look_time(struct ctl *c, const struct json *node, const char *name)
+struct str look_text(const json_t *node, const char *name)
+{
+	return text_of_json(look(node, name));
+}
+
+int64_t look_time(const json_t *node, const char *name)
 {
 	int64_t ms = 0;
 
-	return text_to_time(look_text(c, node, name), &ms) ? ms : 0;
+	return text_to_time(look_text(node, name), &ms) ? ms : 0;
 }
 
-bool look_true(const struct json *node, const char *name)
+bool look_true(const json_t *node, const char *name)
 {
-	const struct json *found = look(node, name);
-
-	return found && found->type == JSON_TRUE;
+	return json_is_true(look(node, name));
 }
 
-bool look_paused(const struct json *node)
+bool look_paused(const json_t *node)
 {
-	const struct json *found = look(node, "paused");
+	const json_t *found = look(node, "paused");
 
-	return found && found->type != JSON_FALSE;
+	return found && !json_is_false(found);
 }
 
-uint64_t look_number(const struct json *node, const char *name)
+uint64_t look_number(const json_t *node, const char *name)
 {
-	const struct json *found = look(node, name);
-	uint64_t           n = 0;
+	uint64_t n = 0;
 
-	return found && json_u64(found, &n) ? n : 0;
+	return text_to_u64(look_text(node, name), &n) ? n : 0;
 }
 
-void look_ago(struct ctl *c, const struct json *node, const char *name, struct buf *out)
+void look_ago(struct ctl *c, json_t *node, const char *name, struct buf *out)
 {
-	int64_t at = look_time(c, node, name);
+	int64_t at = look_time(node, name);
 
 	if (at)
 		ago_add(out, at, c->answer.date);
@@ -179,9 +181,11 @@ static enum exit_status exit_of(long status)
 
 enum exit_status ctl_problem(struct ctl *c)
 {
-	const struct json *problem = c->answer.json, *errors = look(problem, "errors");
-	struct str         detail = look_text(c, problem, "detail"), title = look_text(c, problem, "title");
-	struct str         gid = look_text(c, problem, "gid"), code = look_text(c, problem, "code");
+	const json_t *problem = c->answer.json;
+	json_t       *e;
+	size_t        i;
+	struct str         detail = look_text(problem, "detail"), title = look_text(problem, "title");
+	struct str         gid = look_text(problem, "gid"), code = look_text(problem, "code");
 
 	if (detail.n == 0)
 		detail = title;
@@ -190,8 +194,8 @@ enum exit_status ctl_problem(struct ctl *c)
 		        c->answer.status, (int)code.n, code.p);
 	else
 		ctl_say(c, "the answer was HTTP status %ld, and it is not sagad's", c->answer.status);
-	for (const struct json *e = errors ? errors->first : NULL; e; e = e->next) {
-		struct str pointer = look_text(c, e, "pointer"), text = look_text(c, e, "detail");
+	json_array_foreach(look(problem, "errors"), i, e) {
+		struct str pointer = look_text(e, "pointer"), text = look_text(e, "detail");
 
 		ctl_say(c, "  %.*s: %.*s", (int)pointer.n, pointer.p, (int)text.n, text.p);
 	}
@@ -241,18 +245,21 @@ struct listing {
 
 static void take_page(struct ctl *c, struct listing *l, ctl_item *each, void *arg)
 {
-	const struct json *items = look(c->answer.json, "items");
+	const json_t *items = look(c->answer.json, "items");
+	struct str    array = { 0 }, raw;
+	size_t        at = 0;
 
-	for (const struct json *it = items ? items->first : NULL; it && l->n < l->limit; it = it->next, l->n++) {
-		if (ctl_has(c, FLAG_json)) {
+	verbatim_member(buf_view(&c->answer.body), "items", &array);
+	for (size_t i = 0; i < json_array_size(items) && l->n < l->limit; i++, l->n++) {
+		if (!ctl_has(c, FLAG_json)) {
+			each(c, arg, json_array_get(items, i));
+		} else if (verbatim_item(array, &at, &raw)) {
 			buf_cstr(&l->items, l->n ? ",\n" : "");
-			buf_str(&l->items, it->raw);
-		} else if (each) {
-			each(c, arg, it);
+			buf_str(&l->items, raw);
 		}
 	}
 	buf_clear(&l->cursor);
-	buf_str(&l->cursor, look_text(c, c->answer.json, "next_cursor"));
+	buf_str(&l->cursor, look_text(c->answer.json, "next_cursor"));
 }
 
 static enum exit_status get_page(struct ctl *c, const struct buf *path, const struct listing *l)

@@ -29,8 +29,8 @@ enum exit_status ctl_get(struct ctl *c, const char *path);
 /* Also the answers that are problems: the caller looks at c->answer.status. EXIT_UNREACHABLE: there is none. */
 enum exit_status ctl_try(struct ctl *c, const struct ask *ask);
 enum exit_status ctl_problem(struct ctl *c);        /* writes what c->answer says is wrong */
-/* All pages of a list, up to --limit: its items, joined by commas, as they came. each may be NULL. */
-typedef void     ctl_item(struct ctl *c, void *arg, const struct json *item);
+/* All pages of a list, up to --limit: its items, joined by commas, as they came; else each of them. */
+typedef void     ctl_item(struct ctl *c, void *arg, json_t *item);
 enum exit_status ctl_list(struct ctl *c, struct buf *path, ctl_item *each, void *arg);
 
 /* ---- writes ---------------------------------------------------------------------------- */
@@ -62,22 +62,23 @@ enum exit_status ctl_number(struct ctl *c, enum flag f, uint64_t by_default, uin
 
 /* ---- looking into answers: total on any JSON; texts live as long as the answer -------------- */
 
-struct str  look_text(struct ctl *c, const struct json *node, const char *name); /* numbers and flags as written; null: "" */
-int64_t     look_time(struct ctl *c, const struct json *node, const char *name); /* 0: none */
-bool        look_true(const struct json *node, const char *name);
-bool        look_paused(const struct json *node); /* of transactions it is a flag, of others who, when and why, or null */
-uint64_t    look_number(const struct json *node, const char *name);              /* 0: none */
-const struct json *look(const struct json *node, const char *name);              /* NULL where it is null, too */
+json_t     *look(const json_t *node, const char *name);        /* NULL where it is null, too */
+struct str  text_of_json(const json_t *node);                  /* numbers and flags as written; of all else "" */
+struct str  look_text(const json_t *node, const char *name);
+int64_t     look_time(const json_t *node, const char *name);   /* 0: none */
+bool        look_true(const json_t *node, const char *name);
+bool        look_paused(const json_t *node); /* of transactions it is a flag, of others who, when and why, or null */
+uint64_t    look_number(const json_t *node, const char *name); /* 0: none */
 /* "3m ago" of a time; "-" of none. */
-void        look_ago(struct ctl *c, const struct json *node, const char *name, struct buf *out);
+void        look_ago(struct ctl *c, json_t *node, const char *name, struct buf *out);
 
 /* ---- for people --------------------------------------------------------------------------- */
 
-void show_transaction(struct ctl *c, const struct json *t);
-void show_overview(struct ctl *c, const struct json *o);
-void show_value(struct ctl *c, const struct json *node, unsigned indent); /* anything, as names and values */
+void show_transaction(struct ctl *c); /* the answer */
+void show_overview(struct ctl *c, json_t *o);
+void show_value(struct ctl *c, json_t *node, unsigned indent); /* an object or an array, as names and values */
 /* One line: "phase cancelled, cause refused by charge". */
-void show_state(struct ctl *c, const struct json *t, struct buf *out);
+void show_state(struct ctl *c, json_t *t, struct buf *out);
 enum style style_of_phase(struct str phase);
 
 #endif

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BAR_WIDTH = 20 };
+
 static const char *const CODES[] = {
 	[STYLE_PLAIN] = "", [STYLE_BOLD] = "1", [STYLE_DIM] = "2", [STYLE_RED] = "31", [STYLE_GREEN] = "32",
 	[STYLE_YELLOW] = "33",
@@ -75,6 +77,16 @@ void span_add(struct buf *out, int64_t ms)
 		buf_fmt(out, "%lldh", (long long)ms / (3600 * 1000));
 	else
 		buf_fmt(out, "%lldd", (long long)ms / (24 * 3600 * 1000));
+}
+
+void bar_add(struct buf *out, uint64_t done, uint64_t total)
+{
+	const unsigned filled = done >= total ? BAR_WIDTH : (unsigned)(done * BAR_WIDTH / total);
+
+	buf_char(out, '[');
+	for (unsigned i = 0; i < BAR_WIDTH; i++)
+		buf_char(out, i < filled ? '#' : '.');
+	buf_fmt(out, "] %llu of %llu", (unsigned long long)done, (unsigned long long)total);
 }
 
 /* The clock of an answer has whole seconds: within one of them everything is now. */

@@ -38,6 +38,8 @@ size_t text_width(struct str text);
 void   style_add(struct buf *out, bool color, enum style style, struct str text); /* cleaned */
 /* "12s", "3m", "5h", "2d": the largest unit alone. */
 void   span_add(struct buf *out, int64_t ms);
+/* "[#####...............] 25 of 100" */
+void   bar_add(struct buf *out, uint64_t done, uint64_t total);
 /* "12s ago", "in 48s", "now". */
 void   ago_add(struct buf *out, int64_t at, int64_t now);
 

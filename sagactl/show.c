@@ -2,10 +2,11 @@
  * show.c - a transaction, and anything else, for people.
  */
 #include "sagactl/ctl.h"
+#include "sagactl/verbatim.h"
 
 #include <string.h>
 
-enum { LABEL_WIDTH = 12, VALUE_DEPTH_MAX = 8 };
+enum { LABEL_WIDTH = 12, VALUE_DEPTH_MAX = 16 };
 
 enum style style_of_phase(struct str phase)
 {
@@ -32,7 +33,7 @@ static void add_buf(struct ctl *c, const char *label, enum style style, struct b
 }
 
 /* "503 no room (12s ago)" */
-static void add_error(struct ctl *c, const struct json *error, struct buf *out)
+static void add_error(struct ctl *c, json_t *error, struct buf *out)
 {
 	uint64_t status = look_number(error, "status");
 
@@ -40,19 +41,19 @@ static void add_error(struct ctl *c, const struct json *error, struct buf *out)
 		return;
 	if (status)
 		buf_fmt(out, "%llu ", (unsigned long long)status);
-	buf_str(out, look_text(c, error, "detail"));
+	buf_str(out, look_text(error, "detail"));
 	buf_cstr(out, " (");
 	look_ago(c, error, "at", out);
 	buf_char(out, ')');
 }
 
-static void add_cause(struct ctl *c, const struct json *cause, struct buf *out)
+static void add_cause(struct ctl *c, json_t *cause, struct buf *out)
 {
-	struct str step = look_text(c, cause, "step");
+	struct str step = look_text(cause, "step");
 
 	if (!cause)
 		return;
-	buf_str(out, look_text(c, cause, "kind"));
+	buf_str(out, look_text(cause, "kind"));
 	if (step.n)
 		buf_fmt(out, " at step %.*s", (int)step.n, step.p);
 	if (look(cause, "last_error")) {
@@ -61,13 +62,13 @@ static void add_cause(struct ctl *c, const struct json *cause, struct buf *out)
 	}
 }
 
-static void add_waiting(struct ctl *c, const struct json *waiting, struct buf *out)
+static void add_waiting(struct ctl *c, json_t *waiting, struct buf *out)
 {
-	struct str step = look_text(c, waiting, "step");
+	struct str step = look_text(waiting, "step");
 
 	if (!waiting)
 		return;
-	buf_str(out, look_text(c, waiting, "for"));
+	buf_str(out, look_text(waiting, "for"));
 	if (step.n)
 		buf_fmt(out, " of step %.*s", (int)step.n, step.p);
 	if (look(waiting, "until")) {
@@ -76,34 +77,37 @@ static void add_waiting(struct ctl *c, const struct json *waiting, struct buf *o
 	}
 }
 
-static void add_stuck(struct ctl *c, const struct json *stuck, struct buf *out)
+static void add_stuck(struct ctl *c, json_t *stuck, struct buf *out)
 {
 	if (!stuck)
 		return;
-	buf_str(out, look_text(c, stuck, "reason"));
+	buf_str(out, look_text(stuck, "reason"));
 	if (look(stuck, "since")) {
 		buf_cstr(out, ", ");
 		look_ago(c, stuck, "since", out);
 	}
 	buf_cstr(out, ": ");
-	buf_str(out, look_text(c, stuck, "detail"));
+	buf_str(out, look_text(stuck, "detail"));
 }
 
-static void add_labels(struct ctl *c, const struct json *labels, struct buf *out)
+static void add_labels(json_t *labels, struct buf *out)
 {
-	for (const struct json *l = labels ? labels->first : NULL; l; l = l->next) {
-		struct str text = l->type == JSON_STRING ? json_text(l, &c->answer.arena) : l->raw;
+	const char *name;
+	json_t     *l;
 
-		buf_fmt(out, "%s%.*s=%.*s", out->n ? " " : "", (int)l->key.n, l->key.p, (int)text.n, text.p);
+	json_object_foreach(labels, name, l) {
+		struct str text = text_of_json(l);
+
+		buf_fmt(out, "%s%s=%.*s", out->n ? " " : "", name, (int)text.n, text.p);
 	}
 }
 
-static void add_time(struct ctl *c, const struct json *t, const char *name, const char *label)
+static void add_time(struct ctl *c, json_t *t, const char *name, const char *label)
 {
 	struct buf text = { 0 };
 
 	if (look(t, name)) {
-		buf_str(&text, look_text(c, t, name));
+		buf_str(&text, look_text(t, name));
 		buf_cstr(&text, " (");
 		look_ago(c, t, name, &text);
 		buf_char(&text, ')');
@@ -112,18 +116,18 @@ static void add_time(struct ctl *c, const struct json *t, const char *name, cons
 	buf_fini(&text);
 }
 
-void show_state(struct ctl *c, const struct json *t, struct buf *out)
+void show_state(struct ctl *c, json_t *t, struct buf *out)
 {
-	struct str result = look_text(c, t, "result");
+	struct str result = look_text(t, "result");
 
-	buf_str(out, look_text(c, t, "phase"));
+	buf_str(out, look_text(t, "phase"));
 	if (str_is(result, "mixed"))
 		buf_cstr(out, ", result mixed");
 	if (look_paused(t))
 		buf_cstr(out, ", paused");
 	if (look(t, "stuck")) {
 		buf_cstr(out, ", stuck: ");
-		buf_str(out, look_text(c, look(t, "stuck"), "reason"));
+		buf_str(out, look_text(look(t, "stuck"), "reason"));
 	}
 	if (look(t, "cause")) {
 		buf_cstr(out, ", because of ");
@@ -131,14 +135,14 @@ void show_state(struct ctl *c, const struct json *t, struct buf *out)
 	}
 }
 
-static void show_heads(struct ctl *c, const struct json *t)
+static void show_heads(struct ctl *c, json_t *t)
 {
-	struct str definition = look_text(c, t, "definition"), phase = look_text(c, t, "phase");
+	struct str definition = look_text(t, "definition"), phase = look_text(t, "phase");
 	struct buf text = { 0 };
 
-	add_line(c, "gid", STYLE_BOLD, look_text(c, t, "gid"));
+	add_line(c, "gid", STYLE_BOLD, look_text(t, "gid"));
 	buf_str(&text, phase);
-	if (str_is(look_text(c, t, "result"), "mixed"))
+	if (str_is(look_text(t, "result"), "mixed"))
 		buf_cstr(&text, " (mixed)");
 	add_buf(c, "phase", style_of_phase(phase), &text);
 	add_stuck(c, look(t, "stuck"), &text);
@@ -155,31 +159,31 @@ static void show_heads(struct ctl *c, const struct json *t)
 		buf_fmt(&text, "%.*s@%llu", (int)definition.n, definition.p,
 		        (unsigned long long)look_number(t, "definition_version"));
 	add_buf(c, "definition", STYLE_PLAIN, &text);
-	add_labels(c, look(t, "labels"), &text);
+	add_labels(look(t, "labels"), &text);
 	add_buf(c, "labels", STYLE_PLAIN, &text);
 	add_time(c, t, "created_at", "begun");
 	add_time(c, t, "start_at", "starts");
 	add_time(c, t, "deadline_at", "deadline");
 	add_time(c, t, "ended_at", "ended");
-	add_line(c, "owner", STYLE_DIM, look_text(c, t, "owner"));
-	add_line(c, "version", STYLE_PLAIN, look_text(c, t, "version"));
+	add_line(c, "owner", STYLE_DIM, look_text(t, "owner"));
+	add_line(c, "version", STYLE_PLAIN, look_text(t, "version"));
 	buf_fini(&text);
 }
 
-static void add_step(struct ctl *c, struct grid *g, const struct json *s)
+static void add_step(struct ctl *c, struct grid *g, json_t *s)
 {
-	struct str stuck = look_text(c, s, "stuck"), op = look_text(c, s, "op");
+	struct str stuck = look_text(s, "stuck"), op = look_text(s, "op");
 	struct buf text = { 0 };
 
-	grid_add(g, STYLE_BOLD, look_text(c, s, "name"));
-	buf_str(&text, look_text(c, s, "state"));
+	grid_add(g, STYLE_BOLD, look_text(s, "name"));
+	buf_str(&text, look_text(s, "state"));
 	if (stuck.n)
 		buf_fmt(&text, ", stuck: %.*s", (int)stuck.n, stuck.p);
 	if (look_true(s, "resolved"))
 		buf_cstr(&text, ", by hand");
 	grid_add(g, stuck.n ? STYLE_RED : STYLE_PLAIN, buf_view(&text));
 	grid_add(g, STYLE_PLAIN, op.n ? op : STR("-"));
-	grid_add(g, STYLE_PLAIN, look_text(c, s, "attempts"));
+	grid_add(g, STYLE_PLAIN, look_text(s, "attempts"));
 	buf_clear(&text);
 	look_ago(c, s, "next_at", &text);
 	grid_add(g, STYLE_PLAIN, buf_view(&text));
@@ -189,12 +193,13 @@ static void add_step(struct ctl *c, struct grid *g, const struct json *s)
 	buf_fini(&text);
 }
 
-static void show_steps(struct ctl *c, const struct json *t)
+static void show_steps(struct ctl *c, json_t *t)
 {
-	const struct json *steps = look(t, "steps");
-	struct grid        g = { .heads = { "STEP", "STATE", "WAITS FOR", "CALLS", "NEXT", "LAST ERROR" } };
+	json_t     *s;
+	size_t      i;
+	struct grid g = { .heads = { "STEP", "STATE", "WAITS FOR", "CALLS", "NEXT", "LAST ERROR" } };
 
-	for (const struct json *s = steps ? steps->first : NULL; s; s = s->next)
+	json_array_foreach(look(t, "steps"), i, s)
 		add_step(c, &g, s);
 	if (g.n) {
 		buf_char(&c->out, '\n');
@@ -203,14 +208,24 @@ static void show_steps(struct ctl *c, const struct json *t)
 	grid_fini(&g);
 }
 
-void show_transaction(struct ctl *c, const struct json *t)
+/* As it came: people compare the digits of amounts. */
+static void add_verbatim(struct ctl *c, const char *name, enum style style)
 {
-	const struct json *actions = look(t, "actions");
-	struct buf         list = { 0 };
+	struct str value;
+
+	if (verbatim_member(buf_view(&c->answer.body), name, &value) && !str_is(value, "null"))
+		add_line(c, name, style, value);
+}
+
+void show_transaction(struct ctl *c)
+{
+	json_t    *t = c->answer.json, *a;
+	size_t     i;
+	struct buf list = { 0 };
 
 	show_heads(c, t);
-	for (const struct json *a = actions && actions->type == JSON_ARRAY ? actions->first : NULL; a; a = a->next) {
-		struct str name = look_text(c, a, "action"), step = look_text(c, a, "step"), op = look_text(c, a, "op");
+	json_array_foreach(look(t, "actions"), i, a) {
+		struct str name = look_text(a, "action"), step = look_text(a, "step"), op = look_text(a, "op");
 
 		buf_fmt(&list, "%s%.*s%s%.*s%s%.*s", list.n ? ", " : "", (int)name.n, name.p, step.n ? " " : "", (int)step.n,
 		        step.p, op.n ? " " : "", (int)op.n, op.p);
@@ -219,77 +234,76 @@ void show_transaction(struct ctl *c, const struct json *t)
 	show_steps(c, t);
 	if (look(t, "input") || look(t, "output"))
 		buf_char(&c->out, '\n');
-	if (look(t, "input"))
-		add_line(c, "input", STYLE_PLAIN, look(t, "input")->raw);
-	if (look(t, "output"))
-		add_line(c, "output", STYLE_GREEN, look(t, "output")->raw);
-	add_line(c, "output", STYLE_RED, look_text(c, t, "output_error"));
+	add_verbatim(c, "input", STYLE_PLAIN);
+	add_verbatim(c, "output", STYLE_GREEN);
+	add_line(c, "output", STYLE_RED, look_text(t, "output_error"));
 	buf_fini(&list);
 }
 
 /* ---- anything ------------------------------------------------------------------------------ */
 
-static bool is_leaf(const struct json *node)
+struct level {
+	json_t *node;
+	size_t  n;    /* children seen */
+	void   *iter; /* of an object */
+};
+
+/* The next child with its name (NULL in an array); NULL: that was the last. */
+static json_t *next_child(struct level *l, const char **name)
 {
-	return (node->type != JSON_ARRAY && node->type != JSON_OBJECT) || node->n == 0;
+	*name = NULL;
+	if (json_is_array(l->node))
+		return json_array_get(l->node, l->n++);
+	l->iter = l->n++ ? json_object_iter_next(l->node, l->iter) : json_object_iter(l->node);
+	*name = l->iter ? json_object_iter_key(l->iter) : NULL;
+	return l->iter ? json_object_iter_value(l->iter) : NULL;
 }
 
-static void add_indent(struct buf *out, unsigned depth)
+static bool is_leaf(const json_t *node)
 {
-	for (unsigned i = 0; i < depth; i++)
-		buf_cstr(out, "  ");
+	return json_array_size(node) == 0 && json_object_size(node) == 0;
 }
 
-static void add_leaf(struct ctl *c, const struct json *node)
+static void add_leaf(struct ctl *c, const json_t *node)
 {
-	style_add(&c->out, c->color, STYLE_PLAIN,
-	          node->type == JSON_STRING ? json_text(node, &c->answer.arena) : node->raw);
+	struct str empty = json_is_array(node) ? STR("[]") : json_is_object(node) ? STR("{}") : text_of_json(node);
+
+	style_add(&c->out, c->color, STYLE_PLAIN, empty);
 	buf_char(&c->out, '\n');
 }
 
-static void add_name(struct ctl *c, const struct json *node, unsigned depth)
+static void add_name(struct ctl *c, const char *name, unsigned depth)
 {
-	add_indent(&c->out, depth);
-	if (node->parent->type == JSON_ARRAY) {
-		buf_cstr(&c->out, "- ");
-		return;
-	}
-	text_clean(&c->out, node->key);
-	buf_cstr(&c->out, ": ");
+	for (unsigned i = 0; i < depth; i++)
+		buf_cstr(&c->out, "  ");
+	if (name)
+		text_clean(&c->out, str_of(name));
+	buf_cstr(&c->out, name ? ": " : "- ");
 }
 
-/* In the order of the text; without recursion. */
-static const struct json *next_of(const struct json *node, const struct json *root, unsigned *depth)
+void show_value(struct ctl *c, json_t *root, unsigned indent)
 {
-	if (!is_leaf(node) && *depth < VALUE_DEPTH_MAX) {
-		++*depth;
-		return node->first;
-	}
-	while (node != root && !node->next) {
-		node = node->parent;
-		--*depth;
-	}
-	return node == root ? NULL : node->next;
-}
+	struct level levels[VALUE_DEPTH_MAX] = { { .node = root } };
+	unsigned     depth = root ? 1 : 0;
 
-void show_value(struct ctl *c, const struct json *root, unsigned indent)
-{
-	unsigned depth = 0;
+	while (depth > 0) {
+		const char *name;
+		json_t     *child = next_child(&levels[depth - 1], &name);
 
-	if (!root)
-		return;
-	if (is_leaf(root)) {
-		add_indent(&c->out, indent);
-		add_leaf(c, root);
-		return;
-	}
-	for (const struct json *node = next_of(root, root, &depth); node; node = next_of(node, root, &depth)) {
-		if (node->type == JSON_NULL)
+		if (!child) {
+			depth--;
 			continue;
-		add_name(c, node, indent + depth - 1);
-		if (is_leaf(node) || depth == VALUE_DEPTH_MAX)
-			add_leaf(c, node);
-		else
+		}
+		if (json_is_null(child))
+			continue;
+		add_name(c, name, indent + depth - 1);
+		if (is_leaf(child)) {
+			add_leaf(c, child);
+		} else if (depth == VALUE_DEPTH_MAX) {
+			buf_cstr(&c->out, "(more)\n");
+		} else {
 			buf_char(&c->out, '\n');
+			levels[depth++] = (struct level){ .node = child };
+		}
 	}
 }

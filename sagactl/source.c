@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sagactl/source.h"
 
+#include "coordinator/base/json.h"
+#include "sagactl/grid.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -141,9 +144,12 @@ static bool next_token(struct str *pointer, struct buf *token)
 	return true;
 }
 
-static struct json *follow(struct json *node, struct str pointer)
+/* The innermost value on its way; *whole: it is the one that is named. */
+static struct json *follow(struct json *node, struct str pointer, bool *whole)
 {
 	struct buf token = { 0 };
+
+	*whole = true;
 
 	while (node && next_token(&pointer, &token)) {
 		struct json *child = json_find(node, buf_view(&token));
@@ -151,6 +157,7 @@ static struct json *follow(struct json *node, struct str pointer)
 
 		if (!child && node->type == JSON_ARRAY && text_to_u64(buf_view(&token), &index))
 			child = json_at(node, (size_t)index);
+		*whole = child != NULL;
 		if (!child)
 			break;
 		node = child;
@@ -161,7 +168,8 @@ static struct json *follow(struct json *node, struct str pointer)
 
 void source_locate(struct source *s, struct str pointer, unsigned *line, unsigned *column)
 {
-	struct json *node = follow(s->root, pointer);
+	bool         whole;
+	struct json *node = follow(s->root, pointer, &whole);
 	size_t       at = node ? (size_t)(node->raw.p - s->json.p) : 0;
 
 	if (s->marks.n == 0) {
@@ -172,4 +180,82 @@ void source_locate(struct source *s, struct str pointer, unsigned *line, unsigne
 		*line = s->marks.marks[i].line;
 		*column = s->marks.marks[i].column;
 	}
+}
+
+bool source_text(struct source *s, const char *name, struct buf *out)
+{
+	const struct json *member = json_get(s->root, name);
+
+	if (!member || member->type != JSON_STRING)
+		return false;
+	buf_str(out, json_text(member, &s->arena));
+	return true;
+}
+
+bool source_is_object(const struct source *s)
+{
+	return s->root->type == JSON_OBJECT;
+}
+
+static bool is_leaf(const struct json *node)
+{
+	return (node->type != JSON_ARRAY && node->type != JSON_OBJECT) || node->n == 0;
+}
+
+/* The next leaf in the order of the text; NULL: that was the last. */
+static struct json *next_leaf(struct json *node, const struct json *root)
+{
+	while (node != root && !node->next)
+		node = node->parent;
+	node = node == root ? NULL : node->next;
+	while (node && !is_leaf(node))
+		node = node->first;
+	return node;
+}
+
+static struct json *first_leaf(struct json *node)
+{
+	while (!is_leaf(node))
+		node = node->first;
+	return node;
+}
+
+static void add_difference(struct buf *out, char sign, struct str pointer, struct str value)
+{
+	buf_fmt(out, "  %c ", sign);
+	text_clean(out, pointer);
+	buf_char(out, ' ');
+	text_clean(out, value);
+	buf_char(out, '\n');
+}
+
+/* Leaves of one that the other lacks, or has otherwise where `changed` is asked for. */
+static void add_differences(struct buf *out, struct json *of, struct json *against, char sign, bool changed)
+{
+	struct buf pointer = { 0 };
+
+	for (struct json *leaf = first_leaf(of); leaf; leaf = next_leaf(leaf, of)) {
+		bool         whole;
+		struct json *other;
+
+		buf_clear(&pointer);
+		json_pointer(leaf, &pointer);
+		other = follow(against, buf_view(&pointer), &whole);
+		if (!whole)
+			add_difference(out, sign, buf_view(&pointer), leaf->raw);
+		else if (changed && !(is_leaf(other) && str_eq(other->raw, leaf->raw)))
+			add_difference(out, '~', buf_view(&pointer), leaf->raw);
+	}
+	buf_fini(&pointer);
+}
+
+void source_compare(struct source *s, struct str older, struct buf *out)
+{
+	struct json_error e;
+	struct json      *root = json_parse(older, &s->arena, &e);
+
+	if (!root)
+		return;
+	add_differences(out, s->root, root, '+', true);
+	add_differences(out, root, s->root, '-', false);
 }

@@ -100,7 +100,33 @@ def test_errors_have_lines(ctl, client, stub, gid, tmp_path):
     good.write_text(YAML.format(name=gid, url=stub.url))
     done = ctl("definition", "apply", bad, good, status=2)
     assert f"{gid} version 1 registered" in done.out, "one bad file does not stop the next"
-    assert "is valid; nothing was stored" in ctl("definition", "apply", "--dry-run", good).out
+    assert "is valid; nothing was stored" in ctl("definition", "validate", good).out
+
+
+def test_a_dry_run_says_what_would_change(ctl, client, trip, tmp_path):
+    path = tmp_path / "trip.yaml"
+    assert ctl("definition", "apply", "-n", path).out == f"{trip} is there already as version 1; nothing was stored\n"
+    text = path.read_text()
+    path.write_text(text.replace("1.10", "1.20").replace("initial: 1h, ", "") + "deadline: 1h\n")
+    done = ctl("definition", "apply", "--dry-run", path)
+    assert done.out == (f"{trip} would become version 2; nothing was stored\n  ~ /steps/hotel/action/body/price 1.20\n"
+                        "  + /deadline \"1h\"\n  - /steps/hotel/retry/initial \"1h\"\n"), done
+    assert client.get(f"/v1/definitions/{trip}").json["version"] == 1
+    assert ctl("definition", "apply", "-n", path, "--json").json["would"]["after"] == 2
+    ctl("definition", "apply", "-n", path, "--if-version", "7", status=5)
+    path.write_text(text.replace(trip, f"{trip}-new"))
+    assert ctl("definition", "apply", "-n", path).out == f"{trip}-new would become version 1; nothing was stored\n"
+    path.write_text(text.replace("mode: saga", "mode: sago"))
+    assert f"{path}:3:7: " in ctl("definition", "apply", "-n", path, status=9).err
+
+
+def test_numbers_are_shown_as_they_were_written(ctl, trip, gid):
+    """A library would make doubles of them, or refuse them."""
+    odd = '{"nights": 1.10, "n": [1e999, 12345678901234567890, -0.0]}'
+    ctl("txn", "start", trip, "--gid", gid, "--input", odd, "--wait", "20s")
+    assert f"input       {odd}" in ctl("txn", "get", gid).out
+    assert odd in ctl("txn", "get", gid, "--json").out
+    assert '"price":1.10' in ctl("definition", "show", trip).out
 
 
 def test_if_version_of_a_definition(ctl, trip, tmp_path):
@@ -448,10 +474,10 @@ def test_problems_of_lists_are_told(answering):
 class Terminal:
     """sagactl as its user sees it."""
 
-    def __init__(self, ctl, *words, rows=20, columns=60):
+    def __init__(self, ctl, *words, program=PROGRAM, rows=20, columns=60):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.process = subprocess.Popen([PROGRAM, *words], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        self.process = subprocess.Popen([program, *words], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
                                         env={**os.environ, "SAGAD_URL": ctl.urls()[0], "SAGAD_ACTOR": "pytest"})
         os.close(slave)
         self.seen = ""
@@ -474,8 +500,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def end(self):
-        while self.read():
-            pass
+        until(lambda: not self.read(), 60, 0)
         os.close(self.master)
         return self.process.wait(20)
 
@@ -511,6 +536,24 @@ def test_top(ctl, cluster):
     for line in frames[0].split("\n"):
         assert len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line)) <= 40, line
     assert ctl("top").out.startswith("unfinished"), "without a terminal it is printed once"
+
+
+def test_progress_is_for_terminals(ctl, client, stub, trip, gid):
+    for i in range(3):
+        client.begin(gid=f"{gid}-{i}", definition=trip, input={"nights": 1}, start_at="1h")
+    words = ("bulk", "start", "pause", "-d", trip, "-m", "look", "--rate", "3", "--wait", "20s")
+    t = Terminal(ctl, *words, columns=200)
+    t.expect("It will be done to all that match: 3 now. Is that meant? [y/N] ")
+    t.type("y\n")
+    assert t.end() == 0
+    assert re.search(r"\r\x1b\[K\[#*\.+\] [0-2] of 3  pause (open|running)", t.seen), t.seen
+    assert re.search(r"\r\x1b\[K[0-9a-f-]{36} pause done: 3 matched, 3 done", t.seen), "the bar is gone at the end"
+    piped = ctl(*words, "--yes")
+    assert "\r" not in piped.out + piped.err and "of 3" not in piped.out + piped.err, piped
+    t = Terminal(ctl, "txn", "wait", f"{gid}-0", "--wait", "200ms", columns=200)
+    assert t.end() == 6 and re.match(r"\r\x1b\[K\d+\w+  trying, paused\r\x1b\[K", t.seen), t.seen
+    piped = ctl("txn", "wait", f"{gid}-0", "--wait", "200ms", status=6)
+    assert piped.out.startswith(f"{gid}-0 trying, paused") and not piped.err, piped
 
 
 def test_no_colours_where_they_are_not_wanted(ctl, failing):
@@ -586,6 +629,42 @@ def test_commands_in_the_documents_are_commands():
         if words:
             done = nobody(*words, "--help", status=None) if len(words) > 1 else nobody(words[0], "--help")
             assert done.status == 0 or nobody(words[0], "--help").status == 0 and words[0] in ("stuck", "top", "overview"), (line, done)
+
+
+SHELLS = {
+    "bash": (["--norc", "--noprofile", "-i"], "PS1='> '; unset PROMPT_COMMAND; source {script}"),
+    "zsh": (["-f", "-i"], "PS1='> '; unsetopt PROMPT_SP; fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D"),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_in_a_shell(ctl, shell, tmp_path):
+    """Typed at its prompt; a function in place of the program says what it was called with."""
+    script = tmp_path / "_sagactl"
+    script.write_text(ctl("completion", shell).out)
+    flags, prepare = SHELLS[shell]
+    t = Terminal(ctl, *flags, program=shell, rows=40, columns=200)
+    t.type(prepare.format(script=script, folder=tmp_path) + "; sagactl() { echo \"r\"\"an:$*:\"; }; echo rea\"\"dy\n")
+    t.expect("ready")
+    rows = {"tx\tret\tgid-1 --rea\twhy": "txn retry gid-1 --reason why", "definition sh\tx": "definition show x",
+            "txn list --ph\tconfirmi\t": "txn list --phase confirming", "completion z\t": "completion zsh",
+            "bulk st\tretry --st\t": "bulk start retry --stuck",
+            "txn resolve g s --outc\tref\t": "txn resolve g s --outcome refused",
+            f"definition apply {tmp_path}/_sag\t": f"definition apply {script}"}
+    if shell == "zsh":
+        del rows["completion z\t"], rows["bulk st\tretry --st\t"]
+        rows["bulk st\tretry --stu\t"] = "bulk start retry --stuck"
+    for typed, ran in rows.items():
+        t.type(f"sagactl {typed}\n")
+        t.expect(f"ran:{ran}")
+        assert re.search(rf"ran:{re.escape(ran)} ?:", t.seen), (typed, t.seen[-500:])
+    t.type("sagactl participant \t\t")
+    for verb in ("list", "put", "pause", "resume"):
+        t.expect(verb)
+    if shell == "zsh":
+        t.expect("Make no calls to it")
+    t.process.kill()
+    t.end()
 
 
 def test_completion_and_version(ctl):

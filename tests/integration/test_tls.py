@@ -15,6 +15,7 @@ import pytest
 from lib.base import BIN, free_port, until
 from lib.client import Client
 from lib.cluster import Cluster
+from lib.ctl import Ctl
 from lib.stub import Reply, Stub
 
 
@@ -137,6 +138,27 @@ def test_a_token_goes_before_a_certificate(secured):
     headers = {"Authorization": f"Bearer {secured.token}"}
     assert secured.send("GET", "/v1/transactions", headers=headers).status == 200
     assert secured.send("PUT", "/v1/participants/x", {"base_url": "http://a.b"}, "shop", headers).status == 403
+
+
+def test_sagactl_proves_who_it_is(secured):
+    """By a certificate or a token; and it believes nobody whom its authority did not sign."""
+    ctl = Ctl(lambda: [f"https://{secured.replica.at}"])
+    ca = ("--cacert", secured.ca.cert)
+    card = lambda name: ("--cert", secured.clients[name][0], "--key", secured.clients[name][1])
+    assert "GID" in ctl("txn", "list", *ca, *card("billing")).out
+    assert "billing has: service, reader." in ctl("participant", "put", "x", "http://a.b", "-m", "x", *ca, *card("billing"), status=7).err
+    file = os.path.join(secured.cluster.folder, "ada.token")
+    with open(file, "w", encoding="ascii") as out:
+        out.write(secured.token)
+    assert Ctl(ctl.urls, {"SAGAD_CACERT": secured.ca.cert, "SAGAD_TOKEN_FILE": file})("replica", "list", "--json").json["items"]
+    assert "unauthenticated" in ctl("txn", "list", *ca, status=7).err
+    assert "names this certificate" in ctl("txn", "list", *ca, *card("stranger"), status=7).err
+    for words in ((), ("--cacert", secured.other.cert), (*ca, *card("forger")), (*ca, *card("expired")),
+                  (*ca, "--cert", secured.clients["billing"][0], "--key", secured.clients["shop"][1]),
+                  ("--cacert", "/nowhere")):
+        done = ctl("txn", "list", *words, status=3)
+        assert "no answer from https://" in done.err and not done.out, done
+    assert ctl("txn", "list", *card("billing"), status=3).err.count("certificate"), "it says that it is the certificate"
 
 
 def test_without_a_tokens_file_a_certificate_is_all_it_takes(secured):

@@ -3,7 +3,9 @@
  */
 #include "sagactl/grid.h"
 #include "sagactl/help.h"
+#include "coordinator/base/json.h"
 #include "sagactl/source.h"
+#include "sagactl/verbatim.h"
 #include "tests/lib/tap.h"
 
 #include <string.h>
@@ -252,6 +254,54 @@ static void test_sources(void)
 	source_fini(&s);
 }
 
+/* ---- what jansson would lose ------------------------------------------------------------- */
+
+static void test_verbatim(void)
+{
+	static const struct { const char *json, *texts; } ROWS[] = {
+		{ "{\"a\": 1.10, \"b\":[-0,1e999,9223372036854775808]}", "{\"a\": \"1.10\", \"b\":[\"-0\",\"1e999\",\"9223372036854775808\"]}" },
+		{ "{\"a 7\":\"8 \\\" 9\",\"b\":true}", "{\"a 7\":\"8 \\\" 9\",\"b\":true}" },
+		{ "[01, 1., -, 1-2, \"3", "[01, 1., -, 1-2, \"3" },
+		{ "7", "\"7\"" }, { "", "" }, { "\"\\", "\"\\" },
+	};
+	static const char        ARRAY[] = " [ [1,[2]] ,{\"a\":\"]\"},\"x\" , 1.10 ]";
+	static const char *const ITEMS[] = { "[1,[2]]", "{\"a\":\"]\"}", "\"x\"", "1.10" };
+	struct str               item;
+	size_t                   at = 0;
+
+	for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+		struct buf out = { 0 };
+
+		verbatim_numbers(str_of(ROWS[i].json), &out);
+		ok(str_is(buf_view(&out), ROWS[i].texts), "%s has texts for numbers: %s", ROWS[i].json, out.p ? out.p : "");
+		buf_fini(&out);
+	}
+	for (size_t i = 0; i < sizeof ITEMS / sizeof *ITEMS; i++)
+		ok(verbatim_item(str_of(ARRAY), &at, &item) && str_is(item, ITEMS[i]), "item %zu is %s", i, ITEMS[i]);
+	ok(!verbatim_item(str_of(ARRAY), &at, &item), "and that was the last");
+	at = 0;
+	ok(!verbatim_item(STR("{\"a\":1}"), &at, &item) && !verbatim_item(STR("[]"), &at, &item), "no array, no items");
+	ok(verbatim_is_number(STR("-1.50e3")) && !verbatim_is_number(STR("1s")) && !verbatim_is_number(STR("true")),
+	   "numbers are told from all else");
+}
+
+static void test_compare(void)
+{
+	struct source s = { 0 };
+	struct buf    out = { 0 };
+	struct err    err;
+
+	ok(source_value(&s, "{\"steps\":{\"a\":{\"url\":\"u\",\"n\":1.10},\"c/d\":[1,{}]},\"mode\":\"saga\"}", &err), "a document");
+	source_compare(&s, STR("{\"mode\":\"saga\",\"steps\":{\"a\":{\"url\":\"u\",\"n\":1.1},\"b\":{\"x\":[true]}}}"), &out);
+	ok(str_is(buf_view(&out), "  ~ /steps/a/n 1.10\n  + /steps/c~1d/0 1\n  + /steps/c~1d/1 {}\n  - /steps/b/x/0 true\n"),
+	   "what is new, otherwise and gone: %s", out.p);
+	buf_clear(&out);
+	source_compare(&s, s.json, &out);
+	ok(out.n == 0, "the same differs in nothing");
+	buf_fini(&out);
+	source_fini(&s);
+}
+
 /* ---- columns ----------------------------------------------------------------------------- */
 
 static void test_grid(void)
@@ -280,6 +330,22 @@ static void test_grid(void)
 	text_clean(&out, STR("a\xc2\x9b" "c"));
 	ok(strcmp(out.p, "a?c") == 0, "also as two bytes");
 	buf_fini(&out);
+}
+
+static void test_bars(void)
+{
+	static const struct { uint64_t done, total; const char *text; } ROWS[] = {
+		{ 0, 3, "[....................] 0 of 3" }, { 1, 3, "[######..............] 1 of 3" },
+		{ 3, 3, "[####################] 3 of 3" }, { 5, 3, "[####################] 5 of 3" },
+	};
+
+	for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+		struct buf out = { 0 };
+
+		bar_add(&out, ROWS[i].done, ROWS[i].total);
+		ok(str_is(buf_view(&out), ROWS[i].text), "%s", out.p);
+		buf_fini(&out);
+	}
 }
 
 static void test_times(void)
@@ -315,7 +381,10 @@ int main(int argc, char **argv)
 	test_yaml();
 	test_bad_yaml();
 	test_sources();
+	test_verbatim();
+	test_compare();
 	test_grid();
+	test_bars();
 	test_times();
 	return tap_done();
 }

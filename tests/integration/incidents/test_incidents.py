@@ -62,6 +62,9 @@ def test_every_section_has_all_its_parts_and_a_test():
         assert all("sagactl" in " ".join(parts[p]) for p in ("Look", "Check")), title
         anchor = re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
         assert f"(#{anchor})" in text, f"the table of symptoms leads to {title}"
+    others = {title for title, parts in found.items() if not all(line.startswith("sagactl ") for line in parts["Do"])}
+    assert (len(found), others) == (16, {"Your token does not work", "The database is read-only", "The synchronous standby is gone"}), \
+        "the page says how many are put right by sagactl alone"
     tested = re.findall(r'open_page\(\s*"([^"]+)"', inspect.getsource(sys.modules[__name__]))
     assert sorted(tested) == sorted(found), "page and tests name the same incidents"
 
