@@ -9,8 +9,8 @@
 
 enum {
 	OTHERS_FIRST_MS = 1000, /* all look more often, but for the crowded */
-	DUE_MS = 100, DUE_IDLE_MS = 250, BUSY_FOR_MS = 60000,
-	OTHERS_LOOK_MS = 1500, SWEEP_ROWS_PER_MS = 20, DUE_CROWDED_MS = 1000, REPORT_MS = 2000, SWEEP_MS = 1000, ALONE_MS = 5000,
+	DUE_EVERY_MS = 40, DUE_HELD_MS = 250, DUE_CROWDED_MS = 1000, DUE_COST = 10,
+	OTHERS_LOOK_MS = 1500, SWEEP_ROWS_PER_MS = 20, REPORT_MS = 2000, SWEEP_MS = 1000, SWEEP_ALL = 8, ALONE_MS = 5000,
 	GROUP_MS = 1000, GROUP_FIRST = 16, GROUP_MAX = 128
 };
 
@@ -212,29 +212,57 @@ void adopt_more(struct engine *e)
 
 /* ---- parked rows --------------------------------------------------------------------------- */
 
+/*
+ * Someone looks every DUE_EVERY_MS: those who live and have room take turns, in the order of their ids and by the
+ * database's clock, so that it costs the same however many they are. One who is gone leaves a gap of one turn until
+ * the list of members says so. Before the list is there, whoever looks does so alone.
+ */
+static int64_t my_turn_ms(const struct engine *e)
+{
+	int64_t place = 0, n = 0, wait;
+
+	for (size_t i = 0; i < e->peers_n; i++) {
+		const struct peer *p = &e->peers[i];
+
+		if (uuid_eq(p->id, e->me))
+			place = n++;
+		else if (p->state == MEMBER_LIVE && p->has_room)
+			n++;
+	}
+	if (n == 0)
+		return DUE_EVERY_MS;
+	wait = n * DUE_EVERY_MS - (now_ms(e) - place * DUE_EVERY_MS) % (n * DUE_EVERY_MS);
+	return wait < DUE_EVERY_MS / 2 ? wait + n * DUE_EVERY_MS : wait; /* a timer may fire a little early */
+}
+
+/* A look that took long, past rows that are dead or locked, is not repeated at once: a tenth of the time at most. */
+static int64_t next_look_ms(const struct engine *e, size_t n)
+{
+	int64_t turn = my_turn_ms(e), cost = DUE_COST * (boot_ms(e) - e->due_asked_at);
+
+	if (e->stats.load > 1)
+		return DUE_CROWDED_MS;
+	if (n == DUE_PAGE)
+		return 0;
+	return turn > cost ? turn : cost;
+}
+
 static void on_due(void *arg, enum log_result result, const struct row *rows, size_t n)
 {
 	struct engine *e = arg;
-	bool           busy;
 
 	turn_begin(e);
 	e->due_busy = false;
 	if (result == LOG_DONE && e->due_life == e->life && !e->gone) {
 		for (size_t i = 0; i < n; i++)
-			take_row(e, &rows[i], true); /* who let it go may have cut off calls */
+			take_row(e, &rows[i], !is_first_taken(&rows[i])); /* who let it go may have cut off calls */
 		e->stats.taken_due += n;
 	} else {
 		n = 0;
 	}
 	if (result == LOG_LOST)
 		doubt_mine_soon(e, 0);
-	if (n > 0)
-		e->busy_until = boot_ms(e) + BUSY_FOR_MS;
-	busy = boot_ms(e) < e->busy_until;
-	chore_soon(e, CHORE_DUE, e->stats.load > 1 ? DUE_CROWDED_MS
-	                         : n == DUE_PAGE   ? 0
-	                         : busy            ? DUE_MS
-	                                           : DUE_IDLE_MS);
+	chore_soon(e, CHORE_DUE, next_look_ms(e, n));
 	turn_end(e);
 }
 
@@ -252,10 +280,11 @@ void adopt_due(struct engine *e)
 	if (e->due_busy)
 		return;
 	if (!has_room(e) || failover_holds(e)) {
-		chore_soon(e, CHORE_DUE, DUE_IDLE_MS);
+		chore_soon(e, CHORE_DUE, DUE_HELD_MS);
 		return;
 	}
 	e->due_busy = true;
+	e->due_asked_at = boot_ms(e);
 	e->due_life = e->life;
 	e->ports.log.take_due(e->ports.log.ctx, e->me, DUE_PAGE, on_due, e);
 }
@@ -326,5 +355,5 @@ void sweep_old(struct engine *e)
 	if (e->sweep_busy || !e->acting)
 		return;
 	e->sweep_busy = true;
-	e->ports.log.sweep(e->ports.log.ctx, on_sweep, e);
+	e->ports.log.sweep(e->ports.log.ctx, e->sweeps++ % SWEEP_ALL == 0, on_sweep, e);
 }

@@ -81,7 +81,7 @@ static void on_claim(void *arg, enum log_result result, const struct row *rows, 
 	turn_begin(e);
 	order->state = ORDER_ROUTE;
 	if (result == LOG_DONE && n > 0) {
-		take_row(e, &rows[0], true);
+		take_row(e, &rows[0], !is_first_taken(&rows[0]));
 		struct owned *o = owned_get(e, rows[0].gid);
 		if (o != NULL && !o->readable && o->row.format <= ROW_FORMAT) {
 			order_refuse(e, order, COMMAND_INVALID, NULL);

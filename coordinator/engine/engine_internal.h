@@ -244,6 +244,7 @@ struct peer {
 	enum member_state state;
 	char             *address;
 	double            power;       /* weight × speed */
+	bool              has_room;    /* not crowded when it last said so */
 	bool              owns;
 	uint32_t          rows;        /* that it left, as far as they were counted */
 	int64_t           swept_at;    /* boot_ms when we took our share of them; 0: not yet */
@@ -351,6 +352,7 @@ struct engine {
 	/* members, fence, adoption */
 	struct peer *peers;
 	size_t       peers_n;
+	unsigned     sweeps;
 	bool         members_busy, report_busy, sweep_busy, probe_busy, fence_busy, watching;
 	struct uuid  watched, probed;
 	int64_t      probe_at;
@@ -364,7 +366,7 @@ struct engine {
 	uint32_t     adopt_left;       /* of our share; only the first sweep has one */
 	int64_t      due_not_before;   /* boot_ms; a person gave one of ours away */
 	uint64_t     adopt_life, due_life, inbox_life, mine_life, reload_life, members_life;
-	int64_t      busy_until;       /* boot_ms: parked work was seen lately */
+	int64_t      due_asked_at;     /* boot_ms */
 	bool         due_busy, inbox_busy, inbox_again;
 	uint64_t     inbox_reads;
 

@@ -96,7 +96,7 @@ static void keep_members(struct engine *e, const struct member *m, size_t n)
 
 		peers[i] = (struct peer){ .id = m[i].id, .lock_key = m[i].lock_key,
 					  .state = m[i].state, .address = (char *)(uintptr_t)address.p,
-					  .power = power_of(&m[i]),
+					  .power = power_of(&m[i]), .has_room = m[i].load <= 1,
 					  .owns = m[i].owns, .rows = m[i].rows, .look_at = AT_NEVER };
 		if (old == NULL) {
 			peer_saw(e, &peers[i], m[i].lease);

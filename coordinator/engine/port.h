@@ -91,6 +91,13 @@ struct row {
 	                                        * log need not expect it. Never read back */
 };
 
+/* Of a row just taken, parked as it was: nobody has driven it before. It was begun in SQL (sql/0004_start.sql). After a
+ * failover epochs are higher: it may have been driven before that, and the log forgot. */
+static inline bool is_first_taken(const struct row *row)
+{
+	return row->version == 2 && row->epoch == 2;
+}
+
 /* A wanted change of one row; applies only if owner, epoch and version match. */
 struct change {
 	struct str gid;
@@ -282,9 +289,9 @@ struct log_port {
 	              void *arg);
 	/* live -> drained, when it owns nothing any more. */
 	void (*retire)(void *ctx, struct uuid me, log_done *done, void *arg);
-	/* Delete, in one small batch under a try-lock, finished rows past their retention, settled inbox
-	 * rows older than a minute, and dead replicas that nothing names. */
-	void (*sweep)(void *ctx, log_done *done, void *arg);
+	/* Delete, in one small batch under a try-lock, finished rows past their retention; if all is asked for also settled
+	 * inbox rows older than a minute, dead replicas that nothing names, and what else is seldom. */
+	void (*sweep)(void *ctx, bool all, log_done *done, void *arg);
 };
 
 /* ---- the lease ---------------------------------------------------------------- */

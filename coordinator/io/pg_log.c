@@ -26,6 +26,14 @@ static void rows_send(struct rows_job *j, enum statement statement)
 
 enum { SKIP_FOR_MS = 10000 };
 
+struct due_job {
+	struct pg_job job;
+	struct uuid   me;
+	unsigned      limit;
+	rows_done    *done;
+	void         *arg;
+};
+
 static void on_page(struct pg_job *job)
 {
 	struct rows_job *j = (struct rows_job *)job;
@@ -86,9 +94,8 @@ static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str af
 	pg_job_send(&j->job, on_page);
 }
 
-static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
+static void take_due(struct pg *pg, struct uuid me, unsigned limit, rows_done *done, void *arg)
 {
-	struct pg        *pg = ctx;
 	struct rows_job  *j = rows_open(pg, false, done, arg);
 	struct pg_params *p = pg_job_params(&j->job);
 
@@ -98,6 +105,31 @@ static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *d
 	params_i32(p, (int32_t)pg->due.skip);
 	pg_job_add(&j->job, SQL_TAKE_DUE);
 	pg_job_send(&j->job, on_page);
+}
+
+/* Most looks find nothing. */
+static void on_due(struct pg_job *job)
+{
+	struct due_job *j = (struct due_job *)job;
+
+	if (rows_of(job) > 0)
+		take_due(job->conn->pg, j->me, j->limit, j->done, j->arg);
+	else
+		j->done(j->arg, job->result, NULL, 0);
+	pg_job_free(job);
+}
+
+static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
+{
+	struct pg      *pg = ctx;
+	struct due_job *j = mem_alloc(sizeof *j);
+
+	*j = (struct due_job){ .me = me, .limit = limit, .done = done, .arg = arg };
+	pg_job_begin(&j->job, &pg->work);
+	j->job.only_reads = true;
+	params_i32(pg_job_params(&j->job), ROW_FORMAT);
+	pg_job_add(&j->job, SQL_DUE);
+	pg_job_send(&j->job, on_due);
 }
 
 static void log_claim(void *ctx, struct uuid me, struct str gid, rows_done *done, void *arg)

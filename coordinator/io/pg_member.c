@@ -188,15 +188,10 @@ static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_
 	pg_job_send(&j->job, on_fenced);
 }
 
-static void log_sweep(void *ctx, log_done *done, void *arg)
+static void add_rare_sweeps(struct member_job *j, const struct pg *pg)
 {
-	struct member_job *j = open_job(ctx, false, done, arg);
-	struct pg         *pg = ctx;
-	struct pg_params  *p = pg_job_params(&j->job);
+	struct pg_params *p = pg_job_params(&j->job);
 
-	params_i32(p, SWEEP_ROWS);
-	pg_job_add(&j->job, SQL_SWEEP);
-	p = pg_job_params(&j->job);
 	params_i32(p, SWEEP_ROWS);
 	params_i64(p, pg->config.keep_inbox_ms);
 	pg_job_add(&j->job, SQL_SWEEP_INBOX);
@@ -212,6 +207,16 @@ static void log_sweep(void *ctx, log_done *done, void *arg)
 	pg_job_add(&j->job, SQL_SWEEP_PAUSE);
 	pg_job_params(&j->job);
 	pg_job_add(&j->job, SQL_SWEEP_BULK);
+}
+
+static void log_sweep(void *ctx, bool all, log_done *done, void *arg)
+{
+	struct member_job *j = open_job(ctx, false, done, arg);
+
+	params_i32(pg_job_params(&j->job), SWEEP_ROWS);
+	pg_job_add(&j->job, SQL_SWEEP);
+	if (all)
+		add_rare_sweeps(j, ctx);
 	pg_job_send(&j->job, on_plain);
 }
 

@@ -349,7 +349,7 @@ void suite_still_live(struct suite *s, struct uuid me)
 void suite_sweep(struct suite *s)
 {
 	ask(s);
-	s->given->a->sweep(s->given->a->ctx, on_done, s);
+	s->given->a->sweep(s->given->a->ctx, true, on_done, s);
 	wait(s);
 }
 

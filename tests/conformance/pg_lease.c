@@ -397,7 +397,7 @@ static void test_dead_rows_go(struct harness *h)
 	enroll(h, &h->a, live, 92);
 	pg_database_run(&h->database, "INSERT INTO sagad.lease SELECT k, 1, 2000, now() - interval '1 hour', 'held' "
 	                "FROM unnest(ARRAY[91, 92]) k");
-	h->a.log.sweep(h->a.log.ctx, on_done, &a);
+	h->a.log.sweep(h->a.log.ctx, true, on_done, &a);
 	harness_wait(h, &a.done);
 	ok(a.result == LOG_DONE && strcmp(pg_database_ask(&h->database, "SELECT string_agg(key::text, ',') FROM "
 	   "sagad.lease WHERE key IN (91, 92)"), "92") == 0, "rows that no live replica names are swept");

@@ -379,3 +379,78 @@ def test_it_is_parked_until_its_start(db, client, stub, gid):
     began = time.monotonic()
     assert client.ended(gid)["phase"] == "confirmed"
     assert time.monotonic() - began > 0.5
+
+
+def test_it_is_taken_up_at_once(db, client, stub, gid, capsys):
+    """Run with -s to see how soon. The turns themselves, without a busy machine, are tests/unit/crowd.c."""
+    name = one_step(client, stub)
+    committed = {}
+    for i in range(200):
+        key = f"{gid}-{i}"
+        start(db, name, gid=key)
+        committed[key] = time.monotonic()
+        time.sleep(0.003 + 0.00007 * i)  # against the rhythm of those who look
+    until(lambda: len({c.gid for c in stub.seen("/a")}) == 200, 30)
+    took = sorted(next(c.at for c in stub.seen("/a") if c.gid == key) - at for key, at in committed.items())
+    with capsys.disabled():
+        print(f"\ncommit to first call: p50 {took[100] * 1000:.0f} ms, p99 {took[197] * 1000:.0f} ms, max {took[199] * 1000:.0f} ms")
+    assert took[100] < 1, took
+
+
+def test_replicas_die_while_rows_are_started(make_cluster, stub, gid):
+    """Not one is lost, and none that was rolled back is called."""
+    cluster = make_cluster()
+    name = one_step(cluster.client, stub)
+    going, done = threading.Event(), []
+
+    def shop(number):
+        with psycopg.connect(cluster.dsn) as db:
+            for i in range(2000):
+                if going.is_set() and i % 2 == 0:
+                    return
+                key = f"{gid}-{number}-{i}"
+                start(db, name, gid=key)
+                if i % 2:
+                    db.rollback()
+                else:
+                    db.commit()
+                    done.append(key)
+                time.sleep(0.01)
+
+    shops = [threading.Thread(target=shop, args=(n,)) for n in range(2)]
+    for thread in shops:
+        thread.start()
+    until(lambda: len(done) >= 30)
+    cluster.replicas[0].kill()
+    until(lambda: len(done) >= 60)
+    cluster.replicas[1].kill()
+    until(lambda: len(done) >= 90)
+    cluster.replicas[0].start()
+    going.set()
+    for thread in shops:
+        thread.join(30)
+    until(lambda: value(cluster.dsn, "SELECT count(*) FROM sagad.transaction WHERE phase = 'confirmed'") == len(done), 30)
+    assert {c.gid for c in stub.seen("/a")} == set(done)
+    cluster.replicas[0].ready()
+
+
+def test_a_long_transaction_elsewhere_hides_nothing(cluster, client, stub, gid):
+    """Its row is older than the last look when it is seen for the first time."""
+    name = one_step(client, stub)
+    with psycopg.connect(cluster.dsn) as slow, psycopg.connect(cluster.dsn, autocommit=True) as quick:
+        start(slow, name, gid=gid)
+        for i in range(3):
+            start(quick, name, gid=f"{gid}-{i}")
+            client.ended(f"{gid}-{i}")
+        slow.commit()
+    assert client.ended(gid)["phase"] == "confirmed"
+
+
+def test_its_first_call_is_the_first(db, client, stub, gid):
+    """A bare 409 after a call that was never answered is no refusal; but nobody has called for this one before."""
+    name = one_step(client, stub, "/busy")
+    stub.on("/busy", Reply(409))
+    start(db, name, gid=gid)
+    ended = client.ended(gid)
+    assert ended["phase"] == "cancelled" and len(stub.seen("/busy")) == 1, ended
+    assert stub.seen("/busy")[0].headers["Saga-Attempt"] == "1"

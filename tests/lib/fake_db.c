@@ -594,17 +594,17 @@ static void members(struct fake_op *op)
 	op->found = db->member_n;
 }
 
-static void sweep(struct fake_db *db)
+static void sweep(struct fake_db *db, bool all)
 {
 	int64_t now = db->config.now_ms(db->config.ctx);
 
 	for (size_t i = db->row_n; i-- > 0;)
 		if (db->rows[i].ended_at != 0 && db->rows[i].ended_at + db->rows[i].retention_ms <= now)
 			delete_row(db, i);
-	for (size_t i = db->inbox_n; i-- > 0;)
+	for (size_t i = all ? db->inbox_n : 0; i-- > 0;)
 		if (db->inbox[i].settled && db->inbox[i].settled_at + INBOX_KEPT_MS < now)
 			inbox_delete(db, i);
-	for (size_t i = db->member_n; i-- > 0;) {
+	for (size_t i = all ? db->member_n : 0; i-- > 0;) {
 		if (db->members[i].state == MEMBER_LIVE || owns(db, db->members[i].id))
 			continue;
 		free((char *)(uintptr_t)db->members[i].address.p);
@@ -661,7 +661,7 @@ void fake_db_apply(struct fake_op *op)
 	case FAKE_MEMBERS: members(op); break;
 	case FAKE_FENCE: op->result = fence(op->db, op); break;
 	case FAKE_RETIRE: retire(op); break;
-	case FAKE_SWEEP: sweep(op->db); break;
+	case FAKE_SWEEP: sweep(op->db, op->all); break;
 	}
 }
 

@@ -513,9 +513,13 @@ static void verb_retire(void *ctx, struct uuid me, log_done *done, void *arg)
 	tell(ctx, FAKE_RETIRE, me, done, arg);
 }
 
-static void verb_sweep(void *ctx, log_done *done, void *arg)
+static void verb_sweep(void *ctx, bool all, log_done *done, void *arg)
 {
-	tell(ctx, FAKE_SWEEP, (struct uuid){ 0 }, done, arg);
+	struct fake_op *op = new_op(ctx, FAKE_SWEEP);
+
+	op->all = all;
+	op->done.log = done;
+	send(op, arg);
 }
 
 /* ---- the client ------------------------------------------------------------------ */

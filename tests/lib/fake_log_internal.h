@@ -29,6 +29,7 @@ struct fake_op {
 	size_t           n;
 	struct str       after;
 	unsigned         limit;
+	bool             all;         /* of a sweep */
 	enum danger      danger;
 	int64_t          key, mark;
 	double           speed, load;

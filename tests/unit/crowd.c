@@ -46,6 +46,9 @@ struct crowd {
 	unsigned           n, begun;
 	uint64_t           random, probes, calls;
 	int64_t            page_ms;      /* that the database takes for a page of adopted rows */
+	uint64_t           looks;        /* for parked rows that are due */
+	int64_t            looked_at, gap_ms; /* the longest between two looks */
+	int64_t            look_ms;      /* that the database takes for one */
 };
 
 /* ---- ports ------------------------------------------------------------------------------ */
@@ -198,7 +201,21 @@ static void fate(void *ctx, enum fake_verb verb, struct fake_fate *f)
 {
 	const struct replica *r = ctx;
 
-	*f = (struct fake_fate){ .arrive_ms = verb == FAKE_ADOPT ? 1 + r->w->page_ms : 1, .answer_ms = 1 };
+	*f = (struct fake_fate){ .arrive_ms = verb == FAKE_ADOPT ? 1 + r->w->page_ms
+	                                      : verb == FAKE_TAKE_DUE ? 1 + r->w->look_ms : 1, .answer_ms = 1 };
+}
+
+static void on_answered(void *ctx, enum fake_verb verb, enum log_result result, size_t n, bool heard)
+{
+	struct crowd *w = ctx;
+
+	(void)result, (void)n, (void)heard;
+	if (verb != FAKE_TAKE_DUE)
+		return;
+	if (w->loop.now - w->looked_at > w->gap_ms)
+		w->gap_ms = w->loop.now - w->looked_at;
+	w->looked_at = w->loop.now;
+	w->looks++;
 }
 
 static bool survives(void *ctx, enum fake_verb verb)
@@ -326,7 +343,8 @@ static struct crowd *crowd_open(unsigned n, bool row)
 	struct crowd          *w = calloc(1, sizeof *w);
 	struct fake_db_config  db = { .ctx = w, .loop = &w->loop, .now_ms = db_now, .compile = compile,
 				      .definition = { .ctx = w, .plan = plan_of, .hold = hold, .drop = drop },
-				      .is_held = is_held, .sight = sight, .fenced = fenced, .bad = bad };
+				      .is_held = is_held, .sight = sight, .fenced = fenced, .bad = bad,
+				      .answered = on_answered };
 
 	w->random = 7;
 	w->n = n;
@@ -480,6 +498,53 @@ static void test_new_watcher(void)
 	crowd_close(w);
 }
 
+/* ---- what is due is looked for in turns ------------------------------------------------------------ */
+
+static void watch_looks(struct crowd *w, int64_t ms)
+{
+	w->looked_at = w->loop.now;
+	w->looks = 0;
+	w->gap_ms = 0;
+	run(w, ms);
+}
+
+static void test_turns(unsigned n, unsigned most, int64_t worst_ms)
+{
+	struct crowd *w = crowd_open(n, false);
+
+	watch_looks(w, 20000);
+	ok(w->gap_ms <= worst_ms && w->looks / 20 <= most,
+	   "%u replicas look for what is due %llu times a second, at the latest after %lld ms", n,
+	   (unsigned long long)w->looks / 20, (long long)w->gap_ms);
+	if (n == 1) {
+		crowd_close(w);
+		return;
+	}
+	end_process(&w->replicas[n / 2]);
+	watch_looks(w, 5000);
+	ok(w->gap_ms <= 2 * worst_ms, "one is killed: the gap is its turn, %lld ms", (long long)w->gap_ms);
+	watch_looks(w, 5000);
+	ok(w->gap_ms <= worst_ms, "and closes: %lld ms", (long long)w->gap_ms);
+	crowd_close(w);
+}
+
+/* Behind an old snapshot a look may have to pass over a million dead entries of the index. */
+static void test_long_looks(void)
+{
+	struct crowd *w = crowd_open(3, false);
+
+	w->look_ms = 300;
+	run(w, 5000);
+	watch_looks(w, 30000);
+	ok(w->looks >= 15 && w->looks <= 30, "looks of 300 ms: each makes %llu in 30 s, a tenth of its time",
+	   (unsigned long long)w->looks / 3);
+	w->look_ms = 0;
+	run(w, 5000);
+	watch_looks(w, 5000);
+	ok(w->gap_ms <= 45, "and all is well again when they are short: %lld ms", (long long)w->gap_ms);
+	crowd_close(w);
+}
+
 /* ---- their rows are taken ------------------------------------------------------------------------- */
 
 static void on_begin(void *arg, enum begin_result result, const struct view *view)
@@ -580,6 +645,10 @@ int main(void)
 	test_frozen_watcher(50, false);
 	test_frozen_watcher(50, true);
 	test_new_watcher();
+	test_turns(1, 26, 45);
+	test_turns(3, 26, 45);
+	test_turns(50, 26, 45);
+	test_long_looks();
 	test_shares(20000, 5, 2000);
 	test_shares(100000, 25, 5000);
 	test_deaths_in_a_row(2000, 15000);
