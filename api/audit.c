@@ -143,16 +143,10 @@ static void on_deeds(void *arg, enum log_result result, const struct deed_row *r
 			buf_cstr(&body, ",\n");
 		show_deed(&body, &rows[i]);
 	}
-	if (next) {
-		buf_cstr(&body, "],\"next_cursor\":\"");
+	if (next)
 		buf_u64(&after, next);
-		cursor_write(p->filters, buf_view(&after), &body);
-		buf_cstr(&body, "\"}\n");
-		buf_fini(&after);
-	} else {
-		buf_cstr(&body, "],\"next_cursor\":null}\n");
-	}
-	request_answer(r, 200, &body);
+	request_answer_page(r, &body, p->filters, buf_view(&after));
+	buf_fini(&after);
 }
 
 /* gid, definition and participant are targets by their kind. */

@@ -22,6 +22,18 @@ const char *bulk_filter_read(const struct json *filter, int64_t created_at, stru
 /* The store filters by one label; further ones are looked at here. */
 bool bulk_filter_fits(const struct bulk_filter *f, const struct row *row);
 
+/* How many were refused, by verdict; unknown: there is no such transaction any more. */
+struct bulk_refusals {
+	uint64_t by_verdict[VERDICT_COUNT], unknown;
+};
+
+/* A JSON object; what is none counts as empty. */
+void bulk_refusals_read(struct bulk_refusals *refusals, struct str text, struct arena *arena);
+void bulk_refusals_write(const struct bulk_refusals *refusals, struct buf *out);
+
+/* With its ETag. */
+void bulk_answer(struct request *r, unsigned status, const struct bulk_row *b);
+
 struct bulk_run;
 
 struct bulk_run *bulk_run_open(struct api *a);

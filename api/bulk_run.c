@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_MS = 1000, AGAIN_MS = 500, PAGE_ROWS_MAX = 100, TRIES_MAX = 20 };
+enum { LOOK_MS = 1000, AGAIN_MS = 500, PAGE_ROWS_MAX = 100, TRIES_MAX = 20, PASSED_MAX = 32 };
 
 struct item {
 	struct bulk_run *run;
@@ -29,12 +29,14 @@ struct bulk_run {
 	enum run_state     state;
 	int64_t            next_at;    /* boot_ms */
 	bool               again;      /* one may have come since the last look */
+	struct uuid        passed[PASSED_MAX]; /* those that we cannot run: a newer version's */
+	size_t             passed_n;
 	/* the action in hand; texts in the arena */
 	struct arena       arena;
 	struct bulk_row    row;
 	struct bulk_filter filter;
 	enum command_kind  kind;
-	uint64_t           refusals[VERDICT_COUNT], unknown;
+	struct bulk_refusals refusals;
 	/* the page in hand */
 	struct arena       page_text;
 	struct item        items[PAGE_ROWS_MAX];
@@ -65,43 +67,6 @@ static void wait(struct bulk_run *run)
 	run->next_at = boot_ms(run) + AGAIN_MS;
 }
 
-/* ---- counts ------------------------------------------------------------------------ */
-
-static void read_refusals(struct bulk_run *run)
-{
-	struct json_error err;
-	struct json      *top = json_parse(run->row.refusals, &run->arena, &err);
-
-	memset(run->refusals, 0, sizeof run->refusals);
-	run->unknown = 0;
-	for (const struct json *m = top ? top->first : NULL; m; m = m->next) {
-		uint64_t n = 0;
-
-		json_u64(m, &n);
-		if (str_is(m->key, "unknown"))
-			run->unknown = n;
-		for (int v = 0; v < VERDICT_COUNT; v++)
-			if (str_is(m->key, verdict_name((enum verdict)v)))
-				run->refusals[v] = n;
-	}
-}
-
-static void put_count(struct buf *out, const char *name, uint64_t n)
-{
-	if (n > 0)
-		buf_fmt(out, "%s\"%s\":%llu", out->p[out->n - 1] == '{' ? "" : ",", name, (unsigned long long)n);
-}
-
-static void write_refusals(const struct bulk_run *run, struct buf *out)
-{
-	buf_clear(out);
-	buf_char(out, '{');
-	for (int v = 0; v < VERDICT_COUNT; v++)
-		put_count(out, verdict_name((enum verdict)v), run->refusals[v]);
-	put_count(out, "unknown", run->unknown);
-	buf_char(out, '}');
-}
-
 /* ---- saving --------------------------------------------------------------------------- */
 
 static void go_on(struct bulk_run *run);
@@ -113,7 +78,7 @@ static void on_saved(void *arg, enum log_result result, bool saved)
 	if (result != LOG_DONE) /* once more: the same values, if nobody has taken it over */
 		wait(run);
 	else if (!saved || run->row.state == BULK_DONE)
-		rest(run, saved ? 0 : LOOK_MS); /* done; else cancelled, or another's by now */
+		rest(run, saved ? 0 : LOOK_MS); /* done; else cancelled (and counted), or another's by now */
 	else
 		go_on(run);
 }
@@ -134,7 +99,7 @@ static void save(struct bulk_run *run)
 		first = false;
 	}
 	buf_char(&run->saved_page, ']');
-	write_refusals(run, &run->saved_refusals);
+	bulk_refusals_write(&run->refusals, &run->saved_refusals);
 	run->row.page = buf_view(&run->saved_page);
 	run->row.refusals = buf_view(&run->saved_refusals);
 	run->state = RUN_SAVING;
@@ -159,7 +124,7 @@ static void on_verdict(struct bulk_run *run, enum verdict verdict)
 		return;
 	}
 	run->row.refused++;
-	run->refusals[verdict]++;
+	run->refusals.by_verdict[verdict]++;
 }
 
 /* What is on its way is asked for again, by the same id, until its verdict is known. */
@@ -177,7 +142,7 @@ static void on_command(void *arg, enum command_result result, enum verdict verdi
 		break;
 	case COMMAND_UNKNOWN:
 		run->row.refused++;
-		run->unknown++;
+		run->refusals.unknown++;
 		break;
 	case COMMAND_INVALID:
 	case COMMAND_DIFFERS:
@@ -253,7 +218,7 @@ static struct str behind(const struct bulk_run *run, const struct row *rows, siz
 	return n > 0 ? rows[n - 1].gid : run->row.position;
 }
 
-static void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next)
+static void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
 {
 	struct bulk_run *run = arg;
 	struct arena     was;
@@ -268,10 +233,11 @@ static void on_list(void *arg, enum log_result result, const struct row *rows, s
 	for (size_t i = 0; i < n && run->item_n < PAGE_ROWS_MAX; i++)
 		if (bulk_filter_fits(&run->filter, &rows[i]))
 			add_item(run, rows[i].gid);
-	run->is_last = next.n == 0;
-	run->row.position = arena_str(&run->page_text, behind(run, rows, n, next));
+	run->is_last = page->next.n == 0;
+	run->row.position = arena_str(&run->page_text, behind(run, rows, n, page->next));
 	arena_fini(&was);
 	run->row.matched += run->item_n;
+	run->row.examined += page->examined;
 	if (run->is_last && run->item_n == 0)
 		run->row.state = BULK_DONE;
 	save(run);
@@ -327,7 +293,7 @@ static bool take(struct bulk_run *run, const struct bulk_row *row)
 	if (!filter || !page || !bulk_action(run->row.action, &run->kind) || run->row.rate == 0 ||
 	    bulk_filter_read(filter, row->created_at, &run->arena, &run->filter, &pointer) != NULL)
 		return false;
-	read_refusals(run);
+	bulk_refusals_read(&run->refusals, run->row.refusals, &run->arena);
 	run->item_n = run->left = 0;
 	run->is_last = false;
 	for (struct json *gid = page->first; gid && run->item_n < PAGE_ROWS_MAX; gid = gid->next)
@@ -348,10 +314,14 @@ static void on_claimed(void *arg, enum log_result result, const struct bulk_row 
 	}
 	strcat(line, uuid_text(rows[0].id, id));
 	t->line(t->ctx, TRACE_INFO, "bulk_taken", (struct str){ 0 }, line);
-	if (take(run, &rows[0]))
+	if (take(run, &rows[0])) {
 		go_on(run);
-	else
-		rest(run, LOOK_MS); /* a newer version's: it stays claimed until we leave */
+		return;
+	}
+	/* A newer version's: it stays claimed until we leave, and is passed by. */
+	if (run->passed_n < PASSED_MAX)
+		run->passed[run->passed_n++] = rows[0].id;
+	rest(run, LOOK_MS);
 }
 
 static void claim(struct bulk_run *run)
@@ -367,7 +337,7 @@ static void claim(struct bulk_run *run)
 	run->state = RUN_CLAIMING;
 	run->next_at = INT64_MAX;
 	run->again = false;
-	store->bulk_claim(store->ctx, stats.me, on_claimed, run);
+	store->bulk_claim(store->ctx, stats.me, run->passed, run->passed_n, on_claimed, run);
 }
 
 void bulk_run_tick(struct bulk_run *run)

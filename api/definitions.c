@@ -217,14 +217,8 @@ static void on_one(void *arg, enum log_result result, const struct definition_ro
 	struct request *r = arg;
 	struct buf      body = { 0 };
 
-	if (result != LOG_DONE) {
-		request_away(r, result);
+	if (!request_found(r, result, n, PROBLEM_DEFINITION_UNKNOWN))
 		return;
-	}
-	if (n == 0) {
-		request_problem(r, PROBLEM_DEFINITION_UNKNOWN, NULL);
-		return;
-	}
 	request_header(r, "ETag", "\"%u\"", rows[0].version);
 	request_header(r, "Vary", "Accept");
 	if (accept_prefers(exchange_header_list(r->x, "Accept"), "text/vnd.mermaid", "application/json")) {
@@ -281,15 +275,7 @@ static void on_list(void *arg, enum log_result result, const struct definition_r
 			buf_cstr(&body, ",\n");
 		show_definition(r, &body, &rows[i], false);
 	}
-	buf_cstr(&body, "],\"next_cursor\":");
-	if (n == *limit) {
-		buf_char(&body, '"');
-		cursor_write(0, rows[n - 1].name, &body);
-		buf_cstr(&body, "\"}\n");
-	} else {
-		buf_cstr(&body, "null}\n");
-	}
-	request_answer(r, 200, &body);
+	request_answer_page(r, &body, 0, n == *limit ? rows[n - 1].name : (struct str){ 0 });
 }
 
 void handle_definition_list(struct request *r)

@@ -130,17 +130,10 @@ static void finish_page(struct request *r, struct page *p, struct str next)
 {
 	if (p->body.n == 0)
 		buf_cstr(&p->body, "{\"items\":[");
-	if (next.n) {
-		buf_cstr(&p->body, "],\"next_cursor\":\"");
-		cursor_write(p->filters, next, &p->body);
-		buf_cstr(&p->body, "\"}\n");
-	} else {
-		buf_cstr(&p->body, "],\"next_cursor\":null}\n");
-	}
-	request_answer(r, 200, &p->body);
+	request_answer_page(r, &p->body, p->filters, next);
 }
 
-static void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next)
+static void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
 {
 	struct request *r = arg;
 
@@ -151,7 +144,7 @@ static void on_list(void *arg, enum log_result result, const struct row *rows, s
 	for (size_t i = 0; i < n; i++)
 		if (has_labels(r, &rows[i]))
 			engine_view(r->api->engine, &rows[i], show_item, r);
-	finish_page(r, r->own, next);
+	finish_page(r, r->own, page->next);
 }
 
 void handle_transaction_list(struct request *r)

@@ -198,7 +198,7 @@ static void add_view(void *arg, const struct view *view)
 	stuck_add(arg, view);
 }
 
-static void on_stuck(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next)
+static void on_stuck(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
 {
 	struct request  *r = arg;
 	struct overview *o = r->own;
@@ -210,7 +210,7 @@ static void on_stuck(void *arg, enum log_result result, const struct row *rows, 
 	}
 	for (size_t i = 0; i < n; i++)
 		engine_view(r->api->engine, &rows[i], add_view, &o->stuck);
-	o->stuck_complete = next.n == 0;
+	o->stuck_complete = page->next.n == 0;
 	log->members(log->ctx, on_members, r);
 }
 

@@ -150,6 +150,29 @@ void request_away(struct request *r, enum log_result result)
 	}
 }
 
+bool request_found(struct request *r, enum log_result result, size_t n, enum problem unknown)
+{
+	if (result != LOG_DONE)
+		request_away(r, result);
+	else if (n == 0)
+		request_problem(r, unknown, NULL);
+	else
+		return true;
+	return false;
+}
+
+void request_answer_page(struct request *r, struct buf *body, uint64_t filters, struct str after)
+{
+	if (after.n > 0) {
+		buf_cstr(body, "],\"next_cursor\":\"");
+		cursor_write(filters, after, body);
+		buf_cstr(body, "\"}\n");
+	} else {
+		buf_cstr(body, "],\"next_cursor\":null}\n");
+	}
+	request_answer(r, 200, body);
+}
+
 /* ---- reading ---------------------------------------------------------------------- */
 
 bool request_is_clean(struct request *r)

@@ -127,6 +127,10 @@ void request_header(struct request *r, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Log results other than LOG_DONE. */
 void request_away(struct request *r, enum log_result result);
+/* What was looked for is there. False: answered, that the database is away or that nothing was found. */
+bool request_found(struct request *r, enum log_result result, size_t n, enum problem unknown);
+/* The end of a list, `{"items":[…` so far: there is more behind `after`, or (empty) nothing. */
+void request_answer_page(struct request *r, struct buf *body, uint64_t filters, struct str after);
 
 /* ---- waiting ---------------------------------------------------------------------------- */
 

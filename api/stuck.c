@@ -195,7 +195,7 @@ static void answer(struct request *r, struct stuck_groups *g, bool complete)
 	request_answer(r, 200, &body);
 }
 
-static void on_page(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next)
+static void on_page(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
 {
 	struct request      *r = arg;
 	struct stuck_groups *g = r->own;
@@ -207,10 +207,10 @@ static void on_page(void *arg, enum log_result result, const struct row *rows, s
 	}
 	for (size_t i = 0; i < n; i++)
 		engine_view(r->api->engine, &rows[i], add_view, g);
-	if (next.n == 0 || g->examined >= EXAMINES)
-		answer(r, g, next.n == 0);
+	if (page->next.n == 0 || g->examined >= EXAMINES)
+		answer(r, g, page->next.n == 0);
 	else /* page by page, so that others have their turn */
-		store->stuck(store->ctx, next, PAGE, on_page, r);
+		store->stuck(store->ctx, page->next, PAGE, on_page, r);
 }
 
 void handle_stuck_list(struct request *r)

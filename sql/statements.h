@@ -336,16 +336,17 @@ X(PARTICIPANT_LIST, ON_STORE,                                                   
 	"ORDER BY p.name LIMIT $1::int")                                                       \
 /* Examines a bounded page of the key and says how far it came, even if nothing matched. */    \
 X(LIST, ON_STORE,                                                                              \
-	"WITH page AS MATERIALIZED (SELECT t.gid, t.phase, t.stuck, t.definition, t.created_at, t.labels " \
+	"WITH page AS MATERIALIZED (SELECT t.gid, t.phase, t.stuck, t.definition, t.created_at, t.labels, " \
+	"row_number() OVER (ORDER BY t.gid) AS place " \
 	"FROM sagad.transaction t WHERE t.gid > $1::text ORDER BY t.gid LIMIT $2::int), "      \
 	"bound AS MATERIALIZED (SELECT max(p.gid) AS last, count(*) AS n FROM page p), "       \
-	"hit AS MATERIALIZED (SELECT p.gid FROM page p WHERE ($4::text IS NULL OR p.phase = $4::text) " \
+	"hit AS MATERIALIZED (SELECT p.gid, p.place FROM page p WHERE ($4::text IS NULL OR p.phase = $4::text) " \
 	"AND ($5::boolean IS NULL OR (p.stuck <> 'none') = $5::boolean) "                      \
 	"AND ($6::text IS NULL OR p.definition = $6::text) "                                   \
 	"AND ($7::timestamptz IS NULL OR p.created_at < $7::timestamptz) "                     \
 	"AND ($8::text IS NULL OR (CASE WHEN p.labels LIKE '{%' THEN p.labels END)::jsonb ->> $8::text = $9::text) " \
 	"ORDER BY p.gid LIMIT $3::int) "                                                       \
-	"SELECT " ROW_COLUMNS ", b.last, b.n FROM bound b LEFT JOIN "                          \
+	"SELECT " ROW_COLUMNS ", b.last, b.n, h.place FROM bound b LEFT JOIN "                 \
 	"(hit h JOIN sagad.transaction t ON t.gid = h.gid) ON true ORDER BY t.gid")            \
 X(JOURNAL_READ, ON_STORE,                                                                      \
 	"SELECT j.number, j.gid, j.at, j.what, j.step, j.op, j.outcome, j.attempt, j.status, " \
@@ -393,7 +394,7 @@ X(COUNTS, ON_STORE,                                                             
 /* In the order of pg_bulk.c. */
 #define BULK_COLUMNS                                                                           \
 	"b.id, b.state, b.action, b.filter, b.actor, b.role, b.reason, b.request_id, b.rate, b.created_at, " \
-	"b.ended_at, b.runner, b.epoch, b.matched, b.done, b.refused, b.failed, b.position, b.page, b.refusals"
+	"b.ended_at, b.runner, b.epoch, b.matched, b.done, b.refused, b.failed, b.position, b.page, b.refusals, b.examined"
 
 #define OPERATOR_STATEMENTS(X)                                                                 \
 X(PAUSE, ON_STORE,                                                                             \
@@ -416,27 +417,31 @@ X(BULK_PUT, ON_STORE,                                                           
 	"WITH made AS (INSERT INTO sagad.bulk (id, created_at, seen_at, epoch, matched, done, refused, failed, rate, " \
 	"state, action, filter, actor, role, reason, request_id, position, page, refusals) "   \
 	"VALUES ($10::uuid, now(), now(), 0, 0, 0, 0, 0, $11::int, 'running', $12::text, $13::text, $5::text, $6::text, " \
-	"$7::text, $8::text, '', '[]', '{}') RETURNING 1), " SAY_DEED("NULL", "NULL", "made") " SELECT 1 FROM made") \
+	"$7::text, $8::text, '', '[]', '{}') RETURNING 1), " SAY_DEED("NULL", "1", "made") " SELECT 1 FROM made") \
 X(BULK_ONE, ON_STORE, "SELECT " BULK_COLUMNS " FROM sagad.bulk b WHERE b.id = $1::uuid")       \
 X(BULK_LIST, ON_STORE,                                                                         \
 	"SELECT " BULK_COLUMNS " FROM sagad.bulk b WHERE b.id < $1::uuid ORDER BY b.id DESC LIMIT $2::int") \
-/* The lock keeps two who look at once apart; whoever comes second finds a live runner. */     \
+/* The lock keeps two who look at once apart; whoever comes second finds a live runner. What names the asker is \
+ * from a claim whose answer was lost: he has none in hand. */                                 \
 X(BULK_CLAIM, ON_STORE,                                                                        \
 	"WITH c AS MATERIALIZED (SELECT b.id FROM sagad.bulk b WHERE b.ended_at IS NULL AND " I_LIVE " " \
-	"AND (SELECT true FROM sagad.replica r WHERE r.id = b.runner AND r.state = 'live') IS NULL " \
-	"ORDER BY b.created_at LIMIT 1 FOR UPDATE SKIP LOCKED) "                               \
+	"AND (b.runner = $1::uuid OR (SELECT true FROM sagad.replica r WHERE r.id = b.runner AND r.state = 'live') IS NULL) " \
+	"AND b.id <> ALL ($2::uuid[]) ORDER BY b.created_at LIMIT 1 FOR UPDATE SKIP LOCKED) "  \
 	"UPDATE sagad.bulk b SET runner = $1::uuid, epoch = b.epoch + 1, seen_at = now() FROM c " \
 	"WHERE b.id = c.id AND b.ended_at IS NULL RETURNING " BULK_COLUMNS)                     \
+/* What a cancelled one had on its way is counted when it is over: then its page is empty. */  \
 X(BULK_SAVE, ON_STORE,                                                                         \
 	"UPDATE sagad.bulk b SET seen_at = now(), matched = $3::bigint, done = $4::bigint, refused = $5::bigint, " \
 	"failed = $6::bigint, position = $7::text, page = $8::text, refusals = $9::text, "     \
-	"state = CASE WHEN $10::boolean THEN 'done' ELSE b.state END, "                        \
-	"ended_at = CASE WHEN $10::boolean THEN now() END "                                    \
-	"WHERE b.id = $1::uuid AND b.epoch = $2::bigint AND b.state = 'running' RETURNING 1")  \
+	"examined = $11::bigint, "                                                             \
+	"state = CASE WHEN $10::boolean AND b.state = 'running' THEN 'done' ELSE b.state END, " \
+	"ended_at = CASE WHEN $10::boolean AND b.state = 'running' THEN now() ELSE b.ended_at END " \
+	"WHERE b.id = $1::uuid AND b.epoch = $2::bigint "                                      \
+	"AND (b.state = 'running' OR (b.state = 'cancelled' AND $8::text = '[]')) RETURNING b.state <> 'cancelled'") \
 X(BULK_CANCEL, ON_STORE,                                                                       \
 	"WITH made AS (UPDATE sagad.bulk b SET state = 'cancelled', ended_at = now() "         \
 	"WHERE b.id = $10::uuid AND b.state = 'running' RETURNING 1), "                        \
-	SAY_DEED("NULL", "NULL", "made") " "                                                   \
+	SAY_DEED("1", "2", "made") " "                                                         \
 	"SELECT EXISTS (SELECT 1 FROM sagad.bulk b WHERE b.id = $10::uuid), EXISTS (SELECT 1 FROM made)") \
 X(AUDIT_ALL, ON_STORE, AUDIT_PAGE("true"))                                                     \
 X(AUDIT_OF, ON_STORE, AUDIT_PAGE("a.target = $4::text"))

@@ -493,13 +493,13 @@ struct bulk_row {
 	int64_t         created_at, ended_at; /* 0: it runs */
 	struct uuid     runner;     /* nil: nobody yet */
 	uint64_t        epoch;      /* grows with every runner */
-	uint64_t        matched, done, refused, failed;
+	uint64_t        examined, matched, done, refused, failed;
 	struct str      position;   /* looked at up to this gid */
 	struct str      page;       /* JSON array: gids that are being acted on */
 	struct str      refusals;   /* JSON object: how many by verdict */
 };
 typedef void bulks_done(void *arg, enum log_result result, const struct bulk_row *rows, size_t n);
-/* saved: it runs, and nobody else has taken it over. */
+/* saved: it runs on, and nobody else has taken it over. */
 typedef void bulk_saved(void *arg, enum log_result result, bool saved);
 
 struct entry_row {
@@ -516,8 +516,11 @@ struct list_filter { /* empty or zero: not filtered */
 	int64_t    created_before;
 	struct str participant;   /* host[:port] that a step of it calls */
 };
-/* next: examine on from here; empty: the end was reached. A page may be short or empty. */
-typedef void list_done(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next);
+struct list_page {
+	struct str next;     /* examine on from here; empty: the end was reached. A page may be short or empty */
+	uint64_t   examined; /* rows that were looked at for it */
+};
+typedef void list_done(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page);
 
 struct counts {
 	uint64_t by_phase[PHASE_COUNT]; /* unfinished phases only */
@@ -564,9 +567,11 @@ struct store_port {
 	void (*bulk_put)(void *ctx, const struct bulk_row *row, const struct deed *deed, log_done *done, void *arg);
 	/* One of that id; with a nil id newest first, those with smaller ids than `below` (nil: all). */
 	void (*bulk_rows)(void *ctx, struct uuid id, struct uuid below, unsigned limit, bulks_done *done, void *arg);
-	/* Takes one whose runner is not live; n == 0: there is none, or we are not live. */
-	void (*bulk_claim)(void *ctx, struct uuid me, bulks_done *done, void *arg);
-	/* What its runner knows: id, epoch, counts, position, page, refusals; state DONE ends it. */
+	/* Takes one whose runner is not live, or is who asks: the answer to an earlier claim of his may have been lost, so
+	 * ask only with none in hand. Not those that were passed by. n == 0: there is none, or we are not live. */
+	void (*bulk_claim)(void *ctx, struct uuid me, const struct uuid *passed, size_t n, bulks_done *done, void *arg);
+	/* What its runner knows: id, epoch, counts, position, page, refusals; state DONE ends it. Of one that was cancelled
+	 * meanwhile the counts are taken when its page is over (empty), and it is not `saved`. */
 	void (*bulk_save)(void *ctx, const struct bulk_row *row, bulk_saved *done, void *arg);
 	/* is_known, changed: as of pauses. */
 	void (*bulk_cancel)(void *ctx, struct uuid id, const struct deed *deed, pause_done *done, void *arg);

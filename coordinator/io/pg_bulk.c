@@ -59,6 +59,7 @@ static bool decode(const PGresult *r, int i, struct bulk_row *row)
 		.position = cell_text(r, i, 17),
 		.page = cell_text(r, i, 18),
 		.refusals = cell_text(r, i, 19),
+		.examined = (uint64_t)cell_i64(r, i, 20),
 	};
 	return state_of(cell_text(r, i, 1), &row->state);
 }
@@ -122,12 +123,14 @@ static void bulk_rows(void *ctx, struct uuid id, struct uuid below, unsigned lim
 	pg_job_send(&j->job, on_rows);
 }
 
-static void bulk_claim(void *ctx, struct uuid me, bulks_done *done, void *arg)
+static void bulk_claim(void *ctx, struct uuid me, const struct uuid *passed, size_t n, bulks_done *done, void *arg)
 {
-	struct bulk_job *j = open_job(ctx, false, arg);
+	struct bulk_job  *j = open_job(ctx, false, arg);
+	struct pg_params *p = pg_job_params(&j->job);
 
 	j->rows_done = done;
-	params_uuid(pg_job_params(&j->job), me);
+	params_uuid(p, me);
+	params_uuids(p, passed, n);
 	pg_job_add(&j->job, SQL_BULK_CLAIM);
 	pg_job_send(&j->job, on_rows);
 }
@@ -136,7 +139,7 @@ static void on_saved(struct pg_job *job)
 {
 	struct bulk_job *j = (struct bulk_job *)job;
 
-	j->saved(j->arg, job->result, rows_of(job) > 0);
+	j->saved(j->arg, job->result, rows_of(job) > 0 && cell_bool(job->results[0], 0, 0));
 	pg_job_free(job);
 }
 
@@ -156,6 +159,7 @@ static void bulk_save(void *ctx, const struct bulk_row *row, bulk_saved *done, v
 	params_text(p, row->page);
 	params_text(p, row->refusals);
 	params_bool(p, row->state == BULK_DONE);
+	params_i64(p, (int64_t)row->examined);
 	pg_job_add(&j->job, SQL_BULK_SAVE);
 	pg_job_send(&j->job, on_saved);
 }

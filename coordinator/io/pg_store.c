@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { LIST_LIMIT_MAX = 1000, COLUMN_LAST = 22, COLUMN_EXAMINED = 23 };
+enum { LIST_LIMIT_MAX = 1000, COLUMN_LAST = 22, COLUMN_EXAMINED = 23, COLUMN_PLACE = 24 };
 
 struct store_job {
 	struct pg_job         job;
@@ -126,6 +126,14 @@ static struct str next_of(const struct store_job *j, const PGresult *r, size_t n
 	return (struct str){ 0 };
 }
 
+/* A page that was cut by its limit has examined what stands up to its last row. */
+static uint64_t examined(const struct store_job *j, const PGresult *r, size_t n)
+{
+	if (n > 0 && n >= j->limit)
+		return (uint64_t)cell_i64(r, (int)n - 1, COLUMN_PLACE);
+	return (uint64_t)cell_i64(r, 0, COLUMN_EXAMINED);
+}
+
 static void deliver_list(struct pg_job *job)
 {
 	struct store_job *j = (struct store_job *)job;
@@ -144,9 +152,10 @@ static void deliver_list(struct pg_job *job)
 		else
 			row_release(&rows[n]);
 	}
-	struct str next = hits == 0 && total == 1 && cell_i64(r, 0, COLUMN_EXAMINED) >= LIST_EXAMINES
-		? cell_text(r, 0, COLUMN_LAST) : next_of(j, r, hits);
-	j->list_done(j->arg, job->result, rows, n, next);
+	struct list_page page = { .next = hits == 0 && total == 1 && cell_i64(r, 0, COLUMN_EXAMINED) >= LIST_EXAMINES
+		                  ? cell_text(r, 0, COLUMN_LAST) : next_of(j, r, hits),
+		                  .examined = total > 0 ? examined(j, r, hits) : 0 };
+	j->list_done(j->arg, job->result, rows, n, &page);
 	for (size_t i = 0; i < n; i++)
 		row_release(&rows[i]);
 	free(rows);
@@ -212,8 +221,9 @@ static void deliver_stuck(struct pg_job *job)
 	for (size_t i = 0; i < total; i++)
 		if (row_decode(job->conn->pg, r, (int)i, &rows[n]))
 			n++;
-	j->list_done(j->arg, job->result, rows, n,
-	             total > 0 && total == j->limit ? cell_text(r, (int)total - 1, 0) : (struct str){ 0 });
+	struct list_page page = { .next = total > 0 && total == j->limit ? cell_text(r, (int)total - 1, 0) : (struct str){ 0 },
+		                  .examined = total };
+	j->list_done(j->arg, job->result, rows, n, &page);
 	for (size_t i = 0; i < n; i++)
 		row_release(&rows[i]);
 	free(rows);

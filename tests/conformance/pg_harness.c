@@ -210,11 +210,12 @@ void on_definition(void *arg, enum log_result result, struct definition *def, ui
 	((struct answer *)arg)->version = version;
 }
 
-void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, struct str next)
+void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
 {
 	answered(arg, result, n);
 	copy_rows(arg, rows, n);
-	str_cstr(next, ((struct answer *)arg)->next, sizeof ((struct answer *)arg)->next);
+	str_cstr(page->next, ((struct answer *)arg)->next, sizeof ((struct answer *)arg)->next);
+	((struct answer *)arg)->examined = page->examined;
 }
 
 /* ---- common moves ------------------------------------------------------------------- */

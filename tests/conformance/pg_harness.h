@@ -58,6 +58,7 @@ struct answer {
 	bool              changed;  /* changed[0] */
 	struct lease_sight sight;
 	size_t            n;
+	uint64_t          examined; /* rows that a page of a list has looked at */
 	uint32_t          version;
 	bool              def;
 	struct row        row;      /* the first; texts are gone */

@@ -240,9 +240,13 @@ static void test_lists(struct harness *h, struct uuid me)
 	list(h, &any, "l-", 100, &a);
 	ok(strcmp(a.gids, "l-0 l-1 l-2 l-3 l-4 l-5 ") == 0 && a.next[0] == '\0' && a.def, "all in order: %s", a.gids);
 	list(h, &any, "l-", 4, &a);
-	ok(strcmp(a.gids, "l-0 l-1 l-2 l-3 ") == 0 && strcmp(a.next, "l-3") == 0, "a page, and where to go on");
-	list(h, &any, a.next, 4, &a);
-	ok(strcmp(a.gids, "l-4 l-5 ") == 0 && a.next[0] == '\0', "the last page says so");
+	ok(strcmp(a.gids, "l-0 l-1 l-2 l-3 ") == 0 && strcmp(a.next, "l-3") == 0 && a.examined == 4, "a page, and where to go on");
+	f = any;
+	f.stuck = 1;
+	list(h, &f, "l-", 1, &a);
+	ok(strcmp(a.next, "l-3") == 0 && a.examined == 4, "what was passed by on the way counts as looked at");
+	list(h, &any, "l-3", 4, &a);
+	ok(strcmp(a.gids, "l-4 l-5 ") == 0 && a.next[0] == '\0' && a.examined == 2, "the last page says so");
 	f = any;
 	f.phase = PHASE_CONFIRMING;
 	list(h, &f, "", 100, &a);
@@ -303,7 +307,7 @@ static void test_bounded_page(struct harness *h, struct uuid me)
 	                "'m-' || to_char(i, 'FM0000'), 'trying', 'none', '', '{}' FROM generate_series(1, 1500) i",
 	                uuid_text(me, id));
 	list(h, &f, "m-", 10, &a);
-	ok(a.n == 0 && strcmp(a.next, "m-1000") == 0, "a page looks at a bounded number of rows: next is %s", a.next);
+	ok(a.n == 0 && strcmp(a.next, "m-1000") == 0 && a.examined == 1000, "a page looks at a bounded number of rows: next is %s", a.next);
 	list(h, &f, a.next, 10, &a);
 	ok(a.n == 0 && a.next[0] == '\0', "until the end");
 }

@@ -14,6 +14,7 @@ from lib.base import ASAN_BIN, BIN  # noqa: E402
 from lib.cluster import Cluster  # noqa: E402
 from lib.mariadb import Mariadb  # noqa: E402
 from lib.postgres import GivenPostgres, Postgres  # noqa: E402
+from lib.proxy import Proxy  # noqa: E402
 from lib.stub import Stub  # noqa: E402
 
 _gids = itertools.count(1)
@@ -82,6 +83,14 @@ def database(postgres):
     dsn = postgres.new_database()
     yield dsn
     postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def proxy(database):
+    """Before that database. Ask for it before make_cluster, so that replicas can leave in order."""
+    made = Proxy(database)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -44,11 +44,13 @@ def test_bulk_acts_on_what_fits_and_tells_what_was_refused(client, stub, gid):
     begin(client, stub, gid + "-other", run=gid, kind="y")
     fits = {"labels": {"run": gid, "kind": "x"}, "phase": "trying"}
     dry = bulk(client, "pause", fits, dry_run=True)
-    assert dry.json == {"dry_run": True, "calls": [], "would": {
-        "action": "pause", "matched": 8, "done": 8, "complete": True, "refusals": {}}}, dry
+    would = dry.json["would"]
+    assert dry.json == {"dry_run": True, "calls": [], "would": would} and would.pop("examined") >= 9, dry
+    assert would == {"action": "pause", "matched": 8, "done": 8, "complete": True, "refusals": {}}, dry
     assert not any(client.transaction(g)["paused"] for g in gids), "a dry run does nothing"
     got = over(client, bulk(client, "pause", fits, rate=1000))
     assert (got["state"], got["matched"], got["done"], got["refused"], got["failed"]) == ("done", 8, 8, 0, 0), got
+    assert got["examined"] >= 9, got
     assert all(client.transaction(g)["paused"] for g in gids)
     assert client.transaction(gid + "-other")["paused"] is False
     lines = client.get(f"/v1/audit?bulk={got['id']}").json["items"]
@@ -85,15 +87,25 @@ def test_bulk_is_slow_on_purpose_and_can_be_stopped(client, stub, gid):
     assert dry["dry_run"] is True and dry["calls"] == [] and 2 <= dry["would"].pop("done") <= dry["would"].pop("matched"), dry
     assert dry["would"] == {"action": "cancel", "kind": "bulk", "name": path.rpartition("/")[2], "state": "cancelled", "changed": True}
     assert client.get(path).json["state"] == "running"
-    stopped = client.post(path + "/cancel", {"reason": "enough", "actor": "bo"})
+    assert client.get(path).headers["ETag"] == said.headers["ETag"] == '"1"' and said.json["version"] == 1
+    for query in ("", "?dry_run=true"):
+        problem(client.post(path + "/cancel" + query, {"reason": "x"}, headers={"If-Match": '"2"'}), 412, "version_conflict")
+    assert client.get(path).json["state"] == "running"
+    stopped = client.post(path + "/cancel", {"reason": "enough", "actor": "bo"}, headers={"If-Match": '"1"'})
+    assert stopped.headers["ETag"] == '"2"' and stopped.json["version"] == 2, stopped
+    for query in ("", "?dry_run=true"):
+        problem(client.post(path + "/cancel" + query, {"reason": "x"}, headers={"If-Match": '"1"'}), 412, "version_conflict")
+        assert client.post(path + "/cancel" + query, {"reason": "x"}, headers={"If-Match": '"2"'}).status == 200
     assert stopped.status == 200 and stopped.json["state"] == "cancelled" and stopped.json["ended_at"], stopped
     assert client.post(path + "/cancel", {"reason": "again"}).json["state"] == "cancelled"
     dry = client.post(path + "/cancel?dry_run=true", {"reason": "again"}).json["would"]
     assert (dry["state"], dry["changed"]) == ("cancelled", False), dry
     problem(client.post("/v1/bulk/019ab000-0000-7000-8000-000000000000/cancel?dry_run=true", {"reason": "x"}), 404, "bulk_unknown")
     problem(client.post(path + "/cancel?dry_run=true", {}), 400, "invalid_request")
+    # What was on its way is done, and counted.
+    got = until(lambda: (lambda b: b if b["matched"] == b["done"] + b["refused"] + b["failed"] else None)(client.get(path).json))
     paused = sum(client.transaction(g)["paused"] for g in gids)
-    assert 2 <= paused < 12, paused
+    assert 2 <= paused < 12 and paused == got["done"] == got["matched"] and got["state"] == "cancelled", (paused, got)
     items = client.get("/v1/bulk?limit=1").json
     assert items["items"][0]["id"] == stopped.json["id"] and items["next_cursor"]
     assert client.get(f"/v1/bulk?limit=1&cursor={items['next_cursor']}").status == 200
@@ -197,6 +209,33 @@ def test_bulk_counts_once_whenever_its_runner_dies(mortal, stub, gid):
         lines = client.get(f"/v1/audit?gid={g}").json["items"]
         assert [e["action"] for e in lines] == ["pause"], (g, lines)
     assert client.transaction(gid + "-later")["paused"] is False
+
+
+LOSE = """
+CREATE FUNCTION public.lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.epoch = 1 AND OLD.epoch = 0 THEN PERFORM pg_sleep(0.5); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER lose BEFORE UPDATE ON sagad.bulk FOR EACH ROW EXECUTE FUNCTION public.lose()"""
+
+
+def test_a_bulk_whose_claim_was_never_heard_of(proxy, make_cluster, database, stub):
+    """The claim lands, its answer does not: who is named as runner knows nothing of it, and lives."""
+    cluster = make_cluster(count=1, dsn_of=lambda number: proxy.dsn(database, number))
+    begin_many(cluster.client, stub, "c", 3)
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute(LOSE)
+        said = bulk(cluster.client, "pause", {"labels": {"run": "c"}})
+        assert said.status == 202, said
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND application_name = 'sagad store'"
+        until(lambda: db.execute(waits).fetchone())
+        proxy.cut("store")
+        claimed = "SELECT epoch >= 1 AND runner IS NOT NULL FROM sagad.bulk"
+        until(lambda: db.execute(claimed).fetchone()[0])
+    got = over(cluster.client, said)
+    assert (got["state"], got["matched"], got["done"]) == ("done", 3, 3), got
+    with psycopg.connect(database) as db:
+        assert db.execute("SELECT epoch FROM sagad.bulk").fetchone()[0] == 2, "it was claimed again by the same"
 
 
 def stream(client, gid, until_at):

@@ -12,7 +12,6 @@ import pytest
 from lib.base import until
 from lib.client import problem
 from lib.cluster import Cluster
-from lib.proxy import Proxy
 from lib.stub import Reply
 
 SLOW = {"initial": "30s", "max": "30s", "factor": 1, "jitter": "none"}
@@ -261,13 +260,6 @@ def test_an_owner_who_was_fenced_and_whose_rows_nobody_has_taken_so_far(make_clu
         assert got["owner"]["state"] == "fenced" and not got["told_by"]["is_owner"], got
         db.rollback()
     until(lambda: explain(cluster, "f")["told_by"]["is_owner"])
-
-
-@pytest.fixture
-def proxy(database):
-    made = Proxy(database)
-    yield made
-    made.close()
 
 
 def test_a_commit_in_doubt(proxy, database, make_cluster, stub):

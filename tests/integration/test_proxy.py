@@ -8,14 +8,6 @@ import pytest
 
 from lib.base import until
 from lib.postgres import value
-from lib.proxy import Proxy
-
-
-@pytest.fixture
-def proxy(database):
-    made = Proxy(database)
-    yield made
-    made.close()
 
 
 def session(proxy, database, kind="log", replica=0):
