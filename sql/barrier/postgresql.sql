@@ -158,6 +158,47 @@ BEGIN
 	RETURN FOUND;
 END $$;
 
+-- In the transaction that a message stands for, with the deadline that the coordinator answered when it was prepared. True: go
+-- on. False: it was done before. An error (SG410): a check was told that it never happened, so it must not.
+CREATE OR REPLACE FUNCTION sagad_message(gid text, deadline timestamptz) RETURNS boolean
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+	asked record;
+BEGIN
+	IF deadline IS NULL THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'sagad_message needs the deadline of the message';
+	END IF;
+	-- No step has such a name.
+	SELECT * INTO STRICT asked FROM sagad_barrier(gid, '=message', 'try', NULL, deadline);
+	IF asked.answer = 'late' THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG410', MESSAGE = format('sagad_message: %s comes too late', gid),
+			DETAIL = 'Its deadline has passed, and the coordinator was told that it never happened, or may have been.';
+	END IF;
+	RETURN asked.answer = 'run';
+END $$;
+
+-- What to answer to the check of a message, once this is committed. Waits for a transaction that has asked and not ended.
+-- If there was none, there will be none.
+CREATE OR REPLACE FUNCTION sagad_message_check(
+	gid text, deadline timestamptz, OUT status integer, OUT body text)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+	asked record;
+BEGIN
+	BEGIN
+		SELECT * INTO STRICT asked FROM sagad_barrier(gid, '=message', 'cancel', NULL, coalesce(deadline, 'infinity'));
+		IF asked.answer = 'run' THEN -- it was done, and nothing undoes it
+			RAISE EXCEPTION USING ERRCODE = 'SG200';
+		END IF;
+	EXCEPTION WHEN SQLSTATE 'SG200' THEN
+		status := 200;
+		body := '{}';
+		RETURN;
+	END;
+	status := CASE asked.answer WHEN 'late' THEN asked.status ELSE 422 END;
+	body := CASE asked.answer WHEN 'late' THEN asked.body ELSE '{"error": "it was not committed, and will not be"}' END;
+END $$;
+
 -- Deletes up to batch steps whose deadline and last change are longer ago than retention, and says how many. From then on
 -- a call of a step with so old a deadline that is not known is answered late: nobody can tell whether it was done.
 CREATE OR REPLACE FUNCTION sagad_barrier_sweep(retention interval, batch integer DEFAULT 10000) RETURNS integer
