@@ -27,6 +27,7 @@ static void on_put(void *arg, enum log_result result)
 		request_away(r, result);
 		return;
 	}
+	r->api->counters.deeds[DEED_BULK_START]++;
 	bulk_run_look(r->api->bulk);
 	request_header(r, "Location", "/v1/bulk/%s", uuid_text(w->row.id, id));
 	bulk_answer(r, 202, &w->row);

@@ -36,6 +36,12 @@ void bulk_answer(struct request *r, unsigned status, const struct bulk_row *b);
 
 struct bulk_run;
 
+struct bulk_counts { /* of what this replica ran, since start */
+	uint64_t done, refused, failed;
+	bool     running;
+};
+void bulk_run_counts(const struct bulk_run *run, struct bulk_counts *out);
+
 struct bulk_run *bulk_run_open(struct api *a);
 void    bulk_run_close(struct bulk_run *run);
 void    bulk_run_tick(struct bulk_run *run);

@@ -151,6 +151,7 @@ static void on_cancelled(void *arg, enum log_result result, bool is_known, bool 
 
 	if (!request_found(r, result, is_known, PROBLEM_BULK_UNKNOWN))
 		return;
+	r->api->counters.deeds[DEED_BULK_CANCEL] += changed;
 	if (!changed && !etag_fits(&r->if_match, VERSION_OVER))
 		say_changed(r);
 	else

@@ -31,6 +31,7 @@ struct bulk_run {
 	bool               again;      /* one may have come since the last look */
 	struct uuid        passed[PASSED_MAX]; /* those that we cannot run: a newer version's */
 	size_t             passed_n;
+	struct bulk_counts counts;
 	/* the action in hand; texts in the arena */
 	struct arena       arena;
 	struct bulk_row    row;
@@ -41,6 +42,7 @@ struct bulk_run {
 	struct arena       page_text;
 	struct item        items[PAGE_ROWS_MAX];
 	size_t             item_n, left;
+	int64_t            paced_us;   /* on boot_ms' clock: no item before, whichever page it stands in */
 	bool               is_last;    /* behind this page nothing is to be looked at */
 	struct buf         saved_page, saved_refusals; /* of the save under way */
 };
@@ -121,9 +123,11 @@ static void on_verdict(struct bulk_run *run, enum verdict verdict)
 {
 	if (verdict == VERDICT_ACCEPTED || verdict == VERDICT_ALREADY) {
 		run->row.done++;
+		run->counts.done++;
 		return;
 	}
 	run->row.refused++;
+	run->counts.refused++;
 	run->refusals.by_verdict[verdict]++;
 }
 
@@ -142,11 +146,13 @@ static void on_command(void *arg, enum command_result result, enum verdict verdi
 		break;
 	case COMMAND_UNKNOWN:
 		run->row.refused++;
+		run->counts.refused++;
 		run->refusals.unknown++;
 		break;
 	case COMMAND_INVALID:
 	case COMMAND_DIFFERS:
 		run->row.failed++;
+		run->counts.failed++;
 		break;
 	case COMMAND_AWAY:
 	case COMMAND_LATE:
@@ -158,6 +164,7 @@ static void on_command(void *arg, enum command_result result, enum verdict verdi
 			return;
 		}
 		run->row.failed++;
+		run->counts.failed++;
 		break;
 	}
 	end_item(it);
@@ -200,10 +207,11 @@ static void act(struct bulk_run *run)
 
 static void add_item(struct bulk_run *run, struct str gid)
 {
-	struct item *it = &run->items[run->item_n];
+	struct item  *it = &run->items[run->item_n];
+	const int64_t now_us = boot_ms(run) * 1000, at_us = run->paced_us > now_us ? run->paced_us : now_us;
 
-	*it = (struct item){ .run = run, .gid = arena_str(&run->page_text, gid),
-		             .at = boot_ms(run) + (int64_t)run->item_n * 1000 / run->row.rate };
+	run->paced_us = at_us + 1000000 / run->row.rate;
+	*it = (struct item){ .run = run, .gid = arena_str(&run->page_text, gid), .at = at_us / 1000 };
 	run->item_n++;
 	run->left++;
 }
@@ -375,6 +383,12 @@ void bulk_run_look(struct bulk_run *run)
 	run->again = true;
 	if (run->state == RUN_IDLE)
 		run->next_at = 0;
+}
+
+void bulk_run_counts(const struct bulk_run *run, struct bulk_counts *out)
+{
+	*out = run != NULL ? run->counts : (struct bulk_counts){ 0 };
+	out->running = run != NULL && run->state != RUN_IDLE && run->state != RUN_CLAIMING;
 }
 
 struct bulk_run *bulk_run_open(struct api *a)

@@ -65,6 +65,7 @@ static void on_put(void *arg, enum log_result result, bool created, uint32_t ver
 		request_away(r, result);
 		return;
 	}
+	r->api->counters.deeds[DEED_DEFINITION_REGISTER] += created;
 	request_header(r, "Location", "/v1/definitions/%.*s/versions/%u", (int)p->name.n, p->name.p, version);
 	request_header(r, "ETag", "\"%u\"", version);
 	buf_cstr(&body, "{\"name\":");

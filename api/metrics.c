@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/metrics.h"
 
+#include "api/bulk.h"
 #include "api/metrics_table.h"
 #include "api/request.h"
 
@@ -21,6 +22,7 @@ struct sample { /* what the numbers are read from */
 	struct api_database         db;
 	struct api_traces           traces;
 	const struct counts        *tide; /* NULL: not known */
+	struct bulk_counts          bulk;
 };
 
 void counters_count(struct counters *c, unsigned route, unsigned status, uint64_t us)
@@ -315,6 +317,29 @@ static void write_spans(struct exposition *x, const struct sample *s)
 	one(x, "result", "refused", (double)s->traces.refused);
 }
 
+/* ---- people ------------------------------------------------------------------------------- */
+
+static void write_deed(struct exposition *x, const char *kind, const char *action, uint64_t n)
+{
+	exposition_value(x, (struct label[]){ label("kind", kind), label("action", action) }, 2, (double)n);
+}
+
+static void write_deeds(struct exposition *x, const struct sample *s)
+{
+	for (int v = 0; v < COMMAND_COUNT; v++)
+		write_deed(x, "transaction", command_name((enum command_kind)v), s->n->deeds[v]);
+#define X(name, kind, action) write_deed(x, kind, action, s->api->counters.deeds[DEED_##name]);
+	DEEDS(X)
+#undef X
+}
+
+static void write_bulk_items(struct exposition *x, const struct sample *s)
+{
+	one(x, "result", "done", (double)s->bulk.done);
+	one(x, "result", "refused", (double)s->bulk.refused);
+	one(x, "result", "failed", (double)s->bulk.failed);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 #define NUM(value) exposition_value(x, NULL, 0, (double)(value));
@@ -349,6 +374,7 @@ void metrics_write(struct api *a, enum exposition_form form, struct buf *out)
 	size_t                    n;
 
 	engine_stats(a->engine, &s.e);
+	bulk_run_counts(a->bulk, &s.bulk);
 	if (a->config.traces != NULL)
 		a->config.traces(a->config.ctx, &s.traces);
 	process_read(&a->process);

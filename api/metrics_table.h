@@ -114,6 +114,11 @@
 	  "Requests answered, by route and class of status")                                                         \
 	X("API", sagad_http_request_duration_seconds, HISTOGRAM, "route", EACH(write_request_time),                  \
 	  "From whole request to answer, waits included")                                                            \
+	X("People", sagad_audit_entries_total, COUNTER, "kind,action", EACH(write_deeds),                            \
+	  "Lines of the audit written by this replica: what people did, and to what")                               \
+	X("People", sagad_bulk_running, GAUGE, "", NUM(s->bulk.running), "1 while this replica runs a bulk action")  \
+	X("People", sagad_bulk_items_total, COUNTER, "result", EACH(write_bulk_items),                               \
+	  "Transactions that bulk actions run here acted on, by what became of it")                                  \
 	X("Traces", sagad_trace_spans_total, COUNTER, "result", EACH(write_spans),                                   \
 	  "Spans sent, dropped for want of room, or refused by the collector")                                       \
 	X("Traces", sagad_trace_spans_queued, GAUGE, "", NUM(s->traces.queued), "Spans that wait to be sent")        \

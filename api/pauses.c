@@ -64,10 +64,25 @@ static void answer_unknown(struct request *r, const struct wish *w)
 	}
 }
 
+static enum deed_kind deed_of(const struct wish *w)
+{
+	switch (w->row.kind) {
+	case PAUSE_DEFINITION:
+		return w->pause ? DEED_DEFINITION_PAUSE : DEED_DEFINITION_RESUME;
+	case PAUSE_PARTICIPANT:
+		return w->pause ? DEED_PARTICIPANT_PAUSE : DEED_PARTICIPANT_RESUME;
+	case PAUSE_REPLICA:
+		break;
+	}
+	return DEED_REPLICA_DRAIN;
+}
+
 static void answer(struct request *r, const struct wish *w, bool changed)
 {
 	struct buf body = { 0 };
 
+	if (changed && !w->dry)
+		r->api->counters.deeds[deed_of(w)]++;
 	if (w->dry)
 		buf_cstr(&body, "{\"dry_run\":true,\"would\":");
 	show_wish(&body, w, changed);

@@ -334,6 +334,12 @@ static void born(struct engine *e, struct owned *o)
 	drive_resume(e, o, false);
 }
 
+static void count_deed(struct engine *e, const struct queued *q)
+{
+	if (q != NULL && q->order != NULL && q->order->c.actor.n > 0)
+		e->counts.deeds[q->order->c.kind]++;
+}
+
 /* sent_in: how many failovers there had been when it was sent. */
 static void learn(struct engine *e, struct owned *o, bool did, uint64_t sent_in)
 {
@@ -342,6 +348,8 @@ static void learn(struct engine *e, struct owned *o, bool did, uint64_t sent_in)
 #endif
 	if (o->blocked)
 		commit_unblock(e);
+	if (did)
+		count_deed(e, o->deciding);
 	/* The last answer of a server that has been replaced proves nothing. */
 	o->unproven = did ? sent_in != e->failovers : o->unproven;
 	if (o->gone) {

@@ -233,6 +233,7 @@ struct engine_counts { /* by what they were; since start */
 	uint64_t     calls[OP_COUNT][OUTCOME_COUNT];  /* answered */
 	uint64_t     commits[LOG_RESULT_COUNT];
 	struct tally command_ms[COMMAND_COUNT];       /* TALLY_WAIT_MS; asked here and answered */
+	uint64_t     deeds[COMMAND_COUNT];            /* lines of the audit, durable */
 };
 const struct engine_counts *engine_counts(const struct engine *e);
 const char *log_result_name(enum log_result r);

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import pytest
 import yaml
@@ -94,6 +95,48 @@ def test_stuck_and_commands(quiet):
     assert done.status in (200, 202), done
     assert number(replica, "sagad_command_duration_seconds_count", command="cancel") == 1
     assert client.ended("odd")["phase"] == "cancelled"
+
+
+def test_what_people_do(quiet):
+    """Each line of the audit is counted where it was written, by what it is about; refusals and dry runs leave none."""
+    cluster, stub = quiet
+    client, replica, why = cluster.client, cluster.replicas[0], {"reason": "a test", "actor": "ada"}
+    stub.on("/later", Reply(503))
+    client.define("asked", mode="saga", steps=saga(stub, "/later", initial="1h", max="1h"))
+    begun = [client.begin(gid=f"asked-{n}", definition="asked", input={}).json["gid"] for n in range(3)]
+    until(lambda: all(client.transaction(gid)["steps"][0]["last_error"] for gid in begun))
+    before = samples(replica)
+    entries = len(client.get("/v1/audit?limit=200").json["items"])
+    assert client.post("/v1/definitions/asked/pause", why).status == 200
+    assert client.post("/v1/definitions/asked/pause", why).status == 200, "once more changes nothing"
+    assert client.post("/v1/definitions/asked/resume?dry_run=true", why).status == 200
+    assert client.put("/v1/participants/asked?reason=x", {"base_url": stub.url}).status == 200
+    assert client.post("/v1/participants/asked/pause", why).status == 200
+    assert client.post("/v1/participants/asked/resume", why).status == 200
+    assert client.post(f"/v1/transactions/{begun[2]}/cancel", why).status in (200, 202)
+    client.ended(begun[2])
+    assert client.post(f"/v1/transactions/{begun[2]}/pause", why).status == 409
+    bulk = client.post("/v1/bulk", {**why, "action": "pause", "filter": {"definition": "asked"}}).json["id"]
+    until(lambda: client.get(f"/v1/bulk/{bulk}").json["state"] == "done")
+    grown = {dict(labels)["kind"] + " " + dict(labels)["action"]: int(value - before.get((name, labels), 0))
+             for (name, labels), value in samples(replica).items() if name == "sagad_audit_entries_total"}
+    assert {what: n for what, n in grown.items() if n} == {
+        "definition pause": 1, "participant register": 1, "participant pause": 1, "participant resume": 1,
+        "transaction cancel": 1, "transaction pause": 2, "bulk start": 1}, grown
+    assert sum(grown.values()) == len(client.get("/v1/audit?limit=200").json["items"]) - entries, "as many as the audit has"
+    items = {result: number(replica, "sagad_bulk_items_total", result=result) for result in ("done", "refused", "failed")}
+    assert items == {"done": 2, "refused": 0, "failed": 0}
+    until(lambda: number(replica, "sagad_bulk_running") == 0)
+    began = time.monotonic()
+    slow = client.post("/v1/bulk", {**why, "action": "resume", "filter": {"definition": "asked"}, "rate": 1}).json["id"]
+    until(lambda: number(replica, "sagad_bulk_running") == 1)
+    until(lambda: client.get(f"/v1/bulk/{slow}").json["state"] == "done")
+    assert time.monotonic() - began >= 0.9, "two of them at one a second"
+    slow = client.post("/v1/bulk", {**why, "action": "pause", "filter": {"definition": "asked"}, "rate": 1}).json["id"]
+    assert client.post(f"/v1/bulk/{slow}/cancel", why).status == 200
+    assert number(replica, "sagad_audit_entries_total", kind="bulk", action="cancel") == 1
+    assert client.post(f"/v1/bulk/{slow}/cancel", why).status in (200, 409)
+    assert number(replica, "sagad_audit_entries_total", kind="bulk", action="cancel") == 1, "once more changes nothing"
 
 
 def test_what_the_database_counts(make_cluster, stub):

@@ -48,7 +48,7 @@ if [ -e "$rules" ]; then
 	diff "$tmp.have" "$tmp.want.pages" >"$tmp.why"
 	say $? 'each alert has a runbook page, and each page an alert' "$tmp.why"
 	rm -f "$tmp.want.pages"
-	for part in 'runbook_url: .*/docs/runbooks/[A-Za-z]*\.md' 'summary: .*' 'description: .*' 'severity: \(page\|ticket\)'; do
+	for part in 'runbook_url: .*docs/runbooks/[A-Za-z]*\.md' 'summary: .*' 'description: .*' 'severity: \(page\|ticket\)'; do
 		[ "$(grep -c "^ *$part" "$rules")" = "$(wc -l <"$tmp.have")" ]
 		say $? "each alert has: ${part%%:*}"
 	done
