@@ -178,8 +178,9 @@ static int serve(const struct server *sv, const char *listen)
 		enum saga_op op = op_of(r->effect);
 
 		handlings[i] = (struct handling){ sv->about, r->effect };
-		routes[i] = (struct saga_route){ r->path, op, handle, op == SAGA_TRY ? before_try : NULL,
-						 &handlings[i] };
+		routes[i] = (struct saga_route){ .path = r->path, .op = op, .handler = handle,
+						 .before = op == SAGA_TRY ? before_try : NULL,
+						 .ctx = &handlings[i] };
 	}
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);

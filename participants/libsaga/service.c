@@ -2,7 +2,7 @@
  * service.c - from a request to its answer, whatever server it came through.
  */
 #include "participants/libsaga/internal.h"
-#include "participants/libsaga/saga/service.h"
+#include "participants/libsaga/saga/xa.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -50,7 +50,10 @@ static void handle_call(const struct saga_service *s, const char *path, const st
 		return;
 	saga_answer_fini(answer);
 	db = saga_pool_take(s->pool);
-	saga_serve(db, call, route->handler, route->ctx, answer);
+	if (route->prepared)
+		saga_xa_serve(db, call, route->handler, route->ctx, answer);
+	else
+		saga_serve(db, call, route->handler, route->ctx, answer);
 	saga_pool_give(s->pool, db);
 }
 

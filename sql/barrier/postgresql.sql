@@ -20,7 +20,12 @@ CREATE TABLE IF NOT EXISTS sagad_barrier_step (
 	cancel_body    text,
 	PRIMARY KEY (gid, step)
 ) WITH (fillfactor = 80);
-CREATE INDEX IF NOT EXISTS sagad_barrier_step_deadline ON sagad_barrier_step (deadline);
+-- With IF NOT EXISTS alone it would wait for whoever writes to the table, and for what is prepared, before it looks.
+DO $$ BEGIN
+	IF NOT EXISTS (SELECT FROM pg_index WHERE indrelid = 'sagad_barrier_step'::regclass AND NOT indisprimary) THEN
+		CREATE INDEX IF NOT EXISTS sagad_barrier_step_deadline ON sagad_barrier_step (deadline);
+	END IF;
+END $$;
 
 -- Steps whose deadline is before this may have been swept: that there is no row says nothing about them.
 CREATE TABLE IF NOT EXISTS sagad_barrier_mark (

@@ -9,5 +9,6 @@
 #include "error.h"
 #include "json.h"
 #include "service.h"
+#include "xa.h"
 
 #endif

@@ -85,6 +85,7 @@ struct saga_route {
 	saga_handler *handler;
 	saga_before *before; /* or NULL */
 	void *ctx;           /* of both */
+	bool prepared;       /* by saga_xa_serve() (saga/xa.h); of a confirm or cancel there is no handler */
 };
 
 struct saga_service { /* the caller's; nothing of it changes while requests are under way */
