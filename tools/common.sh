@@ -18,7 +18,7 @@ packages_of() {
 	run) echo postgresql curl jq openssl ;;
 	test) echo clang libclang-rt-dev zsh valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
 		python3-psycopg python3-psycopg2 mariadb-server-core mariadb-client-core python3-pymysql python3-jsonschema python3-yaml \
-		python3-prometheus-client python3-pip python3-setuptools python3-wheel mypy nftables ;;
+		python3-prometheus-client python3-pip python3-setuptools python3-wheel mypy nodejs npm nftables ;;
 	examples) echo python3 python3-psycopg ;;
 	format) echo clang-format ;;
 	esac
@@ -29,6 +29,7 @@ is_installed() {
 	# Other names for the same thing.
 	case $1 in
 	libclang-rt-dev) compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' >/dev/null ;;
+	npm) command -v npm >/dev/null ;; # others bring it with node
 	pkgconf) command -v pkg-config >/dev/null ;;
 	libcurl4-openssl-dev) pkg-config --exists libcurl 2>/dev/null ;;
 	*) return 1 ;;

@@ -23,7 +23,7 @@ stages=(
 	"fuzz           each fuzzer for $FUZZ_SECONDS seconds"
 	"dist           the release tarball builds and installs outside the tree"
 	"faults         replicas, databases, participants and networks that break (pytest)"
-	"sdk            the packages for Python: types, vectors, real databases, real replicas (pytest)"
+	"sdk            the packages for Python and TypeScript: types, vectors, real databases, real replicas"
 	"e2e            end to end: real processes, a real PostgreSQL (pytest)"
 )
 
@@ -81,7 +81,7 @@ run_dist() {
 
 run_pytest() { # its cache only remembers what failed
 	local python=/usr/bin/python3 # the one that Debian's packages belong to
-	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=$root/build/asan $python -m pytest -q -o cache_dir="$root/build/pytest" "$@"
+	SAGAD_BIN=$root/build/plain SAGAD_ASAN_BIN=${asan:-$root/build/asan} $python -m pytest -q -o cache_dir="$root/build/pytest" "$@"
 }
 # Tests of real processes wait for each other; a machine that is busy with something else can be too slow for one of
 # them. What failed is told, and has to pass without neighbours.
@@ -96,8 +96,15 @@ run_faults() { # mostly asleep: they wait for leases to end
 	run_pytest_twice -n "${FAULT_WORKERS:-10}" tests/integration/faults
 }
 run_sdk() {
+	local asan=$root/build/plain # nothing here runs the sanitized one
+	build_plain
 	(cd participants/python && mypy --cache-dir "$root/build/mypy" >&2)
 	run_pytest participants/python/tests
+	(
+		cd participants/typescript
+		[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent >&2
+		npm run --silent compile >&2
+	)
 	run_pytest_twice -n 2 tests/integration/sdk
 }
 run_e2e() {

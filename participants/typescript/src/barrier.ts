@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every call once: sagad's SQL barrier, in a transaction of the service's own database.
+import { readFile } from "node:fs/promises";
+import type { Answer } from "./answer.js";
+import type { Call, Op } from "./call.js";
+import type { Dialect, Row, Session } from "./database.js";
+
+/** run: do the work. duplicate, empty, late: send status and body instead. */
+export interface Verdict {
+  readonly answer: "run" | "duplicate" | "empty" | "late";
+  readonly status: number | null;
+  readonly body: string | null;
+}
+
+/** The end of a call that went on cannot be kept any more: its step was cancelled. Roll back. */
+export class Cancelled extends Error {
+  constructor(gid: string, step: string) {
+    super(`step ${step} of ${gid} was cancelled, or ended before`);
+    this.name = "Cancelled";
+  }
+}
+
+type Texts = Record<Dialect, string>;
+const ASK: Texts = {
+  postgresql: "SELECT answer, status, body FROM sagad_barrier($1::text, $2::text, $3::text, $4::bigint, $5::timestamptz)",
+  mariadb: "CALL sagad_barrier(?, ?, ?, ?, ?)",
+  sqlite: "INSERT INTO sagad_barrier VALUES (?, ?, ?, ?, ?)",
+};
+const KEEP: Texts = {
+  postgresql: "SELECT sagad_barrier_keep($1::text, $2::text, $3::text, $4::int, $5::text) AS kept",
+  mariadb: "CALL sagad_barrier_keep(?, ?, ?, ?, ?)",
+  sqlite: "INSERT INTO sagad_barrier_keep VALUES (?, ?, ?, ?, ?)",
+};
+const SWEEP: Texts = {
+  postgresql: "SELECT sagad_barrier_sweep(make_interval(secs => $1::float8)) AS deleted",
+  mariadb: "CALL sagad_barrier_sweep(? / 86400, NULL)",
+  sqlite: "INSERT INTO sagad_barrier_sweep (retention_days) VALUES (? / 86400.0)",
+};
+
+/** What the client of MariaDB would send: DELIMITER is a word of its own, and it sends one statement at a time. */
+function* statementsOf(script: string): Generator<string> {
+  let end = ";";
+  let lines: string[] = [];
+  for (const line of script.split("\n")) {
+    if (line.startsWith("DELIMITER ")) {
+      end = line.split(/\s+/)[1] ?? end;
+    } else if (line.trim() !== "" && !(line.startsWith("--") && lines.length === 0)) {
+      lines.push(line);
+      if (line.trimEnd().endsWith(end)) {
+        yield lines.join("\n").trimEnd().slice(0, -end.length);
+        lines = [];
+      }
+    }
+  }
+}
+
+/** Its statements on one session, in the caller's transaction: but for setup() nothing here commits or rolls back. */
+export class Barrier {
+  constructor(readonly session: Session) {}
+
+  /** May this call be worked on? Waits for others that work on the same step. */
+  async ask(call: Call): Promise<Verdict> {
+    // Where there is no deadline, the acceptance says how old a call is.
+    const until = call.deadline ?? call.accepted;
+    const row = await this.#told(
+      ASK,
+      [call.gid, call.step, call.op, call.epoch === undefined ? null : String(call.epoch), until?.toISOString() ?? null],
+      "answer, status, body",
+    );
+    return {
+      answer: row["answer"] as Verdict["answer"],
+      status: row["status"] === null ? null : Number(row["status"]),
+      body: row["body"] as string | null,
+    };
+  }
+
+  /** Keeps what duplicates shall be answered. False: cancelled meanwhile, or kept already: roll back. */
+  async keep(call: { gid: string; step: string; op: Op }, answer: Answer): Promise<boolean> {
+    const row = await this.#told(KEEP, [call.gid, call.step, call.op, answer.status, answer.body], "kept");
+    return Number(row["kept"]) === 1;
+  }
+
+  /** In the transaction that does the rest of what was answered 202. Throws Cancelled: roll back. */
+  async finish(call: { gid: string; step: string; op: Op }, answer: Answer): Promise<void> {
+    if (!(await this.keep(call, answer))) throw new Cancelled(call.gid, call.step);
+  }
+
+  /** Forgets steps whose deadline and last change are longer ago; at most 10,000 at once. How many it were. */
+  async sweep(retentionS: number): Promise<number> {
+    return Number((await this.#told(SWEEP, [retentionS], "deleted"))["deleted"]);
+  }
+
+  /** Puts the barrier into the service's database; again is harmless. */
+  async setup(): Promise<void> {
+    const { dialect } = this.session;
+    const script = await readFile(new URL(`../sql/${dialect}.sql`, import.meta.url), "utf8");
+    if (dialect === "mariadb") {
+      for (const statement of statementsOf(script)) await this.session.query(statement);
+    } else if (dialect === "sqlite") {
+      await this.session.query(script);
+    } else {
+      // Two that replace one function at once disturb each other.
+      await this.session.query(`BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('sagad_barrier', 0)); ${script}; COMMIT`);
+    }
+  }
+
+  async #told(texts: Texts, values: readonly unknown[], columns: string): Promise<Row> {
+    const { dialect } = this.session;
+    let row = await this.session.query(texts[dialect], values);
+    if (dialect === "sqlite") row = await this.session.query(`SELECT ${columns} FROM sagad_barrier_state`);
+    if (row === undefined) throw new Error("the barrier gave no row");
+    return row;
+  }
+}

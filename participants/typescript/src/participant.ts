@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// A service that takes part: paths and ops to functions, whatever the web framework.
+import { type Answer, failed, unavailable } from "./answer.js";
+import { Barrier } from "./barrier.js";
+import { type HeadersLike, NotACall, OPS, type Op, parseCall } from "./call.js";
+import type { Database } from "./database.js";
+import { type Log, type Work, run } from "./run.js";
+import { BadSignature, TOLERANCE_S, keyOf, verify } from "./webhook.js";
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: string;
+}
+
+export interface ParticipantOptions {
+  /** If there are any, every call has to be signed with one of them. */
+  secrets?: readonly string[];
+  toleranceS?: number;
+  log?: Log;
+}
+
+interface Route<C> {
+  readonly segments: readonly string[];
+  readonly works: Map<Op, Work<C>>;
+}
+
+function segmentsOf(path: string): string[] | undefined {
+  try {
+    return path.split("/").map(decodeURIComponent);
+  } catch {
+    return undefined; // a percent sign that stands for nothing
+  }
+}
+
+function paramsOf(pattern: readonly string[], segments: readonly string[]): Record<string, string> | undefined {
+  if (pattern.length !== segments.length) return undefined;
+  const params: Record<string, string> = {};
+  for (const [at, want] of pattern.entries()) {
+    const got = segments[at] ?? "";
+    const name = /^\{(\w+)\}$/.exec(want)?.[1];
+    if (name !== undefined && got !== "") params[name] = got;
+    else if (want !== got) return undefined;
+  }
+  return params;
+}
+
+export class Participant<C> {
+  readonly #database: Database<C>;
+  readonly #secrets: readonly string[];
+  readonly #toleranceS: number;
+  readonly #log: Log;
+  readonly #routes: Route<C>[] = [];
+
+  constructor(database: Database<C>, { secrets = [], toleranceS = TOLERANCE_S, log = console.error }: ParticipantOptions = {}) {
+    secrets.forEach(keyOf); // what is wrong with one is said now
+    this.#database = database;
+    this.#secrets = secrets;
+    this.#toleranceS = toleranceS;
+    this.#log = log;
+  }
+
+  /** on("/rooms/{id}/cancel", "cancel", work): {id} comes as call.params.id. */
+  on(path: string, op: Op, work: Work<C>): this {
+    if (!OPS.includes(op)) throw new RangeError(`no such op: ${op}`);
+    const segments = path.split("/");
+    let route = this.#routes.find((known) => known.segments.join("/") === path);
+    if (route === undefined) this.#routes.push((route = { segments, works: new Map() }));
+    if (route.works.has(op)) throw new RangeError(`${op} ${path} has its function already`);
+    route.works.set(op, work);
+    return this;
+  }
+
+  /** Puts the barrier into the service's database; again is harmless. */
+  setup(): Promise<void> {
+    return this.#database.use((session) => new Barrier(session).setup());
+  }
+
+  /** Is there anything at this path? path: as it stands in the URL, without the query. */
+  has(path: string): boolean {
+    return this.#find(path) !== undefined;
+  }
+
+  async serve(path: string, headers: HeadersLike, body: string | Uint8Array): Promise<Reply> {
+    let op: Op | undefined;
+    let answer: Answer;
+    try {
+      if (this.#secrets.length > 0) verify(headers, body, this.#secrets, { toleranceS: this.#toleranceS });
+      const text = typeof body === "string" ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
+      op = parseCall(headers).op;
+      answer = await this.#route(path, headers, text, op);
+    } catch (why) {
+      if (why instanceof BadSignature) {
+        this.#log(`a call of ${path} is not let in`, why.message);
+        answer = failed(401, why.message);
+      } else if (why instanceof NotACall) {
+        answer = failed(400, why.message);
+      } else {
+        this.#log("no connection to the database", why);
+        answer = unavailable("no connection to the database; call again");
+      }
+    }
+    return { status: answer.status, headers: answer.headers(op), body: answer.body ?? "" };
+  }
+
+  #find(path: string): [Route<C>, Record<string, string>] | undefined {
+    const segments = segmentsOf(path);
+    for (const route of segments ? this.#routes : []) {
+      const params = paramsOf(route.segments, segments ?? []);
+      if (params) return [route, params];
+    }
+    return undefined;
+  }
+
+  async #route(path: string, headers: HeadersLike, text: string, op: Op): Promise<Answer> {
+    const found = this.#find(path);
+    if (found === undefined) return failed(404, "there is nothing at this path");
+    const work = found[0].works.get(op);
+    if (work === undefined) return failed(404, `there is no ${op} here`);
+    return run(this.#database, parseCall(headers, text, found[1]), work, this.#log);
+  }
+}

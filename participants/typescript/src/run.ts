@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// One call in one local transaction: barrier, work, what is kept, commit.
+import { Answer, Refused, answerOf, failed, outcomeOf, unavailable } from "./answer.js";
+import { Barrier } from "./barrier.js";
+import type { Call } from "./call.js";
+import type { Database, Session } from "./database.js";
+
+/**
+ * The work of a call, in the transaction that is open on db; it neither commits nor rolls back. Gives back a JSON value or an
+ * Answer, or throws Refused. It may be run again from its start, so it does nothing that a rollback does not undo.
+ */
+export type Work<C> = (call: Call, db: C) => unknown;
+/** Hears of what failed here. */
+export type Log = (message: string, why: unknown) => void;
+
+const ATTEMPTS = 3;
+// Serialization failure, deadlock; of MariaDB: deadlock, changed since the snapshot.
+const PASSING: readonly unknown[] = ["40001", "40P01", 1213, 1020];
+
+async function worked<C>(barrier: Barrier, session: Session<C>, call: Call, work: Work<C>, log: Log): Promise<[Answer, boolean]> {
+  const canRefuse = call.op === "try";
+  if (canRefuse) await session.query("SAVEPOINT sagad_work");
+  let answer: Answer;
+  try {
+    answer = answerOf(await work(call, session.connection));
+  } catch (why) {
+    if (!(why instanceof Refused)) throw why;
+    answer = why.answer;
+  }
+  const isRefusal = outcomeOf(call.op, answer.status) === "refused";
+  if (isRefusal && !canRefuse && answer.status !== 410) {
+    log(`${call.op} of step ${call.step} of ${call.gid} cannot be refused`, answer.body);
+    return [failed(500, `a ${call.op} cannot be refused`), false];
+  }
+  if (!answer.settles(call.op)) return [answer, false];
+  // A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network.
+  if (isRefusal) await session.query("ROLLBACK TO SAVEPOINT sagad_work");
+  if (!(await barrier.keep(call, answer))) throw new Error("the work kept an answer of its own");
+  return [answer, true];
+}
+
+async function asked<C>(session: Session<C>, call: Call, work: Work<C>): Promise<Answer> {
+  try {
+    return answerOf(await work(call, session.connection));
+  } catch (why) {
+    if (why instanceof Refused) return why.answer;
+    throw why;
+  }
+}
+
+async function once<C>(session: Session<C>, call: Call, work: Work<C>, log: Log): Promise<Answer> {
+  const barrier = new Barrier(session);
+  await session.query(session.dialect === "sqlite" ? "BEGIN IMMEDIATE" : "BEGIN");
+  let [answer, commits]: [Answer, boolean] = [unavailable(), true];
+  if (call.op === "check") {
+    answer = await asked(session, call, work);
+  } else {
+    const verdict = await barrier.ask(call);
+    if (verdict.answer === "run") [answer, commits] = await worked(barrier, session, call, work, log);
+    else answer = new Answer(verdict.status ?? 204, verdict.body);
+  }
+  await session.query(commits ? "COMMIT" : "ROLLBACK");
+  return answer;
+}
+
+/** Of two that met in the database this one was told to begin again. */
+function isPassing(why: unknown): boolean {
+  const { code, errno } = (why ?? {}) as { code?: unknown; errno?: unknown };
+  return PASSING.includes(code) || PASSING.includes(errno);
+}
+
+/**
+ * The answer to send; it is given after the commit was answered. Whatever fails is rolled back and answered 503, which makes sagad
+ * call again. A back-check has no barrier: work alone is run.
+ */
+export function run<C>(database: Database<C>, call: Call, work: Work<C>, log: Log = console.error): Promise<Answer> {
+  return database.use(async (session, broken) => {
+    for (let left = ATTEMPTS - 1; ; left--) {
+      try {
+        return await once(session, call, work, log);
+      } catch (why) {
+        try {
+          await session.query("ROLLBACK");
+        } catch {
+          broken(); // the connection is gone, and with it the transaction
+          left = 0;
+        }
+        if (left > 0 && isPassing(why)) continue;
+        log(`${call.op} of step ${call.step} of ${call.gid} is rolled back and answered 503`, why);
+        return unavailable();
+      }
+    }
+  });
+}

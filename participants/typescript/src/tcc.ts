@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// An open TCC around a function: confirmed at its end, cancelled if it throws.
+import { randomUUID } from "node:crypto";
+import { Refused, outcomeOf, retryAfterMs } from "./answer.js";
+import type { Client, Known, StepOptions, Target } from "./client.js";
+import { Problem, Unreachable } from "./problem.js";
+import { type Fetch, type Received, sendOnce, sleep } from "./transport.js";
+import { messageId, sign } from "./webhook.js";
+
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2000;
+
+export interface TccOptions {
+  gid?: string;
+  /** If nobody has decided by then, sagad cancels. */
+  deadline?: string;
+  /** For its end, once it is decided. */
+  waitMs?: number;
+  /** Tries that call() makes are signed with these. */
+  secrets?: readonly string[];
+  input?: unknown;
+  labels?: Readonly<Record<string, string>>;
+}
+
+export interface TccResult<T> {
+  readonly value: T;
+  /** confirmed; or confirming: sagad is still at it, which can only end in confirmed. */
+  readonly transaction: Known;
+}
+
+export interface CallOptions {
+  confirm: Target;
+  cancel: Target;
+  /** How long the try is called again while nobody can tell what came of it. */
+  timeoutMs?: number;
+  [more: string]: unknown;
+}
+
+/** The function ended well and yet the transaction is cancelled: its deadline had passed, or a try of sagad's was refused. */
+export class NotConfirmed extends Error {
+  constructor(readonly transaction: Known) {
+    super(`${transaction.gid} is ${transaction.phase}: ${transaction.cause?.kind ?? "another decision"}`);
+    this.name = "NotConfirmed";
+  }
+}
+
+/** What the participant says, where it says it in one of the usual members. */
+function whyOf(got: Received): string {
+  let said: unknown;
+  try {
+    said = JSON.parse(got.body);
+  } catch {
+    said = undefined;
+  }
+  for (const member of ["detail", "title", "message", "error"]) {
+    const text = (said as Record<string, unknown> | null | undefined)?.[member];
+    if (typeof text === "string") return text;
+  }
+  return `HTTP ${got.status}`;
+}
+
+export class Tcc {
+  readonly #client: Client;
+  readonly #fetch: Fetch;
+  readonly #secrets: readonly string[];
+  /** As it was last seen. */
+  transaction: Known;
+
+  constructor(client: Client, to: Fetch, transaction: Known, secrets: readonly string[]) {
+    this.#client = client;
+    this.#fetch = to;
+    this.#secrets = secrets;
+    this.transaction = transaction;
+  }
+
+  get gid(): string {
+    return this.transaction.gid;
+  }
+
+  /** A step whose try sagad calls (try), or which is tried in some way of your own after this. */
+  async join(name: string, options: StepOptions): Promise<void> {
+    this.transaction = await this.#client.join(this.gid, name, options);
+  }
+
+  /**
+   * Joins, then calls the step's try from here: its output. data: the body of all its calls. Throws Refused; Unreachable when nobody
+   * can tell.
+   */
+  async call<T = any>(name: string, url: string, data: unknown, { timeoutMs = 15000, ...step }: CallOptions): Promise<T> {
+    await this.join(name, { ...step, ...(data !== undefined && { data }) });
+    const body = data === undefined ? "" : JSON.stringify(data);
+    const end = Date.now() + timeoutMs;
+    for (let pause = FIRST_PAUSE_MS, attempt = 1; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS), attempt++) {
+      const got = await this.#try(url, name, attempt, body, end - Date.now());
+      const told = got.headers.get("saga-outcome");
+      const isBareConflict = got.status === 409 && attempt > 1 && told === null;
+      const outcome = isBareConflict ? "unknown" : outcomeOf("try", got.status, told, got.body);
+      if (outcome === "ok") return (got.body.trim() === "" ? undefined : JSON.parse(got.body)) as T;
+      if (outcome === "refused") throw new Refused(whyOf(got));
+      if (outcome === "misconfigured") throw new Problem(got.status, got.headers, got.body);
+      const rest = Math.max(pause, retryAfterMs(got.headers.get("retry-after")));
+      if (Date.now() + rest >= end) {
+        throw new Unreachable(`the try of ${name} gave no outcome within ${timeoutMs / 1000} s`, this.gid);
+      }
+      await sleep(rest * (0.8 + Math.random() / 5));
+    }
+  }
+
+  async #try(url: string, name: string, attempt: number, body: string, leftMs: number): Promise<Received> {
+    const headers = this.#headers(name, attempt, body);
+    try {
+      return await sendOnce(this.#fetch, url, { method: "POST", path: "", body, headers }, leftMs);
+    } catch {
+      return { status: 0, headers: new Headers(), body: "" };
+    }
+  }
+
+  #headers(name: string, attempt: number, body: string): Record<string, string> {
+    const { gid, created_at: accepted, deadline_at: deadline } = this.transaction;
+    const id = messageId(gid, name, "try");
+    const now = Math.floor(Date.now() / 1000);
+    return {
+      "Content-Type": "application/json",
+      "Saga-Id": gid,
+      "Saga-Step": name,
+      "Saga-Op": "try",
+      "Saga-Attempt": String(attempt),
+      "Idempotency-Key": `"${gid}:${name}:try"`,
+      ...(accepted && { "Saga-Accepted": accepted }),
+      ...(deadline && { "Saga-Deadline": deadline }),
+      ...(this.#secrets.length > 0 && {
+        "webhook-id": id,
+        "webhook-timestamp": String(now),
+        "webhook-signature": this.#secrets.map((secret) => sign(secret, id, now, body)).join(" "),
+      }),
+    };
+  }
+}
+
+/** Never followed by a cancel: whether a confirm that was not answered has been heard, nobody here knows. */
+async function confirm(client: Client, gid: string, waitMs: number): Promise<Known> {
+  const end = Date.now() + Math.max(waitMs, 1000);
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    try {
+      return await client.confirm(gid, { waitMs });
+    } catch (why) {
+      if (!(why instanceof Problem)) throw why;
+      if (why.code === "decided") return client.wait(gid, waitMs);
+      if (why.code !== "not_ready" || Date.now() + pause >= end) throw why;
+    }
+    await sleep(pause);
+  }
+}
+
+export async function runTcc<T>(
+  client: Client,
+  to: Fetch,
+  { gid = randomUUID(), deadline = "1m", waitMs = 20000, secrets = [], ...more }: TccOptions,
+  work: (tcc: Tcc) => Promise<T>,
+): Promise<TccResult<T>> {
+  const tcc = new Tcc(client, to, await client.start({ gid, mode: "tcc", deadline, ...more }), secrets);
+  let value: T;
+  try {
+    value = await work(tcc);
+  } catch (why) {
+    // If sagad cannot be reached its deadline cancels it; what the caller has to see is what work threw.
+    await client.cancel(gid, String(why).slice(0, 1000), { waitMs }).catch(() => undefined);
+    throw why;
+  }
+  const transaction = await confirm(client, gid, waitMs);
+  if (transaction.phase !== "confirming" && transaction.phase !== "confirmed") throw new NotConfirmed(transaction);
+  return { value, transaction };
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+// Functions inside the barrier: what is committed, what is rolled back, what is answered.
+import assert from "node:assert/strict";
+import { type RequestListener, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import express from "express";
+import {
+  Answer,
+  Barrier,
+  Cancelled,
+  Participant,
+  Refused,
+  callOf,
+  listener,
+  messageId,
+  middleware,
+  ok,
+  ongoing,
+  refused,
+  run,
+  sign,
+  sqlite,
+  sqliteSession,
+} from "sagad";
+import { headers, memory, quiet } from "./world.js";
+
+async function hotel() {
+  const db = await memory();
+  const { service, logged } = quiet(db);
+  service.on("/rooms", "try", (call, used) => {
+    used.effect(`book ${call.text}`);
+    return { room: 7, price: "1.10" };
+  });
+  service.on("/rooms", "cancel", (_, used) => used.effect("cancel"));
+  const serve = (op = "try", body = "", more = {}) => service.serve("/rooms", headers(op, more), body);
+  return { db, service, serve, logged };
+}
+
+test("the work is done once and its answer replayed", async () => {
+  const { db, serve } = await hotel();
+  const first = await serve("try", "2");
+  assert.deepEqual(first, { status: 200, headers: { "Content-Type": "application/json" }, body: '{"room":7,"price":"1.10"}' });
+  assert.deepEqual(await serve("try", "3"), first);
+  assert.equal((await serve("cancel")).status, 204);
+  assert.equal((await serve("cancel")).status, 204);
+  assert.deepEqual(db.effects(), ["book 2", "cancel"]);
+});
+
+test("a cancel that overtakes its try", async () => {
+  const { db, serve } = await hotel();
+  assert.equal((await serve("cancel")).body, "{}");
+  const late = await serve("try");
+  assert.deepEqual([late.status, late.headers["Saga-Outcome"]], [422, "refused"]);
+  assert.deepEqual(db.effects(), []);
+});
+
+test("what fails is rolled back and may come again", async () => {
+  const db = await memory();
+  const { service, logged } = quiet(db);
+  let fails = true;
+  service.on("/rooms", "try", async (_, used) => {
+    used.effect("book");
+    await Promise.resolve();
+    if (fails) throw new Error("the work fails");
+  });
+  assert.equal((await service.serve("/rooms", headers(), "")).status, 503);
+  assert.deepEqual(db.effects(), []);
+  assert.match(logged.join(), /try of step room of g-1 is rolled back.*the work fails/);
+  fails = false;
+  assert.equal((await service.serve("/rooms", headers(), "")).status, 204);
+  assert.deepEqual(db.effects(), ["book"]);
+});
+
+for (const throws of [true, false]) {
+  test(`a refusal is kept and its work undone, ${throws ? "thrown" : "returned"}`, async () => {
+    const db = await memory();
+    const { service } = quiet(db);
+    let asked = 0;
+    service.on("/rooms", "try", (_, used) => {
+      asked++;
+      used.effect("half a booking");
+      if (throws) throw new Refused("sold out");
+      return refused("sold out");
+    });
+    service.on("/rooms", "cancel", (_, used) => used.effect("cancel"));
+    for (let i = 0; i < 2; i++) {
+      const got = await service.serve("/rooms", headers(), "");
+      assert.deepEqual([got.status, got.body, got.headers["Saga-Outcome"]], [422, '{"error":"sold out"}', "refused"]);
+    }
+    assert.equal((await service.serve("/rooms", headers("cancel"), "")).body, "{}");
+    assert.deepEqual([db.effects(), asked], [[], 1]);
+  });
+}
+
+test("what settles nothing is not kept, and a confirm cannot be refused", async () => {
+  const db = await memory();
+  const { service, logged } = quiet(db);
+  service.on("/busy", "try", (_, used) => {
+    used.effect("busy");
+    return new Answer(429, "{}", { "Retry-After": "3" });
+  });
+  const busy = await service.serve("/busy", headers(), "");
+  assert.deepEqual([busy.status, busy.headers["Retry-After"]], [429, "3"]);
+  service.on("/rooms", "try", () => undefined);
+  service.on("/rooms", "confirm", (_, used) => {
+    used.effect("confirm");
+    throw new Refused("no");
+  });
+  assert.equal((await service.serve("/rooms", headers(), "")).status, 204);
+  assert.equal((await service.serve("/rooms", headers("confirm"), "")).status, 500);
+  assert.match(logged.join(), /cannot be refused/);
+  assert.deepEqual(db.effects(), []);
+});
+
+test("work that goes on ends in a transaction of its own", async () => {
+  const db = await memory();
+  const { service } = quiet(db);
+  service.on("/rooms", "try", () => ongoing({ at: 1 }, 9)).on("/rooms", "cancel", () => undefined);
+  const serve = (op: string, gid: string) => service.serve("/rooms", headers(op, { "Saga-Id": gid }), "");
+  const first = await serve("try", "g-1");
+  assert.deepEqual([first.status, first.body, first.headers["Retry-After"]], [202, '{"at":1}', "9"]);
+  const barrier = new Barrier(sqliteSession(db));
+  await barrier.finish({ gid: "g-1", step: "room", op: "try" }, ok({ room: 8 }, 201));
+  assert.deepEqual((await serve("try", "g-1")).body, '{"room":8}');
+  assert.equal((await serve("try", "g-2")).status, 202);
+  assert.equal((await serve("cancel", "g-2")).status, 204);
+  await assert.rejects(barrier.finish({ gid: "g-2", step: "room", op: "try" }, ok()), Cancelled);
+});
+
+test("of two that met one begins again, and a lost connection is not used again", async () => {
+  const db = await memory();
+  const met = [{ code: "40P01" }, { errno: 1213 }];
+  let used = 0;
+  const answer = await run(sqlite(db), callOf({ gid: "g", step: "s", op: "try" }), () => {
+    used++;
+    const why = met.pop();
+    if (why) throw Object.assign(new Error("deadlock"), why);
+  });
+  assert.deepEqual([answer.status, used], [204, 3]);
+  let broken = 0;
+  const gone = { dialect: "postgresql" as const, connection: undefined, query: () => Promise.reject(new Error("no connection")) };
+  const lost = { use: <T>(work: (session: typeof gone, isBroken: () => void) => Promise<T>) => work(gone, () => void broken++) };
+  assert.equal((await run(lost, callOf({ gid: "g", step: "s", op: "try" }), () => undefined, () => undefined)).status, 503);
+  assert.equal(broken, 1);
+});
+
+test("a commit that fails is not answered as a success", async () => {
+  const db = await memory();
+  const session = sqliteSession(db);
+  const failing = {
+    ...session,
+    query: (sql: string, values?: readonly unknown[]) => (sql === "COMMIT" ? Promise.reject(new Error("disk")) : session.query(sql, values)),
+  };
+  const call = callOf({ gid: "g", step: "s", op: "try" });
+  const database = { use: <T>(work: (used: typeof failing, isBroken: () => void) => Promise<T>) => work(failing, () => undefined) };
+  assert.equal((await run(database, call, () => undefined, () => undefined)).status, 503);
+  assert.equal((await run(sqlite(db), callOf({ ...call, op: "cancel" }), () => undefined)).body, "{}");
+});
+
+test("calls to one connection take turns", async () => {
+  const db = await memory();
+  const { service } = quiet(db);
+  const order: string[] = [];
+  service.on("/rooms", "try", async (call, used) => {
+    order.push(`in ${call.gid}`);
+    used.effect(call.gid);
+    await new Promise((wake) => setTimeout(wake, 5));
+    order.push(`out ${call.gid}`);
+  });
+  await Promise.all(["a", "b", "a"].map((gid) => service.serve("/rooms", headers("try", { "Saga-Id": gid }), "")));
+  assert.deepEqual(order, ["in a", "out a", "in b", "out b"]);
+  assert.deepEqual(db.effects(), ["a", "b"]);
+});
+
+test("a back-check has no barrier", async () => {
+  const { service } = quiet(await memory());
+  let committed = false;
+  service.on("/orders/{id}/committed", "check", (call) => {
+    if (!committed) throw new Refused(`no order ${call.params["id"]}`);
+  });
+  const ask = () => service.serve("/orders/7/committed", headers("check"), "");
+  assert.deepEqual((await ask()).body, '{"error":"no order 7"}');
+  committed = true;
+  assert.equal((await ask()).status, 204);
+});
+
+test("paths", async () => {
+  const { service, serve } = await hotel();
+  service.on("/a.b/{hotel}/rooms/{id}", "try", (call) => call.params);
+  const to = (path: string, gid: string) => service.serve(path, headers("try", { "Saga-Id": gid }), "");
+  assert.equal((await to("/a.b/grand/rooms/x%2Fy%C3%AB", "p")).body, '{"hotel":"grand","id":"x/yë"}');
+  for (const path of ["/axb/grand/rooms/1", "/a.b/grand/rooms/1/2", "/a.b/grand/rooms/", "/rooms/", "/", "/%"]) {
+    assert.equal((await to(path, "q")).status, 404, path);
+  }
+  assert.equal((await serve("confirm")).status, 404);
+  assert.throws(() => service.on("/rooms", "try", () => undefined), RangeError);
+  assert.throws(() => service.on("/rooms", "undo" as "try", () => undefined), RangeError);
+});
+
+test("a signed call of another op is not let in", async () => {
+  const db = await memory();
+  const { service } = quiet(db, { secrets: ["old", "new"] });
+  service.on("/rooms", "try", () => undefined).on("/rooms", "cancel", () => undefined);
+  const [id, now] = [messageId("g-1", "room", "try"), Math.floor(Date.now() / 1000)];
+  const signed = { "webhook-id": id, "webhook-timestamp": String(now), "webhook-signature": sign("new", id, now, "{}") };
+  const serve = async (op: string, more: object) => (await service.serve("/rooms", { ...headers(op), ...more }, Buffer.from("{}"))).status;
+  assert.equal(await serve("try", signed), 204);
+  assert.equal(await serve("cancel", signed), 401);
+  assert.equal(await serve("try", { ...signed, "Saga-Id": "g-2" }), 401);
+  assert.equal(await serve("try", {}), 401);
+  assert.throws(() => new Participant(sqlite(db), { secrets: ["whsec_*"] }), RangeError);
+});
+
+test("no connection is no answer", async () => {
+  const none = { use: () => Promise.reject(new Error("no connection")) };
+  const service = new Participant(none, { log: () => undefined }).on("/rooms", "try", () => undefined);
+  assert.equal((await service.serve("/rooms", headers(), "")).status, 503);
+});
+
+test("without a deadline the acceptance says how old a call is", async () => {
+  const { db, serve } = await hotel();
+  await new Barrier(sqliteSession(db)).sweep(86400);
+  const old = { "Saga-Accepted": "2021-11-23T08:40:54.123Z" };
+  assert.equal((await serve("try", "", old)).status, 400);
+  assert.equal((await serve("try", "", { ...old, "Saga-Deadline": "2126-11-23T10:40:54.123+02:00" })).status, 200);
+});
+
+// ---- adapters -----------------------------------------------------------------------------------
+
+async function served<T>(app: RequestListener, work: (url: string) => Promise<T>): Promise<T> {
+  const server = createServer(app);
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  try {
+    return await work(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+const post = (url: string, op: string, body: string, more = {}) => fetch(url, { method: "POST", body, headers: headers(op, more) });
+
+test("behind node:http", async () => {
+  const { db, service } = await hotel();
+  service.on("/zoë", "try", () => "zoë");
+  await served(listener(service, { bodyMax: 100 }), async (url) => {
+    const booked = await post(`${url}/rooms?a=1`, "try", "2");
+    assert.deepEqual([booked.status, await booked.text()], [200, '{"room":7,"price":"1.10"}']);
+    assert.equal(booked.headers.get("content-type"), "application/json");
+    const undone = await post(`${url}/rooms`, "cancel", "");
+    assert.deepEqual([undone.status, undone.headers.get("content-length")], [204, null]);
+    assert.equal((await post(`${url}/rooms`, "try", "x".repeat(101))).status, 413);
+    assert.equal((await fetch(`${url}/rooms`)).status, 400);
+    assert.equal((await post(`${url}/nowhere`, "try", "")).status, 404);
+    assert.equal(await (await post(`${url}/zoë`, "try", "", { "Saga-Id": "z" })).json(), "zoë");
+  });
+  assert.deepEqual(db.effects(), ["book 2", "cancel"]);
+});
+
+test("in Express", async () => {
+  const { db, service } = await hotel();
+  const app = express();
+  app.use("/saga", middleware(service));
+  app.use("/raw", express.raw({ type: "*/*" }), middleware(service));
+  app.use("/late", express.json({ type: "*/*" }), middleware(service));
+  app.use((_: unknown, response: any) => response.status(418).end());
+  await served(app, async (url) => {
+    assert.equal((await post(`${url}/saga/rooms`, "try", "2")).status, 200);
+    assert.equal((await post(`${url}/saga/else`, "try", "2")).status, 418);
+    assert.equal((await post(`${url}/raw/rooms`, "try", "3", { "Saga-Id": "g-3" })).status, 200);
+    assert.equal((await post(`${url}/late/rooms`, "try", "{}", { "Saga-Id": "g-4" })).status, 400);
+  });
+  assert.deepEqual(db.effects(), ["book 2", "book 3"]);
+});

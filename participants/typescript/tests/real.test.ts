@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+// Against real databases and real replicas: tests/integration/sdk/test_typescript.py starts them and says where they are.
+import assert from "node:assert/strict";
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after, before, test } from "node:test";
+import mysql from "mysql2/promise";
+import pg from "pg";
+import {
+  Barrier,
+  Client,
+  type Database,
+  NotConfirmed,
+  Participant,
+  Problem,
+  Refused,
+  type Session,
+  Unreachable,
+  callOf,
+  complete,
+  fail,
+  listener,
+  mariadb,
+  mariadbSession,
+  ok,
+  ongoing,
+  parseCall,
+  pgSession,
+  postgresql,
+  run,
+} from "sagad";
+import { truthTable } from "./truth.js";
+
+const { SAGAD_TEST_URLS: URLS, SAGAD_TEST_MARIADB: MARIADB, PGDATABASE } = process.env;
+const skip = { skip: URLS && MARIADB && PGDATABASE ? false : "no servers: ./dev test sdk starts them" };
+
+const quiet = () => undefined;
+const servers: Server[] = [];
+let pool: pg.Pool;
+let maria: mysql.Pool;
+
+async function serve(handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
+  const server = createServer(handle);
+  servers.push(server);
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Where nobody listens. */
+async function closed(): Promise<string> {
+  const url = await serve(quiet);
+  const server = servers.pop();
+  await new Promise((done) => server?.close(done));
+  return url;
+}
+
+before(async () => {
+  if (skip.skip) return;
+  const [socketPath, database] = MARIADB?.split("|") ?? [];
+  pool = new pg.Pool();
+  maria = mysql.createPool({ socketPath: socketPath ?? "", database: database ?? "", user: "root", connectionLimit: 4 });
+  for (let i = 0; i < 2; i++) {
+    await postgresql<pg.PoolClient>(pool).use((session) => new Barrier(session).setup());
+    await mariadb<mysql.PoolConnection>(maria).use((session) => new Barrier(session).setup());
+  }
+  await pool.query("CREATE TABLE IF NOT EXISTS effect_ts (gid text, what text)");
+  await maria.query("CREATE TABLE IF NOT EXISTS effect_ts (gid varchar(128), what varchar(8))");
+});
+
+after(async () => {
+  for (const server of servers) {
+    server.closeAllConnections();
+    server.close();
+  }
+  await Promise.all([pool?.end(), maria?.end()]);
+});
+
+// ---- databases ---------------------------------------------------------------------------------
+
+test("the truth table of the barrier, on PostgreSQL", skip, async () => {
+  const client = await pool.connect();
+  await client.query("SET synchronous_commit = off");
+  await truthTable(pgSession(client), {
+    begin: "BEGIN",
+    age: (s) =>
+      client.query(`UPDATE sagad_barrier_step SET seen_at = seen_at - interval '${s} s', deadline = deadline - interval '${s} s'`),
+    fresh: () => client.query("TRUNCATE sagad_barrier_step; UPDATE sagad_barrier_mark SET swept = '-infinity'"),
+  });
+  client.release();
+});
+
+test("the truth table of the barrier, on MariaDB", skip, async () => {
+  const connection = await maria.getConnection();
+  await truthTable(mariadbSession(connection), {
+    begin: "BEGIN",
+    age: (s) =>
+      connection.query(`UPDATE sagad_barrier_step SET seen_at = seen_at - INTERVAL ${s} SECOND,
+        deadline = if(deadline < '9999-01-01', deadline - INTERVAL ${s} SECOND, deadline)`),
+    fresh: async () => {
+      await connection.query("DELETE FROM sagad_barrier_step");
+      await connection.query("UPDATE sagad_barrier_mark SET swept = '1970-01-01'");
+    },
+  });
+  connection.release();
+});
+
+async function transactions<C>(database: Database<C>, insert: (db: C, gid: string) => Promise<unknown>, breakOne: (db: C) => Promise<unknown>, count: (gid: string) => Promise<number>) {
+  const call = callOf({ gid: "transactions", step: "s", op: "try", epoch: 3n, deadline: new Date(Date.now() + 60000) });
+  const fails = async (_: unknown, db: C) => {
+    await insert(db, call.gid);
+    await breakOne(db);
+  };
+  assert.equal((await run(database, call, fails, quiet)).status, 503);
+  assert.equal(await count(call.gid), 0);
+  const work = async (_: unknown, db: C) => {
+    await insert(db, call.gid);
+    return { n: 1 };
+  };
+  const both = await Promise.all([run(database, call, work, quiet), run(database, call, work, quiet)]);
+  assert.deepEqual(both.map((answer) => answer.body), ['{"n":1}', '{"n":1}']);
+  assert.equal(await count(call.gid), 1);
+  const other = callOf({ ...call, step: "refused" });
+  const refuses = async (_: unknown, db: C) => {
+    await insert(db, call.gid);
+    await breakOne(db).catch(() => {
+      throw new Refused("no such table");
+    });
+  };
+  for (let i = 0; i < 2; i++) assert.equal((await run(database, other, refuses, quiet)).status, 422);
+  assert.equal(await count(call.gid), 1);
+}
+
+test("transactions on PostgreSQL", skip, () =>
+  transactions(
+    postgresql<pg.PoolClient>(pool),
+    (db, gid) => db.query("INSERT INTO effect_ts VALUES ($1, 'x')", [gid]),
+    (db) => db.query("INSERT INTO nowhere VALUES (1)"),
+    async (gid) => Number((await pool.query("SELECT count(*) AS n FROM effect_ts WHERE gid = $1", [gid])).rows[0].n),
+  ));
+
+test("transactions on MariaDB", skip, () =>
+  transactions(
+    mariadb<mysql.PoolConnection>(maria),
+    (db, gid) => db.query("INSERT INTO effect_ts VALUES (?, 'x')", [gid]),
+    (db) => db.query("INSERT INTO nowhere VALUES (1)"),
+    async (gid) => Number(((await maria.query("SELECT count(*) AS n FROM effect_ts WHERE gid = ?", [gid])) as any)[0][0].n),
+  ));
+
+test("a connection that is lost in the midst of it is not used again", skip, async () => {
+  const call = callOf({ gid: "lost", step: "s", op: "try" });
+  const kill = async (_: unknown, db: pg.PoolClient) => {
+    db.on("error", quiet);
+    const { pid } = (await db.query("SELECT pg_backend_pid() AS pid")).rows[0];
+    await pool.query("SELECT pg_terminate_backend($1)", [pid]);
+    await db.query("SELECT 1");
+  };
+  assert.equal((await run(postgresql<pg.PoolClient>(pool), call, kill, quiet)).status, 503);
+  assert.equal((await run(postgresql<pg.PoolClient>(pool), call, () => undefined, quiet)).status, 204);
+});
+
+// ---- a service, called by sagad --------------------------------------------------------------------
+
+const SECRET = "whsec_c2VjcmV0IG9mIGEgdGVzdCE=";
+
+async function bank() {
+  await pool.query("DROP TABLE IF EXISTS account_ts");
+  await pool.query("CREATE TABLE account_ts (name text PRIMARY KEY, balance int NOT NULL, held int NOT NULL DEFAULT 0)");
+  await pool.query("INSERT INTO account_ts VALUES ('ada', 1000), ('bob', 0)");
+  const callbacks = new Map<string, string>();
+  const move = async (db: pg.PoolClient, sql: string, name: string, n: number) => {
+    if ((await db.query(sql, [name, n])).rowCount === 0) throw new Refused(`${name} has not enough`);
+  };
+  const ofAccount = (sql: string) => (call: any, db: pg.PoolClient) => move(db, sql, call.params.name, call.json().n);
+  const service = new Participant(postgresql<pg.PoolClient>(pool), { log: quiet })
+    .on("/{name}/withdraw", "try", async (call, db) => {
+      await ofAccount("UPDATE account_ts SET balance = balance - $2 WHERE name = $1 AND balance >= $2")(call, db);
+      return { step: call.step };
+    })
+    .on("/{name}/withdraw", "cancel", ofAccount("UPDATE account_ts SET balance = balance + $2 WHERE name = $1"))
+    .on("/{name}/hold", "try", async (call, db) => {
+      await ofAccount("UPDATE account_ts SET balance = balance - $2, held = held + $2 WHERE name = $1 AND balance >= $2")(call, db);
+      return { held: call.json().n };
+    })
+    .on("/{name}/hold", "confirm", ofAccount("UPDATE account_ts SET held = held - $2 WHERE name = $1"))
+    .on("/{name}/hold", "cancel", ofAccount("UPDATE account_ts SET balance = balance + $2, held = held - $2 WHERE name = $1"))
+    .on("/slow", "try", (call) => {
+      callbacks.set(call.gid, call.callback ?? "");
+      return ongoing({}, 3600);
+    });
+  const url = await serve(listener(service));
+  const balance = async (name: string) => (await pool.query("SELECT balance, held FROM account_ts WHERE name = $1", [name])).rows[0];
+  return { url, balance, callbacks, client: new Client(URLS?.split(" ") ?? []) };
+}
+
+async function until<T>(what: () => Promise<T> | T): Promise<NonNullable<T>> {
+  for (const end = Date.now() + 30000; Date.now() < end; ) {
+    const got = await what();
+    if (got) return got;
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+  throw new Error("not within 30 s");
+}
+
+test("a service on the package, called by sagad", skip, async (t) => {
+  const { url, balance, callbacks, client } = await bank();
+  const call = (name: string, n: number) => ({ url: `${url}/${name}/withdraw`, body: { n } });
+  const steps = (n: number, m: number) => ({
+    ada: { action: call("ada", n), compensate: call("ada", n) },
+    bob: { after: ["ada"], action: call("bob", m), compensate: call("bob", m) },
+  });
+
+  await t.test("a saga succeeds and another is undone", async () => {
+    const done = await client.start({ gid: "ts-saga", steps: steps(30, 0), input: {}, labels: { test: "ts" } }, { waitMs: 20000 });
+    assert.deepEqual([done.succeeded, done.ended, done.replayed, done.phase], [true, true, false, "confirmed"]);
+    assert.deepEqual(done.steps?.find((step) => step.name === "ada")?.output, { step: "ada" });
+    const again = await client.start({ gid: "ts-saga", steps: steps(30, 0), input: {}, labels: { test: "ts" } }, { waitMs: 20000 });
+    assert.deepEqual([again.replayed, again.version], [true, done.version]);
+    const poor = await client.start({ steps: steps(30, 5) }, { waitMs: 20000 });
+    assert.deepEqual([poor.phase, poor.cause?.step, poor.gid.length], ["cancelled", "bob", 36]);
+    assert.deepEqual(await balance("ada"), { balance: 970, held: 0 });
+  });
+
+  await t.test("problems come as exceptions", async () => {
+    await assert.rejects(client.start({ gid: "ts-saga", steps: steps(1, 0) }), (why) => why instanceof Problem && why.code === "idempotency_key_reused");
+    const broken = client.define("ts-broken", { steps: { a: { after: ["b"], action: { url: "http://x" } } } });
+    await assert.rejects(broken, (why) => why instanceof Problem && why.errors[0]?.pointer === "/steps/a/after/0");
+    await assert.rejects(client.get("nobody:knows/this"), (why) => why instanceof Problem && why.code === "transaction_unknown");
+  });
+
+  await t.test("work that goes on is reported", async () => {
+    const slow = { slow: { action: { url: `${url}/slow` }, compensate: { url: `${url}/slow`, outcomes: { 404: "ok" } } } };
+    assert.equal((await client.start({ gid: "ts-slow", steps: slow }, { waitMs: 50 })).ended, false);
+    const callback = await until(() => callbacks.get("ts-slow"));
+    await assert.rejects(client.confirm("ts-slow"), (why) => why instanceof Problem && why.code === "not_open");
+    const finish = (session: Session) => new Barrier(session).finish({ gid: "ts-slow", step: "slow", op: "try" }, ok({ n: 1 }));
+    await postgresql<pg.PoolClient>(pool).use(finish);
+    await complete(callback, { n: 1 });
+    await complete(callback, { n: 1 });
+    assert.deepEqual((await client.wait("ts-slow")).steps?.[0]?.output, { n: 1 });
+    await client.start({ gid: "ts-fails", steps: slow });
+    await fail(await until(() => callbacks.get("ts-fails")), "the passport has expired");
+    assert.equal((await client.wait("ts-fails")).phase, "cancelled");
+    await assert.rejects(complete(callback.replace("sig=", "sig=0")), (why) => why instanceof Problem && why.code === "callback_forbidden");
+  });
+
+  await t.test("definitions and cancels", async () => {
+    const hold = { steps: { slow: { action: { url: `${url}/slow` }, compensate: { url: `${url}/slow`, outcomes: { 404: "ok" } } } } };
+    assert.deepEqual([await client.define("ts-hold", hold), await client.define("ts-hold", hold)], [1, 1]);
+    const begun = await client.start({ definition: "ts-hold", input: { n: 1 } }, { traceparent: "00-01a2084d9d507c2bb3a1b1bc5139b70b-00000000000000ab-01" });
+    assert.equal((await client.cancel(begun.gid, "changed her mind", { waitMs: 20000 })).cause?.kind, "client");
+  });
+
+  await t.test("a TCC that ends well is confirmed", async () => {
+    const hold = `${url}/ada/hold`;
+    const was = await balance("ada");
+    const { value, transaction } = await client.tcc({ secrets: [SECRET], input: { why: "a test" } }, async (tcc) => {
+      await tcc.join("theirs", { data: { n: 3 }, try: hold, confirm: hold, cancel: hold });
+      return tcc.call("own", hold, { n: 7 }, { confirm: hold, cancel: hold });
+    });
+    assert.deepEqual([value, transaction.phase], [{ held: 7 }, "confirmed"]);
+    assert.deepEqual(await balance("ada"), { balance: was.balance - 10, held: 0 });
+  });
+
+  await t.test("a TCC that throws is cancelled", async () => {
+    const [hold, poor] = [`${url}/ada/hold`, `${url}/bob/hold`];
+    const was = await balance("ada");
+    const throws = client.tcc({ gid: "ts-tcc" }, async (tcc) => {
+      await tcc.call("ada", hold, { n: 7 }, { confirm: hold, cancel: hold });
+      await tcc.call("bob", poor, { n: 7 }, { confirm: poor, cancel: poor });
+    });
+    await assert.rejects(throws, (why) => why instanceof Refused && why.message === "bob has not enough");
+    assert.equal((await client.get("ts-tcc")).phase, "cancelled");
+    assert.deepEqual(await balance("ada"), was);
+    const refused = client.tcc({ gid: "ts-tcc-2" }, async (tcc) => {
+      await tcc.join("bob", { data: { n: 7 }, try: poor, confirm: poor, cancel: poor });
+      await until(async () => (await client.get(tcc.gid)).phase !== "prepared");
+    });
+    await assert.rejects(refused, (why) => why instanceof NotConfirmed && why.transaction.cause?.kind === "refused");
+  });
+
+  await t.test("a try is called until it is clear", async () => {
+    const seen: IncomingMessage[] = [];
+    const answers = [503, 202, 409, 200];
+    const stub = await serve((request, response) => {
+      request.resume();
+      if (request.headers["saga-op"] === "try") seen.push(request);
+      response.writeHead(request.url === "/try" ? (answers.shift() ?? 500) : request.url === "/wrong" ? 404 : request.url === "/silent" ? 503 : 200);
+      response.end(request.url === "/try" ? '{"ok":1}' : "{}");
+    });
+    const ends = { confirm: `${stub}/c`, cancel: `${stub}/u` };
+    const done = await client.tcc({ gid: "ts-clear" }, (tcc) => tcc.call("a", `${stub}/try`, { x: "${input}" }, ends));
+    assert.deepEqual(done.value, { ok: 1 });
+    assert.deepEqual(seen.map((request) => request.headers["saga-attempt"]), ["1", "2", "3", "4"]);
+    const parsed = parseCall(seen[0]?.headers ?? {});
+    assert.ok(parsed.deadline && parsed.accepted && parsed.idempotencyKey === "ts-clear:a:try");
+    await assert.rejects(client.tcc({}, (tcc) => tcc.call("a", `${stub}/wrong`, undefined, ends)), Problem);
+    await assert.rejects(client.tcc({}, (tcc) => tcc.call("a", `${stub}/silent`, 1, { ...ends, timeoutMs: 300 })), Unreachable);
+  });
+
+  await t.test("another replica is asked", async () => {
+    const one = new Client([await closed(), URLS?.split(" ")[0] ?? ""]);
+    for (let i = 0; i < 6; i++) assert.equal((await one.start({ gid: `ts-other-${i}`, mode: "tcc", deadline: "1m" })).phase, "prepared");
+  });
+});
+
+test("what may pass is asked again, with one gid", async () => {
+  const gids: string[] = [];
+  const answers: [number, string][] = [
+    [503, '{"code":"not_live","retryable":true}'],
+    [429, "busy"],
+    [502, "<html>"],
+  ];
+  const url = await serve(async (request, response) => {
+    let text = "";
+    for await (const part of request) text += part;
+    const gid = text ? JSON.parse(text).gid : "g";
+    gids.push(gid);
+    const [status, body] = request.url === "/v1/transactions/h" ? [503, '{"code":"unavailable","retryable":true}'] as const : (answers.shift() ?? [201, JSON.stringify({ gid, phase: "trying" })]);
+    response.writeHead(status).end(body);
+  });
+  const begun = await new Client(url).start({ definition: "trip" });
+  assert.deepEqual(gids, Array(4).fill(begun.gid));
+  await assert.rejects(new Client(url, { timeoutMs: 300 }).get("h"), (why) => why instanceof Problem && why.code === "unavailable");
+  await assert.rejects(new Client(await closed(), { timeoutMs: 200 }).get("h"), Unreachable);
+  assert.throws(() => new Client("ftp://localhost"), RangeError);
+  assert.throws(() => new Client([]), RangeError);
+});

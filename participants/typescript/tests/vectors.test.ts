@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// participants/vectors: the contract as data.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  Answer,
+  BadSignature,
+  NotACall,
+  Problem,
+  Refused,
+  type Work,
+  gone,
+  keyOf,
+  messageId,
+  ongoing,
+  outcomeOf,
+  parseCall,
+  retryAfterMs,
+  sign,
+  sqliteSession,
+  verify,
+} from "sagad";
+import { truthTable } from "./truth.js";
+import { type Memory, headers, memory, quiet, vectors } from "./world.js";
+
+const HEADERS = vectors("headers");
+const SIGNATURES = vectors("signatures");
+const OUTCOMES = vectors("outcomes");
+// Of the output's text sagad asks more than a client of a participant can: JSON.parse() does not see these.
+const OF_THE_COORDINATOR = ["a name twice is not JSON here", "nor is a NUL"];
+
+test("headers", () => {
+  assert.ok(HEADERS.cases.length > 40);
+  for (const row of HEADERS.cases) {
+    const all = row.alone ? row.headers : { ...HEADERS.headers, ...row.headers };
+    const sent = Object.fromEntries(Object.entries<string | null>(all).filter(([, text]) => text !== null)) as Record<string, string>;
+    if (row.wrong) {
+      assert.throws(() => parseCall(sent), (why) => why instanceof NotACall && why.header === row.wrong, row.name);
+      continue;
+    }
+    const got = parseCall(sent);
+    const told = {
+      gid: got.gid,
+      step: got.step,
+      op: got.op,
+      attempt: got.attempt ?? null,
+      epoch: got.epoch?.toString() ?? null,
+      accepted_ms: got.accepted?.getTime() ?? null,
+      deadline_ms: got.deadline?.getTime() ?? null,
+      callback: got.callback ?? null,
+      key: got.idempotencyKey ?? null,
+      traceparent: got.traceparent ?? null,
+    };
+    assert.deepEqual(told, { ...HEADERS.call, ...row.call }, row.name);
+    if (!/[^\x20-\x7e\t]/.test(Object.values(sent).join(""))) assert.equal(parseCall(new Headers(sent)).gid, got.gid);
+  }
+});
+
+test("secrets, ids and signatures", () => {
+  for (const secret of SIGNATURES.secrets) {
+    if (secret.bytes === null) assert.throws(() => keyOf(secret.text), RangeError, secret.text);
+    else assert.equal(keyOf(secret.text).toString("hex"), secret.bytes);
+  }
+  for (const row of SIGNATURES.ids) assert.equal(messageId(row.gid, row.step, row.op), row.id);
+  for (const row of SIGNATURES.sign) assert.equal(sign(row.secret, row.id, row.timestamp_s, row.body), row.signature);
+});
+
+test("what arrives is let in or not", () => {
+  assert.ok(SIGNATURES.verify.length > 20);
+  for (const row of SIGNATURES.verify) {
+    let result = "ok";
+    try {
+      verify(row.headers, row.body, row.secrets, { nowS: row.now_s });
+    } catch (why) {
+      assert.ok(why instanceof BadSignature, row.name);
+      result = why.reason;
+    }
+    assert.equal(result, row.result, row.name);
+  }
+});
+
+test("what an answer teaches", () => {
+  assert.ok(OUTCOMES.cases.length > 100);
+  for (const row of OUTCOMES.cases) {
+    if (OF_THE_COORDINATOR.includes(row.name)) continue;
+    const got = outcomeOf(row.op, row.status, row.saga_outcome, row.body ?? "");
+    assert.equal(got, row.outcome, row.name);
+    if (got === "unknown" || got === "ongoing") {
+      assert.equal(retryAfterMs(row.retry_after, OUTCOMES.now_ms), row.retry_after_ms ?? 0, row.name);
+    }
+  }
+});
+
+function workOf(row: any): Work<Memory> {
+  return () => {
+    if (row.result === "refused") throw row.reason === undefined ? new Refused() : new Refused(row.reason);
+    if (row.result === "failed") throw new Error("the work fails");
+    if (row.result === "ongoing") return ongoing({}, row.retry_after_s);
+    if (row.result === "gone") return gone();
+    return row.output === undefined ? undefined : new Answer(200, row.output);
+  };
+}
+
+test("what is answered", async () => {
+  const secret = "a secret of this test";
+  for (const row of OUTCOMES.answers) {
+    const db = await memory();
+    const { service } = quiet(db, { secrets: [secret] });
+    service.on("/", row.op, workOf(row));
+    if (row.op !== "try") service.on("/", "try", () => undefined);
+    const serve = (op: string, more: Record<string, string> = {}, signer = secret) => {
+      const [id, now] = [messageId("g-1", "room", op), Math.floor(Date.now() / 1000)];
+      const signed = { "webhook-id": id, "webhook-timestamp": String(now), "webhook-signature": sign(signer, id, now, "") };
+      return service.serve("/", headers(op, { "Saga-Epoch": "5", ...more, ...signed }), "");
+    };
+    if (row.op !== "try" || row.result === "stale") await serve("try");
+    // A duplicate is never stale: make it one that was cancelled before it came.
+    if (row.op === "try" && row.result === "stale") db.exec("UPDATE sagad_barrier_step SET tried = 0, cancelled = 1");
+    const more: Record<string, string> = row.result === "stale" ? { "Saga-Epoch": "4" } : row.result === "bad_call" ? { "Saga-Attempt": "x" } : {};
+    const got = await serve(row.op, more, row.result === "bad_signature" ? "another" : secret);
+    assert.equal(got.status, row.status, row.name);
+    for (const [name, text] of Object.entries(row.headers ?? {})) assert.equal(got.headers[name], text, row.name);
+    if (typeof row.body === "string") assert.equal(got.body, row.body, row.name);
+    else if (row.body !== undefined) assert.deepEqual(JSON.parse(got.body), row.body, row.name);
+    assert.equal(outcomeOf(row.op, got.status, got.headers["Saga-Outcome"], got.body), row.outcome, row.name);
+  }
+});
+
+test("problems", () => {
+  const { cases } = vectors("problems");
+  assert.ok(cases.length > 15);
+  for (const row of cases) {
+    const got = new Problem(row.status, row.headers, row.body);
+    const told = {
+      status: got.status,
+      code: got.code ?? null,
+      title: got.title ?? null,
+      detail: got.detail ?? null,
+      retryable: got.retryable,
+      retry_after_s: got.retryAfterS ?? null,
+      gid: got.gid ?? null,
+      request_id: got.requestId ?? null,
+      errors: got.errors,
+    };
+    assert.deepEqual(told, row.problem, row.name);
+    assert.ok(got.message);
+  }
+});
+
+test("the truth table of the barrier, on SQLite", async () => {
+  const db = await memory();
+  const told = await truthTable(sqliteSession(db), {
+    begin: "BEGIN IMMEDIATE",
+    age: async (s) =>
+      db.exec(`UPDATE sagad_barrier_step SET seen_at = seen_at - ${s} / 86400.0,
+        deadline = iif(deadline < 1e9, deadline - ${s} / 86400.0, 1e9)`),
+    fresh: async () => db.exec("DELETE FROM sagad_barrier_step; UPDATE sagad_barrier_state SET swept = -1e9"),
+  });
+  assert.ok(told > 30);
+});
