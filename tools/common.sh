@@ -16,7 +16,7 @@ packages_of() {
 	build) echo gcc make autoconf automake pkgconf libuv1-dev libpq-dev libmicrohttpd-dev libjansson-dev \
 		libcurl4-openssl-dev libgnutls28-dev libssl-dev libyaml-dev ;;
 	run) echo postgresql curl jq openssl ;;
-	test) echo clang libclang-rt-dev zsh valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
+	test) echo clang g++ libclang-rt-dev zsh valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
 		python3-psycopg python3-psycopg2 mariadb-server-core mariadb-client-core python3-pymysql python3-jsonschema python3-yaml \
 		python3-prometheus-client python3-pip python3-setuptools python3-wheel mypy nodejs npm nftables ;;
 	examples) echo python3 python3-psycopg ;;

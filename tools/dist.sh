@@ -16,6 +16,27 @@ run "$source/configure" -q --prefix="$work/installed" CFLAGS=-O0
 run make -s -j "$(nproc)"
 run make -s install
 "$work/installed/bin/sagad" --version >&2
+
+# A service of somebody else's, with nothing but what was installed.
+mkdir "$work/elsewhere"
+cd "$work/elsewhere"
+export PKG_CONFIG_PATH=$work/installed/lib/pkgconfig
+read -ra flags <<<"$(pkg-config --cflags saga-mhd)"
+read -ra libs <<<"$(pkg-config --libs saga-mhd)"
+cp "$source/examples/smallest.c" .
+run cc -std=gnu11 -Wall -Wextra -Werror "${flags[@]}" -o shared smallest.c "${libs[@]}"
+run cc -std=gnu11 -Wall -Wextra -Werror "${flags[@]}" -o static smallest.c -l:libsaga-mhd.a -l:libsaga.a \
+	"${libs[@]}" -lcurl -lcrypto
+for kind in shared static; do # no arguments: it says so, and so it was linked
+	said=$(LD_LIBRARY_PATH=$work/installed/lib ./$kind 2>&1) && exit 1
+	[[ $said == usage:* ]] || { echo "a $kind service says: $said" >&2; exit 1; }
+done
+ldd ./static | grep -q libsaga && { echo "the static service is not" >&2; exit 1; }
+printf '#include <saga/saga.h>\n#include <saga/mhd.h>\nint main(void)\n{\n\treturn 0;\n}\n' >headers.c
+run cc -std=c99 -Wall -Wextra -pedantic -Werror "${flags[@]}" -o headers headers.c
+run c++ -x c++ -std=c++17 -Wall -Wextra -pedantic -Werror "${flags[@]}" -o headers headers.c
+cd "$work/out"
+
 run make -s uninstall
-left=$(find "$work/installed" -type f)
+left=$(find "$work/installed" -type f -o -type l)
 [ -z "$left" ] || { echo "uninstall left: $left" >&2; exit 1; }

@@ -1,20 +1,43 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "participants/libsaga/internal.h"
+/* SPDX-License-Identifier: Apache-2.0
+ * mhd.c - a library of its own: it has what libsaga's headers have, and nothing from inside.
+ */
 #include "participants/libsaga/saga/mhd.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { CONNECTIONS = 400, IDLE_S = 60 };
 
 /* ---- one request ---------------------------------------------------------------------------------- */
 
 struct incoming { /* while its body comes in */
-	struct text body;
-	bool too_big;
+	char *body;
+	size_t n, room;
+	bool too_big, no_memory;
 };
+
+static void add(struct incoming *in, const char *data, size_t size)
+{
+	size_t room = in->room ? in->room : 1024;
+
+	while (room < in->n + size)
+		room *= 2;
+	if (room != in->room) {
+		char *body = realloc(in->body, room);
+
+		in->no_memory |= !body;
+		if (!body)
+			return;
+		in->body = body;
+		in->room = room;
+	}
+	memcpy(in->body + in->n, data, size);
+	in->n += size;
+}
 
 struct headers {
 	struct saga_header list[SAGA_MHD_HEADERS_MAX];
@@ -83,9 +106,9 @@ enum MHD_Result saga_mhd_request(const struct saga_service *service, size_t body
 		return in ? MHD_YES : MHD_NO;
 	}
 	if (*size) {
-		in->too_big |= *size > body_max - in->body.n;
-		if (!in->too_big)
-			text_add(&in->body, data, *size);
+		in->too_big |= *size > body_max - in->n;
+		if (!in->too_big && !in->no_memory)
+			add(in, data, *size);
 		*size = 0;
 		return MHD_YES;
 	}
@@ -96,12 +119,12 @@ enum MHD_Result saga_mhd_request(const struct saga_service *service, size_t body
 		return send_error(conn, 413, "the body is too big");
 	if (headers.too_many)
 		return send_error(conn, 431, "too many headers");
-	if (in->body.failed)
+	if (in->no_memory)
 		return send_error(conn, 503, "out of memory");
 	request.headers = headers.list;
 	request.header_count = headers.n;
-	request.body = in->body.p ? in->body.p : "";
-	request.body_size = in->body.n;
+	request.body = in->body ? in->body : "";
+	request.body_size = in->n;
 	saga_service_handle(service, &request, &answer);
 	return send_answer(conn, &answer);
 }
@@ -115,7 +138,7 @@ void saga_mhd_completed(void *ctx, struct MHD_Connection *conn, void **state,
 	(void)conn;
 	(void)why;
 	if (in)
-		text_free(&in->body);
+		free(in->body);
 	free(in);
 	*state = NULL;
 }
@@ -138,6 +161,20 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const 
 	return saga_mhd_request(mhd->service, mhd->body_max, conn, path, method, data, size, state);
 }
 
+SAGA_FORMAT(3, 4)
+static void fail(struct saga_error *error, enum saga_errno code, const char *format, ...)
+{
+	va_list ap;
+
+	if (!error)
+		return;
+	memset(error, 0, sizeof(*error));
+	error->code = code;
+	va_start(ap, format);
+	vsnprintf(error->text, sizeof(error->text), format, ap);
+	va_end(ap);
+}
+
 /* HOST:PORT, [IPV6]:PORT, :PORT. */
 static struct addrinfo *address_of(const char *listen, struct saga_error *error)
 {
@@ -150,7 +187,7 @@ static struct addrinfo *address_of(const char *listen, struct saga_error *error)
 
 	n = colon ? (size_t)(colon - listen) : 0;
 	if (!colon || !colon[1] || n >= sizeof(host)) {
-		saga_fail(error, SAGA_E_ARGUMENT, "%s is no ADDRESS:PORT", listen ? listen : "nothing");
+		fail(error, SAGA_E_ARGUMENT, "%s is no ADDRESS:PORT", listen ? listen : "nothing");
 		return NULL;
 	}
 	memcpy(host, listen, n);
@@ -161,7 +198,7 @@ static struct addrinfo *address_of(const char *listen, struct saga_error *error)
 	}
 	rc = getaddrinfo(*host ? host : NULL, colon + 1, &hints, &found);
 	if (rc)
-		saga_fail(error, SAGA_E_ARGUMENT, "%s: %s", listen, gai_strerror(rc));
+		fail(error, SAGA_E_ARGUMENT, "%s: %s", listen, gai_strerror(rc));
 	return rc ? NULL : found;
 }
 
@@ -186,9 +223,9 @@ struct saga_mhd *saga_mhd_open(const struct saga_service *service, const struct 
 			MHD_OPTION_CONNECTION_LIMIT, options->connections ? options->connections : CONNECTIONS,
 			MHD_OPTION_END);
 		if (!mhd->daemon)
-			saga_fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?", options->listen);
+			fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?", options->listen);
 	} else {
-		saga_fail(error, SAGA_E_MEMORY, "out of memory");
+		fail(error, SAGA_E_MEMORY, "out of memory");
 	}
 	freeaddrinfo(at);
 	if (mhd && !mhd->daemon) {
