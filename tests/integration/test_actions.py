@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """skip, patch, release; what is possible now; dry runs; and the audit of all that people do to a transaction."""
+import re
 import threading
 
 import pytest
 
-from lib.base import until
+from lib.base import ROOT, until
 from lib.client import problem, step_of
 from lib.stub import Reply
 
@@ -245,6 +246,37 @@ def test_what_is_possible_now(client, stub, gid):
     act(client, gid, "resume")
     client.ended(gid)
     assert possible(client, gid) == set()
+
+
+TABLE = re.findall(r"^\| `(\w+)` \| (the whole|a step) \| ([\w ]+) \|", (ROOT / "docs/actions.md").read_text(encoding="utf-8"), re.M)
+
+
+def test_the_gid_is_typed_where_the_table_says_so(client, stub, gid):
+    """The table of docs/actions.md is the program's; here the API is held to it."""
+    assert len(TABLE) == 10, TABLE
+    failing(client, stub, gid)
+    more = {"resolve": {"op": "try", "outcome": "ok"}, "skip": {"op": "try"}}
+    for name, of, typed in TABLE:
+        if name == "patch":
+            path, bodies = f"/v1/transactions/{gid}/steps/pay", {
+                "yes": {"op": "try", "url": stub.url + "/x"}, "no": {"op": "try", "timeout": "3s"}}
+        else:
+            path = f"/v1/transactions/{gid}" + ("/steps/pay" if of == "a step" else "") + f"/{name}"
+            bodies = {typed: more.get(name, {})}
+        for wanted, body in bodies.items():
+            body = {"reason": "x", "actor": "ada", **body}
+
+            def say(body, path=path, method="PATCH" if name == "patch" else "POST"):
+                return client.send(method, path + "?dry_run=true", body, {"If-Match": "*"})
+
+            without, other, right = say(body), say({**body, "gid": gid + "x"}), say({**body, "gid": gid})
+            if wanted == "yes":
+                for answer in (without, other):
+                    assert "/gid" in [e["pointer"] for e in problem(answer, 400, "invalid_request")["errors"]], (name, answer)
+                assert right.status == 200, (name, right)
+            else:  # confirm of a defined saga is 409
+                assert without.status == (409 if name == "confirm" else 200), (name, without)
+    act(client, gid, "cancel")
 
 
 # ---- dry runs ---------------------------------------------------------------------------------------
