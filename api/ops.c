@@ -54,6 +54,12 @@ void handle_ops_readyz(struct request *r)
 	request_answer(r, why ? 503 : 200, &body);
 }
 
+/* Where DTM has them. */
+void handle_dtm_metrics(struct request *r)
+{
+	handle_ops_metrics(r);
+}
+
 void handle_ops_metrics(struct request *r)
 {
 	struct buf body = { 0 };

@@ -7,7 +7,7 @@
 #include "api/access.h"
 #include "coordinator/base/arena.h"
 
-#define METHODS(X) X(GET) X(POST) X(PUT) X(PATCH)
+#define METHODS(X) X(GET) X(POST) X(PUT) X(PATCH) X(DELETE)
 
 /* Callbacks are public: they prove with their signature that the caller was called.
  *
@@ -67,6 +67,14 @@
 	X(dtm_register_xa_branch,  POST, "/api/dtmsvr/registerXaBranch",                SERVICE,             "DTM, add a branch of an xa, as old clients do") \
 	X(dtm_query,               GET,  "/api/dtmsvr/query",                           SERVICE_OR_READER,   "DTM, one transaction and its branches") \
 	X(dtm_reset_next_cron_time, POST, "/api/dtmsvr/resetNextCronTime",               OPERATOR,            "DTM, make every waiting call now") \
+	X(dtm_all,                 GET,  "/api/dtmsvr/all",                             READER,              "DTM, transactions, newest first") \
+	X(dtm_reset_cron_time,     GET,  "/api/dtmsvr/resetCronTime",                   OPERATOR,            "DTM, make the waiting calls of many now") \
+	X(dtm_subscribe,           GET,  "/api/dtmsvr/subscribe",                       SERVICE,             "DTM, add a subscriber to a topic") \
+	X(dtm_unsubscribe,         GET,  "/api/dtmsvr/unsubscribe",                     SERVICE,             "DTM, take a subscriber from a topic") \
+	X(dtm_topic_delete,        DELETE, "/api/dtmsvr/topic/{name}",                    OPERATOR,            "DTM, forget a topic") \
+	X(dtm_scan_kv,             GET,  "/api/dtmsvr/scanKV",                          SERVICE_OR_READER,   "DTM, what is kept, a page of it") \
+	X(dtm_query_kv,            GET,  "/api/dtmsvr/queryKV",                         SERVICE_OR_READER,   "DTM, what is kept under one key") \
+	X(dtm_metrics,             GET,  "/api/metrics",                                READER,              "DTM, numbers for Prometheus") \
 	X(dtm_ping,                GET,  "/api/ping",                                   PUBLIC,              "DTM, is it there") \
 	X(dtm_ping_post,           POST, "/api/ping",                                   PUBLIC,              "DTM, is it there, asked by POST") \
 	X(dtm_json_rpc,            POST, "/api/json-rpc",                               SERVICE,             "DTM, the same as JSON-RPC") \

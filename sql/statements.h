@@ -498,9 +498,44 @@ X(DOCTOR, ON_STORE,                                                             
 	"unnest(c.reloptions) AS o(text) WHERE o.text LIKE 'fillfactor=%'), '100') "            \
 	"FROM pg_class c WHERE c.oid = 'sagad.transaction'::regclass")
 
+/* Of api/dtm/. The predicate of transaction_dtm, word for word. */
+#define IS_DTM "t.labels LIKE '{\"dtm\":%'"
+#define DTM_STATEMENTS(X)                                                                      \
+/* Newest first, below microsecond $1 and gid $2. Examines a bounded page, and says how far it came. */ \
+X(DTM_LIST, ON_STORE,                                                                          \
+	"WITH page AS MATERIALIZED (SELECT t.gid, t.created_at, t.phase, t.labels FROM sagad.transaction t " \
+	"WHERE " IS_DTM " AND (t.created_at, t.gid) < ('epoch'::timestamptz + $1::bigint * interval '1 us', $2::text) " \
+	"ORDER BY t.created_at DESC, t.gid DESC LIMIT $3::int), "                               \
+	"bound AS MATERIALIZED (SELECT count(*) AS n, (SELECT (extract(epoch FROM p.created_at) * 1000000)::bigint || '-' || p.gid " \
+	"FROM page p ORDER BY p.created_at, p.gid LIMIT 1) AS last FROM page), "               \
+	"hit AS MATERIALIZED (SELECT p.gid FROM page p WHERE p.phase = ANY ($5::text[]) "      \
+	"AND ($6::text IS NULL OR p.labels LIKE '{\"dtm\":\"' || $6::text || '\"%') "         \
+	"AND ($7::timestamptz IS NULL OR p.created_at >= $7::timestamptz) "                    \
+	"AND ($8::timestamptz IS NULL OR p.created_at <= $8::timestamptz) "                    \
+	"ORDER BY p.created_at DESC, p.gid DESC LIMIT $4::int) "                               \
+	"SELECT " ROW_COLUMNS ", b.last, b.n, (extract(epoch FROM t.created_at) * 1000000)::bigint || '-' || t.gid " \
+	"FROM bound b LEFT JOIN (hit h JOIN sagad.transaction t ON t.gid = h.gid) ON true "    \
+	"ORDER BY t.created_at DESC, t.gid DESC")                                              \
+/* Those that sleep for longer than so many milliseconds. */                                   \
+X(DTM_SLEEPERS, ON_STORE,                                                                      \
+	"SELECT t.gid FROM sagad.transaction t WHERE t.due_at IS NOT NULL AND t.due_at > now() + $1::bigint * interval '1 ms' " \
+	"AND t.due_at < 'infinity' AND " IS_DTM " ORDER BY t.due_at LIMIT $2::int")            \
+X(DTM_KV_READ, ON_STORE,                                                                       \
+	"SELECT v.k, v.v, v.version, v.created_at, v.updated_at FROM sagad.dtm_kv v "          \
+	"WHERE v.cat = $1::text AND ($2::text IS NULL OR v.k = $2::text) AND v.k > $3::text ORDER BY v.k LIMIT $4::int") \
+/* $4: the version that is expected, 0: there is none. No row: it is another. */               \
+X(DTM_KV_INSERT, ON_STORE,                                                                     \
+	"INSERT INTO sagad.dtm_kv (version, created_at, updated_at, cat, k, v) SELECT 1, now(), now(), $1::text, $2::text, $3::text " \
+	"ON CONFLICT (cat, k) DO NOTHING RETURNING 1")                                         \
+X(DTM_KV_UPDATE, ON_STORE,                                                                     \
+	"UPDATE sagad.dtm_kv v SET v = $3::text, version = v.version + 1, updated_at = now() " \
+	"WHERE v.cat = $1::text AND v.k = $2::text AND v.version = $4::bigint RETURNING 1")    \
+X(DTM_KV_DELETE, ON_STORE,                                                                     \
+	"DELETE FROM sagad.dtm_kv v WHERE v.cat = $1::text AND v.k = $2::text RETURNING 1")
+
 #define STATEMENTS(X) \
 	TRANSACTION_STATEMENTS(X) INBOX_STATEMENTS(X) REPLICA_STATEMENTS(X) STORE_STATEMENTS(X) OPERATOR_STATEMENTS(X) \
-	DOCTOR_STATEMENTS(X)
+	DOCTOR_STATEMENTS(X) DTM_STATEMENTS(X)
 
 #define X(name, ...) SQL_##name,
 enum statement { STATEMENTS(X) };

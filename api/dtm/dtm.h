@@ -49,6 +49,8 @@ struct dtm {
 	struct str       reason;   /* that the journal gave */
 	struct str       refused;  /* the step whose refusal it is asked for, or empty: somebody's cancel */
 	void           (*then)(struct request *r, const struct view *view);
+	struct topics   *topics;   /* that its steps name; NULL: not asked for */
+	void            *own;      /* of one route */
 };
 
 const char *dtm_kind_name(enum dtm_kind k);
@@ -60,6 +62,8 @@ bool dtm_kind_of(const struct row *row, enum dtm_kind *kind);
 /* ---- reading (trans.c): false means that it has been answered ------------------------ */
 
 struct dtm *dtm_of(struct request *r);     /* made when first asked for */
+/* A parameter of the query; empty if it is not there. */
+struct str dtm_param(const struct request *r, const char *name);
 bool dtm_body(struct request *r);          /* r->body: an object; whatever its media type says */
 /* As DTM finds members: names in any case of letters, null is absent. */
 const struct json *dtm_member(const struct json *object, const char *name);
@@ -87,6 +91,13 @@ void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *
 void dtm_write_input(struct request *r, struct buf *out);
 size_t dtm_payload_count(const struct dtm_trans *t);
 const struct json *dtm_payload(const struct dtm_trans *t, size_t i);
+
+/* ---- topics (topics.c) ----------------------------------------------------------------------- */
+
+/* Reads the topics that the steps of a message name, then calls `then`; at once where there are none. */
+void dtm_with_topics(struct request *r, void (*then)(struct request *r));
+/* The URLs behind an action; false: it names no topic. */
+bool dtm_topic_urls(struct request *r, struct str action, const struct json **subscribers);
 
 /* ---- the kinds: each writes a document; false: answered ------------------------------------ */
 

@@ -6,21 +6,44 @@
 
 enum { CHECK_AFTER_S = 10 };
 
-static void write_step(struct request *r, const struct json *step, size_t i, struct buf *out)
+/* `before`: the branch written last, and then this one. */
+static void write_branch(struct request *r, struct str url, size_t i, struct str id, struct buf *before, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
-	struct buf              id = { 0 };
-	struct dtm_call         call = { .url = dtm_text(r, step, "action"), .op = STR("action"),
-		                         .payload = dtm_payload(t, i), .payload_at = (int)i };
+	const struct dtm_call   call = { .url = url, .op = STR("action"), .branch_id = id, .payload = dtm_payload(t, i),
+		                         .payload_at = (int)i };
 
-	buf_fmt(&id, "%02zu", i + 1);
-	call.branch_id = buf_view(&id);
-	buf_fmt(out, "%s\"branch-%s\":{\"kind\":\"retriable\",", i > 0 ? "," : "", id.p);
-	if (i > 0 && !t->concurrent)
-		buf_fmt(out, "\"after\":[\"branch-%02zu\"],", i);
+	buf_fmt(out, "%s\"branch-%.*s\":{\"kind\":\"retriable\",", before->n > 0 ? "," : "", (int)id.n, id.p);
+	if (before->n > 0 && !t->concurrent)
+		buf_fmt(out, "\"after\":[\"branch-%s\"],", before->p);
 	buf_cstr(out, "\"action\":");
 	dtm_write_call(r, &call, out);
 	buf_char(out, '}');
+	buf_clear(before);
+	buf_str(before, id);
+}
+
+/* A topic is a branch for each who wants it: 01 if that is one, else 01-01, 01-02, … */
+static void write_step(struct request *r, const struct json *step, size_t i, struct buf *before, struct buf *out)
+{
+	struct str         action = dtm_text(r, step, "action");
+	const struct json *subscribers;
+	struct buf         id = { 0 };
+	size_t             k = 0;
+
+	buf_fmt(&id, "%02zu", i + 1);
+	if (!dtm_topic_urls(r, action, &subscribers)) {
+		write_branch(r, action, i, buf_view(&id), before, out);
+		buf_fini(&id);
+		return;
+	}
+	for (const struct json *it = subscribers->first; it != NULL; it = it->next) {
+		if (subscribers->n > 1) {
+			buf_clear(&id);
+			buf_fmt(&id, "%02zu-%02zu", i + 1, ++k);
+		}
+		write_branch(r, dtm_text(r, it, "url"), i, buf_view(&id), before, out);
+	}
 	buf_fini(&id);
 }
 
@@ -45,6 +68,7 @@ bool msg_document(struct request *r, bool is_prepared, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
 	const struct json      *step = t->steps != NULL ? t->steps->first : NULL;
+	struct buf              before = { 0 };
 
 	if (is_prepared && t->query_prepared.n == 0) {
 		dtm_error(r, "query_prepared is empty: who is to be asked whether the message goes out?");
@@ -57,7 +81,8 @@ bool msg_document(struct request *r, bool is_prepared, struct buf *out)
 	if (step == NULL)
 		buf_cstr(out, "\"none\":{\"kind\":\"retriable\",\"action\":{\"nothing\":true}}");
 	for (size_t i = 0; step != NULL; step = step->next, i++)
-		write_step(r, step, i, out);
+		write_step(r, step, i, &before, out);
+	buf_fini(&before);
 	buf_cstr(out, "}}");
 	return true;
 }

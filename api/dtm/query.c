@@ -94,8 +94,6 @@ static void on_query(void *arg, enum log_result result, const struct view *view)
 
 void handle_dtm_query(struct request *r)
 {
-	const struct str *gid = query_get(&r->query, "gid");
-
-	if (dtm_read_gid(r, gid ? *gid : (struct str){ 0 }))
+	if (dtm_read_gid(r, dtm_param(r, "gid")))
 		engine_read(r->api->engine, r->gid, on_query, r);
 }

@@ -98,10 +98,24 @@ static void keep_document(struct request *r, struct buf *doc)
 	buf_fini(doc);
 }
 
+static void prepare_with(struct request *r, struct buf *doc, bool fine)
+{
+	keep_document(r, doc);
+	if (fine)
+		dtm_begin(r, on_prepared, on_prepared_before);
+}
+
+static void prepare_msg(struct request *r)
+{
+	struct buf doc = { 0 };
+	bool       fine = msg_document(r, true, &doc);
+
+	prepare_with(r, &doc, fine);
+}
+
 void dtm_prepare(struct request *r)
 {
 	struct buf doc = { 0 };
-	bool       fine = true;
 
 	if (!dtm_read_trans(r))
 		return;
@@ -109,19 +123,16 @@ void dtm_prepare(struct request *r)
 	case DTM_TCC:
 	case DTM_XA:
 		open_document(r, &doc);
-		break;
+		prepare_with(r, &doc, true);
+		return;
 	case DTM_MSG:
-		fine = msg_document(r, true, &doc);
-		break;
+		dtm_with_topics(r, prepare_msg);
+		return;
 	case DTM_SAGA:
 	case DTM_WORKFLOW:
 		dtm_error(r, "a %s is not prepared", dtm_kind_name(dtm_of(r)->trans.kind));
-		fine = false;
-		break;
+		return;
 	}
-	keep_document(r, &doc);
-	if (fine)
-		dtm_begin(r, on_prepared, on_prepared_before);
 }
 
 void handle_dtm_prepare(struct request *r)
@@ -181,7 +192,7 @@ static void refuse_submit(struct request *r, enum phase phase)
 	dtm_failure(r, "current status '%s', cannot sumbmit.", dtm_status(phase));
 }
 
-static void begin_submitted(struct request *r);
+static void begin_msg(struct request *r);
 
 static void on_confirmed(void *arg, enum command_result result, enum verdict verdict, const struct view *view,
                          const struct err *err)
@@ -190,7 +201,7 @@ static void on_confirmed(void *arg, enum command_result result, enum verdict ver
 	bool            is_msg = dtm_of(r)->trans.kind == DTM_MSG;
 
 	if (result == COMMAND_UNKNOWN && is_msg && !dtm_of(r)->was_begun)
-		begin_submitted(r);
+		begin_msg(r);
 	else if (result != COMMAND_APPLIED)
 		dtm_command_failed(r, result, err);
 	else if (verdict == VERDICT_ACCEPTED || (verdict == VERDICT_ALREADY && !phase_is_ended(view->row.phase)))
@@ -220,19 +231,36 @@ static void on_submitted_before(struct request *r, const struct view *view)
 		refuse_submit(r, view->row.phase);
 }
 
-static void begin_submitted(struct request *r)
+static void begin_with(struct request *r, struct buf *doc, bool fine)
 {
-	struct dtm *d = dtm_of(r);
-	struct buf  doc = { 0 };
-	int64_t     delay = 0;
-	bool        fine = d->trans.kind == DTM_SAGA ? saga_document(r, &doc) : msg_document(r, false, &doc) && msg_delay(r, &delay);
-
-	keep_document(r, &doc);
-	d->was_begun = true;
-	if (delay > 0)
-		d->start_at = request_now(r) + delay;
+	keep_document(r, doc);
+	dtm_of(r)->was_begun = true;
 	if (fine)
 		dtm_begin(r, on_submitted, on_submitted_before);
+}
+
+static void begin_saga(struct request *r)
+{
+	struct buf doc = { 0 };
+	bool       fine = saga_document(r, &doc);
+
+	begin_with(r, &doc, fine);
+}
+
+static void begin_msg_now(struct request *r)
+{
+	struct buf doc = { 0 };
+	int64_t    delay = 0;
+	bool       fine = msg_document(r, false, &doc) && msg_delay(r, &delay);
+
+	if (delay > 0)
+		dtm_of(r)->start_at = request_now(r) + delay;
+	begin_with(r, &doc, fine);
+}
+
+static void begin_msg(struct request *r)
+{
+	dtm_with_topics(r, begin_msg_now);
 }
 
 void dtm_submit(struct request *r)
@@ -241,13 +269,13 @@ void dtm_submit(struct request *r)
 		return;
 	switch (dtm_of(r)->trans.kind) {
 	case DTM_SAGA:
-		begin_submitted(r);
+		begin_saga(r);
 		return;
 	case DTM_MSG: /* who gave a back-check has mostly prepared it */
 		if (dtm_of(r)->trans.query_prepared.n > 0)
 			confirm(r);
 		else
-			begin_submitted(r);
+			begin_msg(r);
 		return;
 	case DTM_TCC:
 	case DTM_XA:

@@ -35,6 +35,13 @@ struct dtm *dtm_of(struct request *r)
 	return r->own;
 }
 
+struct str dtm_param(const struct request *r, const char *name)
+{
+	const struct str *value = query_get(&r->query, name);
+
+	return value != NULL ? *value : (struct str){ 0 };
+}
+
 /* ---- members ----------------------------------------------------------------------- */
 
 const struct json *dtm_member(const struct json *object, const char *name)

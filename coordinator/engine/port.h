@@ -522,6 +522,21 @@ struct list_page {
 };
 typedef void list_done(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page);
 
+/* What api/dtm/ lists and keeps: its protocol knows transactions by their age, and topics. */
+struct dtm_filter {
+	unsigned   phases;          /* set of 1 << enum phase */
+	struct str kind;            /* empty: any */
+	int64_t    since, until;    /* when they were created; 0: any time */
+};
+struct dtm_kv_row {
+	struct str cat, k, v;
+	uint64_t   version;
+	int64_t    created_at, updated_at;
+};
+typedef void dtm_kvs_done(void *arg, enum log_result result, const struct dtm_kv_row *rows, size_t n);
+/* changed: it was there as expected, and is otherwise now. */
+typedef void dtm_kv_done(void *arg, enum log_result result, bool changed);
+
 struct counts {
 	uint64_t by_phase[PHASE_COUNT]; /* unfinished phases only */
 	uint64_t stuck, parked;
@@ -578,6 +593,15 @@ struct store_port {
 	/* Newest first. A page examines a bounded number, and may be short or empty. */
 	void (*audit)(void *ctx, const struct deed_filter *filter, unsigned limit, deeds_done *done, void *arg);
 	void (*doctor)(void *ctx, doctor_done *done, void *arg);
+	/* Newest first, behind `after` (a `next` of before; empty: from the newest). A page examines a bounded number. */
+	void (*dtm_list)(void *ctx, const struct dtm_filter *filter, struct str after, unsigned limit, list_done *done, void *arg);
+	/* Parked ones that nobody would look at for so long; only the gids are filled. */
+	void (*dtm_sleepers)(void *ctx, int64_t longer_ms, unsigned limit, list_done *done, void *arg);
+	/* One, or with an empty k those behind `after`, in order. */
+	void (*dtm_kv_read)(void *ctx, struct str cat, struct str k, struct str after, unsigned limit, dtm_kvs_done *done, void *arg);
+	/* row: cat, k, v, and the version that is expected; 0: there is none. */
+	void (*dtm_kv_write)(void *ctx, const struct dtm_kv_row *row, dtm_kv_done *done, void *arg);
+	void (*dtm_kv_delete)(void *ctx, struct str cat, struct str k, dtm_kv_done *done, void *arg);
 	/* The newest failover of the database that met a transaction while it was unfinished, as far as known in
 	 * memory, at once; 0: none. ended_at 0: it still is. */
 	int64_t (*failover_at)(void *ctx, int64_t created_at, int64_t ended_at);

@@ -193,5 +193,6 @@ void pg_bulk_verbs(struct store_port *port);                  /* pg_bulk.c */
 bool deed_is_storable(const struct deed *d);
 void put_deed(struct pg_params *p, const struct deed *d);     /* the first nine parameters of SAY_DEED */
 void pg_doctor_verb(struct store_port *port);                 /* pg_doctor.c */
+void pg_dtm_verbs(struct store_port *port);                   /* pg_dtm.c */
 
 #endif

@@ -350,4 +350,5 @@ void pg_store_port(struct pg *pg, struct store_port *port)
 	pg_store_definition_verbs(port);
 	pg_operate_verbs(port);
 	pg_doctor_verb(port);
+	pg_dtm_verbs(port);
 }

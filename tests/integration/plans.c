@@ -54,6 +54,9 @@ static const struct {
 	{ "JOURNAL_READ", "using journal_pkey", NULL },
 	{ "STUCK", "using transaction_stuck", NULL },
 	{ "COUNTS", "using transaction_owner", "using transaction_due" },
+	{ "DTM_LIST", "using transaction_dtm", "Index Scan using transaction_pkey" },
+	{ "DTM_SLEEPERS", "using transaction_due", NULL },
+	{ "DTM_KV_READ", "using dtm_kv_pkey", NULL },
 };
 
 static char plan[20000];

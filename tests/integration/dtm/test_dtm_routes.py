@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is of no kind: gids, the version, JSON-RPC, and who may ask."""
+import datetime
+import urllib.parse
+
+from lib.base import until
 from lib.dtm import success
+from lib.stub import Reply
 
 
 def test_new_gid_ping_and_version(dtm_cluster):
@@ -59,3 +64,72 @@ def test_without_the_flag_a_second_is_one(cluster, stub, gid):
     assert got["deadline_at"] > got["created_at"] and got["phase"] == "prepared"
     assert '"deadline":"35s"' in client.get(f"/v1/transactions/{gid}").text
     success(client.post("/api/dtmsvr/abort", {"gid": gid, "trans_type": "tcc"}))
+
+
+def all_of(cluster, **query):
+    answer = cluster.client.get("/api/dtmsvr/all?" + urllib.parse.urlencode(query))
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def test_all_is_newest_first_in_pages(dtm_cluster, dtm, stub, gid):
+    gids = [f"{gid}-{n}" for n in range(5)]
+    for name in gids:
+        success(dtm("saga", gid=name, wait_result=True).add("/a", "").submit())
+    seen, position = [], ""
+    while set(gids) - set(seen):
+        page = all_of(dtm_cluster, limit=2, position=position, transType="saga", status="succeed")
+        assert len(page["transactions"]) == 2 or not page["next_position"], page
+        seen += [t["gid"] for t in page["transactions"]]
+        position = page["next_position"]
+    assert [g for g in seen if g in gids] == gids[::-1]
+    assert len(set(seen)) == len(seen)
+
+
+def test_all_filters(dtm_cluster, dtm, stub, gid):
+    tcc = dtm("tcc", gid=gid + "-t", timeout_to_fail=30000)
+    success(tcc.prepare())
+    saga = dtm("saga", gid=gid + "-s", wait_result=True).add("/a", "")
+    success(saga.submit())
+
+    def found(**query):
+        return {t["gid"] for t in all_of(dtm_cluster, **{"limit": 1000, **query})["transactions"]}
+
+    assert found(gid=tcc.gid, status="failed", limit=1) == {tcc.gid}  # all else is ignored
+    assert found(gid="nobody") == set()
+    assert tcc.gid in found(status="prepared", transType="tcc") and saga.gid not in found(status="prepared")
+    assert saga.gid in found(transType="saga") and tcc.gid not in found(transType="saga")
+    assert found(status="magic") == found(transType="sa") == found(position="nonsense") == set()
+    at = dtm_cluster.client.transaction(saga.gid)["created_at"]
+    ms = int(datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() * 1000)
+    assert saga.gid in found(createTimeStart=ms - 1, createTimeEnd=ms + 1)
+    assert saga.gid not in found(createTimeStart=ms + 2) and saga.gid not in found(createTimeEnd=ms - 2)
+    last = all_of(dtm_cluster, limit=1000)
+    assert last["next_position"] == "" and tcc.gid in {t["gid"] for t in last["transactions"]}
+    success(tcc.abort())
+
+
+def test_all_shows_nothing_of_others(dtm_cluster, stub, gid):
+    dtm_cluster.client.run(gid=gid, mode="saga", input={}, labels={"a": "b"}, steps={"a": {"action": {"url": stub.url + "/a"}}})
+    assert gid not in {t["gid"] for t in all_of(dtm_cluster, limit=1000)["transactions"]}
+
+
+def test_reset_cron_time_wakes_sleepers(dtm_cluster, dtm, stub, gid):
+    stub.on("/a", *[Reply(500)] * 3, Reply(200))
+    sagas = [dtm("saga", gid=f"{gid}-{n}", retry_interval=170000).add("/a", "") for n in range(3)]
+    for saga in sagas:
+        success(saga.submit())
+    for saga in sagas:  # parked
+        until(lambda: dtm_cluster.client.transaction(saga.gid)["owner"] is None)
+    assert dtm_cluster.client.get("/api/dtmsvr/resetCronTime?timeout=100000000").json == {"has_remaining": False, "succeed_count": 0}
+    first = dtm_cluster.client.get("/api/dtmsvr/resetCronTime?limit=1").json
+    assert first == {"has_remaining": True, "succeed_count": 1}
+    rest = dtm_cluster.client.get("/api/dtmsvr/resetCronTime").json
+    assert rest["has_remaining"] is False and rest["succeed_count"] >= 2  # other tests may have left some
+    for saga in sagas:
+        assert saga.ended() == "succeed"
+
+
+def test_numbers_where_dtm_has_them(dtm_cluster):
+    answer = dtm_cluster.client.get("/api/metrics")
+    assert answer.status == 200 and "sagad_" in answer.text and answer.headers["Content-Type"].startswith("text/plain")
