@@ -48,9 +48,9 @@ int main(int argc, char **argv)
 	static char sell[] = "UPDATE seat SET sold = true WHERE holder = $1";
 	static char release[] = "UPDATE seat SET holder = NULL WHERE holder = $1";
 	static const struct saga_route routes[] = {
-		{ "/seats", SAGA_TRY, hold, NULL, NULL },
-		{ "/seats/confirm", SAGA_CONFIRM, settle, NULL, sell },
-		{ "/seats/cancel", SAGA_CANCEL, settle, NULL, release },
+		{ .path = "/seats", .op = SAGA_TRY, .handler = hold },
+		{ .path = "/seats/confirm", .op = SAGA_CONFIRM, .handler = settle, .ctx = sell },
+		{ .path = "/seats/cancel", .op = SAGA_CANCEL, .handler = settle, .ctx = release },
 	};
 	struct saga_service service = { .routes = routes, .route_count = 3, .after = tell };
 	struct saga_mhd_options options = { .listen = argc == 3 ? argv[1] : NULL };

@@ -119,6 +119,23 @@ static enum entry enter(PGconn *db, const struct saga_call *call, struct saga_an
 	return entry;
 }
 
+/* Of a message: what its sender's own commit, or that there was none, says. */
+static enum entry check(PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+{
+	char deadline[24];
+	const char *params[] = { call->gid, in_ms(call->deadline_ms, deadline) };
+	PGresult *r = run(db, BARRIER_CHECK, 2, params);
+	enum entry entry = ENTRY_FAILED;
+
+	if (r && PQntuples(r) == 1 &&
+	    saga_answer_body(answer, PQgetvalue(r, 0, 1), (size_t)PQgetlength(r, 0, 1))) {
+		answer->status = atoi(PQgetvalue(r, 0, 0));
+		entry = ENTRY_ANSWERED;
+	}
+	PQclear(r);
+	return entry;
+}
+
 static enum saga_settled keep(PGconn *db, const char *gid, const char *step, enum saga_op op,
 			      const struct saga_answer *answer)
 {
@@ -169,6 +186,24 @@ bool saga_barrier_setup(PGconn *db, struct saga_error *error)
 	text_free(&script);
 	if (alone && !command(db, ok ? "COMMIT" : "ROLLBACK") && ok)
 		ok = saga_fail(error, SAGA_E_DATABASE, "cannot set up the barrier: %s", PQerrorMessage(db));
+	return ok;
+}
+
+bool saga_barrier_sweep(PGconn *db, int64_t retention_s, int64_t *deleted, struct saga_error *error)
+{
+	char seconds[24];
+	const char *params[] = { seconds };
+	PGresult *r;
+	bool ok;
+
+	snprintf(seconds, sizeof(seconds), "%lld", (long long)retention_s);
+	r = run(db, BARRIER_SWEEP, 1, params);
+	ok = r && PQntuples(r) == 1;
+	if (!ok)
+		saga_fail(error, SAGA_E_DATABASE, "cannot sweep the barrier: %s", PQerrorMessage(db));
+	else if (deleted)
+		*deleted = atoll(PQgetvalue(r, 0, 0));
+	PQclear(r);
 	return ok;
 }
 
@@ -259,6 +294,8 @@ static enum turn work(struct serving *s)
 	s->began = command(s->db, "BEGIN");
 	if (s->began && s->call->op != SAGA_CHECK)
 		entry = enter(s->db, s->call, s->answer);
+	else if (s->began && !s->handler)
+		entry = check(s->db, s->call, s->answer);
 	if (!s->began || entry == ENTRY_FAILED)
 		return failed(s);
 	if (entry == ENTRY_ANSWERED)

@@ -280,6 +280,18 @@ static void test_again(void)
 	ok(serve(base.db, "never", SAGA_TRY, &never) == 503 && never.runs == 5, "not for ever");
 }
 
+static void test_sweep(void)
+{
+	struct saga_error error;
+	int64_t deleted = -1;
+
+	pg_database_run(&base, "TRUNCATE sagad_barrier_step; INSERT INTO sagad_barrier_step (gid, step, deadline, seen_at)"
+			       " VALUES ('old', 'a', now() - interval '3 days', now() - interval '3 days'),"
+			       " ('new', 'a', now(), now())");
+	ok(saga_barrier_sweep(base.db, 86400, &deleted, &error) && deleted == 1, "what is old is swept");
+	ok(!saga_barrier_sweep(base.db, 60, NULL, &error) && error.code == SAGA_E_DATABASE, "%s", error.text);
+}
+
 static void test_deadline(void)
 {
 	struct script s = { .result = SAGA_DONE };
@@ -297,9 +309,28 @@ static void test_deadline(void)
 		   "1795423999.000000") && s.runs == 2, "with one by that");
 }
 
+/* Without a handler the database says whether what a message stands for was committed. */
+static int serve_check(const char *gid)
+{
+	struct saga_call call = call_of(gid, SAGA_CHECK);
+	struct saga_answer answer;
+	int status;
+
+	saga_serve(base.db, &call, NULL, NULL, &answer);
+	status = answer.status;
+	saga_answer_fini(&answer);
+	return status;
+}
+
 static void test_check(void)
 {
 	struct script yes = { .result = SAGA_DONE }, no = { .result = SAGA_REFUSED };
+
+	pg_database_run(&base, "SELECT sagad_message('sent', now() + interval '1 minute')");
+	ok(serve_check("sent") == 200 && serve_check("sent") == 200, "a message whose commit happened");
+	ok(serve_check("unsent") == 422 && serve_check("unsent") == 422, "one whose commit did not");
+	ok(!strcmp(pg_database_ask(&base, "SELECT sagad_message('unsent', now() + interval '1 minute')"), ""),
+	   "and then it cannot happen any more");
 
 	ok(serve(base.db, "m", SAGA_CHECK, &yes) == 204 && serve(base.db, "m", SAGA_CHECK, &no) == 422 && no.runs == 1,
 	   "a check is asked each time");
@@ -423,6 +454,7 @@ int main(void)
 	test_failures();
 	test_again();
 	test_deadline();
+	test_sweep();
 	test_check();
 	test_races();
 	pg_database_drop(&base);

@@ -139,15 +139,16 @@ static bool setup(struct saga_pool *pool)
 static int serve(const char *listen, const char *dsn, const char *secret)
 {
 	static const struct saga_route routes[] = {
-		{ "/hold", SAGA_TRY, hold, stall, NULL },
-		{ "/hold/confirm", SAGA_CONFIRM, hold, NULL, NULL },
-		{ "/hold/cancel", SAGA_CANCEL, hold, NULL, NULL },
+		{ .path = "/hold", .op = SAGA_TRY, .handler = hold, .before = stall },
+		{ .path = "/hold/confirm", .op = SAGA_CONFIRM, .handler = hold },
+		{ .path = "/hold/cancel", .op = SAGA_CANCEL, .handler = hold },
+		{ .path = "/check", .op = SAGA_CHECK },
 	};
 	struct saga_client_options client = { .urls = "http://127.0.0.1:9" };
 	struct saga_mhd_options at = { .listen = listen };
 	struct saga_error error;
 	struct world world = { saga_pool_open(dsn, NULL, 4, &error), saga_client_open(&client, &error) };
-	struct saga_service service = { .pool = world.pool, .routes = routes, .route_count = 3, .other = other,
+	struct saga_service service = { .pool = world.pool, .routes = routes, .route_count = 4, .other = other,
 					.after = after, .ctx = &world };
 	struct saga_mhd *mhd;
 	sigset_t stop;

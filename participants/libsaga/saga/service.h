@@ -29,7 +29,8 @@ typedef enum saga_result saga_handler(void *ctx, PGconn *db, const struct saga_c
 
 /* One call, one transaction, and the answer to send, in every case: release it with
  * saga_answer_fini(). db is the calling thread's for that long, has no transaction open, and
- * finds sagad_barrier() in its search_path. Of SAGA_CHECK only the handler is run. */
+ * finds sagad_barrier() in its search_path. A SAGA_CHECK asks no barrier: the handler
+ * is run each time (done or refused), or if it is NULL sagad_message_check() answers. */
 SAGA_API void saga_serve(PGconn *db, const struct saga_call *call, saga_handler *handler, void *ctx,
 			 struct saga_answer *answer);
 
@@ -53,6 +54,11 @@ SAGA_API enum saga_settled saga_settle(PGconn *db, const char *gid, const char *
 /* Creates the barrier in the first schema of db's search_path; harmless where it is. In a
  * transaction of its own unless one is open. */
 SAGA_API bool saga_barrier_setup(PGconn *db, struct saga_error *error) SAGA_USE;
+
+/* Forgets steps whose deadline and last change are longer ago than retention_s, at most 10,000 of them; *deleted
+ * may be NULL. docs/barrier.md says what that means for a call that comes later still. */
+SAGA_API bool saga_barrier_sweep(PGconn *db, int64_t retention_s, int64_t *deleted,
+				 struct saga_error *error) SAGA_USE;
 
 /* ---- sessions ------------------------------------------------------------------------------- */
 
