@@ -7,11 +7,16 @@
 
 /* ---- bodies -------------------------------------------------------------------------------------- */
 
-static bool take_text(struct saga_answer *answer, struct text *t)
+static void drop_body(struct saga_answer *answer)
 {
 	free(answer->body);
 	answer->body = NULL;
 	answer->body_size = 0;
+}
+
+static bool take_text(struct saga_answer *answer, struct text *t)
+{
+	drop_body(answer);
 	if (t->failed) {
 		text_free(t);
 		return false;
@@ -106,7 +111,7 @@ void saga_answer_result(struct saga_answer *answer, enum saga_op op, enum saga_r
 	if (result == SAGA_DONE && !chosen && !answer->body_size)
 		answer->status = 204;
 	if (answer->status == 204)
-		saga_answer_body(answer, "", 0);
+		drop_body(answer);
 	if (answer->status == 500)
 		snprintf(answer->log, sizeof(answer->log), "a %s cannot be refused", saga_op_name(op));
 	if (answer->status >= 400 && !answer->body_size)

@@ -300,11 +300,13 @@ static void test_deadline(void)
 
 	call.accepted_ms = 1795423254123;
 	saga_serve(base.db, &call, act, &s, &answer);
+	saga_answer_fini(&answer);
 	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline) FROM sagad_barrier_step WHERE gid = 'dated'"),
 		   "1795423254.123000"), "without a deadline it is swept by when it was accepted");
 	call.op = SAGA_CANCEL;
 	call.deadline_ms = 1795423999000;
 	saga_serve(base.db, &call, act, &s, &answer);
+	saga_answer_fini(&answer);
 	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline) FROM sagad_barrier_step WHERE gid = 'dated'"),
 		   "1795423999.000000") && s.runs == 2, "with one by that");
 }
