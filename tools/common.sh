@@ -19,6 +19,7 @@ packages_of() {
 	test) echo clang g++ libclang-rt-dev zsh valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
 		python3-psycopg python3-psycopg2 mariadb-server-core mariadb-client-core python3-pymysql python3-jsonschema python3-yaml \
 		python3-prometheus-client python3-pip python3-setuptools python3-wheel mypy nodejs npm nftables ;;
+	bank) echo mariadb-server-core mariadb-client-core python3-pymysql ;;
 	examples) echo python3 python3-psycopg ;;
 	format) echo clang-format ;;
 	esac
