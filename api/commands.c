@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * commands.c - what programs and people ask of a running transaction.
+ * commands.c - what is asked of a running transaction: by programs, and how all of it is answered.
  */
-#include "api/audit.h"
+#include "api/commands.h"
 #include "api/places.h"
 #include "api/transactions.h"
 
@@ -10,14 +10,7 @@
 
 #include <string.h>
 
-struct asked {
-	struct command command;
-	bool           waits;   /* confirm, cancel: 202 while it is under way */
-	bool           dry;     /* only say what would be done */
-};
-
 static const char *const WAIT_OR_DRY[] = { "wait", "dry_run", NULL };
-static const char *const DRY_ONLY[] = { "dry_run", NULL };
 static const char *const NOTHING[] = { NULL };
 
 /* ---- verdicts -------------------------------------------------------------------- */
@@ -184,7 +177,7 @@ static void on_dry_view(void *arg, enum log_result result, const struct view *vi
 /* ---- asking ----------------------------------------------------------------------------- */
 
 /* The owner compares If-Match when it applies the command. No transaction has version 0. */
-static void ask(struct request *r)
+void command_ask(struct request *r)
 {
 	struct asked *a = r->own;
 
@@ -196,7 +189,7 @@ static void ask(struct request *r)
 		engine_command(r->api->engine, &a->command, on_command, r);
 }
 
-static struct asked *new_command(struct request *r, enum command_kind kind)
+struct asked *command_new(struct request *r, enum command_kind kind)
 {
 	struct asked *a = arena_alloc(request_arena(r), sizeof *a);
 
@@ -207,7 +200,7 @@ static struct asked *new_command(struct request *r, enum command_kind kind)
 	return a;
 }
 
-static void be(struct command *c, const struct person *p)
+void command_by(struct command *c, const struct person *p)
 {
 	c->actor = p->actor;
 	c->role = p->role;
@@ -234,20 +227,20 @@ static void decide(struct request *r, enum command_kind kind)
 	if (!request_only(r, WAIT_OR_DRY) || !request_dry_run(r, &dry) || !request_gid(r) || !request_json(r, true) ||
 	    !request_may_wait(r))
 		return;
-	struct asked *a = new_command(r, kind);
+	struct asked *a = command_new(r, kind);
 	a->waits = true;
 	a->dry = dry;
 	request_members(r, MEMBERS);
 	if (is_person(r)) {
 		person_read(r, &person);
-		be(&a->command, &person);
+		command_by(&a->command, &person);
 	} else {
 		request_text(r, "reason", &a->command.reason);
 		if (a->command.reason.n > REASON_BYTES_MAX)
 			request_error(r, "/reason", "at most %d bytes are kept", REASON_BYTES_MAX);
 	}
 	if (request_is_clean(r))
-		ask(r);
+		command_ask(r);
 }
 
 void handle_transaction_confirm(struct request *r)
@@ -264,16 +257,16 @@ void handle_transaction_join(struct request *r)
 {
 	if (!request_only(r, NOTHING) || !request_gid(r) || !request_json(r, false))
 		return;
-	new_command(r, COMMAND_JOIN)->command.body = buf_view(&r->x->body);
+	command_new(r, COMMAND_JOIN)->command.body = buf_view(&r->x->body);
 	if (places_check_step(r, r->body))
-		ask(r);
+		command_ask(r);
 	else
 		request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
 }
 
 /* ---- participants' callbacks ------------------------------------------------------------ */
 
-static bool read_op(struct str text, enum op *op)
+bool command_op(struct str text, enum op *op)
 {
 	for (unsigned i = 0; i < OP_COUNT; i++) {
 		if (str_is(text, op_name((enum op)i))) {
@@ -296,7 +289,7 @@ static bool is_signed(struct request *r, struct asked *a)
 	sig = query_get(&r->query, "sig");
 	a->command.gid = r->gid;
 	a->command.step = request_param(r, 1);
-	if (op && sig && read_op(*op, &a->command.op) &&
+	if (op && sig && command_op(*op, &a->command.op) &&
 	    callback_verify(r->api->config.callback_key, r->gid, a->command.step, a->command.op, *sig))
 		return true;
 	request_problem(r, PROBLEM_CALLBACK_FORBIDDEN, NULL);
@@ -319,198 +312,23 @@ static bool read_output(struct request *r, struct str *output)
 
 void handle_step_complete(struct request *r)
 {
-	struct asked *a = new_command(r, COMMAND_COMPLETE);
+	struct asked *a = command_new(r, COMMAND_COMPLETE);
 
 	if (is_signed(r, a) && read_output(r, &a->command.body))
-		ask(r);
+		command_ask(r);
 }
 
 void handle_step_fail(struct request *r)
 {
 	static const char *const MEMBERS[] = { "error", NULL };
-	struct asked            *a = new_command(r, COMMAND_FAIL);
+	struct asked            *a = command_new(r, COMMAND_FAIL);
 
 	if (!is_signed(r, a) || !request_json(r, true))
 		return;
 	request_members(r, MEMBERS);
 	request_text(r, "error", &a->command.body);
 	if (request_is_clean(r))
-		ask(r);
-}
-
-/* ---- operators ------------------------------------------------------------------------------ */
-
-static void read_typed_gid(struct request *r)
-{
-	struct str typed = { 0 };
-
-	request_text(r, "gid", &typed);
-	if (!str_eq(typed, r->gid))
-		request_error(r, "/gid", "type the transaction's gid again: this can make it inconsistent");
-}
-
-/* All that operators ask of one transaction: NULL, or the command, whose body still has to be read. */
-static struct asked *operate_with(struct request *r, enum command_kind kind, const char *const *members)
-{
-	struct person person = { .reason = STR("") };
-	bool          dry;
-
-	if (!request_only(r, DRY_ONLY) || !request_dry_run(r, &dry) || !request_gid(r) || !request_json(r, true))
-		return NULL;
-	struct asked *a = new_command(r, kind);
-	a->dry = dry;
-	request_members(r, members);
-	person_read(r, &person);
-	be(&a->command, &person);
-	return a;
-}
-
-static void operate(struct request *r, enum command_kind kind)
-{
-	static const char *const MEMBERS[] = { "reason", "actor", NULL };
-
-	if (operate_with(r, kind, MEMBERS) && request_is_clean(r))
-		ask(r);
-}
-
-void handle_transaction_pause(struct request *r)
-{
-	operate(r, COMMAND_PAUSE);
-}
-
-void handle_transaction_resume(struct request *r)
-{
-	operate(r, COMMAND_UNPAUSE);
-}
-
-void handle_transaction_retry(struct request *r)
-{
-	operate(r, COMMAND_RETRY);
-}
-
-void handle_transaction_release(struct request *r)
-{
-	operate(r, COMMAND_RELEASE);
-}
-
-void handle_transaction_abandon(struct request *r)
-{
-	static const char *const MEMBERS[] = { "reason", "actor", "gid", NULL };
-
-	if (!operate_with(r, COMMAND_ABANDON, MEMBERS))
-		return;
-	read_typed_gid(r);
-	if (!request_is_clean(r))
-		return;
-	if (r->if_match.given)
-		ask(r);
-	else
-		request_problem(r, PROBLEM_PRECONDITION, NULL);
-}
-
-/* True, or noted among the errors. */
-static bool read_step_op(struct request *r, struct command *c)
-{
-	struct str op = { 0 };
-
-	request_text(r, "op", &op);
-	if (read_op(op, &c->op) && c->op != OP_CHECK)
-		return true;
-	request_error(r, "/op", "try, confirm or cancel is wanted");
-	return false;
-}
-
-static void read_resolution(struct request *r, struct command *c)
-{
-	struct str   outcome = { 0 };
-	struct json *output = json_get(r->body, "output");
-
-	read_step_op(r, c);
-	request_text(r, "outcome", &outcome);
-	c->outcome = str_is(outcome, "refused") ? OUTCOME_REFUSED : OUTCOME_OK;
-	if (c->outcome == OUTCOME_OK && !str_is(outcome, "ok"))
-		request_error(r, "/outcome", "ok or refused is wanted");
-	if (output)
-		c->body = output->raw;
-}
-
-void handle_step_resolve(struct request *r)
-{
-	static const char *const MEMBERS[] = { "op", "outcome", "output", "reason", "actor", "gid", NULL };
-	struct asked            *a = operate_with(r, COMMAND_RESOLVE, MEMBERS);
-
-	if (!a)
-		return;
-	a->command.step = request_param(r, 1);
-	read_typed_gid(r);
-	read_resolution(r, &a->command);
-	if (request_is_clean(r))
-		ask(r);
-}
-
-/* The op has to be named: the same request again must not skip the call behind it. */
-void handle_step_skip(struct request *r)
-{
-	static const char *const MEMBERS[] = { "op", "reason", "actor", "gid", NULL };
-	struct asked            *a = operate_with(r, COMMAND_SKIP, MEMBERS);
-
-	if (!a)
-		return;
-	a->command.step = request_param(r, 1);
-	read_typed_gid(r);
-	read_step_op(r, &a->command);
-	if (request_is_clean(r))
-		ask(r);
-}
-
-static void add_change(struct buf *out, const char *name, const struct json *value)
-{
-	if (!value)
-		return;
-	buf_fmt(out, "%s\"%s\":", out->p[out->n - 1] == '{' ? "" : ",", name);
-	buf_str(out, value->raw);
-}
-
-static void read_changes(struct request *r, struct command *c)
-{
-	const struct json *url = json_get(r->body, "url"), *timeout = json_get(r->body, "timeout");
-	const struct json *retry = json_get(r->body, "retry");
-	struct buf         changes = { 0 };
-
-	if (!url && !timeout && !retry)
-		request_error(r, "", "nothing is to be changed: give url, timeout or retry");
-	if ((url || timeout) && read_step_op(r, c))
-		c->moves = url != NULL;
-	if (url) /* a call that goes elsewhere can make it inconsistent */
-		read_typed_gid(r);
-	buf_char(&changes, '{');
-	if (url || timeout)
-		add_change(&changes, "op", json_get(r->body, "op"));
-	add_change(&changes, "url", url);
-	add_change(&changes, "timeout", timeout);
-	add_change(&changes, "retry", retry);
-	buf_char(&changes, '}');
-	c->body = arena_str(request_arena(r), buf_view(&changes));
-	buf_fini(&changes);
-}
-
-void handle_step_patch(struct request *r)
-{
-	static const char *const MEMBERS[] = { "op", "url", "timeout", "retry", "reason", "actor", "gid", NULL };
-	struct asked            *a = operate_with(r, COMMAND_PATCH, MEMBERS);
-	const struct json       *url;
-
-	if (!a)
-		return;
-	a->command.step = request_param(r, 1);
-	read_changes(r, &a->command);
-	if (!request_is_clean(r))
-		return;
-	url = json_get(r->body, "url");
-	if (!url || url->type != JSON_STRING || places_check_url(r, "/url", json_text(url, request_arena(r))))
-		ask(r);
-	else
-		request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);
+		command_ask(r);
 }
 
 /* ---- replicas ---------------------------------------------------------------------------------- */
