@@ -44,6 +44,14 @@ static uint64_t since(int64_t then, int64_t now)
 	return now > then ? (uint64_t)(now - then) : 0;
 }
 
+void count_end(struct engine *e, const struct row *row, enum phase phase)
+{
+	struct ended *ended = ending_of(e, row->definition);
+
+	e->counts.ended[phase]++;
+	tally_add(&ended->ms[phase], TALLY_TXN_MS, since(row->created_at, now_ms(e)));
+}
+
 void count_move(struct engine *e, const struct owned *o, const struct txn *next)
 {
 	enum phase from = o->txn.phase, to = next->phase;
@@ -53,12 +61,8 @@ void count_move(struct engine *e, const struct owned *o, const struct txn *next)
 	if (from == to)
 		return;
 	e->counts.moves[from][to]++;
-	if (phase_is_ended(to)) {
-		struct ended *ended = ending_of(e, o->row.definition);
-
-		e->counts.ended[to]++;
-		tally_add(&ended->ms[to], TALLY_TXN_MS, since(o->row.created_at, now_ms(e)));
-	}
+	if (phase_is_ended(to))
+		count_end(e, &o->row, to);
 }
 
 void count_command(struct engine *e, const struct order *order)

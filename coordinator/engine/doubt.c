@@ -52,6 +52,7 @@ void doubt_reread(struct engine *e, struct owned *o)
 void doubt_add(struct engine *e, struct owned *o)
 {
 	assert(!o->gone && !o->sent);
+	o->ending = o->commit == COMMIT_CHANGE && phase_is_ended(o->next.phase);
 	o->let_go = o->let_go || o->commit == COMMIT_RELEASE || o->commit == COMMIT_BAD_ROW;
 	o->commit = COMMIT_NONE;
 	o->doubt = true;
@@ -250,10 +251,50 @@ static void retry_later(struct engine *e)
 	chore_in(e, CHORE_RELOAD, about(e, e->reload_pause_ms));
 }
 
+/* Was it our own end that had landed, and not another's? Then it is counted and told of, as it would have been. */
+struct end_asked {
+	struct asked   asked;
+	struct engine *e;
+	uint64_t       epoch, version;
+};
+
+static void on_end_read(void *arg, enum log_result result, const struct row *rows, size_t n)
+{
+	struct end_asked *a = arg;
+	struct engine    *e = a->e;
+	struct owned     *o;
+
+	turn_begin(e);
+	if (result == LOG_DONE && n > 0 && rows[0].epoch == a->epoch && rows[0].version == a->version &&
+	    phase_is_ended(rows[0].phase)) {
+		o = owned_load(e, &rows[0]);
+		o->gone = true;
+		count_end(e, &o->row, o->row.phase);
+		if (o->readable)
+			tell_ended(e, &o->row, &o->txn);
+		owned_rest(e, o);
+	}
+	asked_free(&a->asked);
+	turn_end(e);
+}
+
+static void look_for_end(struct engine *e, const struct owned *o)
+{
+	struct end_asked *a = mem_alloc(sizeof *a);
+
+	a->e = e;
+	a->epoch = o->row.epoch;
+	a->version = o->row.version + 1;
+	asked_put(e, &a->asked);
+	e->ports.log.read(e->ports.log.ctx, &o->row.gid, 1, on_end_read, a);
+}
+
 static void not_mine(struct engine *e, struct owned *o)
 {
 	if (o->diverged)
 		diverged(e, o);
+	if (o->ending)
+		look_for_end(e, o);
 	if (o->unborn) {
 		doubt_mine_soon(e, MINE_AGAIN_MS); /* an insert that has not landed is seen by nobody */
 		begin_taken(e, o);

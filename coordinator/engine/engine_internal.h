@@ -124,6 +124,7 @@ struct owned {
 	bool               behind;       /* it does; commit_link is on engine.behind or .restoring */
 	bool               restored;     /* it does not any more */
 	bool               diverged;     /* and could not be brought up to us */
+	bool               ending;       /* in doubt, and the change whose fate is unknown was its end */
 	bool               apart;        /* in doubt, and it cannot be read: asked for alone */
 	int64_t            apart_at;     /* boot_ms, not before */
 	bool               keep;         /* for a failover, when nobody looks at it any more */
@@ -568,6 +569,7 @@ void sweep_old(struct engine *e);     /* chore */
 /* ---- counts.c --------------------------------------------------------------------------------- */
 
 void count_move(struct engine *e, const struct owned *o, const struct txn *next); /* durable, not yet taken */
+void count_end(struct engine *e, const struct row *row, enum phase phase); /* of one that has just ended */
 void count_command(struct engine *e, const struct order *order); /* its caller is being told */
 void counts_lags(const struct engine *e, struct engine_stats *out);
 void counts_members(const struct engine *e, struct engine_stats *out);

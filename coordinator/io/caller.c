@@ -113,6 +113,32 @@ static void free_job(struct job *j)
 
 /* ---- answers without a call ---------------------------------------------------------------- */
 
+static void tell(const struct job *j, struct span_attempt a)
+{
+	const struct caller_config *c = &j->caller->config;
+
+	if (c->attempted == NULL)
+		return;
+	a.gid = j->spec.scope.gid;
+	a.definition = definition_name(j->def);
+	a.step = definition_step_name(j->def, j->spec.step);
+	a.op = j->spec.op;
+	a.attempt = j->spec.attempt;
+	a.epoch = j->spec.epoch;
+	a.span = j->spec.span;
+	c->attempted(c->attempted_ctx, j->spec.traceparent, &a);
+}
+
+/* What counts as an attempt has a span, though nobody was called. */
+static void tell_unsent(const struct job *j)
+{
+	const struct clock_port *clock = &j->caller->config.clock;
+
+	if (j->answer.outcome != OUTCOME_OK && !j->answer.unsent && j->answer.put_off_ms == 0)
+		tell(j, (struct span_attempt){ .error = j->answer.error, .outcome = j->answer.outcome,
+		                               .end_ms = clock->now_ms(clock->ctx) });
+}
+
 static void on_idle(uv_idle_t *idle)
 {
 	struct caller *c = idle->data;
@@ -127,6 +153,7 @@ static void on_idle(uv_idle_t *idle)
 		struct job *j = list_entry(node, struct job, link);
 
 		j->answer.error = str_of(j->err.text);
+		tell_unsent(j);
 		j->done(j->arg, &j->answer);
 		free_job(j);
 	}
@@ -253,20 +280,6 @@ static void send_later(struct job *j)
 
 /* ---- the call itself ------------------------------------------------------------------------- */
 
-static void tell(const struct job *j, const struct http_result *result, const struct call_lesson *lesson, int64_t now_ms)
-{
-	const struct caller_config *c = &j->caller->config;
-
-	if (c->attempted == NULL)
-		return;
-	c->attempted(c->attempted_ctx, j->spec.traceparent, &(struct span_attempt){
-		.gid = j->spec.scope.gid, .definition = definition_name(j->def),
-		.step = definition_step_name(j->def, j->spec.step), .method = j->text.method, .url = j->text.url,
-		.error = str_of(lesson->error), .op = j->spec.op, .outcome = lesson->outcome, .stale = lesson->stale_epoch,
-		.status = result->reply.status, .attempt = j->spec.attempt, .epoch = j->spec.epoch, .span = j->spec.span,
-		.end_ms = now_ms, .took_us = result->took_us });
-}
-
 static void on_result(void *arg, const struct http_result *result)
 {
 	struct job        *j = arg;
@@ -285,7 +298,9 @@ static void on_result(void *arg, const struct http_result *result)
 	call_learn(j->def, j->spec.step, j->spec.op, &result->reply, now_ms, &lesson);
 	if (result->unsendable)
 		lesson.outcome = OUTCOME_MISCONFIGURED;
-	tell(j, result, &lesson, now_ms);
+	tell(j, (struct span_attempt){ .method = j->text.method, .url = j->text.url, .error = str_of(lesson.error),
+	                               .outcome = lesson.outcome, .stale = lesson.stale_epoch, .status = result->reply.status,
+	                               .end_ms = now_ms, .took_us = result->took_us });
 	room = target_learn(&c->targets, t, j->pass, result, &lesson);
 	t->is.in_flight--;
 	j->transfer = NULL;

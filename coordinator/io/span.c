@@ -145,13 +145,15 @@ static void add_http(struct buf *out, const struct span_attempt *a)
 void span_write_attempt(struct buf *out, const struct trace *t, const struct span_attempt *a)
 {
 	const int64_t end_us = a->end_ms * 1000;
+	const bool    sent = a->url.n > 0;
 	const bool    failed = a->outcome == OUTCOME_UNKNOWN || a->outcome == OUTCOME_MISCONFIGURED;
 	char          span[SPAN_HEX + 1];
-	struct head   h = { trace_span_hex(a->span, span), { t->root, SPAN_HEX }, SPAN_CLIENT, op_name(a->op), a->step,
+	struct head   h = { trace_span_hex(a->span, span), { t->root, SPAN_HEX }, sent ? SPAN_CLIENT : SPAN_INTERNAL, op_name(a->op), a->step,
 		            end_us - (int64_t)a->took_us, end_us };
 
 	open_span(out, t, &h);
-	add_http(out, a);
+	if (sent)
+		add_http(out, a);
 	text(out, "sagad.gid", a->gid);
 	text(out, "sagad.definition", a->definition);
 	text(out, "sagad.step", a->step);

@@ -11,7 +11,7 @@
 #include "participants/trace.h"
 
 struct span_attempt { /* one call, answered or given up */
-	struct str   gid, definition, step, method, url, error;
+	struct str   gid, definition, step, method, url, error; /* url: empty: it could not be sent */
 	enum op      op;
 	enum outcome outcome;
 	bool         stale;       /* 412: somebody with a newer epoch had called */

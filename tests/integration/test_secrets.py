@@ -10,7 +10,16 @@ import pytest
 
 from lib.base import BIN, free_port, until
 from lib.client import Client
+from lib.collector import Collector
 from lib.stub import Reply
+
+
+@pytest.fixture
+def collector():
+    made = Collector()
+    yield made
+    made.close()
+    assert not made.wrong, made.wrong[:3]
 
 
 def shown_by_the_database(dsn):
@@ -23,11 +32,11 @@ def shown_by_the_database(dsn):
 
 
 @pytest.mark.parametrize("client", ["auto", "curl"])
-def test_no_secret_is_shown_anywhere(make_cluster, database, stub, tmp_path, gid, client):
-    planted = {name: f"planted{secrets.token_hex(12)}" for name in ("password", "callback", "replica", "participant")}
+def test_no_secret_is_shown_anywhere(make_cluster, database, stub, collector, tmp_path, gid, client):
+    planted = {name: f"planted{secrets.token_hex(12)}" for name in ("password", "callback", "replica", "participant", "collector")}
     raw = base64.b64encode(planted["participant"].encode()).decode()
     files = {"dsn": f"{database} password={planted['password']}", "callback": planted["callback"],
-             "replica": planted["replica"], "bank": f"whsec_{raw}\n"}
+             "replica": planted["replica"], "bank": f"whsec_{raw}\n", "headers": f"Authorization: Bearer {planted['collector']}\n"}
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="ascii")
     tokens = tmp_path / "tokens"
@@ -37,7 +46,8 @@ def test_no_secret_is_shown_anywhere(make_cluster, database, stub, tmp_path, gid
     wrong = planted["wrong"] = "sagad_" + secrets.token_hex(32)
     cluster = make_cluster(count=2, dsn_of=lambda number: "", env_of=lambda number: {"SAGAD_DSN_FILE": str(tmp_path / "dsn")}, flags=[
         f"--callback-key-file={tmp_path}/callback", f"--replica-key-file={tmp_path}/replica", f"--secrets-dir={tmp_path}",
-        f"--tokens-file={tokens}", f"--calls.client={client}", "--log.level=debug"])
+        f"--tokens-file={tokens}", f"--calls.client={client}", "--log.level=debug", f"--otlp.endpoint={collector.url}",
+        f"--otlp.headers-file={tmp_path}/headers"])
     answers = []
 
     def send(method, path, body=None, token="service"):
@@ -57,6 +67,8 @@ def test_no_secret_is_shown_anywhere(make_cluster, database, stub, tmp_path, gid
         send("POST", f"/v1/transactions/{gid}-{n}/cancel", {})
         send("GET", f"/v1/transactions/{gid}-{n}")
         send("GET", f"/v1/transactions/{gid}-{n}/journal", token="admin")
+    until(lambda: all(any("sagad.phase" in s.attributes for s in collector.of(f"{gid}-{n}")) for n in range(5)), 20)
+    assert {h["Authorization"] for h in collector.headers} == {f"Bearer {planted['collector']}"} and f"{gid}-0" in "".join(collector.raw)
     for path in ("/v1/transactions", "/v1/participants", "/v1/replicas", "/v1/audit", "/problems", "/v1/overview"):
         send("GET", path, token="admin")
         assert send("GET", path, token="wrong").status in (401, 404)
@@ -69,6 +81,7 @@ def test_no_secret_is_shown_anywhere(make_cluster, database, stub, tmp_path, gid
         with open(f"/proc/{replica.process.pid}/cmdline", encoding="utf-8", errors="replace") as file:
             shown.append(file.read())
     shown += shown_by_the_database(database)
+    shown += collector.raw
     assert len(shown) > 40 and sum(len(text) for text in shown) > 20_000
     known = set(planted.values()) | {raw} | {token.removeprefix("sagad_") for token in planted.values()}
     own = f"/v1/transactions/{wrong}"  # what a client writes into a path comes back to him

@@ -69,6 +69,25 @@ def test_one_trace_with_a_span_per_attempt(traced, collector, stub):
         assert root.start - 1e9 <= s.start <= s.end <= root.end + 1e9, "within its transaction"
 
 
+def test_a_call_that_could_not_be_made_has_a_span(traced, collector, stub):
+    """What counts as an attempt, and left no trace at any service: its template could not be filled."""
+    steps = two_steps(stub)
+    steps["b"]["action"]["url"] = stub.url + "/${input.room}"
+    steps["b"]["retry"] = {"initial": "1ms", "max": "1ms"}
+    client = traced().client
+    assert client.begin(gid="hole", mode="saga", steps=steps, input={}).status == 201
+    until(lambda: (client.transaction("hole")["stuck"] or {}).get("reason") == "misconfigured")
+    assert client.post("/v1/transactions/hole/cancel").status in (200, 202)
+    spans = whole(collector, "hole")
+    unmade = [s for s in spans if s.name == "try b"]
+    assert [s.attributes["sagad.attempt"] for s in unmade] == list(range(1, len(unmade) + 1)) and len(unmade) >= 2, spans
+    for s in unmade:
+        assert s.failed and s.kind == 1 and s.start == s.end and s.parent == root_of(spans).id, s
+        assert s.attributes["sagad.outcome"] == s.attributes["error.type"] == "misconfigured", s
+        assert not [a for a in s.attributes if a.startswith(("http.", "url.", "server."))], s
+    assert not stub.seen("/", "hole")
+
+
 def test_who_is_recorded(traced, collector, stub):
     """A starter who does not record is followed, and so is who is told by us."""
     client = traced().client

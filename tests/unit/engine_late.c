@@ -46,6 +46,24 @@ static void run_to_answer(struct world *w, const char *gid, uint64_t version)
 	ok(row_of(w, gid) != NULL && row_of(w, gid)->version == version, "a commit has landed and is not answered yet");
 }
 
+/* The answer to its last commit is lost: it is not ours any more when it is read, and has ended all the same. */
+static void test_lost_end(struct world *w)
+{
+	begin(w, "e", &saga, 0);
+	w->fate.answer_ms = 100;
+	for (int i = 0; i < 1000 && (row_of(w, "e") == NULL || !phase_is_ended(row_of(w, "e")->phase)); i++)
+		run(w, 1);
+	ok(w->ended[PHASE_CONFIRMED] == 0, "its end has landed, and is not answered yet");
+	fake_log_break(w->log, FAKE_COMMITS | FAKE_OTHERS);
+	run(w, 500);
+	w->fate.answer_ms = 0;
+	fake_log_restore(w->log, FAKE_COMMITS | FAKE_OTHERS);
+	engine_on_log_back(w->e);
+	run(w, 1000);
+	ok(w->ended[PHASE_CONFIRMED] == 1 && w->ended_right, "its end is told to traces, once: %u", w->ended[PHASE_CONFIRMED]);
+	ok(engine_counts(w->e)->ended[PHASE_CONFIRMED] == 1 && row_of(w, "e")->epoch == 1, "and counted");
+}
+
 /* The old server's last words: a standby is promoted that lacks what it has done, and then its answer comes. */
 static void test_late_answer(struct world *w)
 {
@@ -126,7 +144,7 @@ int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
 		test_fresh, test_fresh_lost, test_late_answer, test_late_answer_of_a_former_life,
-		test_lost_answer_of_a_former_life };
+		test_lost_answer_of_a_former_life, test_lost_end };
 
 	return play(tests, sizeof tests / sizeof tests[0]);
 }

@@ -53,6 +53,8 @@ struct world {
 	int                commits[LOG_RESULT_COUNT]; /* how they were answered */
 	bool               unheld;       /* no lease is held, says the server */
 	bool               lose_next;
+	unsigned           ended[PHASE_COUNT]; /* told to traces */
+	bool               ended_right;        /* of the last one: the row says the same */
 	bool               drained;
 	/* what came back */
 	int                begins[8];    /* how often each begin_result was told */
@@ -188,6 +190,14 @@ static inline void trace(void *ctx, enum trace_level level, const char *event, s
 		printf("# %d %s %.*s %s\n", (int)level, event, (int)gid.n, gid.p, detail);
 }
 
+static inline void on_trace_ended(void *ctx, const struct row *row, const struct txn *txn)
+{
+	struct world *w = ctx;
+
+	w->ended[txn->phase]++;
+	w->ended_right = row->version > 1 && row->phase == txn->phase && row->ended_at > 0;
+}
+
 static inline bool is_held(void *ctx, int64_t key, int64_t mark)
 {
 	struct world *w = ctx;
@@ -308,7 +318,7 @@ static inline void world_open(struct world *w)
 	w->ports.clock = (struct clock_port){ w, clock_now, clock_boot, chance };
 	w->ports.caller = (struct caller_port){ w, call_start, call_abort };
 	w->ports.poke = (struct poke_port){ w, poke };
-	w->ports.trace = (struct trace_port){ .ctx = w, .line = trace };
+	w->ports.trace = (struct trace_port){ .ctx = w, .line = trace, .ended = on_trace_ended };
 	w->e = engine_open(&config, &w->ports);
 	engine_start(w->e);
 	run(w, 100);

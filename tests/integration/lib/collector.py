@@ -74,7 +74,7 @@ class Collector:
     def __init__(self):
         self._lock, self.open = threading.Lock(), threading.Event()
         self.open.set()  # cleared: it hangs
-        self.spans, self.wrong, self.requests, self.answers, self.headers = [], [], 0, [], []
+        self.spans, self.wrong, self.requests, self.answers, self.headers, self.raw = [], [], 0, [], [], []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.collector = self
@@ -90,6 +90,7 @@ class Collector:
         with self._lock:
             self.requests += 1
             self.headers.append(dict(headers))
+            self.raw.append(body.decode())
             status, extra, answer = self.answers.pop(0) if self.answers else (200, {}, b"{}")
         self.open.wait()
         try:
