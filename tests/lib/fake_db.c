@@ -100,6 +100,12 @@ static bool insert(struct fake_db *db, const struct row *r)
 	return true;
 }
 
+bool fake_db_start(struct fake_db *db, const struct row *r)
+{
+	fake_past_note(db, FAKE_COMMIT);
+	return insert(db, r);
+}
+
 static void delete_row(struct fake_db *db, size_t i)
 {
 	tell(db, (struct uuid){ 0 }, &db->rows[i], NULL);

@@ -85,6 +85,8 @@ void               fake_db_restart(struct fake_db *db);
 void               fake_db_first_epoch(struct fake_db *db, uint64_t epoch); /* as it says, and no session dies */
 size_t             fake_db_failover(struct fake_db *db, size_t writes);
 size_t             fake_db_fall_back(struct fake_db *db, size_t writes); /* the same, and what the old server answered still arrives */
+/* A caller's own commit begins it, parked. False: the gid is there. */
+bool               fake_db_start(struct fake_db *db, const struct row *row);
 /* For invariants, not for replicas. */
 const struct row  *fake_db_row(const struct fake_db *db, struct str gid); /* or NULL */
 /* As if so many replicas had taken it over and died before it made any progress. */

@@ -177,13 +177,11 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	request_end(q);
 }
 
-static void send_begin(struct request *q)
+static struct row row_of(struct record *rec, uint8_t variant)
 {
-	struct record     *rec = q->rec;
 	struct definition *d = rec->first_def;
 	struct row         r = { .gid = str_of(rec->gid), .def = d, .input = rec->input,
-		                 .labels = STR("{\"team\":\"blue\"}"), .retention_ms = 3600000,
-		                 .fresh = rec->number % 2 }; /* perhaps it is not */
+		                 .labels = STR("{\"team\":\"blue\"}"), .retention_ms = 3600000 };
 
 	if (d->named) {
 		r.definition = str_of(d->name);
@@ -192,7 +190,16 @@ static void send_begin(struct request *q)
 		r.document = str_of(d->text);
 	}
 	memset(r.hash, (int)rec->number, sizeof r.hash);
-	r.hash[1] = q->variant;
+	r.hash[1] = variant;
+	return r;
+}
+
+static void send_begin(struct request *q)
+{
+	struct record *rec = q->rec;
+	struct row     r = row_of(rec, q->variant);
+
+	r.fresh = rec->number % 2; /* perhaps it is not */
 	engine_begin(q->r->engine, &r, rec->start_at, rec->deadline_at, on_begun, q);
 }
 
@@ -208,6 +215,44 @@ void client_begin(struct record *rec, int64_t delay_ms)
 	request_post(q, delay_ms);
 }
 
+/* ---- in SQL --------------------------------------------------------------------------- */
+
+/* What sagad.start() of sql/0004_start.sql leaves. */
+static void begin_in_sql(void *arg)
+{
+	static const struct note none;
+	struct record *rec = arg;
+	struct world  *w = rec->w;
+	struct row     r = row_of(rec, 0);
+	struct step    steps[STEPS_MAX];
+	struct note    notes[STEPS_MAX] = { 0 };
+	struct txn     t = { .steps = steps };
+	struct buf     text = { 0 };
+
+	txn_init(&t, &rec->first_def->plan, rec->start_at, rec->deadline_at);
+	r.created_at = world_now(w);
+	progress_write(&text, &t, r.created_at, notes, &none);
+	r.progress = buf_view(&text);
+	r.epoch = r.version = 1;
+	r.phase = t.phase;
+	r.deadline_at = rec->deadline_at;
+	r.due_at = rec->start_at != 0 ? rec->start_at : r.created_at;
+	r.format = ROW_FORMAT;
+	say(w, "%s: is begun in SQL", rec->gid);
+	w->seen->begun_in_sql += fake_db_start(w->db, &r);
+	buf_fini(&text);
+	if (!rec->acked)
+		command_script(rec, 1 + 20 * (int64_t)choose(w, 10));
+	rec->acked = true;
+}
+
+void client_begin_again(struct record *rec)
+{
+	after(rec->w, 1 + 20 * (int64_t)choose(rec->w, 30), begin_in_sql, NULL, rec);
+}
+
+/* ---- who begins, and when --------------------------------------------------------------- */
+
 static void want(void *arg)
 {
 	struct record *rec = arg;
@@ -219,6 +264,14 @@ static void want(void *arg)
 	if (rec->deadline_at != 0)
 		rec->deadline_at += world_now(w);
 	rec->wanted = true;
+	if (rec->by_sql) {
+		begin_in_sql(rec);
+		if (fault(w, FAULT_CLIENTS, 3)) { /* and asks a replica as well: it is there */
+			rec->acked = false;
+			client_begin(rec, (int64_t)choose(w, 30));
+		}
+		return;
+	}
 	client_begin(rec, 0);
 	while (fault(w, FAULT_CLIENTS, 2))
 		client_begin(rec, (int64_t)choose(w, 30) * (1 + 49 * (int64_t)choose(w, 2)));
@@ -254,6 +307,7 @@ void client_start(struct world *w)
 		rec->spoilt = fault(w, FAULT_BAD_TEXT, 4);
 		rec->input = rec->spoilt ? STR("\"!unstorable!\"") : STR("{\"n\":1.10}");
 		rec->def = rec->first_def = plan_draw(w, rec);
+		rec->by_sql = rec->first_def->named && !rec->spoilt && fault(w, FAULT_SQL, 2);
 		rec->sender_ok = tape_choose(w->tape, 2) == 0;
 		rec->join_n = tape_choose(w->tape, 4);
 		after(w, 200 * (int64_t)tape_choose(w->tape, 16), want, NULL, rec);

@@ -74,6 +74,9 @@ static void settle_record(struct record *rec)
 	if (rec->heard > stands && known->version == rec->heard && lives(w, rec->heard_by)) {
 		w->seen->known_writes++;
 		invariant_rebase(rec, known);
+	} else if (rec->by_sql && row == NULL && rec->heard == 0) {
+		invariant_rebase(rec, NULL);
+		client_begin_again(rec);
 	} else if (rec->heard > stands || (rec->acked && row == NULL)) {
 		w->adrift = true; /* who knew it is gone; or it was shown to others before its owner heard of it */
 	} else {

@@ -226,6 +226,7 @@ static void strike(struct world *w, enum fault kind, struct replica *r)
 	case FAULT_BAD_TEXT:
 	case FAULT_COMMANDS:
 	case FAULT_OPERATORS:
+	case FAULT_SQL:
 	case FAULT_CLIENTS: break; /* not at a time of their own */
 	}
 }

@@ -268,9 +268,9 @@ void invariant_wrote(void *world, struct uuid by, const struct row *before, cons
 		return;
 	check_past(rec, by, before);
 	failover_note(rec, row);
-	if (before == NULL)
+	if (before == NULL && !uuid_is_nil(by)) /* nil: its caller in SQL */
 		client_check_birth(rec, by);
-	else if (before->format > ROW_FORMAT)
+	else if (before != NULL && before->format > ROW_FORMAT)
 		violated(w, 98, "%s: is written by a version that cannot read it", rec->gid);
 	rec->exists = true;
 	rec->version = row->version;

@@ -32,7 +32,7 @@ enum {
 	X(CRASH) X(FREEZE) X(DRAIN) X(LOST_CALLS) X(TWICE) X(SLOW_CALLS)          \
 	X(REFUSE) X(ODD_ANSWERS) X(ASYNC) X(STALE) X(LOST_COMMITS) X(LATE_COMMITS) \
 	X(REFUSED_COMMITS) X(RESTART) X(SLOW_DB) X(LEASE_DROP) X(LEASE_CUT)       \
-	X(WATCH) X(BAD_TEXT) X(COMMANDS) X(OPERATORS) X(CLIENTS) X(SILENT_LOG) X(NEWER)
+	X(WATCH) X(BAD_TEXT) X(COMMANDS) X(OPERATORS) X(CLIENTS) X(SILENT_LOG) X(NEWER) X(SQL)
 
 #define X(name) FAULT_##name,
 enum fault { FAULTS(X) };
@@ -79,6 +79,7 @@ struct record {
 	struct str         input;
 	int64_t            start_at, deadline_at;
 	int64_t            newer_at;    /* since when its row is of a newer format */
+	bool               by_sql;      /* its caller begins it in a commit of his own */
 	bool               wanted;      /* its caller asks for it from some moment on */
 	bool               acked;       /* its caller was told that it is durable */
 	bool               unsure;      /* a begin of it was lost: it may land at any time */
@@ -239,6 +240,7 @@ void request_post(struct request *q, int64_t delay_ms); /* to a replica of the t
 void request_end(struct request *q);                    /* answered */
 void client_start(struct world *w);
 void client_begin(struct record *rec, int64_t delay_ms);
+void client_begin_again(struct record *rec);           /* his commit is lost, and he has begun it in that */
 void client_drop_requests(struct replica *r);
 void client_check_birth(struct record *rec, struct uuid by);
 bool client_waits(const struct world *w);
