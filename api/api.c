@@ -98,7 +98,7 @@ static bool open_listeners(struct api *a, struct err *err)
 	c.listen_fd = a->config.ops_fd;
 	c.body_max = OPS_BODY_MAX;
 	c.connections_max = OPS_CONNECTIONS;
-	c.tls = NULL;
+	c.tls = a->config.ops_tls ? a->config.tls : NULL;
 	c.admit = admit_ops;
 	c.handle = serve_ops;
 	a->ops = httpd_open(&c, err);

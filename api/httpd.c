@@ -74,7 +74,7 @@ struct httpd {
 #define THROW_MAX ((size_t)64 << 20)
 /* Most that wait have their answer in a few ms; being watched costs two system calls. */
 enum { EXPIRE_EVERY_MS = 500, WATCH_AFTER_MS = 100, POOL_BYTES = 2 * HTTPD_HEAD_MAX,
-       GREETING_MAX = 512 };
+       GREETING_MAX = 512, GREETING_EACH_MAX = 256 };
 
 static int64_t monotonic_us(clockid_t id)
 {
@@ -158,6 +158,36 @@ static void expire(struct httpd *h)
 			end_connection(h, list_entry(it, struct connection, node));
 }
 
+/* An IPv6 network is one client. */
+static bool is_same_client(const uint8_t a[16], const uint8_t b[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+
+	return memcmp(a, b, memcmp(a, mapped, sizeof mapped) == 0 ? 16 : 8) == 0;
+}
+
+/* Whose handshakes hold more than half of the places loses his own oldest, not that of others. */
+static void limit_greeting(struct httpd *h, const struct connection *newest)
+{
+	struct connection *oldest = NULL;
+	unsigned           n = 0;
+
+	if (h->greeting <= GREETING_EACH_MAX)
+		return;
+	list_each (it, after, &h->stages[STAGE_GREET]) {
+		struct connection *c = list_entry(it, struct connection, node);
+
+		if (!is_same_client(c->peer.address, newest->peer.address))
+			continue;
+		oldest = oldest ? oldest : c;
+		n++;
+	}
+	if (n > GREETING_EACH_MAX)
+		end_connection(h, oldest);
+	else if (h->greeting > GREETING_MAX)
+		end_connection(h, list_entry(h->stages[STAGE_GREET].next, struct connection, node));
+}
+
 /* A handshake waits for its client without stopping anyone; those that never end must not hold all the places, and
  * what may be worked on in one turn of the loop is bounded. */
 static void begin_session(struct httpd *h, struct connection *c, struct MHD_Connection *mhd)
@@ -169,8 +199,7 @@ static void begin_session(struct httpd *h, struct connection *c, struct MHD_Conn
 	c->session = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
 	c->keys = tls_begin(h->config.tls, c->session);
 	enter_stage(h, c, STAGE_GREET);
-	if (h->greeting > GREETING_MAX)
-		end_connection(h, list_entry(h->stages[STAGE_GREET].next, struct connection, node));
+	limit_greeting(h, c);
 }
 
 /* The first request is there, so the handshake is over. */

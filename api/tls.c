@@ -57,6 +57,9 @@ static bool read_files(const struct tls_config *c, struct tls_keys *k, struct er
 	rc = gnutls_certificate_set_x509_trust_file(k->credentials, c->client_ca, GNUTLS_X509_FMT_PEM);
 	if (rc <= 0)
 		return err_set(err, ERR_INVALID, "%s holds no certificate: %s", c->client_ca, gnutls_strerror(rc));
+	rc = c->client_crl[0] == '\0' ? 1 : gnutls_certificate_set_x509_crl_file(k->credentials, c->client_crl, GNUTLS_X509_FMT_PEM);
+	if (rc <= 0)
+		return err_set(err, ERR_INVALID, "%s holds no revocation list: %s", c->client_crl, gnutls_strerror(rc));
 	gnutls_certificate_set_verify_function(k->credentials, verify_client);
 	return true;
 }

@@ -15,6 +15,7 @@ struct tls_config { /* PEM files; the texts live as long as the tls */
 	const char *cert;      /* the server's certificate, and those between it and a root */
 	const char *key;
 	const char *client_ca; /* who signs clients' certificates; empty: no client is asked for one */
+	const char *client_crl; /* whom of these it has revoked; empty: nobody */
 	bool        must_show; /* a client without a certificate is refused */
 };
 

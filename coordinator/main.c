@@ -151,7 +151,9 @@ static bool prepare_database(struct sagad *s, struct err *err)
 /* What stands open to a network must ask who comes. */
 static bool check_listening(const struct sagad *s, struct err *err)
 {
-	bool api = listen_is_local(s->api_fd) || s->options.tls_client_ca[0] != '\0', ops = listen_is_local(s->ops_fds[0]);
+	bool shown = s->options.tls_client_ca[0] != '\0'; /* without tokens every client must show a certificate */
+	bool api = listen_is_local(s->api_fd) || shown;
+	bool ops = listen_is_local(s->ops_fds[0]) || (shown && strcmp(s->options.ops_tls, "yes") == 0);
 
 	if ((api && ops) || s->options.tokens_file[0] != '\0' || strcmp(s->options.insecure_listen, "yes") == 0)
 		return true;
@@ -168,6 +170,10 @@ static bool check_tls(const struct sagad *s, struct err *err)
 		return err_set(err, ERR_INVALID, "tls.cert and tls.key belong together: give both or none");
 	if (o->tls_client_ca[0] != '\0' && o->tls_cert[0] == '\0')
 		return err_set(err, ERR_INVALID, "tls.client-ca needs tls.cert and tls.key: certificates are shown within TLS");
+	if (o->tls_client_crl[0] != '\0' && o->tls_client_ca[0] == '\0')
+		return err_set(err, ERR_INVALID, "tls.client-crl needs tls.client-ca: only its certificates can be revoked");
+	if (strcmp(o->ops_tls, "yes") == 0 && o->tls_cert[0] == '\0')
+		return err_set(err, ERR_INVALID, "ops-tls needs tls.cert and tls.key");
 	return true;
 }
 

@@ -40,6 +40,10 @@
 	  "PEM: the key of tls.cert.") \
 	X(tls_client_ca,    "tls.client-ca",         TEXT,  "",                      0,       0,           "file", \
 	  "PEM: who signs clients' certificates. The tokens file says what each may do; without one every client must show one and may do all.") \
+	X(tls_client_crl,   "tls.client-crl",        TEXT,  "",                      0,       0,           "file", \
+	  "PEM: revocation lists of tls.client-ca; a certificate on one of them is refused. Read again when it changes.") \
+	X(ops_tls,          "ops-tls",               WORD,  "no",                    0,       0,           "no|yes", \
+	  "Health and metrics speak TLS, too, with the certificate, key and clients' authority of the API.") \
 	X(limit_rate,       "limit.rate",            U32,   "0",                     0,       1000000,     "requests", \
 	  "Requests a second that one caller may make: who has a token by its name, others by address; 0: no limit.") \
 	X(limit_burst,      "limit.burst",           U32,   "100",                   1,       1000000,     "requests", \

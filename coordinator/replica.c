@@ -60,7 +60,7 @@ struct replica {
 	struct store_port   store;
 	struct token_file   tokens;
 	struct tls         *tls;
-	struct stat         tls_seen[3]; /* certificate, key and CA as they were read last */
+	struct stat         tls_seen[4]; /* certificate, key, CA and revocations as they were read last */
 	int64_t             look_at;    /* for a changed tokens file; INT64_MAX: there is none */
 	uint64_t            random_pool[512]; /* filling it costs much the same whatever its size */
 	size_t              random_left;
@@ -453,7 +453,7 @@ static void look_at_tokens(struct replica *r)
 static bool tls_changed(struct replica *r)
 {
 	const struct options *o = r->config->options;
-	const char *const     paths[] = { o->tls_cert, o->tls_key, o->tls_client_ca };
+	const char *const     paths[] = { o->tls_cert, o->tls_key, o->tls_client_ca, o->tls_client_crl };
 	bool                  changed = false;
 
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
@@ -482,6 +482,7 @@ static bool open_tls(struct replica *r, struct err *err)
 		.cert = o->tls_cert,
 		.key = o->tls_key,
 		.client_ca = o->tls_client_ca,
+		.client_crl = o->tls_client_crl,
 		.must_show = o->tokens_file[0] == '\0',
 	};
 
@@ -533,6 +534,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.callback_key = keys->callback,
 		.replica_key = keys->replica,
 		.tls = r->tls,
+		.ops_tls = strcmp(r->config->options->ops_tls, "yes") == 0,
 		.ops_is_local = listen_is_local(r->config->ops_fd),
 		.rate = r->config->options->limit_rate,
 		.burst = r->config->options->limit_burst,

@@ -38,6 +38,19 @@ class Authority:
     def run(*words):
         subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=30)
 
+    def revoke(self, cert, name):
+        """The path of a list that has this certificate; it replaces the one before."""
+        base, config = self.path("index"), self.path("ca.conf")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(f"[ca]\ndefault_ca=own\n[own]\ndatabase={base}\ncertificate={self.cert}\nprivate_key={self.key}\n"
+                       "default_md=sha256\ndefault_crl_days=2\n")
+        open(base, "a", encoding="ascii").close()
+        if cert:
+            self.run("ca", "-config", config, "-revoke", cert)
+        self.run("ca", "-config", config, "-gencrl", "-out", self.path(f"{name}.new"))
+        os.replace(self.path(f"{name}.new"), self.path(name))
+        return self.path(name)
+
     def sign(self, name, cn, alt=None, days="2"):
         """Paths of a certificate and its key."""
         cert, key, wish = (self.path(f"{name}.{kind}") for kind in ("pem", "key", "csr"))
@@ -78,6 +91,17 @@ class Secured:
         replica.at = f"127.0.0.1:{port}"
         return replica.ready()
 
+    def add_ops(self, flags):
+        replica = self.cluster.add(flags=[*self.flags, "--ops-tls=yes", *flags], ready=False)
+        until(lambda: self.is_ready(replica), 20)
+        return replica
+
+    def is_ready(self, replica):
+        try:
+            return self.send("GET", "/readyz", at=replica.ops_at).status == 200
+        except OSError:
+            return False
+
     def context(self, client=None, ca=None):
         context = ssl.create_default_context(cafile=(ca or self.ca).cert)
         if client:
@@ -94,7 +118,8 @@ class Secured:
                          {"Content-Type": "application/json", **(headers or {})})
             raw = link.getresponse()
             raw.content = raw.read()
-            raw.json = json.loads(raw.content) if raw.content else None
+            is_json = "json" in (raw.headers["Content-Type"] or "")
+            raw.json = json.loads(raw.content) if raw.content and is_json else None
             return raw
         finally:
             link.close()
@@ -192,6 +217,63 @@ def test_old_versions_and_clear_text_are_refused(secured):
         link.request("GET", "/problems")
         assert link.getresponse().status == 200, version
         link.close()
+
+
+ENDED = (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)
+
+
+def test_who_is_revoked_is_refused(secured):
+    """By the authority's list, read again when it changes; or by its line alone, on open connections too."""
+    lists, cards = secured.ca.revoke(None, "revoked.pem"), [secured.ca.sign(f"leaver{n}", f"leaver{n}") for n in range(2)]
+    file = os.path.join(secured.cluster.folder, "leavers")
+    lines = ["leaver0 reader cert:CN=leaver0\n", "leaver1 reader cert:CN=leaver1\n"]
+    with open(file, "w", encoding="ascii") as out:
+        out.write("".join(lines))
+    secured.clients.update(leaver0=cards[0], leaver1=cards[1])
+    replica = secured.add([f"--tls.client-crl={lists}", f"--tokens-file={file}"])
+    ask = lambda who: secured.send("GET", "/v1/transactions", client=who, at=replica.at).status
+    assert ask("leaver0") == ask("leaver1") == 200
+    kept = secured.link("leaver1", replica.at)
+
+    def on_kept():
+        kept.request("GET", "/v1/transactions")
+        answer = kept.getresponse()
+        answer.read()
+        return answer.status
+
+    assert on_kept() == 200
+    secured.ca.revoke(cards[0][0], "revoked.pem")
+    until(lambda: replica.events("tls_read"))
+    with pytest.raises(ENDED):
+        ask("leaver0")
+    assert ask("leaver1") == 200
+    with open(lists, "w", encoding="ascii") as out:
+        out.write("no list\n")
+    until(lambda: replica.events("tls_kept"))
+    with pytest.raises(ENDED):
+        ask("leaver0")
+    with open(file + ".new", "w", encoding="ascii") as out:
+        out.write(lines[0])
+    os.replace(file + ".new", file)
+    until(lambda: on_kept() == 401)
+    kept.close()
+    replica.stop()
+    secured.cluster.remove(replica)
+
+
+def test_health_and_metrics_may_have_tls(secured):
+    """The same certificate and the same clients; nothing in the clear."""
+    replica = secured.add_ops([f"--tokens-file={secured.tokens}"])
+    link = lambda who=None: secured.send("GET", "/metrics", client=who, at=replica.ops_at)
+    assert link("shop").status == 200 and b"sagad_live 1" in link("shop").content
+    assert secured.send("GET", "/readyz", at=replica.ops_at).status == 200
+    with pytest.raises(ENDED):
+        link("forger")
+    with socket.create_connection(replica.ops_at.split(":"), timeout=10) as plain:
+        plain.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP" not in plain.recv(1000)
+    replica.stop()
+    secured.cluster.remove(replica)
 
 
 # ---- the same as in the clear --------------------------------------------------------------------
@@ -322,11 +404,37 @@ def test_half_open_handshakes_stop_nobody(secured):
     assert secured.send("GET", "/problems").status == 200
 
 
+def test_nobody_drives_out_the_handshakes_of_others(secured):
+    """Six hundred from one address and ten from another, which came first."""
+    def call(host):
+        return socket.create_connection(secured.replica.at.split(":"), timeout=10, source_address=(host, 0))
+
+    def is_open(link):
+        link.settimeout(0.001)
+        try:
+            return link.recv(100) != b""
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+
+    few, many = [call("127.0.0.2") for _ in range(10)], []
+    try:
+        many += [call("127.0.0.1") for _ in range(600)]
+        until(lambda: not any(is_open(link) for link in many[:300]))
+        assert all(is_open(link) for link in few)
+        assert all(is_open(link) for link in many[-200:])
+    finally:
+        for link in few + many:
+            link.close()
+
+
 # ---- settings ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words,says", [
     (["--tls.cert=/nowhere"], "belong together"), (["--tls.client-ca=/nowhere"], "needs tls.cert"),
+    (["--tls.cert=/a", "--tls.key=/b", "--tls.client-crl=/c"], "needs tls.client-ca"), (["--ops-tls=yes"], "ops-tls needs"),
     (["--listen=0.0.0.0:{}", "--tls.cert=/a", "--tls.key=/b"], "--tokens-file")])
 def test_settings_that_do_not_fit(database, words, says):
     flags = [f"--dsn={database}", f"--listen=127.0.0.1:{free_port()}", f"--ops-listen=127.0.0.1:{free_port()}"]
