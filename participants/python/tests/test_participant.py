@@ -178,6 +178,36 @@ def test_a_back_check_has_no_barrier(service):
     assert serve(service, "/orders/7/committed", "check")[0] == 204
 
 
+LATER = "2126-11-23T10:40:54.123Z"
+
+
+def test_a_message_whose_transaction_was_committed(service, effects, db):
+    service.check("/orders/{id}/committed")
+    barrier = sagad.Barrier(db)
+    for first in (True, False):
+        if barrier.message("g-1", LATER):
+            effect(db, "order")
+        db.commit()
+        for _ in range(2):
+            assert serve(service, "/orders/1/committed", "check", **{"Saga-Deadline": LATER})[:2] == (200, "{}"), first
+    assert effects() == ["order"]
+
+
+def test_a_message_that_was_checked_before_its_transaction_came(service, effects, db):
+    service.check("/committed")
+    barrier = sagad.Barrier(db)
+    assert barrier.message("g-1", LATER) is True
+    db.rollback()
+    for _ in range(2):
+        assert serve(service, "/committed", "check", **{"Saga-Deadline": LATER})[0] == 422
+        with pytest.raises(sagad.TooLate):
+            barrier.message("g-1", LATER)
+        db.rollback()
+    with pytest.raises(ValueError):
+        service.check("/committed")
+    assert sagad.run(db, sagad.Call("g-9", "s", "try"), None).status == 503
+
+
 def test_paths(hotel):
     seen = []
     hotel.on("/a.b/{hotel}/rooms/{id}")(lambda call, db: seen.append(dict(call.params)))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every call once: sagad's SQL barrier, in a transaction of the service's own database.
 import { readFile } from "node:fs/promises";
-import type { Answer } from "./answer.js";
-import type { Call, Op } from "./call.js";
+import { Answer, failed } from "./answer.js";
+import { type Call, type Op, callOf } from "./call.js";
 import type { Dialect, Row, Session } from "./database.js";
 
 /** run: do the work. duplicate, empty, late: send status and body instead. */
@@ -19,6 +19,16 @@ export class Cancelled extends Error {
     this.name = "Cancelled";
   }
 }
+
+/** A message was checked before its transaction came: it must not be done any more. */
+export class TooLate extends Error {
+  constructor(gid: string) {
+    super(`sagad was told that ${gid} never happened, or may have been`);
+    this.name = "TooLate";
+  }
+}
+
+const MESSAGE = "=message"; // no step has such a name; sagad_message() of PostgreSQL uses the same
 
 type Texts = Record<Dialect, string>;
 const ASK: Texts = {
@@ -83,6 +93,31 @@ export class Barrier {
   /** In the transaction that does the rest of what was answered 202. Throws Cancelled: roll back. */
   async finish(call: { gid: string; step: string; op: Op }, answer: Answer): Promise<void> {
     if (!(await this.keep(call, answer))) throw new Cancelled(call.gid, call.step);
+  }
+
+  /**
+   * In the transaction that a message stands for, before its work; deadline: deadline_at of the prepared message. True: do it. False: it
+   * was done before. Throws TooLate: sagad was told that it never happened, so it must not.
+   */
+  async message(gid: string, deadline: Date | string): Promise<boolean> {
+    const verdict = await this.ask(callOf({ gid, step: MESSAGE, op: "try", deadline: new Date(deadline) }));
+    if (verdict.answer === "late") throw new TooLate(gid);
+    return verdict.answer === "run";
+  }
+
+  /**
+   * What to answer to the check of a message, once this is committed. Waits for a transaction that has asked and not ended. If there was
+   * none, there will be none.
+   */
+  async messageCheck({ gid, deadline, accepted }: Call): Promise<Answer> {
+    await this.session.query("SAVEPOINT sagad_check");
+    const verdict = await this.ask(callOf({ gid, step: MESSAGE, op: "cancel", ...(deadline && { deadline }), ...(accepted && { accepted }) }));
+    if (verdict.answer === "run") {
+      await this.session.query("ROLLBACK TO SAVEPOINT sagad_check"); // it was done, and nothing undoes it
+      return new Answer(200, "{}");
+    }
+    if (verdict.answer === "late") return new Answer(verdict.status ?? 400, verdict.body);
+    return failed(422, "it was not committed, and will not be");
   }
 
   /** Forgets steps whose deadline and last change are longer ago; at most 10,000 at once. How many it were. */

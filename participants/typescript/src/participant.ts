@@ -22,7 +22,7 @@ export interface ParticipantOptions {
 
 interface Route<C> {
   readonly segments: readonly string[];
-  readonly works: Map<Op, Work<C>>;
+  readonly works: Map<Op, Work<C> | null>;
 }
 
 function segmentsOf(path: string): string[] | undefined {
@@ -62,6 +62,15 @@ export class Participant<C> {
 
   /** on("/rooms/{id}/cancel", "cancel", work): {id} comes as call.params.id. */
   on(path: string, op: Op, work: Work<C>): this {
+    return this.#add(path, op, work);
+  }
+
+  /** The check of messages: whether their own transaction was committed, as Barrier.message() has left it. */
+  check(path: string): this {
+    return this.#add(path, "check", null);
+  }
+
+  #add(path: string, op: Op, work: Work<C> | null): this {
     if (!OPS.includes(op)) throw new RangeError(`no such op: ${op}`);
     const segments = path.split("/");
     let route = this.#routes.find((known) => known.segments.join("/") === path);

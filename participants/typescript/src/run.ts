@@ -48,14 +48,15 @@ async function asked<C>(session: Session<C>, call: Call, work: Work<C>): Promise
   }
 }
 
-async function once<C>(session: Session<C>, call: Call, work: Work<C>, log: Log): Promise<Answer> {
+async function once<C>(session: Session<C>, call: Call, work: Work<C> | null, log: Log): Promise<Answer> {
   const barrier = new Barrier(session);
   await session.query(session.dialect === "sqlite" ? "BEGIN IMMEDIATE" : "BEGIN");
   let [answer, commits]: [Answer, boolean] = [unavailable(), true];
   if (call.op === "check") {
-    answer = await asked(session, call, work);
+    answer = work ? await asked(session, call, work) : await barrier.messageCheck(call);
   } else {
     const verdict = await barrier.ask(call);
+    if (work === null) throw new TypeError(`a ${call.op} needs a function`);
     if (verdict.answer === "run") [answer, commits] = await worked(barrier, session, call, work, log);
     else answer = new Answer(verdict.status ?? 204, verdict.body);
   }
@@ -71,9 +72,9 @@ function isPassing(why: unknown): boolean {
 
 /**
  * The answer to send; it is given after the commit was answered. Whatever fails is rolled back and answered 503, which makes sagad
- * call again. A back-check has no barrier: work alone is run.
+ * call again. A check has no barrier: work alone is run, or, if it is null, what message() has left in the database answers.
  */
-export function run<C>(database: Database<C>, call: Call, work: Work<C>, log: Log = console.error): Promise<Answer> {
+export function run<C>(database: Database<C>, call: Call, work: Work<C> | null, log: Log = console.error): Promise<Answer> {
   return database.use(async (session, broken) => {
     for (let left = ATTEMPTS - 1; ; left--) {
       try {

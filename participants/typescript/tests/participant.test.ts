@@ -11,6 +11,7 @@ import {
   Cancelled,
   Participant,
   Refused,
+  TooLate,
   callOf,
   listener,
   messageId,
@@ -183,6 +184,22 @@ test("a back-check has no barrier", async () => {
   assert.deepEqual((await ask()).body, '{"error":"no order 7"}');
   committed = true;
   assert.equal((await ask()).status, 204);
+});
+
+test("a message and its check", async () => {
+  const db = await memory();
+  const { service } = quiet(db);
+  service.check("/committed");
+  const barrier = new Barrier(sqliteSession(db));
+  const later = new Date("2126-11-23T10:40:54.123Z");
+  const ask = async (gid: string) => (await service.serve("/committed", headers("check", { "Saga-Id": gid, "Saga-Deadline": later.toISOString() }), "")).status;
+  assert.equal(await barrier.message("done", later), true);
+  assert.equal(await barrier.message("done", later.toISOString()), false);
+  assert.deepEqual([await ask("done"), await ask("done")], [200, 200]);
+  assert.deepEqual([await ask("never"), await ask("never")], [422, 422]);
+  await assert.rejects(barrier.message("never", later), TooLate);
+  assert.equal(await barrier.message("done", later), false);
+  assert.throws(() => service.check("/committed"), RangeError);
 });
 
 test("paths", async () => {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """participants/python against PostgreSQL and real replicas."""
+import functools
 import json
 import re
 import shutil
@@ -137,6 +138,45 @@ def test_a_transaction(connect, autocommit):
         assert sagad.run(on.db, call, refuse).body == '{"error":"no"}' and count() == 1
     on.db.close()
     other.db.close()
+
+
+LATER = "2126-11-23T10:40:54.123Z"
+
+
+def test_messages(connect):
+    on, other = connect(), connect()
+    barrier, name = sagad.Barrier(on.db), type(on.db).__module__
+    ask = functools.partial(sagad.run, other.db, work=None)
+    done, never = (sagad.Call(f"{kind}-{name}", "check", "check", deadline=LATER) for kind in ("done", "never"))
+    assert [barrier.message(done.gid, LATER) for _ in range(2)] == [True, False]
+    on.db.commit()
+    assert [ask(call=done).status, ask(call=never).status, ask(call=never).status, ask(call=done).status] == [200, 422, 422, 200]
+    with pytest.raises(sagad.TooLate):
+        barrier.message(never.gid, LATER)
+    on.db.rollback()
+    assert barrier.message(done.gid, LATER) is False
+    on.db.commit()
+    if isinstance(on, OnPostgres):  # the functions in SQL mean the same
+        assert on.execute("SELECT sagad_message(%s, %s)", done.gid, LATER) == [(False,)]
+        assert on.execute("SELECT status FROM sagad_message_check(%s, %s)", never.gid, LATER) == [(422,)]
+    on.db.close()
+    other.db.close()
+
+
+def test_a_message_from_end_to_end(sdk, dsn, serve, stub, gid):
+    shop = sagad.Participant(lambda: psycopg.connect(dsn))
+    shop.check("/committed")
+    url = serve(wsgi.application(shop))
+    document = {"mode": "message", "deadline": "100ms", "check": {"url": url + "/committed"}, "steps": {"mail": {"action": {"url": stub.url + "/mail"}}}}
+    for own, commits in (gid, True), (gid + "-lost", False):
+        prepared = sdk.start(gid=own, **document)
+        assert prepared.phase == "prepared"
+        with psycopg.connect(dsn) as db:
+            assert sagad.Barrier(db).message(own, prepared.data["deadline_at"])
+            if not commits:
+                db.rollback()
+        assert sdk.wait(own).phase == ("confirmed" if commits else "cancelled")
+    assert [call.gid for call in stub.seen("/mail")] == [gid]
 
 
 def test_a_failed_statement_may_still_be_refused(dsn):

@@ -2,14 +2,16 @@
 """Every call once: sagad's SQL barrier over a DB-API connection of the service's own database."""
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import pathlib
 import sys
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Protocol, Tuple
 
-from .answer import Answer
+from .answer import Answer, failed
 from .call import Call
 
+_MESSAGE = "=message"  # no step has such a name; sagad_message() of PostgreSQL uses the same
 DIALECTS = ("postgresql", "mariadb", "sqlite")
 _DIALECT_OF = {
     "psycopg": "postgresql", "psycopg2": "postgresql",
@@ -65,6 +67,10 @@ class Cancelled(Exception):
     """The end of a call that went on cannot be kept any more: its step was cancelled. Roll back."""
 
 
+class TooLate(Exception):
+    """A message was checked before its transaction came: it must not be done any more."""
+
+
 class Barrier:
     """The barrier's statements on one connection, in the caller's transaction: nothing here commits or rolls back.
 
@@ -98,6 +104,28 @@ class Barrier:
         """In the transaction that does the rest of what was answered 202. Raises Cancelled: roll back."""
         if not self.keep_of(gid, step, op, answer):
             raise Cancelled(f"step {step} of {gid} was cancelled, or ended before")
+
+    def message(self, gid: str, deadline: str) -> bool:
+        """In the transaction that a message stands for, before its work; deadline: deadline_at of the prepared message.
+
+        True: do it. False: it was done before. Raises TooLate: sagad was told that it never happened, so it must not.
+        """
+        verdict = self.ask(Call(gid, _MESSAGE, "try", deadline=deadline))
+        if verdict.answer == "late":
+            raise TooLate(f"sagad was told that {gid} never happened, or may have been")
+        return verdict.answer == "run"
+
+    def message_check(self, call: Call) -> Answer:
+        """What to answer to the check of a message, once this is committed. Waits for a transaction that has asked and not
+        ended. If there was none, there will be none."""
+        self.execute("SAVEPOINT sagad_check")
+        verdict = self.ask(dataclasses.replace(call, step=_MESSAGE, op="cancel", epoch=None))
+        if verdict.answer == "run":  # it was done, and nothing undoes it
+            self.execute("ROLLBACK TO SAVEPOINT sagad_check")
+            return Answer(200, "{}")
+        if verdict.answer == "late":
+            return Answer(verdict.status or 400, verdict.body)
+        return failed(422, "it was not committed, and will not be")
 
     def sweep(self, retention_s: float) -> int:
         """Forgets steps whose deadline and last change are longer ago; at most 10,000 at once. How many it were."""

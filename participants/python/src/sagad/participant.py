@@ -35,24 +35,31 @@ class Participant:
         self.secrets, self.tolerance_s = tuple(secrets), tolerance_s
         for secret in self.secrets:
             key_of(secret)  # what is wrong with it is said now
-        self._routes: List[Tuple["re.Pattern[str]", Dict[str, Work]]] = []
+        self._routes: List[Tuple["re.Pattern[str]", Dict[str, Optional[Work]]]] = []
 
     def on(self, path: str, op: str = "try") -> Callable[[Work], Work]:
         """@participant.on("/rooms/{id}/cancel", "cancel"): {id} comes as call.params["id"]."""
+        def take(work: Work) -> Work:
+            works[op] = work
+            return work
+        works = self._works(path, op)
+        return take
+
+    def check(self, path: str) -> None:
+        """The check of messages: whether their own transaction was committed, as Barrier.message() has left it."""
+        self._works(path, "check")["check"] = None
+
+    def _works(self, path: str, op: str) -> Dict[str, Optional[Work]]:
         if op not in OPS:
             raise ValueError(f"no such op: {op}")
         pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)) + r"\Z")
         found = [works for known, works in self._routes if known.pattern == pattern.pattern]
-        works: Dict[str, Work] = found[0] if found else {}
+        works: Dict[str, Optional[Work]] = found[0] if found else {}
         if not found:
             self._routes.append((pattern, works))
         if op in works:
             raise ValueError(f"{op} {path} has its function already")
-
-        def take(work: Work) -> Work:
-            works[op] = work
-            return work
-        return take
+        return works
 
     def setup(self) -> None:
         """Puts the barrier into the service's database; again is harmless."""
@@ -88,7 +95,7 @@ class Participant:
             return self._run(dataclasses.replace(call, params=found.groupdict()), works[call.op])
         return failed(404, "there is nothing at this path")
 
-    def _run(self, call: Call, work: Work) -> Answer:
+    def _run(self, call: Call, work: Optional[Work]) -> Answer:
         try:
             connection = self.connect()
         except Exception:  # pylint: disable=broad-except

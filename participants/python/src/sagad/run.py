@@ -17,11 +17,12 @@ _ATTEMPTS = 3
 _AGAIN = ("40001", "40P01", 1213, 1020)  # serialization failure, deadlock; of MariaDB: deadlock, changed since the snapshot
 
 
-def run(connection: Connection, call: Call, work: Work, dialect: Optional[str] = None) -> Answer:
+def run(connection: Connection, call: Call, work: Optional[Work], dialect: Optional[str] = None) -> Answer:
     """The answer to send; it is given after the commit was answered. work(call, connection) gives back a JSON value
     or an Answer, or raises Refused; it may be run again from its start, and does nothing that a rollback does not undo.
 
-    Whatever fails is rolled back and answered 503, which makes sagad call again. A back-check has no barrier: work alone is run.
+    Whatever fails is rolled back and answered 503, which makes sagad call again. A check has no barrier:
+    work alone is run, or, if it is None, what message() has left in the database answers.
     """
     barrier = Barrier(connection, dialect)
     for left in reversed(range(_ATTEMPTS)):
@@ -36,13 +37,15 @@ def run(connection: Connection, call: Call, work: Work, dialect: Optional[str] =
     return unavailable()
 
 
-def _run_once(barrier: Barrier, call: Call, work: Work) -> Answer:
+def _run_once(barrier: Barrier, call: Call, work: Optional[Work]) -> Answer:
     barrier.begin()
     if call.op == "check":
-        answer, commits = _asked(barrier, call, work), True
+        answer, commits = _asked(barrier, call, work) if work else barrier.message_check(call), True
     else:
         verdict = barrier.ask(call)
         if verdict.answer == "run":
+            if work is None:
+                raise TypeError(f"a {call.op} needs a function")
             answer, commits = _worked(barrier, call, work)
         else:
             answer, commits = Answer(verdict.status or 204, verdict.body), True
