@@ -18,7 +18,8 @@ packages_of() {
 	run) echo postgresql curl jq openssl ;;
 	test) echo clang g++ libclang-rt-dev zsh valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
 		python3-psycopg python3-psycopg2 mariadb-server-core mariadb-client-core python3-pymysql python3-jsonschema python3-yaml \
-		python3-prometheus-client python3-pip python3-setuptools python3-wheel mypy nodejs npm nftables ;;
+		python3-prometheus-client python3-pip python3-setuptools python3-wheel mypy nftables ;;
+	node) echo nodejs npm ;;
 	bank) echo mariadb-server-core mariadb-client-core python3-pymysql ;;
 	examples) echo python3 python3-psycopg ;;
 	format) echo clang-format ;;
@@ -87,3 +88,11 @@ build_in() {
 }
 
 build_plain() { build_in build/plain all; }
+
+# npm_build FOLDER: its dependencies as its lock file has them, then its script "build"
+npm_build() (
+	cd "$1"
+	[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-fund --no-audit >&2 ||
+		die "npm could not install what $1 is built with"
+	npm run --silent "${2:-build}" >&2
+)

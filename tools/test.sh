@@ -100,11 +100,8 @@ run_sdk() {
 	build_plain
 	(cd participants/python && mypy --cache-dir "$root/build/mypy" >&2)
 	run_pytest participants/python/tests
-	(
-		cd participants/typescript
-		[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent >&2
-		npm run --silent compile >&2
-	)
+	npm_build participants/typescript compile
+	npm_build examples/trip
 	run_pytest_twice -n 2 tests/integration/sdk
 }
 run_e2e() {
@@ -116,7 +113,7 @@ if [ "${1:-}" = list ]; then
 	printf '%s\n' "${stages[@]}"
 	exit 0
 fi
-need_packages build run test
+need_packages build run test node
 wanted=("$@") times=() total=$SECONDS
 for row in "${stages[@]}"; do
 	stage=${row%% *}
