@@ -123,6 +123,15 @@ def test_the_table_was_not_empty():
     assert len(ROUTES) >= 30 and {r[3] for r in ROUTES} >= {"public", "service", "reader", "operator", "admin", "replica"}
 
 
+def test_what_is_public_is_known():
+    """A route that is public by a slip would pass every test of roles: so each of them stands here."""
+    public = {name for name, _, _, role in ROUTES if role == "public"}
+    assert {name for name in public if name.startswith(("ops_", "public_"))} == {
+        "ops_livez", "ops_readyz", "public_openapi", "public_problem", "public_problems", "public_schema"}
+    assert {name for name in public if not name.startswith(("ops_", "public_", "dtm_"))} == {"step_complete", "step_fail"}
+    assert {name for name in public if name.startswith("dtm_")} <= {"dtm_version", "dtm_ping", "dtm_ping_post"}
+
+
 # ---- tokens ------------------------------------------------------------------------------------
 
 
