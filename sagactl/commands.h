@@ -96,7 +96,17 @@
 	X(until,           "until",           0,   TEXT,   "TIME",      "", \
 	  "Before: a duration like 1h (ago), or a time.") \
 	X(interval,        "interval",        0,   TEXT,   "DURATION",  "", \
-	  "How often to look. Default: 2s.")
+	  "How often to look. Default: 2s.") \
+	X(cancel_url,      "cancel-url",      0,   TEXT,   "URL",       "", \
+	  "Where cancels go. Default: where tries go.") \
+	X(confirm_url,     "confirm-url",     0,   TEXT,   "URL",       "", \
+	  "Where confirms go; without it the step is a saga's, which has none.") \
+	X(state_url,       "state-url",       0,   TEXT,   "URL",       "", \
+	  "A GET of it tells what changes with each effect and is as before when it is undone: a balance, a count. With #/a/b only that part of a JSON document counts. Without it only answers are judged.") \
+	X(refused,         "refused",         0,   TEXT,   "JSON",      "", \
+	  "An input that has to be refused: JSON, or @FILE.") \
+	X(secret_file,     "secret-file",     0,   TEXT,   "FILE",      "", \
+	  "A file that holds the secret; calls are then signed with it.")
 
 #define X(field, ...) FLAG_##field,
 enum flag { FLAGS(X) };
@@ -125,6 +135,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X("bulk",        "One action on many transactions") \
 	X("audit",       "Who did what, when, why") \
 	X("doctor",      "What is wrong with the set-up, and what to do about it") \
+	X("verify",      "Does a service follow the contract?") \
 	X("completion",  "For the shell") \
 	X("version",     "Which version this is")
 
@@ -264,6 +275,11 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(doctor, "doctor", "", "", 0, \
 	  "Check database settings, versions, clocks, indexes and standbys; 9 if something is wrong.", \
 	  "doctor") \
+	X(verify, "verify", "", "TRY_URL", F(cancel_url) | F(confirm_url) | F(input) | F(refused) | F(state_url) | F(secret_file), \
+	  "Call a service twice, at once, late and wrong, and say what it gets wrong; sagad is not asked. It leaves test data behind, and nobody else should use the service meanwhile. 9 if something is wrong.", \
+	  "verify http://hotel:8080/rooms/book --cancel-url http://hotel:8080/rooms/cancel --input '{\"nights\": 2}'\n" \
+	  "verify http://stock:8080/hold --cancel-url http://stock:8080/release --confirm-url http://stock:8080/take " \
+	  "--input @order.json --refused '{\"pieces\": 0}' --state-url http://stock:8080/#/items") \
 	X(completion, "completion", "", "SHELL", 0, \
 	  "Print the completion for bash or zsh.", \
 	  "completion bash >~/.local/share/bash-completion/completions/sagactl\n" \
@@ -290,7 +306,7 @@ enum { CMD_COUNT = 0 COMMANDS(X), NOUN_COUNT = 0 NOUNS(X) };
 	X(ELAPSED,     6, "The wait is over, and it still runs.") \
 	X(FORBIDDEN,   7, "The token is missing, wrong, or not enough.") \
 	X(NOT_NOW,     8, "sagad cannot do it at the moment; the same again may work.") \
-	X(NOT_WELL,    9, "The answer is no: a definition is invalid, a transaction did not succeed, doctor found something.")
+	X(NOT_WELL,    9, "The answer is no: a definition is invalid, a transaction did not succeed, doctor or verify found something.")
 
 #define X(name, number, text) EXIT_##name = number,
 enum exit_status { EXITS(X) };
