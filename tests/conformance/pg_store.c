@@ -454,13 +454,13 @@ static void test_words(struct harness *h)
 	for (size_t i = 0; i < PHASE_COUNT; i++)
 		if (ended_phases[i] != NULL)
 			ended[n++] = ended_phases[i];
-	ok(check_lists(h, "transaction_phase", phases, PHASE_COUNT), "the schema's phases are the core's");
+	ok(check_lists(h, "phase_word", phases, PHASE_COUNT), "the schema's phases are the core's");
 	ok(check_lists(h, "transaction_ended", ended, n), "and so are those that have ended");
-	ok(check_lists(h, "transaction_stuck", stucks, STUCK_COUNT), "the schema's stuck reasons are the core's");
+	ok(check_lists(h, "stuck_word", stucks, STUCK_COUNT), "the schema's stuck reasons are the core's");
 	ok(check_lists(h, "inbox_verdict", verdicts, VERDICT_COUNT), "the schema's verdicts are the core's");
 	ok(strcmp(pg_database_ask(&h->database, "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes "
 	                          "WHERE schemaname = 'sagad' AND tablename = 'transaction'"),
-	          "transaction_due transaction_owner transaction_pkey transaction_stuck") == 0,
+	          "transaction_dtm transaction_due transaction_owner transaction_pkey transaction_stuck") == 0,
 	   "the transaction has these indexes and no other");
 	ok(strcmp(pg_database_ask(&h->database, "SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
 	                          "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'sagad'"), "0") == 0 &&

@@ -23,11 +23,11 @@ static const struct {
 	const char *name, *needs, *needs_too;
 } wants[] = {
 	{ "STAND", "Index Scan using replica_pkey", NULL },
-	{ "CHANGE", "Index Scan using transaction_pkey", "Index Cond: (gid = " },
-	{ "JOURNAL", "Index Scan using transaction_pkey", "Index Cond: (gid = " },
+	{ "CHANGE", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
+	{ "JOURNAL", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "SETTLE", "Index Scan using inbox_pkey", "using transaction_pkey" },
 	{ "RELOAD", "Index Scan using transaction_pkey", NULL },
-	{ "MINE", "using transaction_owner", "(gid >" },
+	{ "MINE", "using transaction_owner", "(gid)::text >" },
 	{ "ADOPT", "using transaction_owner", "Index Scan using transaction_pkey" },
 	{ "DUE", "using transaction_due", NULL },
 	{ "TAKE_DUE", "using transaction_due", "Index Scan using transaction_pkey" },
@@ -178,9 +178,9 @@ int main(void)
 		ok(k < STATEMENT_COUNT, "%s is still a statement", wants[i].name);
 	}
 	pg_database_run(&d, "VACUUM sagad.transaction");
-	check_growth(&d, "CHANGE", "Index Cond: (gid = ");
-	check_growth(&d, "ADOPT", "Index Cond: (gid = c.gid");
-	check_growth(&d, "TAKE_DUE", "Index Cond: (gid = c.gid");
+	check_growth(&d, "CHANGE", "Index Cond: ((gid)::text = ");
+	check_growth(&d, "ADOPT", "Index Cond: ((gid)::text = (c.gid)::text");
+	check_growth(&d, "TAKE_DUE", "Index Cond: ((gid)::text = (c.gid)::text");
 	/* The test can fail: without its settings the planner does what it must not. */
 	pg_database_run(&d, "RESET enable_hashjoin; RESET enable_mergejoin; RESET enable_seqscan; RESET enable_bitmapscan");
 	size_t k = 0;

@@ -32,8 +32,8 @@ check_of() {
 }
 moves() { sed -n 's/.*X(\([A-Z]*\), *\([A-Z]*\), *".*/\1 \2/p' coordinator/core/txn.h | tr 'A-Z' 'a-z'; }
 
-same 'the phases of the SQL schema are those of the core' "$(check_of transaction_phase | line)" "$(words TXN_PHASES | line)"
-same 'so are the reasons to be stuck' "$(check_of transaction_stuck | line)" "$(words TXN_STUCKS | line)"
+same 'the phases of the SQL schema are those of the core' "$(check_of phase_word | line)" "$(words TXN_PHASES | line)"
+same 'so are the reasons to be stuck' "$(check_of stuck_word | line)" "$(words TXN_STUCKS | line)"
 same 'so are the verdicts on commands' "$(check_of inbox_verdict | line)" "$(words TXN_VERDICTS | line)"
 same 'a row has ended in exactly the phases that the core calls ended' "$(check_of transaction_ended | line)" "$(ended | line)"
 for table in TXN_PHASES TXN_OPS STEP_KINDS TXN_OUTCOMES; do
