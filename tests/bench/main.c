@@ -13,7 +13,7 @@
 
 static const char usage[] =
 	"usage: bench run --sagad PROGRAM --dsn DSN --postmaster PID --logs DIR --tool postgres.sh --folder DIR\n"
-	"                 [--port PORT] [--rounds N] [--seconds S] [--quick] [--json] [--scenario NAME]...\n"
+	"                 [--port PORT] [--rounds N] [--seconds S] [--quick] [--json | --markdown] [--scenario NAME]...\n"
 	"       bench load --port PORT [--path PATH] [--definition NAME] [--clients N] [--seconds S] [--rate R]\n"
 	"                  [--input BYTES] [--nowait] [--accepted FILE]\n"
 	"       bench stub --port PORT\n"
@@ -24,7 +24,7 @@ struct arguments {
 	const char         *tool, *folder, *path, *definition, *accepted;
 	unsigned            rounds, clients, input;
 	double              seconds, rate;
-	bool                quick, json, nowait;
+	bool                quick, json, markdown, nowait;
 	bool               *wanted; /* by scenario */
 	unsigned            wanted_count;
 };
@@ -47,7 +47,7 @@ static void want(struct arguments *a, const char *name)
 }
 
 enum flag { SAGAD = 1, DSN, POSTMASTER, LOGS, TOOL, FOLDER, PORT, ROUNDS, SECONDS, QUICK, JSON, SCENARIO, PATH,
-	DEFINITION, CLIENTS, RATE, INPUT, NOWAIT, ACCEPTED };
+	DEFINITION, CLIENTS, RATE, INPUT, NOWAIT, ACCEPTED, MARKDOWN };
 
 static const struct option flags[] = {
 	{ "sagad", required_argument, NULL, SAGAD }, { "dsn", required_argument, NULL, DSN },
@@ -59,7 +59,8 @@ static const struct option flags[] = {
 	{ "path", required_argument, NULL, PATH }, { "definition", required_argument, NULL, DEFINITION },
 	{ "clients", required_argument, NULL, CLIENTS }, { "rate", required_argument, NULL, RATE },
 	{ "input", required_argument, NULL, INPUT }, { "nowait", no_argument, NULL, NOWAIT },
-	{ "accepted", required_argument, NULL, ACCEPTED }, { NULL, 0, NULL, 0 }
+	{ "accepted", required_argument, NULL, ACCEPTED },
+	{ "markdown", no_argument, NULL, MARKDOWN }, { NULL, 0, NULL, 0 }
 };
 
 static unsigned number(const char *text, unsigned max)
@@ -96,6 +97,7 @@ static void read_option(struct arguments *a, int option)
 	case SECONDS: a->seconds = seconds_of(optarg); break;
 	case QUICK: a->quick = true; break;
 	case JSON: a->json = true; break;
+	case MARKDOWN: a->markdown = true; break;
 	case SCENARIO: want(a, optarg); break;
 	case PATH: a->path = optarg; break;
 	case DEFINITION: a->definition = optarg; break;
@@ -154,6 +156,8 @@ static int run(struct arguments *a)
 		run_round(&b, a, &r, r.n);
 	if (a->json)
 		report_json(&r, stdout);
+	else if (a->markdown)
+		report_markdown(&r, stdout);
 	else
 		report_table(&r, stdout);
 	world_close(&b.w);

@@ -67,6 +67,23 @@ static void cell(FILE *out, double v, int decimals, int width)
 		fprintf(out, " %*.*f", width, decimals, v);
 }
 
+/* Group commit at work, in one line: what one saga costs in statements by how many are under way. */
+static void statements_line(const struct rounds *r, FILE *out)
+{
+	bool first = true;
+
+	for (size_t i = 0; i < scenario_count; i++) {
+		if (!r->was_run[i] || strncmp(scenarios[i].name, "wait-", 5) != 0 || strstr(scenarios[i].name, "curl") != NULL)
+			continue;
+		struct figures m = median_figures(r, i);
+		fprintf(out, "%s%.3f (%s)", first ? "Statements a saga, fewer with more load: " : ", ", m.statements,
+		        scenarios[i].name);
+		first = false;
+	}
+	if (!first)
+		fputc('\n', out);
+}
+
 static void table_row(const struct rounds *r, size_t scenario, FILE *out)
 {
 	struct figures m = median_figures(r, scenario);
@@ -96,6 +113,54 @@ void report_table(const struct rounds *r, FILE *out)
 	for (size_t i = 0; i < scenario_count; i++)
 		if (r->was_run[i])
 			table_row(r, i, out);
+	fputc('\n', out);
+	statements_line(r, out);
+}
+
+/* ---- for the docs -------------------------------------------------------------------- */
+
+static void markdown_cell(FILE *out, double v, int decimals)
+{
+	if (isnan(v) || isinf(v))
+		fputs(" |", out);
+	else
+		fprintf(out, " %.*f |", decimals, v);
+}
+
+static void markdown_row(const struct rounds *r, size_t scenario, FILE *out)
+{
+	struct figures m = median_figures(r, scenario);
+
+	fprintf(out, "| `%s` |", scenarios[scenario].name);
+	markdown_cell(out, m.per_s, 0);
+	markdown_cell(out, m.of_direct, 3);
+	markdown_cell(out, m.p50_ms, 2);
+	markdown_cell(out, m.p99_ms, 2);
+	markdown_cell(out, m.coordinator_us, 1);
+	markdown_cell(out, m.postgres_us, 1);
+	markdown_cell(out, m.stub_us + m.generator_us, 1);
+	markdown_cell(out, m.wal_bytes, 0);
+	markdown_cell(out, m.commits, 3);
+	markdown_cell(out, m.statements, 3);
+	markdown_cell(out, m.rows_a_commit, 1);
+	for (unsigned k = 0; k < MORE_MAX && m.more[k].name != NULL; k++)
+		fprintf(out, "%s `%s` %.*f", k > 0 ? "," : "", m.more[k].name, m.more[k].value < 100 ? 3 : 0, m.more[k].value);
+	fputs(" |\n", out);
+}
+
+void report_markdown(const struct rounds *r, FILE *out)
+{
+	struct floors f = median_floors(r);
+
+	fprintf(out, "Medians of %u round%s. Floors: %.0f operations/s `direct` (one client %.3f ms), %.0f sagas/s `log`, smallest commit "
+	             "%.2f ms.\n\n", r->n, r->n > 1 ? "s" : "", f.direct_per_s, f.direct_1_ms, f.log_per_s, f.commit_ms);
+	fputs("| | sagas/s | of direct | p50 ms | p99 ms | replica µs | PostgreSQL µs | others µs | WAL bytes | commits | statements | "
+	      "rows a commit | |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n", out);
+	for (size_t i = 0; i < scenario_count; i++)
+		if (r->was_run[i])
+			markdown_row(r, i, out);
+	fputc('\n', out);
+	statements_line(r, out);
 }
 
 /* ---- for machines --------------------------------------------------------------------- */

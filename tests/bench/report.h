@@ -16,6 +16,7 @@ struct rounds {
 };
 
 void report_table(const struct rounds *r, FILE *out);
+void report_markdown(const struct rounds *r, FILE *out); /* as docs/performance.md has it */
 void report_json(const struct rounds *r, FILE *out);
 
 #endif

@@ -22,10 +22,13 @@
 	X(wal_bytes,       "wal_bytes",          "WAL B",      0) \
 	X(commits,         "commits",            "commits",    3) \
 	X(statements,      "statements",         "statements", 3) \
+	X(rows,            "rows",               "rows",       3) /* written, journal and inbox not counted */ \
+	X(rows_a_commit,   "rows_a_commit",      "rows/commit", 1) \
+	X(page_images,     "page_images",        "images",     3) /* in the WAL, for the first change since a checkpoint */ \
 	X(rss_mib,         "rss_mib",            "RSS MiB",    1) \
 	X(pss_mib,         "pss_mib",            "PSS MiB",    1)
 
-enum { MORE_MAX = 4 };
+enum { MORE_MAX = 4, PAIRS = 5 };
 
 struct figures {
 #define X(field, ...) double field;

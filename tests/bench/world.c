@@ -219,6 +219,7 @@ double world_number(struct world *w, const char *sql)
 void world_empty(struct world *w)
 {
 	world_sql(w, "TRUNCATE sagad.transaction, sagad.journal, sagad.inbox");
+	world_sql(w, "CHECKPOINT"); /* which also makes room in the WAL, as on a server that has run for a while */
 }
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -291,6 +292,7 @@ void world_usage(struct world *w, struct usage *u)
 		u->statements += meter_metric(buf_view(&text), "sagad_database_statements_total");
 		buf_fini(&text);
 	}
+	u->page_images = world_number(w, "SELECT wal_fpi FROM pg_stat_wal");
 	u->wal_bytes = world_number(w, "SELECT pg_current_wal_insert_lsn() - '0/0'");
 	for (unsigned i = 0; i < w->replica_count; i++)
 		u->coordinator_ns += meter_cpu_ns(w->replicas[i]);

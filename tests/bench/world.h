@@ -30,7 +30,7 @@ struct world {
 struct usage {
 	int64_t  at_ns;
 	uint64_t coordinator_ns, postgres_ns, stub_ns;
-	double   ended, commits, rows, statements, wal_bytes;
+	double   ended, commits, rows, statements, wal_bytes, page_images;
 };
 
 /* All of them print a sentence to stderr and end the program if they fail: a benchmark of a broken
