@@ -181,6 +181,15 @@ X(INBOX_FORGET, ON_WORK, "DELETE FROM sagad.inbox WHERE id = ANY ($1::uuid[])")
  * a row is nobody reads from it, since the server's clock may be set, or another server's. */
 #define LEASE_MARK "((l.session # (extract(epoch FROM l.seen_at) * 1000000)::bigint) | 1)"
 
+/* As it stands in pg_locks. */
+#define HOLDS_LOCK(key, pid)                                                                   \
+	"EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.pid = " pid      \
+	" AND l.mode = 'ExclusiveLock' AND l.granted AND l.objsubid = 1 "                      \
+	"AND l.classid = ((" key " >> 32) & 4294967295)::oid AND l.objid = (" key " & 4294967295)::oid " \
+	"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+/* In microseconds. A number: sessions may differ in how they write times. */
+#define SERVER_STARTED "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint"
+
 #define REPLICA_STATEMENTS(X)                                                                  \
 X(ENROLL, ON_WORK,                                                                             \
 	"INSERT INTO sagad.replica AS r (id, lock_key, weight, state, address, started_at) "   \
@@ -225,6 +234,12 @@ X(PROBE, ON_WORK,                                                               
 	"SELECT COALESCE(l.state <> 'held', pg_try_advisory_xact_lock_shared($1::bigint)), "   \
 	"CASE l.state WHEN 'held' THEN " LEASE_MARK " END, l.ttl_ms "                          \
 	"FROM (SELECT 1) one LEFT JOIN sagad.lease l ON l.key = $1::bigint")                   \
+/* Fails on purpose unless whoever judges holds his own lease, a lock, on the server that gave it to him: one that \
+ * crashed and is back has forgotten all locks, those of the living too, and he may not have heard of it. $1 and $2 are \
+ * when it started and his key. */                                                             \
+X(FENCE_RIGHT, ON_WORK,                                                                        \
+	"SELECT (CASE WHEN " SERVER_STARTED " = $1::bigint AND " HOLDS_LOCK("$2::bigint", "l.pid") \
+	" THEN '1' ELSE 'who judges holds no lease here' END)::int")                           \
 /* Fails on purpose while the lock is held: the next statement then does not run. */           \
 X(FENCE_LOCK, ON_WORK,                                                                         \
 	"SELECT (CASE WHEN pg_try_advisory_xact_lock_shared($1::bigint) THEN '1' "             \
@@ -595,12 +610,8 @@ enum { STATEMENT_COUNT = 0 STATEMENTS(X) };
 	"SELECT pg_backend_pid(), (SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'), " \
 	"pg_is_in_recovery(), pg_try_advisory_lock('%lld'::bigint), " SERVER_TIMELINE
 #define SQL_LEASE_PROOF \
-	"SELECT pg_backend_pid(), EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' " \
-	"AND l.pid = pg_backend_pid() AND l.mode = 'ExclusiveLock' AND l.granted AND l.objsubid = 1 " \
-	"AND l.classid = (('%lld'::bigint >> 32) & 4294967295)::oid " \
-	"AND l.objid = ('%lld'::bigint & 4294967295)::oid " \
-	"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())), " \
-	"(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+	"SELECT pg_backend_pid(), " HOLDS_LOCK("'%lld'::bigint", "pg_backend_pid()") ", " \
+	"(extract(epoch FROM clock_timestamp()) * 1000)::bigint, " SERVER_STARTED
 /* Only a session that carries this key in its name is a stale one of our own. */
 #define SQL_LEASE_CLEAR \
 	"SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a " \

@@ -292,7 +292,9 @@ struct engine {
 	int64_t     act_until;         /* boot_ms */
 	bool        lease_open, lease_opening, enrolled, enrolling, beating;
 	bool        silent;            /* no heartbeats: the log is dead, others shall take over */
-	int64_t     beat_sent_at, answered_at, held_since;
+	int64_t     beat_sent_at, answered_at;
+	int64_t     sees_since;        /* boot_ms; what was seen before, of others' leases or of this server, counts for
+	                                * nothing: we got our lease then, or began to act on it after a pause */
 	uint32_t    lease_pause_ms;
 	uint64_t    lease_session;     /* counts leases got: a look at our row counts only if the lease is older */
 	uint64_t    enroll_session, enroll_life;

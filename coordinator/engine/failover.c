@@ -108,7 +108,7 @@ bool failover_holds(struct engine *e)
 	if (!e->holding)
 		return false;
 	if (!e->acting || boot_ms(e) < e->hold_until ||
-	    boot_ms(e) < e->held_since + (int64_t)e->config.ttl_ms)
+	    boot_ms(e) < e->sees_since + (int64_t)e->config.ttl_ms)
 		return true;
 	e->holding = false;
 	if (e->slept)

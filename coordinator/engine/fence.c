@@ -31,7 +31,7 @@ static bool is_row(const struct peer *p)
 /* What we saw before we held our own lease counts for nothing: the database stood still, or was another. */
 static int64_t row_ends(const struct engine *e, const struct peer *p)
 {
-	return (p->lease_since > e->held_since ? p->lease_since : e->held_since) + p->lease.ttl_ms;
+	return (p->lease_since > e->sees_since ? p->lease_since : e->sees_since) + p->lease.ttl_ms;
 }
 
 static bool row_is_over(const struct engine *e, const struct peer *p, int64_t asked_at)
@@ -142,7 +142,7 @@ static int64_t grace_ends(const struct engine *e)
 #ifdef BUG_NO_GRACE
 	return 0;
 #endif
-	return e->held_since + e->config.ttl_ms;
+	return e->sees_since + e->config.ttl_ms;
 }
 
 static void look_again(struct engine *e, struct peer *p)

@@ -65,7 +65,7 @@ static void act(struct engine *e)
 		return;
 	e->acting = e->was_live = true;
 #ifndef BUG_GRACE_FROM_OPENING
-	e->held_since = boot_ms(e); /* if the database stood still, those whom we judge did so with us */
+	e->sees_since = boot_ms(e); /* if the database stood still, those whom we judge did so with us */
 #endif
 	e->log_away = false;
 	e->commit_at = 0;
@@ -259,9 +259,9 @@ static void on_open(void *arg, enum lease_result result, const struct err *err)
 	case LEASE_HELD:
 		e->lease_open = true;
 		e->lease_session++;
-		e->held_since = boot_ms(e);
+		e->sees_since = boot_ms(e);
 		if (e->was_live && e->beat_sent_at - e->answered_at >= (int64_t)e->config.ttl_ms)
-			e->slept_until = e->held_since + e->config.ttl_ms / 2;
+			e->slept_until = boot_ms(e) + e->config.ttl_ms / 2;
 		e->answered_at = e->beat_sent_at;
 		chore_in(e, CHORE_BEAT, e->config.beat_ms);
 		enroll(e);

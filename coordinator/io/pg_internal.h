@@ -40,6 +40,7 @@ struct pg_lease {
 	int64_t          beat_at;      /* boot */
 	bool             told_lost;
 	int32_t          timeline;     /* of its server; 0: not known yet */
+	int64_t          server_started; /* of a lock: when the server that gave it had started */
 };
 
 struct pg_watch {

@@ -175,6 +175,7 @@ static void on_step(struct pg_lease *l, const PGresult *r)
 		refuse(l, "the lock is not in pg_locks: advisory locks do not work as in PostgreSQL here; "
 		       "run every replica with lease.mode=row");
 	} else {
+		l->server_started = strtoll(PQgetvalue(r, 0, 3), NULL, 10);
 		hold(l, PQgetvalue(r, 0, 2));
 	}
 }

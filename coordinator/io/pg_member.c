@@ -10,6 +10,7 @@ struct member_job {
 	log_done     *done;
 	members_done *members_done;
 	void         *arg;
+	int           right; /* of a fence: statements before it that ask whether we may */
 };
 
 static struct member_job *open_job(struct pg *pg, bool only_reads, log_done *done, void *arg)
@@ -160,20 +161,38 @@ static void on_fenced(struct pg_job *job)
 	struct member_job *j = (struct member_job *)job;
 	enum log_result    result = job->result;
 
-	/* FENCE_LOCK and FENCE_LEASE fail with a bad cast while the lease is held. */
-	if ((job->failed_at == 0 || job->failed_at == 1) && strcmp(job->state, "22P02") == 0)
-		result = LOG_AGAIN;
+	/* FENCE_LOCK and FENCE_LEASE fail with a bad cast while the lease is held, FENCE_RIGHT if ours is not. */
+	if (job->failed_at >= 0 && job->failed_at < j->right + 2 && strcmp(job->state, "22P02") == 0)
+		result = job->failed_at < j->right ? LOG_AWAY : LOG_AGAIN;
+	if (job->failed_at >= 0 && job->failed_at < j->right)
+		pg_trace(job->conn->pg, TRACE_WARN, "fence_withheld", "why=\"our own lease is not held on this server\"");
 	j->done(j->arg, result);
 	pg_job_free(job);
 }
 
-/* One transaction, three statements: a row read in the statement that takes a lock is the row from before it. */
+/* A lease that is a row is compared by its mark, and may be behind a pooler or a cluster of servers. */
+static void add_right(struct member_job *j, const struct pg *pg)
+{
+	struct pg_params *p;
+
+	if (pg->config.lease_mode == PG_LEASE_ROW || pg->lease.state != LEASE_OPEN)
+		return;
+	p = pg_job_params(&j->job);
+	params_i64(p, pg->lease.server_started);
+	params_i64(p, pg->lease.key);
+	pg_job_add(&j->job, SQL_FENCE_RIGHT);
+	j->right = 1;
+}
+
+/* One transaction: a row read in the statement that takes a lock is the row from before it. */
 static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_key, int64_t mark,
                       log_done *done, void *arg)
 {
 	struct member_job *j = open_job(ctx, false, done, arg);
-	struct pg_params  *p = pg_job_params(&j->job);
+	struct pg_params  *p;
 
+	add_right(j, ctx);
+	p = pg_job_params(&j->job);
 	params_i64(p, lock_key);
 	pg_job_add(&j->job, SQL_FENCE_LOCK);
 	p = pg_job_params(&j->job);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pg_lease.c - the lease on PostgreSQL, as a lock and as a row: beats, probes, watches, fences.
  */
+#include "coordinator/io/pg_internal.h"
 #include "tests/conformance/pg_harness.h"
 #include "tests/lib/tap.h"
 
@@ -311,6 +312,30 @@ static void test_fence(struct harness *h, int64_t key)
 	h->a.lease.close(h->a.lease.ctx);
 }
 
+/* Whose own lock is gone, with the server that gave it or without, is the last who may call a free lock a death. */
+static void test_right_to_fence(struct harness *h)
+{
+	struct uuid   owner = make_id(), judge = make_id();
+	struct answer a, fenced = { 0 };
+	unsigned      losses = h->b.losses;
+
+	enroll(h, &h->a, owner, 110);
+	enroll(h, &h->b, judge, 111);
+	ok(open_lease(h, &h->b, 111, TTL_MS, &a) == LEASE_HELD, "who judges holds a lease");
+	h->b.pg->lease.server_started--;
+	ok(fence(h, judge, owner, 110) == LOG_AWAY && is_live(h, owner), "got from a server that was started before this one: he may not");
+	h->b.pg->lease.server_started++;
+	pg_database_run(&h->database, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = "
+	                "'sagad lease ' || lpad(to_hex(111), 16, '0')");
+	h->b.log.fence(h->b.log.ctx, judge, owner, 110, 0, on_done, &fenced); /* before he has heard of it */
+	harness_wait(h, &fenced.done);
+	ok(fenced.result == LOG_AWAY && is_live(h, owner), "ended, and he has not heard of it: nor may he");
+	harness_until(h, h->b.losses > losses, 2000);
+	ok(open_lease(h, &h->b, 111, TTL_MS, &a) == LEASE_HELD && fence(h, judge, owner, 110) == LOG_DONE && !is_live(h, owner),
+	   "held again, he may");
+	h->b.lease.close(h->b.lease.ctx);
+}
+
 static void test_late_beats(struct harness *h)
 {
 	struct uuid   owner = make_id(), other = make_id();
@@ -468,6 +493,7 @@ int main(void)
 	test_watch(&h);
 	test_time_out(&h);
 	test_fence(&h, 104);
+	test_right_to_fence(&h);
 	test_both_kinds(&h);
 	ok(harness_switch(&h, PG_LEASE_ROW), "leases are rows now");
 	test_held(&h);
