@@ -151,7 +151,7 @@ def tell_of_plugs(w):
     w.check("the money", w.money(), NOTHING_LOST)
 
 
-def tell_of_a_bad_day(w, transfers=60):
+def tell_of_a_bad_day(w, transfers):
     head_line(f"8. {transfers} transfers, and meanwhile a replica and both banks lose power")
     done = threading.Semaphore(0)
 
@@ -171,13 +171,13 @@ def tell_of_a_bad_day(w, transfers=60):
     w.check("the money", w.money(), NOTHING_LOST)
 
 
-def tell(w):
+def tell(w, transfers=60):
     """True: all came as it should."""
     try:
         w.open()
         tell_of_customers(w)
         tell_of_plugs(w)
-        tell_of_a_bad_day(w)
+        tell_of_a_bad_day(w, transfers)
     finally:
         w.north.stop()
         w.south.stop()

@@ -25,7 +25,7 @@ def test_story_of_the_banks(make_cluster, postgres, mariadb, story, capsys, tmp_
     north = story.Bank("north", free_port(), ["--postgresql", dsn], lambda: psycopg.connect(dsn), story.NORTH, tmp_path)
     south = story.Bank("south", free_port(), ["--mariadb", mariadb.socket, name], lambda: mariadb.connect(name), story.SOUTH, tmp_path)
     world = story.World([r.url for r in cluster.replicas], cluster.replicas[0].kill, north, south)
-    holds = story.tell(world)
+    holds = story.tell(world, transfers=30)
     said = capsys.readouterr().out
     assert holds and world.checks >= 20, said + "".join(p.read_text()[-3000:] for p in tmp_path.glob("*.log"))
     postgres.drop_database(dsn)

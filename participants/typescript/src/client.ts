@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Begin transactions, wait for them, decide them.
-import { randomUUID } from "node:crypto";
 import { Tcc, type TccOptions, type TccResult, runTcc } from "./tcc.js";
-import { type Fetch, type Received, Transport } from "./transport.js";
+import { type Fetch, type Received, Transport, newGid } from "./transport.js";
 
 export type Phase = "prepared" | "trying" | "confirming" | "confirmed" | "cancelling" | "cancelled" | "abandoned";
 
@@ -117,7 +116,7 @@ export class Client {
    * content is a Problem with code idempotency_key_reused.
    */
   async start(options: StartOptions, { waitMs = 0, traceparent }: WaitOptions & { traceparent?: string } = {}): Promise<Known> {
-    const body = { ...options, gid: options.gid ?? randomUUID() };
+    const body = { ...options, gid: options.gid ?? newGid() };
     return this.#untilEnded(await this.#ask("POST", "/v1/transactions", body, waitMs, traceparent ? { traceparent } : {}), waitMs);
   }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // An open TCC around a function: confirmed at its end, cancelled if it throws.
-import { randomUUID } from "node:crypto";
 import { Refused, outcomeOf, retryAfterMs } from "./answer.js";
 import type { Client, Known, StepOptions, Target } from "./client.js";
 import { Problem, Unreachable } from "./problem.js";
-import { type Fetch, type Received, sendOnce, sleep } from "./transport.js";
+import { type Fetch, type Received, newGid, sendOnce, sleep } from "./transport.js";
 import { messageId, sign } from "./webhook.js";
 
 const FIRST_PAUSE_MS = 100;
@@ -155,7 +154,7 @@ async function confirm(client: Client, gid: string, waitMs: number): Promise<Kno
 export async function runTcc<T>(
   client: Client,
   to: Fetch,
-  { gid = randomUUID(), deadline = "1m", waitMs = 20000, secrets = [], ...more }: TccOptions,
+  { gid = newGid(), deadline = "1m", waitMs = 20000, secrets = [], ...more }: TccOptions,
   work: (tcc: Tcc) => Promise<T>,
 ): Promise<TccResult<T>> {
   const tcc = new Tcc(client, to, await client.start({ gid, mode: "tcc", deadline, ...more }), secrets);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTTP to any of some replicas: the next one if one does not answer.
+import { randomUUID } from "node:crypto";
 import { Problem, Unreachable } from "./problem.js";
 
 const FIRST_PAUSE_MS = 50;
@@ -22,6 +23,12 @@ export type Fetch = typeof fetch;
 
 export function sleep(ms: number): Promise<void> {
   return new Promise((wake) => setTimeout(wake, ms));
+}
+
+/** A UUIDv7: those of one moment stand side by side in the index of the log. */
+export function newGid(): string {
+  const ms = Date.now().toString(16).padStart(12, "0");
+  return randomUUID().replace(/^.{8}-.{4}-4/, `${ms.slice(0, 8)}-${ms.slice(8)}-7`);
 }
 
 /** Whatever is answered. Throws where nothing is. */

@@ -320,6 +320,8 @@ test("what may pass is asked again, with one gid", async () => {
   });
   const begun = await new Client(url).start({ definition: "trip" });
   assert.deepEqual(gids, Array(4).fill(begun.gid));
+  assert.match(begun.gid, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.ok(Math.abs(parseInt(begun.gid.replace("-", "").slice(0, 12), 16) - Date.now()) < 60000);
   await assert.rejects(new Client(url, { timeoutMs: 300 }).get("h"), (why) => why instanceof Problem && why.code === "unavailable");
   await assert.rejects(new Client(await closed(), { timeoutMs: 200 }).get("h"), Unreachable);
   assert.throws(() => new Client("ftp://localhost"), RangeError);
