@@ -13,6 +13,7 @@ struct overview {
 	struct counts       counts;
 	struct stuck_groups stuck;
 	bool                stuck_complete;
+	struct str          paused; /* members of a JSON array */
 };
 
 /* ---- rates ----------------------------------------------------------------------------------- */
@@ -73,6 +74,24 @@ static void show_stuck(struct overview *o, struct buf *out)
 	buf_fmt(out, ",\n\"stuck\":{\"count\":%llu,\"at_least\":%s,\"groups\":", (unsigned long long)o->stuck.examined,
 	        o->stuck_complete ? "false" : "true");
 	stuck_show(&o->stuck, STUCK_SHOWN, out);
+	buf_char(out, '}');
+}
+
+/* What people have stopped, whichever replica calls it. */
+static void show_paused(const struct overview *o, struct buf *out)
+{
+	buf_cstr(out, ",\n\"paused\":[");
+	buf_str(out, o->paused);
+	buf_char(out, ']');
+}
+
+static void add_paused(struct buf *out, const struct pause_row *row)
+{
+	buf_fmt(out, "%s{\"kind\":\"%s\"", out->n > 0 ? ",\n" : "", pause_kind_name(row->kind));
+	show_text(out, "name", row->name);
+	show_text(out, "by", row->actor);
+	show_text(out, "reason", row->reason);
+	show_time(out, "since", row->since);
 	buf_char(out, '}');
 }
 
@@ -174,6 +193,7 @@ static void answer(struct request *r, const struct told_all *all)
 
 	show_phases(r->own, &body);
 	show_stuck(r->own, &body);
+	show_paused(r->own, &body);
 	show_replicas(all, &body);
 	buf_cstr(&body, ",\n\"everywhere\":");
 	overview_sum(r, all, &body);
@@ -193,6 +213,24 @@ static void on_members(void *arg, enum log_result result, const struct member *m
 		request_away(r, result);
 }
 
+static void on_pauses(void *arg, enum log_result result, const struct pause_row *rows, size_t n)
+{
+	struct request  *r = arg;
+	struct overview *o = r->own;
+	struct log_port *log = &r->api->ports.log;
+	struct buf       paused = { 0 };
+
+	if (result != LOG_DONE) {
+		request_away(r, result);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		add_paused(&paused, &rows[i]);
+	o->paused = arena_str(request_arena(r), buf_view(&paused));
+	buf_fini(&paused);
+	log->members(log->ctx, on_members, r);
+}
+
 static void add_view(void *arg, const struct view *view)
 {
 	stuck_add(arg, view);
@@ -200,9 +238,9 @@ static void add_view(void *arg, const struct view *view)
 
 static void on_stuck(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
 {
-	struct request  *r = arg;
-	struct overview *o = r->own;
-	struct log_port *log = &r->api->ports.log;
+	struct request    *r = arg;
+	struct overview   *o = r->own;
+	struct store_port *store = &r->api->store;
 
 	if (result != LOG_DONE) {
 		request_away(r, result);
@@ -211,7 +249,7 @@ static void on_stuck(void *arg, enum log_result result, const struct row *rows, 
 	for (size_t i = 0; i < n; i++)
 		engine_view(r->api->engine, &rows[i], add_view, &o->stuck);
 	o->stuck_complete = page->next.n == 0;
-	log->members(log->ctx, on_members, r);
+	store->pauses(store->ctx, on_pauses, r);
 }
 
 static void on_counts(void *arg, enum log_result result, const struct counts *c)
