@@ -174,11 +174,23 @@ static void run_open(struct bench *b, const struct scenario *s, struct figures *
 	world_stop(&b->w);
 }
 
-/* Ten steps take 500 ms: what is beyond that is the engine's. */
+/* Ten steps take 500 ms: what is beyond that is the engine's, and a little the machine's: the same calls without it. */
 static void run_slow(struct bench *b, const struct scenario *s, struct figures *f)
 {
+	static struct load_result r;
+	struct load_config        c = { .calls = 10, .clients = s->clients, .seconds = b->seconds / 2, .host_count = 1,
+		                        .hosts = { { 0x7f000001, world_stub_port(&b->w) } } };
+	struct buf                body = { 0 };
+
 	run_plain(b, s, f);
 	add_more(f, "overhead", (f->p50_ms - 500) / 500);
+	for (unsigned i = 0; i < c.calls; i++)
+		c.paths[i] = "/delay/50";
+	document_input(&body, INPUT_BYTES);
+	c.body = buf_view(&body);
+	world_load(&b->w, &c, &r);
+	buf_fini(&body);
+	add_more(f, "beyond_calls", f->p50_ms / ms_at(&r.latency, 0.5) - 1);
 }
 
 /* Copies of the one transaction of this definition that is in the table, by number. */

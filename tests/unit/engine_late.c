@@ -95,6 +95,46 @@ static void on_fence(void *arg, enum log_result result)
 	ok(result == LOG_DONE, "another replica fences it");
 }
 
+/* The old server refuses a commit of a row that is not driven any more, and says so when the new one is there. What
+ * that row was before, it remembers: the new server lacks it. */
+static void refused_of_former_life(struct world *w, enum log_result refusal)
+{
+	struct fake_log_config config = { .db = w->db, .end = &w->end, .ctx = w, .fate = fate, .survives = survives };
+	const struct uuid      me = stats(w).me, other = { { 7 } };
+	struct log_port        port;
+	struct fake_log       *log = fake_log_open(&config, &port);
+
+	begin(w, "r", &saga, 0);
+	while (w->begins[BEGIN_DONE] < 1)
+		run(w, 1);
+	w->fate = (struct fake_fate){ .refuse = refusal, .answer_ms = 200 };
+	run(w, 10);
+	ok(w->commits[refusal] == 1 && row_of(w, "r")->version == 1, "a commit is refused, and its answer under way");
+	w->unheld = true;
+	port.fence(port.ctx, other, me, fake_db_member(w->db, me)->lock_key, 0, on_fence, w);
+	run(w, 4);
+	w->unheld = false;
+	fake_lease_drop(w->lease, false);
+	run(w, 20);
+	ok(stats(w).incarnations == 2 && stats(w).owned == 0, "and its replica begins a new life with nothing");
+	ok(fake_db_fall_back(w->db, 3) == 3 && row_of(w, "r") == NULL, "the new server lacks the row");
+	engine_on_failover(w->e, 0, true);
+	run(w, 10000);
+	ok(row_of(w, "r") != NULL && row_of(w, "r")->phase == PHASE_CONFIRMED,
+	   "what it had said was begun is brought back all the same: %s", w->trail);
+	fake_log_close(log);
+}
+
+static void test_refused_as_bad(struct world *w)
+{
+	refused_of_former_life(w, LOG_BAD_DATA);
+}
+
+static void test_refused_again(struct world *w)
+{
+	refused_of_former_life(w, LOG_AGAIN);
+}
+
 /* As above, and the replica has lost its life meanwhile: nothing drives the row, and it still remembers it.
  * lost: the answer never comes, and the new server lacks what was answered before as well. */
 static void former_life(struct world *w, bool lost)
@@ -144,7 +184,7 @@ int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
 		test_fresh, test_fresh_lost, test_late_answer, test_late_answer_of_a_former_life,
-		test_lost_answer_of_a_former_life, test_lost_end };
+		test_lost_answer_of_a_former_life, test_refused_as_bad, test_refused_again, test_lost_end };
 
 	return play(tests, sizeof tests / sizeof tests[0]);
 }
