@@ -11,7 +11,8 @@ from lib.base import BIN, ROOT, free_port, until
 from lib.postgres import rows
 
 BENCH = BIN / "tests/bench/bench"
-FIGURES = {"per_s", "p50_ms", "p99_ms", "coordinator_cpu_us", "postgres_cpu_us", "wal_bytes", "commits", "rss_mib"}
+FIGURES = {"per_s", "p50_ms", "p99_ms", "coordinator_cpu_us", "postgres_cpu_us", "wal_bytes", "commits", "rss_mib",
+           "statements", "rows", "rows_a_commit"}
 
 
 @pytest.fixture
@@ -46,7 +47,11 @@ def test_a_short_run_prints_figures_of_the_documented_shape(tmp_path):
         assert all(figures[key] > 0 for key in FIGURES), (name, figures)
         assert figures["p50_ms"] <= figures["p99_ms"] <= figures["p999_ms"]
     # Three durable points a saga, shared by several sagas.
-    assert printed["scenarios"]["wait-16"]["commits"] < 3
+    shared = printed["scenarios"]["wait-16"]
+    assert shared["commits"] < 3
+    # Begun, one step, the end: three rows, whatever the commits.
+    assert 2.9 < shared["rows"] < 3.1
+    assert shared["rows_a_commit"] == pytest.approx(shared["rows"] / shared["commits"], rel=0.01)
 
 
 def start_load(port, folder, name, definition, *more):
