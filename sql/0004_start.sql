@@ -20,15 +20,13 @@ END $$;
 
 -- A duration from base on, or a time as RFC 3339 writes it. What is neither, or more than ten years ahead, is refused.
 CREATE FUNCTION sagad.moment(name text, moment text, base timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	ms    CONSTANT bigint := sagad.duration_ms(moment);
 	parts text[];
 	at    timestamptz;
 BEGIN
-	IF moment IS NULL THEN
-		RETURN NULL;
-	ELSIF ms IS NOT NULL THEN
+	IF ms IS NOT NULL THEN
 		RETURN base + ms * interval '1 ms';
 	END IF;
 	parts := regexp_match(moment,
@@ -48,13 +46,28 @@ BEGIN
 	RETURN at;
 END $$;
 
--- A UUIDv7, as replicas make them: gids that grow with time fill pages one after the other.
-CREATE FUNCTION sagad.new_gid(at timestamptz) RETURNS text
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT encode(set_byte(b, 6, get_byte(b, 6) & 15 | 112), 'hex')::uuid::text
-	FROM (SELECT overlay(uuid_send(gen_random_uuid())
-		PLACING substr(int8send((extract(epoch FROM at) * 1000)::bigint), 3) FROM 1 FOR 6) AS b) made
-$$;
+-- What a transaction of this definition is before its first step, as txn_init() and progress_write() of the daemon
+-- make it: its phase, the rest of its progress, its deadline and its retention in ms. Null: it cannot be read.
+CREATE FUNCTION sagad.birth(document text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	plan          record;
+	n             integer;
+	all_retriable boolean;
+BEGIN
+	SELECT * INTO STRICT plan FROM json_to_record(document::json) AS p(mode text, deadline text, retention text, steps json);
+	SELECT count(*), coalesce(bool_and(coalesce(s.value ->> 'kind', 'compensatable') = 'retriable'), true)
+		INTO STRICT n, all_retriable FROM json_each(plan.steps) s;
+	RETURN ARRAY[
+		CASE WHEN plan.mode = 'message' THEN 'prepared' WHEN all_retriable THEN 'confirming' ELSE 'trying' END,
+		CASE plan.mode WHEN 'message' THEN '"check":{},' ELSE '' END || '"steps":[' || rtrim(repeat('{},', n), ',') || ']}',
+		sagad.duration_ms(plan.deadline)::text, coalesce(sagad.duration_ms(plan.retention), 604800000)::text];
+EXCEPTION WHEN data_exception THEN
+	RETURN NULL;
+END $$;
+
+-- Once per version, by whoever registers it, an older program as well. The table is small.
+ALTER TABLE sagad.definition ADD COLUMN birth text[] GENERATED ALWAYS AS (sagad.birth(document)) STORED;
 
 -- Begins a transaction of a registered definition in the caller's own database transaction: it exists exactly if that
 -- commits. What is given means what it means in POST /v1/transactions. The same gid with the same content again changes
@@ -66,22 +79,28 @@ CREATE FUNCTION sagad.start(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	created  CONSTANT timestamptz := date_trunc('milliseconds', clock_timestamp());
-	id       CONSTANT text := coalesce(gid, sagad.new_gid(created));
+	id       text := gid;
 	-- What a POST of the same content says; its hash tells same from other.
-	body     CONSTANT text := '{"gid":' || to_json(id)::text || ',"definition":' || coalesce(to_json(definition)::text, 'null')
+	body     text := ',"definition":' || coalesce(to_json(definition)::text, 'null')
 		|| coalesce(',"version":' || version::text, '') || coalesce(',"input":' || input::text, '')
 		|| coalesce(',"labels":' || labels::text, '') || coalesce(',"deadline":' || to_json(deadline)::text, '')
 		|| coalesce(',"start_at":' || to_json(start_at)::text, '') || '}';
-	content  CONSTANT bytea := substr(sha256(convert_to(body, 'UTF8')), 1, 16);
+	content  bytea;
+	random   bytea;
 	begins   timestamptz; -- null: at once
 	ends     timestamptz; -- null: no deadline
-	chosen   record;      -- the definition, what stands in it, what its steps are
-	plan     record;
-	steps    record;
+	chosen   record;      -- the definition; later the row that has this gid
 	reason   text;        -- of the pause
 	why_not  text;        -- it may not begin, unless it has begun before
 	state    text;        -- the SQLSTATE of that
 BEGIN
+	IF id IS NULL THEN -- a UUIDv7, as replicas make them: gids that grow with time fill pages one after the other
+		random := uuid_send(gen_random_uuid());
+		random := overlay(random PLACING substr(int8send((extract(epoch FROM created) * 1000)::bigint), 3) FROM 1 FOR 6);
+		id := encode(set_byte(random, 6, get_byte(random, 6) & 15 | 112), 'hex')::uuid::text;
+	END IF;
+	body := '{"gid":' || to_json(id)::text || body;
+	content := substr(sha256(convert_to(body, 'UTF8')), 1, 16);
 	IF id !~ '^[!#-&(-\[\]-~]{1,128}$' THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %L is no gid', left(id, 200)),
 			HINT = 'A gid is 1 to 128 printable ASCII characters without space, quotes and backslash.';
@@ -93,35 +112,37 @@ BEGIN
 	IF jsonb_path_exists(input, 'strict $.**{63} ? (@.type() == "object" || @.type() == "array")') THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: input is nested deeper than 63';
 	END IF;
-	IF jsonb_typeof(labels) <> 'object' THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: labels are an object of strings';
-	ELSIF labels IS NOT NULL AND ((SELECT count(*) FROM jsonb_object_keys(labels)) > 32 OR EXISTS (
-		SELECT FROM jsonb_each(labels) l WHERE jsonb_typeof(l.value) <> 'string'
-			OR octet_length(l.key) NOT BETWEEN 1 AND 256 OR octet_length(l.value #>> '{}') > 256)) THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400',
-			MESSAGE = 'sagad.start: at most 32 labels, each a string; name and value have at most 256 bytes each';
+	IF labels IS NOT NULL THEN -- an expression with a query in it costs as much as a statement
+		IF jsonb_typeof(labels) <> 'object' THEN
+			RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: labels are an object of strings';
+		ELSIF (SELECT count(*) > 32 OR coalesce(bool_or(jsonb_typeof(l.value) <> 'string'
+				OR octet_length(l.key) NOT BETWEEN 1 AND 256 OR octet_length(l.value #>> '{}') > 256), false)
+				FROM jsonb_each(labels) l) THEN
+			RAISE EXCEPTION USING ERRCODE = 'SG400',
+				MESSAGE = 'sagad.start: at most 32 labels, each a string; name and value have at most 256 bytes each';
+		END IF;
 	END IF;
 	IF traceparent !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %L is no traceparent of version 00', left(traceparent, 200));
 	END IF;
-	begins := sagad.moment('start_at', start_at, created);
-	IF begins <= created THEN
-		begins := NULL; -- as good as now
+	IF start_at IS NOT NULL THEN
+		begins := sagad.moment('start_at', start_at, created);
+		IF begins <= created THEN
+			begins := NULL; -- as good as now
+		END IF;
 	END IF;
-	ends := sagad.moment('deadline', deadline, coalesce(begins, created));
+	IF deadline IS NOT NULL THEN
+		ends := sagad.moment('deadline', deadline, coalesce(begins, created));
+	END IF;
 
-	SELECT d.version, d.document INTO chosen FROM sagad.definition d
+	SELECT d.version, d.birth INTO chosen FROM sagad.definition d
 		WHERE d.name = start.definition AND (start.version IS NULL OR d.version = start.version)
 		ORDER BY d.version DESC LIMIT 1;
-	IF NOT FOUND THEN
+	IF NOT FOUND OR chosen.birth IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG404',
 			MESSAGE = format('sagad.start: there is no definition %L%s', left(definition, 200), ' of version ' || version::text),
 			HINT = 'PUT /v1/definitions/{name} registers it.';
 	END IF;
-	SELECT * INTO STRICT plan FROM json_to_record(chosen.document::json) AS p(mode text, deadline text, retention text, steps json);
-	SELECT count(*) AS n, coalesce(bool_and(coalesce(s.value ->> 'kind',
-			CASE plan.mode WHEN 'message' THEN 'retriable' ELSE 'compensatable' END) = 'retriable'), true) AS all_retriable
-		INTO STRICT steps FROM json_each(plan.steps) s;
 	SELECT p.reason INTO reason FROM sagad.pause p WHERE p.kind = 'definition' AND p.name = start.definition;
 	IF FOUND THEN
 		state := 'SG409';
@@ -130,20 +151,17 @@ BEGIN
 		state := 'SG400';
 		why_not := 'the deadline must be after the start';
 	END IF;
-	ends := coalesce(ends, coalesce(begins, created) + sagad.duration_ms(plan.deadline) * interval '1 ms');
+	ends := coalesce(ends, coalesce(begins, created) + chosen.birth[3]::bigint * interval '1 ms');
 
 	IF why_not IS NULL THEN
-		-- What is said of a row before its first step is what txn_init() and progress_write() of the daemon make of it.
 		INSERT INTO sagad.transaction AS t (gid, owner, due_at, epoch, version, stuck, paused, adoptions, created_at, deadline_at,
 			definition, definition_version, input, labels, traceparent, hash, retention_ms, format, phase, progress)
-		SELECT id, NULL, coalesce(begins, created), 1, 1, 'none', false, 0, created, ends,
-			start.definition, chosen.version, start.input::text, start.labels::text, start.traceparent, content,
-			coalesce(sagad.duration_ms(plan.retention), 604800000), 1,
-			CASE WHEN plan.mode = 'message' THEN 'prepared' WHEN steps.all_retriable AND begins IS NULL THEN 'confirming' ELSE 'trying' END,
+		VALUES (id, NULL, coalesce(begins, created), 1, 1, 'none', false, 0, created, ends,
+			definition, chosen.version, input::text, labels::text, traceparent, content, chosen.birth[4]::bigint, 1,
+			-- Nothing is decided before its start.
+			CASE WHEN chosen.birth[1] = 'confirming' AND begins IS NOT NULL THEN 'trying' ELSE chosen.birth[1] END,
 			'{' || coalesce('"start_at":' || (extract(epoch FROM begins) * 1000)::bigint || ',', '')
-			|| coalesce('"deadline_at":' || (extract(epoch FROM ends) * 1000)::bigint || ',', '')
-			|| CASE plan.mode WHEN 'message' THEN '"check":{},' ELSE '' END
-			|| '"steps":[' || rtrim(repeat('{},', steps.n::int), ',') || ']}'
+			|| coalesce('"deadline_at":' || (extract(epoch FROM ends) * 1000)::bigint || ',', '') || chosen.birth[2])
 		ON CONFLICT ON CONSTRAINT transaction_pkey DO NOTHING;
 		IF FOUND THEN
 			RETURN id;
@@ -161,4 +179,5 @@ BEGIN
 	RAISE serialization_failure USING MESSAGE = format('sagad.start: %L was swept away this very moment', id);
 END $$;
 
-REVOKE ALL ON FUNCTION sagad.start, sagad.new_gid, sagad.moment, sagad.duration_ms FROM PUBLIC;
+-- The others read and write nothing, and whoever registers a definition calls birth().
+REVOKE ALL ON FUNCTION sagad.start FROM PUBLIC;
