@@ -2,6 +2,8 @@
 """sagad.start(): a transaction that begins with the commit of its caller, in SQL."""
 import glob
 import json
+import os
+import pathlib
 import re
 import threading
 import time
@@ -11,7 +13,7 @@ import pytest
 
 from lib.base import ROOT, until
 from lib.client import problem
-from lib.postgres import value
+from lib.postgres import rows, value
 from lib.stub import Reply
 
 def read_case(path):
@@ -395,6 +397,30 @@ def test_it_is_taken_up_at_once(db, client, stub, gid, capsys):
     with capsys.disabled():
         print(f"\ncommit to first call: p50 {took[100] * 1000:.0f} ms, p99 {took[197] * 1000:.0f} ms, max {took[199] * 1000:.0f} ms")
     assert took[100] < 1, took
+
+
+def cpu_of_sessions(dsn):
+    """Nanoseconds that the sessions of this database have had of a processor, by process."""
+    found = {}
+    for (pid,) in rows(dsn, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"):
+        try:
+            found[pid] = int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+@pytest.mark.needs_server_control  # its processes must be ours to look at
+def test_idle_cluster_costs_the_database_little(cluster, capsys):
+    """SAGAD_IDLE_SECONDS=20 and -s for a figure; of three replicas, on a machine that does nothing else."""
+    seconds = float(os.environ.get("SAGAD_IDLE_SECONDS", "1"))
+    before, began = cpu_of_sessions(cluster.dsn), time.monotonic()
+    time.sleep(seconds)
+    after, took = cpu_of_sessions(cluster.dsn), time.monotonic() - began
+    used = sum(ns - before.get(pid, ns) for pid, ns in after.items()) / 1e9 / took
+    with capsys.disabled():
+        print(f"\nan idle cluster of three: {100 * used:.2f} % of a core in PostgreSQL")
+    assert len(before) >= 9 and used < 0.1
 
 
 def test_replicas_die_while_rows_are_started(make_cluster, stub, gid):
