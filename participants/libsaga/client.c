@@ -66,16 +66,21 @@ bool client_ask_txn(struct saga_client *c, struct http_ask *ask, const char *pat
 }
 
 /* RFC 3986: what is not plain in a segment of a path is written with percent signs. */
-void text_txn_path(struct text *t, const char *gid, const char *rest)
+static void text_segment(struct text *t, const char *segment)
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@";
 
-	text_cstr(t, "/v1/transactions/");
-	for (; *gid; gid++)
-		if (strchr(plain, *gid))
-			text_add(t, gid, 1);
+	for (; *segment; segment++)
+		if (strchr(plain, *segment))
+			text_add(t, segment, 1);
 		else
-			text_printf(t, "%%%02X", (unsigned char)*gid);
+			text_printf(t, "%%%02X", (unsigned char)*segment);
+}
+
+void text_txn_path(struct text *t, const char *gid, const char *rest)
+{
+	text_cstr(t, "/v1/transactions/");
+	text_segment(t, gid);
 	text_cstr(t, rest);
 }
 
@@ -88,6 +93,35 @@ static void text_wait(struct text *t, int wait_ms)
 static int at_most(int wait_ms)
 {
 	return wait_ms < 0 ? 0 : wait_ms > WAIT_MAX_MS ? WAIT_MAX_MS : wait_ms;
+}
+
+/* ---- definitions ------------------------------------------------------------------------------------- */
+
+bool saga_define(struct saga_client *c, const char *name, const char *document, int64_t *version,
+		 struct saga_error *error)
+{
+	struct http_ask ask = { .method = "PUT", .body = document };
+	struct http_answer answer;
+	struct saga_slice value;
+	struct text path = { 0 };
+	int64_t registered = 0;
+	bool ok;
+
+	text_cstr(&path, "/v1/definitions/");
+	text_segment(&path, name);
+	ok = !path.failed && *name ? client_ask(c, &ask, path.p, 0, &answer, error)
+				   : saga_fail(error, SAGA_E_ARGUMENT, "a definition has a name");
+	text_free(&path);
+	if (!ok)
+		return false;
+	ok = saga_json_find((struct saga_slice){ answer.body.p, answer.body.n }, "version", &value) &&
+	     saga_json_integer(value, &registered);
+	if (!ok)
+		saga_fail(error, SAGA_E_UNKNOWN, "HTTP %d, but not a definition of sagad's", answer.status);
+	http_answer_fini(&answer);
+	if (version)
+		*version = registered;
+	return ok;
 }
 
 /* ---- start ---------------------------------------------------------------------------------------------- */

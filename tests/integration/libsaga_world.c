@@ -182,6 +182,25 @@ static struct saga_client *client;
 static const char *service_url;
 static struct saga_error error;
 
+static void test_define(void)
+{
+	struct saga_start start = { .definition = "libsaga-hold", .wait_ms = 20000 };
+	struct saga_transaction txn;
+	char document[500];
+	int64_t first = 0, second = 0;
+
+	snprintf(document, sizeof(document), "{\"steps\": {\"a\": {\"action\": {\"url\": \"%s/hold\"},"
+		 " \"compensate\": {\"url\": \"%s/hold/cancel\"}}}}", service_url, service_url);
+	ok(saga_define(client, "libsaga-hold", document, &first, &error) && first > 0, "a definition: %s", error.text);
+	ok(saga_define(client, "libsaga-hold", document, &second, &error) && second == first, "the same changes nothing");
+	ok(saga_start(client, &start, &txn, &error) && !strcmp(txn.phase, "confirmed"), "it runs: %s", error.text);
+	saga_transaction_fini(&txn);
+	ok(!saga_define(client, "libsaga-hold", "{\"steps\": {\"a\": {}}}", NULL, &error) &&
+		   !strcmp(error.problem.code, "definition_invalid") && error.problem.error_count > 0 &&
+		   !strcmp(error.problem.errors[0].pointer, "/steps/a"),
+	   "a wrong one: %s %s", error.problem.errors[0].pointer, error.problem.errors[0].detail);
+}
+
 static void test_start(void)
 {
 	struct saga_start start = { .input = "{\"n\": 12345678901234567890, \"price\": 1.10}", .wait_ms = 20000,
@@ -321,6 +340,7 @@ int main(int argc, char **argv)
 	options.urls = argv[2];
 	service_url = argv[3];
 	client = saga_client_open(&options, &error);
+	test_define();
 	test_start();
 	test_ongoing();
 	test_tcc();

@@ -84,7 +84,7 @@ def test_the_client_against_a_cluster(world):
     done = subprocess.run([WORLD, "client", urls, service.url], capture_output=True, text=True, timeout=120,
                           env={**os.environ, **SANITIZER})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1..20" in done.stdout, done.stdout
+    assert "1..24" in done.stdout, done.stdout
 
 
 def test_duplicates_at_once_get_one_effect_and_one_answer(world, gid):

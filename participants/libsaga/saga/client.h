@@ -28,6 +28,13 @@ SAGA_API struct saga_client *saga_client_open(const struct saga_client_options *
 					      struct saga_error *error) SAGA_USE;
 SAGA_API void saga_client_close(struct saga_client *client);
 
+/* ---- definitions --------------------------------------------------------------------------------- */
+
+/* Registers document (JSON) under a name; the same as the newest version changes nothing. *version may be NULL. Needs
+ * the role operator. */
+SAGA_API bool saga_define(struct saga_client *client, const char *name, const char *document,
+			  int64_t *version, struct saga_error *error) SAGA_USE;
+
 /* ---- transactions ------------------------------------------------------------------------------- */
 
 struct saga_transaction { /* as sagad told it last; saga_transaction_fini() it */
