@@ -18,7 +18,7 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS account (
         name varchar(64) PRIMARY KEY,
         balance bigint NOT NULL CHECK (balance >= 0),
-        held bigint NOT NULL CHECK (held >= 0),     -- out of the balance, not yet with the other bank
+        held bigint NOT NULL CHECK (held >= 0),     -- out of the balance, on its way
         coming bigint NOT NULL CHECK (coming >= 0)  -- promised by another bank
     )""",
     "CREATE TABLE IF NOT EXISTS statement (gid varchar(128), account varchar(64) NOT NULL, amount bigint NOT NULL)",

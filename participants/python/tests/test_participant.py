@@ -295,6 +295,19 @@ def test_adapters(hotel, effects, adapter, over):
     assert over(app, "/zoë/ärger", headers(gid="z"), b"")[2] == '"ärger"'.encode()
 
 
+def test_a_body_that_breaks_off_is_no_call(hotel, effects):
+    sent = {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in headers().items()}
+    environ = {"PATH_INFO": "/rooms", "CONTENT_LENGTH": "3", "wsgi.input": io.BytesIO(b"12"), **sent}
+    with pytest.raises(ConnectionError):
+        wsgi.application(hotel)(environ, lambda *_: None)
+    assert effects() == []
+
+
+def test_a_204_has_no_body(service):
+    service.on("/rooms")(lambda call, db: sagad.Answer(204, "{}"))
+    assert serve(service)[:2] == serve(service)[:2] == (204, "")
+
+
 def test_asgi_below_a_prefix_and_with_a_lifespan(hotel):
     app = asgi.application(hotel)
     assert over_asgi(app, "/saga/rooms", headers(), b"1", root="/saga")[0] == 200

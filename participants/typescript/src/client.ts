@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Begin transactions, wait for them, decide them.
+import { Problem, Unreachable } from "./problem.js";
 import { Tcc, type TccOptions, type TccResult, runTcc } from "./tcc.js";
 import { type Fetch, type Received, Transport, newGid } from "./transport.js";
 
@@ -115,9 +116,13 @@ export class Client {
    * Begins one. It is sent under a gid in any case, so it can be sent until it is answered, at any replica. The same gid with another
    * content is a Problem with code idempotency_key_reused.
    */
-  async start(options: StartOptions, { waitMs = 0, traceparent }: WaitOptions & { traceparent?: string } = {}): Promise<Known> {
+  async start(options: StartOptions, { waitMs = 0, traceparent }: WaitOptions & { traceparent?: string | undefined } = {}): Promise<Known> {
     const body = { ...options, gid: options.gid ?? newGid() };
-    return this.#untilEnded(await this.#ask("POST", "/v1/transactions", body, waitMs, traceparent ? { traceparent } : {}), waitMs);
+    const got = await this.#ask("POST", "/v1/transactions", body, waitMs, traceparent ? { traceparent } : {}).catch((why: unknown) => {
+      if (why instanceof Unreachable || why instanceof Problem) why.gid ??= body.gid; // to start it again, or to look for it
+      throw why;
+    });
+    return this.#untilEnded(got, waitMs);
   }
 
   async get(gid: string): Promise<Known> {

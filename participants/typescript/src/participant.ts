@@ -109,7 +109,7 @@ export class Participant<C> {
         answer = unavailable("no connection to the database; call again");
       }
     }
-    return { status: answer.status, headers: answer.headers(op), body: answer.body ?? "" };
+    return { status: answer.status, headers: answer.headers(op), body: (answer.status !== 204 && answer.body) || "" };
   }
 
   #find(path: string): [Route<C>, Record<string, string>] | undefined {

@@ -18,7 +18,7 @@ export class Problem extends Error {
   readonly detail: string | undefined;
   readonly retryable: boolean;
   readonly retryAfterS: number | undefined;
-  readonly gid: string | undefined;
+  gid: string | undefined;
   readonly requestId: string | undefined;
   readonly errors: readonly Fault[];
 
@@ -47,11 +47,11 @@ export class Problem extends Error {
   }
 }
 
-/** No replica gave an answer in time. It may or may not have been done: ask again, with the same gid. */
+/** No replica gave an answer in time. It may or may not have been done: ask again, with this gid. */
 export class Unreachable extends Error {
   constructor(
     why: string,
-    readonly gid?: string,
+    public gid?: string | undefined,
     options?: ErrorOptions,
   ) {
     super(why, options);

@@ -9,7 +9,10 @@ import type { Database, Session } from "./database.js";
  * The work of a call, in the transaction that is open on db; it neither commits nor rolls back. Gives back a JSON value or an
  * Answer, or throws Refused. It may be run again from its start, so it does nothing that a rollback does not undo.
  */
-export type Work<C> = (call: Call, db: C) => unknown;
+export type Work<C> = (call: Call, db: C) => Output | Promise<Output>;
+/** JSON, and not what a driver says of its statement: a function that has nothing to say gives back nothing. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json | undefined };
+export type Output = Answer | Json | void;
 /** Hears of what failed here. */
 export type Log = (message: string, why: unknown) => void;
 

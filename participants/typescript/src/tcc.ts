@@ -3,7 +3,7 @@
 import { Refused, outcomeOf, retryAfterMs } from "./answer.js";
 import type { Client, Known, StepOptions, Target } from "./client.js";
 import { Problem, Unreachable } from "./problem.js";
-import { type Fetch, type Received, newGid, sendOnce, sleep } from "./transport.js";
+import { ATTEMPT_MS, type Fetch, type Received, newGid, sendOnce, sleep } from "./transport.js";
 import { messageId, sign } from "./webhook.js";
 
 const FIRST_PAUSE_MS = 100;
@@ -90,7 +90,7 @@ export class Tcc {
     const body = data === undefined ? "" : JSON.stringify(data);
     const end = Date.now() + timeoutMs;
     for (let pause = FIRST_PAUSE_MS, attempt = 1; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS), attempt++) {
-      const got = await this.#try(url, name, attempt, body, end - Date.now());
+      const got = await this.#try(url, name, attempt, body, Math.min(end - Date.now(), ATTEMPT_MS));
       const told = got.headers.get("saga-outcome");
       const isBareConflict = got.status === 409 && attempt > 1 && told === null;
       const outcome = isBareConflict ? "unknown" : outcomeOf("try", got.status, told, got.body);

@@ -5,6 +5,8 @@ import { Problem, Unreachable } from "./problem.js";
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
+/** Of one request, beside what it was asked to wait: then the next replica is asked. */
+export const ATTEMPT_MS = 5000;
 
 export interface Received {
   readonly status: number;
@@ -67,7 +69,7 @@ export class Transport {
     for (let pause = FIRST_PAUSE_MS, tries = 1; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS), tries++) {
       let why: unknown;
       try {
-        const got = await sendOnce(this.fetch, this.#bases[turn % this.#bases.length] + sent.path, all, end - Date.now());
+        const got = await sendOnce(this.fetch, this.#bases[turn % this.#bases.length] + sent.path, all, Math.min(end - Date.now(), ATTEMPT_MS + waitsMs));
         if (got.status < 300) return got;
         why = new Problem(got.status, got.headers, got.body);
       } catch (failure) {

@@ -202,6 +202,12 @@ test("a message and its check", async () => {
   assert.throws(() => service.check("/committed"), RangeError);
 });
 
+test("a 204 has no body", async () => {
+  const { service } = quiet(await memory());
+  service.on("/rooms", "try", () => new Answer(204, "{}"));
+  for (let i = 0; i < 2; i++) assert.equal((await service.serve("/rooms", headers(), "")).body, "");
+});
+
 test("paths", async () => {
   const { service, serve } = await hotel();
   service.on("/a.b/{hotel}/rooms/{id}", "try", (call) => call.params);

@@ -187,6 +187,8 @@ async function bank() {
       callbacks.set(call.gid, call.callback ?? "");
       return ongoing({}, 3600);
     });
+  // @ts-expect-error: what a driver says of its statement is no output.
+  service.on("/wrong", "try", (_, db) => db.query("SELECT 1"));
   const url = await serve(listener(service));
   const balance = async (name: string) => (await pool.query("SELECT balance, held FROM account_ts WHERE name = $1", [name])).rows[0];
   return { url, balance, callbacks, client: new Client(URLS?.split(" ") ?? []) };
@@ -323,7 +325,8 @@ test("what may pass is asked again, with one gid", async () => {
   assert.match(begun.gid, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   assert.ok(Math.abs(parseInt(begun.gid.replace("-", "").slice(0, 12), 16) - Date.now()) < 60000);
   await assert.rejects(new Client(url, { timeoutMs: 300 }).get("h"), (why) => why instanceof Problem && why.code === "unavailable");
-  await assert.rejects(new Client(await closed(), { timeoutMs: 200 }).get("h"), Unreachable);
+  const nobody = new Client(await closed(), { timeoutMs: 200 }).start({ definition: "trip", gid: "mine" });
+  await assert.rejects(nobody, (why) => why instanceof Unreachable && why.gid === "mine");
   assert.throws(() => new Client("ftp://localhost"), RangeError);
   assert.throws(() => new Client([]), RangeError);
 });

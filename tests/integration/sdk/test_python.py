@@ -446,6 +446,21 @@ def test_what_may_pass_is_asked_again(stub):
         sagad.Client("localhost:7070")
 
 
+def test_who_hangs_is_not_waited_for(stub, monkeypatch):
+    monkeypatch.setattr("sagad.transport.ATTEMPT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        stub.on("/v1/transactions/g", Reply(200, {"gid": "g", "phase": "trying"}))
+        client = sagad.Client([f"http://127.0.0.1:{silent.getsockname()[1]}", stub.url])
+        assert [client.get("g").phase for _ in range(4)] == ["trying"] * 4
+        with pytest.raises(sagad.Unreachable) as why:
+            sagad.Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.3).start("trip", gid="mine")
+        assert why.value.gid == "mine"
+    stub.on("/v1/transactions", Reply(302, b"", Location="/login"))
+    with pytest.raises(sagad.Problem) as why:
+        sagad.Client(stub.url).start("trip", gid="mine")
+    assert (why.value.status, why.value.gid) == (302, "mine")
+
+
 def test_a_start_that_is_sent_twice_has_one_gid(stub):
     stub.on("/v1/transactions", Reply(503), lambda call: Reply(201, {"gid": call.json["gid"], "phase": "trying"}))
     begun = sagad.Client(stub.url).start("trip")

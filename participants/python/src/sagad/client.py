@@ -11,6 +11,7 @@ import urllib.parse
 import uuid
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
+from .problem import Problem, Unreachable
 from .tcc import Tcc
 from .transport import Reply, Transport
 
@@ -87,8 +88,12 @@ class Client:
         body = {"gid": gid, "definition": definition, "steps": steps, "mode": mode, "input": input, "version": version,
                 "labels": labels, "deadline": deadline, "start_at": start_at, **more}
         headers = {"traceparent": traceparent} if traceparent else {}
-        return self._until_ended(self._ask("POST", "/v1/transactions", {n: v for n, v in body.items() if v is not None},
-                                           headers=headers, wait_s=wait_s), wait_s)
+        try:
+            reply = self._ask("POST", "/v1/transactions", {n: v for n, v in body.items() if v is not None}, headers=headers, wait_s=wait_s)
+        except (Unreachable, Problem) as why:
+            why.gid = why.gid or gid  # to start it again, or to look for it
+            raise
+        return self._until_ended(reply, wait_s)
 
     def get(self, gid: str) -> Transaction:
         return _transaction(self._ask("GET", _path(gid)))

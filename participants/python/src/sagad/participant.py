@@ -83,7 +83,7 @@ class Participant:
             answer = failed(401, str(why))
         except NotACall as why:
             answer = failed(400, str(why))
-        return answer.status, answer.headers(op), answer.encoded()
+        return answer.status, answer.headers(op), answer.encoded() if answer.status != 204 else b""
 
     def _route(self, path: str, call: Call) -> Answer:
         for pattern, works in self._routes:

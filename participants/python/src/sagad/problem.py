@@ -45,7 +45,7 @@ class Problem(Exception):
 
 
 class Unreachable(Exception):
-    """No replica gave an answer in time. It may or may not have been done: ask again, with the same gid."""
+    """No replica gave an answer in time. It may or may not have been done: ask again, with this gid."""
 
     def __init__(self, why: str, gid: Optional[str] = None):
         super().__init__(why)

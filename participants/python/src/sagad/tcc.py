@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Type
 
 from .answer import Outcome, Refused, outcome_of, retry_after_ms
 from .problem import Problem, Unreachable
-from .transport import Reply, Transport
+from .transport import ATTEMPT_S, Reply, Transport
 from .webhook import message_id, sign
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Tcc:
     def _try(self, link: Transport, path: str, name: str, attempt: int, body: bytes, end: float) -> "tuple[Reply, Outcome]":
         headers = self._headers(name, attempt, body)
         try:
-            reply = link.send_once("POST", path, body, headers, max(end - time.monotonic(), 0.1))
+            reply = link.send_once("POST", path, body, headers, max(min(end - time.monotonic(), ATTEMPT_S), 0.1))
         except OSError:
             return Reply(0, {}, b""), Outcome.UNKNOWN
         bare_conflict = reply.status == 409 and attempt > 1 and "saga-outcome" not in reply.headers

@@ -14,6 +14,7 @@ from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 from .problem import Problem, Unreachable
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+ATTEMPT_S = 5.0  # of one request, beside what it was asked to wait: then the next replica is asked
 
 
 class Reply(NamedTuple):
@@ -70,8 +71,9 @@ class Transport:
             why: Exception
             left = end - time.monotonic()
             try:
-                reply = self._send_to(self._bases[turn % len(self._bases)], method, path, body, sent, max(left, 0.1))
-                if reply.status < 400:
+                reply = self._send_to(self._bases[turn % len(self._bases)], method, path, body, sent,
+                                      max(min(left, ATTEMPT_S + waits_s), 0.1))
+                if reply.status < 300:
                     return reply
                 problem = Problem.decode(reply.status, reply.headers, reply.body)
                 if not problem.again:

@@ -25,7 +25,10 @@ def application(participant: Participant, body_max: int = BODY_MAX) -> Callable[
         else:
             # WSGI hands out the bytes of the path as if they were Latin-1.
             path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace") or "/"
-            status, headers, body = participant.serve(path, _headers(environ), environ["wsgi.input"].read(length))
+            content = environ["wsgi.input"].read(length)
+            if len(content) < length:
+                raise ConnectionError("the caller has gone")
+            status, headers, body = participant.serve(path, _headers(environ), content)
         start_response(f"{status} {_phrase(status)}", [*headers.items(), ("Content-Length", str(len(body)))]
                        if status != 204 else list(headers.items()))
         return [body]
