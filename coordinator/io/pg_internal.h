@@ -15,6 +15,7 @@ enum {
 	LIST_EXAMINES = 1000,        /* rows a page of a list looks at */
 	COUNTS_MAX = 50000,          /* rows of each index that counts look at */
 	SWEEP_ROWS = 2000,
+	SWEEPS_SPARED = 3,
 	SWEEP_AUDIT_ROWS = 100,      /* people are slow */
 	PARTICIPANTS_MAX = 10000,
 	BEATS_MAX = 8
@@ -88,6 +89,7 @@ struct pg {
 	struct pg_watch       watch;
 	struct pg_definitions definitions;
 	struct pg_page        adopting, due;
+	unsigned              sweeps_spared; /* so many of the next find nothing, and are not sent */
 	struct list           later;      /* jobs that are over and whose done has not been called */
 	struct pg_timer      *later_timer;
 	struct pg_scout       scout;
