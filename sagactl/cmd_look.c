@@ -176,16 +176,27 @@ static void add_unfinished(struct ctl *c, json_t *u)
 	buf_fini(&line);
 }
 
-static void add_here(struct ctl *c, json_t *here)
+static void add_rates(const json_t *rates, struct buf *line)
 {
-	json_t *rates = look(here, "rates");
-	struct str         begun = look_text(rates, "begun"), ended = look_text(rates, "ended");
-	struct str         calls = look_text(rates, "calls"), owned = look_text(here, "owned");
-	struct buf         line = { 0 };
+	struct str begun = look_text(rates, "begun"), ended = look_text(rates, "ended"), calls = look_text(rates, "calls");
 
-	buf_fmt(&line, "here        %.*s owned; a second %.*s begun, %.*s ended, %.*s calls", (int)owned.n, owned.p,
-	        (int)begun.n, begun.p, (int)ended.n, ended.p, (int)calls.n, calls.p);
-	style_add(&c->out, c->color, STYLE_PLAIN, buf_view(&line));
+	buf_fmt(line, "a second %.*s begun, %.*s ended, %.*s calls", (int)begun.n, begun.p, (int)ended.n, ended.p,
+	        (int)calls.n, calls.p);
+}
+
+/* Of all replicas that answered; who did not is named. */
+static void add_everywhere(struct ctl *c, const json_t *all)
+{
+	json_t    *id;
+	size_t     i;
+	struct buf line = { 0 };
+
+	buf_fmt(&line, "driven      %llu by %llu replicas; ", (unsigned long long)look_number(all, "owned"),
+	        (unsigned long long)look_number(all, "answered"));
+	add_rates(look(all, "rates"), &line);
+	json_array_foreach(look(all, "silent"), i, id)
+		buf_fmt(&line, "%s%.*s", i ? ", " : "; no answer from ", (int)text_of_json(id).n, text_of_json(id).p);
+	style_add(&c->out, c->color, json_array_size(look(all, "silent")) ? STYLE_YELLOW : STYLE_PLAIN, buf_view(&line));
 	buf_char(&c->out, '\n');
 	buf_fini(&line);
 }
@@ -196,14 +207,14 @@ static void add_replicas(struct ctl *c, struct grid *g, json_t *replicas, struct
 	size_t  i;
 
 	json_array_foreach(replicas, i, r) {
-		struct str state = look_text(r, "state"), id = look_text(r, "id");
+		struct str state = look_text(r, "state"), id = look_text(r, "id"), owned = look_text(r, "owned");
 		struct buf seen = { 0 };
 
 		grid_add(g, STYLE_BOLD, id);
 		grid_add(g, str_is(state, "live") ? STYLE_GREEN : STYLE_RED, state);
 		grid_add(g, STYLE_PLAIN, look_text(r, "load"));
 		grid_add(g, STYLE_PLAIN, look_text(r, "speed"));
-		grid_add(g, STYLE_PLAIN, look_true(r, "owns") ? STR("yes") : STR("no"));
+		grid_add(g, STYLE_PLAIN, owned.n ? owned : look_true(r, "owns") ? STR("some") : STR("none"));
 		look_ago(c, r, "seen_at", &seen);
 		grid_add(g, STYLE_PLAIN, buf_view(&seen));
 		grid_add(g, STYLE_DIM, str_eq(id, answering) ? STR("answers this") : STR(""));
@@ -227,6 +238,7 @@ static void add_paused_calls(struct ctl *c, struct grid *g, json_t *participants
 		look_ago(c, p, "throttled_until", &text);
 		grid_add(g, STYLE_PLAIN, buf_view(&text));
 		grid_add(g, STYLE_PLAIN, look_text(p, "put_off"));
+		grid_add(g, STYLE_PLAIN, look_text(p, "replicas"));
 		buf_fini(&text);
 	}
 }
@@ -242,10 +254,10 @@ static void add_table(struct ctl *c, struct grid *g)
 
 void show_overview(struct ctl *c, json_t *o)
 {
-	json_t *stuck = look(o, "stuck"), *here = look(o, "here");
+	json_t *stuck = look(o, "stuck"), *all = look(o, "everywhere");
 	struct grid        groups = stuck_grid();
-	struct grid        replicas = { .heads = { "REPLICA", "STATE", "LOAD", "SPEED", "OWNS", "SEEN", "" } };
-	struct grid        participants = { .heads = { "CALLS PAUSE FOR", "BREAKER", "SINCE", "THROTTLED", "PUT OFF" } };
+	struct grid        replicas = { .heads = { "REPLICA", "STATE", "LOAD", "SPEED", "OWNED", "SEEN", "" } };
+	struct grid        participants = { .heads = { "CALLS PAUSE FOR", "BREAKER", "SINCE", "THROTTLED", "PUT OFF", "AT REPLICAS" } };
 	char               text[64];
 
 	add_unfinished(c, look(o, "unfinished"));
@@ -254,12 +266,12 @@ void show_overview(struct ctl *c, json_t *o)
 	buf_cstr(&c->out, "stuck       ");
 	style_add(&c->out, c->color, look_number(stuck, "count") ? STYLE_RED : STYLE_GREEN, str_of(text));
 	buf_char(&c->out, '\n');
-	add_here(c, here);
+	add_everywhere(c, all);
 	add_groups(c, &groups, look(stuck, "groups"));
 	add_table(c, &groups);
-	add_replicas(c, &replicas, look(o, "replicas"), look_text(here, "replica"));
+	add_replicas(c, &replicas, look(o, "replicas"), look_text(look(o, "here"), "replica"));
 	add_table(c, &replicas);
-	add_paused_calls(c, &participants, look(here, "participants"));
+	add_paused_calls(c, &participants, look(all, "participants"));
 	add_table(c, &participants);
 }
 

@@ -309,6 +309,7 @@ enum exit_status run_audit(struct ctl *c)
 {
 	static const struct { enum flag flag; const char *name; } FILTERS[] = {
 		{ FLAG_gid, "gid" }, { FLAG_definition, "definition" }, { FLAG_participant, "participant" },
+		{ FLAG_replica, "replica" }, { FLAG_bulk, "bulk" },
 		{ FLAG_by, "actor" }, { FLAG_action, "action" }, { FLAG_since, "since" }, { FLAG_until, "until" },
 	};
 	struct grid      g = { .heads = { "TIME", "WHO", "ACTION", "ON", "REASON" } };

@@ -85,6 +85,10 @@
 	  "Retries for a hundred first calls to it; 100: no limit.") \
 	X(secret,          "secret",          0,   TEXT,   "NAME",      "", \
 	  "The name of a file in sagad's secrets-dir; calls are then signed.") \
+	X(replica,         "replica",         0,   TEXT,   "ID",        "", \
+	  "Done to this replica.") \
+	X(bulk,            "bulk",            0,   TEXT,   "ID",        "", \
+	  "Done to this bulk action.") \
 	X(rate,            "rate",            0,   TEXT,   "NUMBER",    "", \
 	  "At most so many a second.") \
 	X(by,              "by",              0,   TEXT,   "NAME",      "", \
@@ -264,10 +268,10 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(bulk_watch, "bulk", "watch", "ID", F(interval), \
 	  "Its progress, until it is done.", \
 	  "bulk watch 0199b1c2-7d5e-7abc-8def-0123456789ab") \
-	X(bulk_cancel, "bulk", "cancel", "ID", F_WRITE, \
+	X(bulk_cancel, "bulk", "cancel", "ID", F_ACT, \
 	  "Stop it; what it did stays done.", \
 	  "bulk cancel 0199b1c2-7d5e-7abc-8def-0123456789ab -m 'wrong filter'") \
-	X(audit, "audit", "", "", F(gid) | F(definition) | F(participant) | F(by) | F(action) | F(since) | F(until) | F(limit), \
+	X(audit, "audit", "", "", F(gid) | F(definition) | F(participant) | F(replica) | F(bulk) | F(by) | F(action) | F(since) | F(until) | F(limit), \
 	  "Who did what, when, why; the newest first.", \
 	  "audit --since 1d\n" \
 	  "audit --gid trip-17\n" \

@@ -451,8 +451,14 @@ enum exit_status ctl_confirm(struct ctl *c, const char *question)
 
 void ctl_show_dry_run(struct ctl *c)
 {
+	json_t *calls = look(c->answer.json, "calls");
+
 	buf_cstr(&c->out, "nothing was done; it would be:\n");
-	show_value(c, c->answer.json, 1);
+	show_value(c, look(c->answer.json, "would"), 1);
+	if (json_array_size(calls) == 0)
+		return;
+	buf_cstr(&c->out, "  calls:\n");
+	show_value(c, calls, 2);
 }
 
 enum exit_status ctl_operate(struct ctl *c, const char *noun, const char *verb, const char *done)

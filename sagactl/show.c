@@ -272,19 +272,27 @@ static void add_leaf(struct ctl *c, const json_t *node)
 	buf_char(&c->out, '\n');
 }
 
-static void add_name(struct ctl *c, const char *name, unsigned depth)
+/* "name: ", or the dash of an array's item; the first member of an object that is one stands beside its dash. */
+static void add_name(struct ctl *c, const char *name, unsigned depth, bool leaf, bool *dash)
 {
-	for (unsigned i = 0; i < depth; i++)
+	if (!name && !leaf) {
+		*dash = true;
+		return;
+	}
+	for (unsigned i = *dash; i < depth; i++)
 		buf_cstr(&c->out, "  ");
+	buf_cstr(&c->out, *dash ? "- " : "");
+	*dash = false;
 	if (name)
 		text_clean(&c->out, str_of(name));
-	buf_cstr(&c->out, name ? ": " : "- ");
+	buf_cstr(&c->out, !name ? "- " : leaf ? ": " : ":\n");
 }
 
 void show_value(struct ctl *c, json_t *root, unsigned indent)
 {
 	struct level levels[VALUE_DEPTH_MAX] = { { .node = root } };
 	unsigned     depth = root ? 1 : 0;
+	bool         dash = false;
 
 	while (depth > 0) {
 		const char *name;
@@ -296,14 +304,10 @@ void show_value(struct ctl *c, json_t *root, unsigned indent)
 		}
 		if (json_is_null(child))
 			continue;
-		add_name(c, name, indent + depth - 1);
-		if (is_leaf(child)) {
+		add_name(c, name, indent + depth - 1, is_leaf(child), &dash);
+		if (is_leaf(child))
 			add_leaf(c, child);
-		} else if (depth == VALUE_DEPTH_MAX) {
-			buf_cstr(&c->out, "(more)\n");
-		} else {
-			buf_char(&c->out, '\n');
+		else if (depth < VALUE_DEPTH_MAX)
 			levels[depth++] = (struct level){ .node = child };
-		}
 	}
 }

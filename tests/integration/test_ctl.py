@@ -216,6 +216,7 @@ def test_overview_and_stuck(ctl, client, stub, gid):
     assert re.search(rf"^1 +misconfigured +{trip} +hotel try +\S+ .* {gid} ", ctl("stuck").out, re.M)
     shown, raw = ctl("overview").out, ctl("overview", "--json").json
     assert re.search(r"^unfinished +(at least )?\d+.*trying \d+", shown, re.M) and re.search(r"^stuck +\d+$", shown, re.M), shown
+    assert re.search(rf"^driven +\d+ by {len(raw['replicas'])} replicas; a second [\d.]+ begun, [\d.]+ ended, [\d.]+ calls$", shown, re.M), shown
     for r in raw["replicas"]:
         assert re.search(rf"^{r['id']} +{r['state']} ", shown, re.M), shown
     client.post(f"/v1/transactions/{gid}/cancel")
@@ -234,6 +235,9 @@ def test_explain(ctl, client, stub, failing):
 def test_dry_runs_do_nothing(ctl, client, failing):
     client.post(f"/v1/transactions/{failing}/pause", {"reason": "that it stands still"})
     assert re.search(r"^nothing was done; it would be:\n.*action: retry", ctl("txn", "retry", failing, "--dry-run").out, re.S)
+    foreseen = ctl("txn", "cancel", failing, "--dry-run").out
+    assert re.search(r"^  ends: cancelled\n  calls:\n    - step: hotel\n      op: cancel$", foreseen, re.M), foreseen
+    assert not re.search(r" $", foreseen, re.M), foreseen
     assert ctl("txn", "cancel", failing, "--dry-run", "--json").json["dry_run"] is True
     assert ctl("txn", "abandon", failing, "--dry-run", "--json").json["would"]["action"] == "abandon"
     ctl("txn", "skip", failing, "hotel", "--op", "confirm", "--dry-run", status=5)
@@ -331,6 +335,8 @@ def test_bulk(ctl, client, stub, failing, trip):
     assert re.search(rf"^{started['id']} pause done: 1 matched, 1 done", ctl("bulk", "get", started["id"]).out)
     assert ctl("bulk", "watch", started["id"]).out == ctl("bulk", "get", started["id"]).out
     assert re.search(rf"^{started['id']} .* pytest +all of them$", ctl("bulk", "list").out, re.M)
+    assert re.search(rf"pytest +pause +bulk {started['id']} +all of them", ctl("audit", "--bulk", started["id"]).out)
+    ctl("bulk", "cancel", started["id"], "-m", "late", "--if-version", "1", status=5)
     ctl("bulk", "get", "019ab000-0000-7000-8000-000000000000", status=4)
     ctl("bulk", "start", "abandon", "-d", trip, "--yes", "-m", "x", status=1)
 
