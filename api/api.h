@@ -56,6 +56,7 @@ struct api_config {
 	bool       ops_is_local;   /* health and numbers are open: only this machine reaches them */
 	/* What one caller may ask; see limiter.h. Both 0: no limits. */
 	uint32_t   rate, burst, waiters_each;
+	uint32_t   chaos;          /* the seed by which calls go wrong on purpose; 0: they do not */
 	int64_t    dtm_second_ms;  /* how long a second of DTM's protocol is: 1000, but in tests */
 	/* About participants, for /v1/participants and /metrics; may be NULL. */
 	void     (*targets)(void *ctx, api_each_target *each, void *arg);

@@ -179,7 +179,12 @@ void overview_here(struct request *r, struct buf *out)
 	buf_fmt(out, "\"rates\":{\"window_ms\":%lld,\"begun\":%.1f,\"ended\":%.1f,\"calls\":%.1f},", (long long)ms,
 	        per_second(now.begun, from.begun, ms), per_second(now.ended, from.ended, ms),
 	        per_second(now.calls, from.calls, ms));
-	buf_cstr(out, "\"participants\":[");
+	buf_cstr(out, "\"chaos\":");
+	if (c->chaos != 0)
+		buf_u64(out, c->chaos);
+	else
+		buf_cstr(out, "null");
+	buf_cstr(out, ",\"participants\":[");
 	if (c->targets != NULL)
 		c->targets(c->ctx, show_breaker, &b);
 	buf_cstr(out, "]}");

@@ -51,6 +51,7 @@ struct replica {
 	struct participants *participants;
 	struct pauses       *pauses;
 	struct caller      *caller;
+	struct chaos       *chaos;
 	struct poke        *poke;
 	struct otlp        *otlp;       /* NULL: traces are sent nowhere */
 	struct engine      *engine;
@@ -383,8 +384,14 @@ static bool open_calls(struct replica *r, const struct keys *keys, struct err *e
 		return false;
 	r->participants = participants_open(loop_uv(r->loop), &r->store, o->secrets_dir);
 	r->pauses = pauses_open(loop_uv(r->loop), &r->store, on_pauses, r);
+	if (o->chaos != 0)
+		r->chaos = chaos_open(loop_uv(r->loop), r->http, o->chaos);
+	if (r->chaos != NULL)
+		line_fmt(&r->line, LINE_WARN, "chaos", (struct str){ 0 }, "seed=%u note=\"calls are sent twice, late and with old epochs on "
+		         "purpose: this is for trying services out and no place for transactions that matter\"", o->chaos);
 	const struct caller_config config = {
 		.http = r->http,
+		.chaos = r->chaos,
 		.participants = r->participants,
 		.pauses = r->pauses,
 		.clock = r->ports.clock,
@@ -540,6 +547,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.burst = r->config->options->limit_burst,
 		.waiters_each = r->config->options->limit_waiters,
 		.dtm_second_ms = r->config->options->dtm_second,
+		.chaos = r->config->options->chaos,
 		.targets = each_target,
 		.may_call = may_go_to,
 		.ask = ask_replica,
@@ -674,6 +682,8 @@ static bool close_all(struct replica *r)
 	}
 	if (r->caller != NULL)
 		caller_close(r->caller, NULL, NULL);
+	if (r->chaos != NULL)
+		chaos_close(r->chaos);
 	if (r->poke != NULL)
 		poke_close(r->poke);
 	if (r->otlp != NULL)

@@ -12,6 +12,7 @@
 enum {
 	QUEUE_FULL_RETRY_MS = 1000,
 	SIGNATURE_HEADERS = 3,
+	STRANGER_GID_MAX = 128,
 	TURNED_AWAY_MAX = 500, /* of one queue in one turn of the loop, when its breaker opens */
 };
 
@@ -327,29 +328,36 @@ static const char *header(struct arena *arena, const char *name, const char *val
 }
 
 /* Signed when it is sent, not when it is queued: receivers refuse old timestamps. */
-static void sign(struct job *j, const struct participant *p)
+static void sign(struct caller *c, const struct participant *p, struct str gid, struct str step, enum op op,
+                 struct call_text *text, struct arena *arena)
 {
-	const int64_t now_s = j->caller->config.clock.now_ms(j->caller->config.clock.ctx) / 1000;
+	const int64_t now_s = c->config.clock.now_ms(c->config.clock.ctx) / 1000;
 	struct buf    seconds = { 0 }, signatures = { 0 };
 	char          id[40], signature[64];
-	size_t        n = j->text.header_count;
-	const char  **headers = arena_array(&j->arena, n + SIGNATURE_HEADERS, sizeof headers[0]);
+	size_t        n = text->header_count;
+	const char  **headers = arena_array(arena, n + SIGNATURE_HEADERS, sizeof headers[0]);
 
-	memcpy(headers, j->text.headers, n * sizeof headers[0]);
-	webhook_id(j->spec.scope.gid, definition_step_name(j->def, j->spec.step), j->spec.op, id);
+	memcpy(headers, text->headers, n * sizeof headers[0]);
+	webhook_id(gid, step, op, id);
 	for (size_t i = 0; i < p->secret_count; i++) {
-		webhook_sign(p->secrets[i], str_of(id), now_s, j->text.body, signature);
+		webhook_sign(p->secrets[i], str_of(id), now_s, text->body, signature);
 		buf_cstr(&signatures, i > 0 ? " " : "");
 		buf_cstr(&signatures, signature);
 	}
 	buf_i64(&seconds, now_s);
-	headers[n++] = header(&j->arena, "webhook-id: ", id);
-	headers[n++] = header(&j->arena, "webhook-timestamp: ", seconds.p);
-	headers[n++] = header(&j->arena, "webhook-signature: ", signatures.p);
+	headers[n++] = header(arena, "webhook-id: ", id);
+	headers[n++] = header(arena, "webhook-timestamp: ", seconds.p);
+	headers[n++] = header(arena, "webhook-signature: ", signatures.p);
 	buf_fini(&seconds);
 	buf_fini(&signatures);
-	j->text.headers = headers;
-	j->text.header_count = n;
+	text->headers = headers;
+	text->header_count = n;
+}
+
+static struct http_request request_of(const struct call_text *t)
+{
+	return (struct http_request){ .url = t->url.p, .method = t->method.p, .headers = t->headers,
+	                              .header_count = t->header_count, .body = t->body, .timeout_ms = t->timeout_ms };
 }
 
 static void send_job(struct job *j)
@@ -365,14 +373,12 @@ static void send_job(struct job *j)
 	}
 	j->header_count = j->text.header_count;
 	if (p != NULL && p->secret_count > 0)
-		sign(j, p);
+		sign(j->caller, p, j->spec.scope.gid, definition_step_name(j->def, j->spec.step), j->spec.op, &j->text, &j->arena);
 	j->state = JOB_SENT;
 	j->target->is.in_flight++;
-	const struct http_request request = {
-		.url = j->text.url.p, .method = j->text.method.p, .headers = j->text.headers,
-		.header_count = j->text.header_count, .body = j->text.body,
-		.timeout_ms = j->text.timeout_ms
-	};
+	struct http_request request = request_of(&j->text);
+	if (j->caller->config.chaos != NULL)
+		chaos_meddle(j->caller->config.chaos, &j->spec, definition_step_name(j->def, j->spec.step), &request);
 	j->transfer = http_start(j->caller->config.http, &request, on_result, j);
 }
 
@@ -395,12 +401,55 @@ static bool render(struct job *j)
 	                   &j->text, &j->err);
 }
 
+/* ---- chaos ------------------------------------------------------------------------------------ */
+
+/* The same call for a gid that no transaction has. False: it cannot be rendered. */
+static bool render_stranger(struct job *j, struct str gid, enum op op, struct call_text *out)
+{
+	const struct participant *p = targets_participant(&j->caller->targets, definition_target(j->def, j->spec.step, op));
+	struct call_spec          spec = j->spec;
+	struct err                ignored;
+
+	spec.scope.gid = gid;
+	spec.op = op;
+	if (!call_render(&spec, &j->caller->config.rules, base_url, j->caller, &j->arena, out, &ignored))
+		return false;
+	if (p != NULL && p->secret_count > 0)
+		sign(j->caller, p, gid, definition_step_name(j->def, spec.step), op, out, &j->arena);
+	return true;
+}
+
+/* A cancel that overtook its try: here for a transaction that does not exist, so that nothing depends on it. */
+static void send_stranger(struct job *j)
+{
+	struct chaos    *chaos = j->caller->config.chaos;
+	const struct str gid = j->spec.scope.gid, tail = STR("~chaos");
+	struct call_text cancel, try_it;
+	uint32_t         of;
+
+	if (j->spec.op != OP_TRY || gid.n + tail.n > STRANGER_GID_MAX || !definition_has_call(j->def, j->spec.step, OP_CANCEL) ||
+	    !chaos_does(chaos, CHAOS_STRANGER, &j->spec, definition_step_name(j->def, j->spec.step), 0, &of))
+		return;
+	char            *p = arena_alloc(&j->arena, gid.n + tail.n);
+	const struct str stranger = { p, gid.n + tail.n };
+
+	memcpy(p, gid.p, gid.n);
+	memcpy(p + gid.n, tail.p, tail.n);
+	if (!render_stranger(j, stranger, OP_CANCEL, &cancel) || !render_stranger(j, stranger, OP_TRY, &try_it))
+		return;
+	const struct http_request first = request_of(&cancel), second = request_of(&try_it);
+
+	chaos_stranger(chaos, &first, &second);
+}
+
 /* Rendered and put into its queue, if its participant takes calls. */
 static void go_on(struct job *j)
 {
 	if (!admit(j))
 		return;
 	if (render(j)) {
+		if (j->caller->config.chaos != NULL)
+			send_stranger(j);
 		enqueue(j);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include "coordinator/base/breaker.h"
 #include "coordinator/base/tally.h"
 #include "coordinator/engine/port.h"
+#include "coordinator/io/chaos.h"
 #include "coordinator/io/http.h"
 #include "coordinator/io/participants.h"
 #include "coordinator/io/span.h"
@@ -16,6 +17,7 @@ struct caller;
 
 struct caller_config {
 	struct http         *http;
+	struct chaos        *chaos;           /* NULL: calls are made as they should be */
 	struct participants *participants;    /* NULL: calls by name cannot be made */
 	struct pauses       *pauses;          /* NULL: nothing is ever paused */
 	struct clock_port    clock;

@@ -60,6 +60,7 @@ class Fickle:
     def __init__(self):
         self.lock, self.faults, self.signed = threading.Lock(), set(), False
         self.steps = collections.defaultdict(Step)
+        self.calls, self.slow = [], 0
         self.ids = self.held = self.taken = 0
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.fickle = self
@@ -90,7 +91,8 @@ class Fickle:
                 return 400, "{}"
             gid = f"nameless-{time.monotonic()}"
         with self.lock:
-            step = self.steps[gid]
+            step = self.steps[gid, headers.get("Saga-Step")]
+            self.calls.append((gid, headers.get("Saga-Step"), op, headers["Saga-Attempt"], headers["Saga-Epoch"]))
         work = {"try": self.do_try, "confirm": self.do_confirm, "cancel": self.do_cancel}.get(op)
         if work is None:
             return (200 if self.has("any_op") else 400), "{}"
@@ -137,6 +139,7 @@ class Fickle:
         return self.work(step, gone)
 
     def work(self, step, gone):
+        time.sleep(self.slow)
         if self.has("no_lock") or self.has("cancel_does_not_wait"):
             time.sleep(0.05)
         if self.has("hung_up_for_ever"):
