@@ -111,7 +111,8 @@ def test_sender_that_does_it_again_does_it_once(shop, client, stub, gid):
         pass
     with psycopg.connect(shop.dsn) as db:
         assert db.execute("SELECT sagad_message(%s, %s)", (gid, deadline)).fetchone() == (False,)
-        assert db.execute("SELECT status FROM sagad_message_check(%s, %s)", (gid, deadline)).fetchone() == (200,)
+        for _ in range(2):
+            assert db.execute("SELECT status FROM sagad_message_check(%s, %s)", (gid, deadline)).fetchone() == (200,)
         assert db.execute("SELECT sagad_message(%s, %s)", (gid, deadline)).fetchone() == (False,), "a check undoes nothing"
     client.post(f"/v1/transactions/{gid}/cancel")
 

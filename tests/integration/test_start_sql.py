@@ -189,6 +189,8 @@ def test_rows_that_begin_at_once(db, client, stub, gid, mode):
     assert_same(*both_rows(db, client, name, gid, headers=headers, version=1, deadline="10m", labels={"tenant": "a", "b": ""},
                            input={"text": "ü\"\\\n€", "n": [1, 2.5, None, True, {}]}))
     assert_same(*both_rows(db, client, name, gid + "-bare"))
+    assert_same(*both_rows(db, client, name, gid + "-later", start_at="1h"))
+    client.post(f"/v1/transactions/{gid}-later/cancel")
     held.set()
 
 
