@@ -16,6 +16,7 @@ struct api_target { /* numbers about one participant, as whoever calls it counts
 	uint64_t   queued;
 	uint64_t   calls, failures, rejected; /* since start */
 	const struct tally *latency_us;       /* TALLY_CALL_US */
+	const struct tally_example *examples; /* of its buckets, or NULL */
 	bool       shown;          /* has figures of its own in /metrics */
 	uint64_t   p50_us, p99_us; /* of the last half minute or whole one; 0: there were none */
 	const char *breaker;       /* closed, open, half_open */

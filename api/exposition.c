@@ -104,8 +104,9 @@ static void number(double value, char out[32])
 		snprintf(out, 32, "%.17g", value);
 }
 
-static void sample(struct exposition *x, const char *tail, const struct label *labels, size_t n, const char *le,
-                   double value)
+/* Without its line's end. */
+static void start_sample(struct exposition *x, const char *tail, const struct label *labels, size_t n, const char *le,
+                         double value)
 {
 	char text[32];
 
@@ -115,6 +116,12 @@ static void sample(struct exposition *x, const char *tail, const struct label *l
 	add_labels(x->out, labels, n, le);
 	buf_char(x->out, ' ');
 	buf_cstr(x->out, text);
+}
+
+static void sample(struct exposition *x, const char *tail, const struct label *labels, size_t n, const char *le,
+                   double value)
+{
+	start_sample(x, tail, labels, n, le, value);
 	buf_char(x->out, '\n');
 }
 
@@ -132,22 +139,41 @@ static void bound_text(double bound, char out[40])
 		strcat(out, ".0");
 }
 
+static void add_example(struct exposition *x, const struct tally_example *e, enum tally_scale scale)
+{
+	char value[32];
+
+	if (e == NULL || e->trace[0] == '\0' || x->form != EXPOSITION_OPENMETRICS)
+		return;
+	number((double)e->value / tally_unit(scale), value);
+	buf_fmt(x->out, " # {trace_id=\"%s\"} %s %lld.%03d", e->trace, value, (long long)(e->at_ms / 1000),
+	        (int)(e->at_ms % 1000));
+}
+
+void exposition_examples(struct exposition *x, const struct label *labels, size_t n, const struct tally *tally,
+                         const struct tally_example *examples, enum tally_scale scale)
+{
+	const size_t bounds = tally_bounds(scale);
+	uint64_t     so_far = 0;
+	char         le[40];
+
+	assert(x->family->kind == METRIC_HISTOGRAM);
+	for (size_t i = 0; i <= bounds; i++) {
+		so_far += tally->counts[i];
+		if (i < bounds)
+			bound_text(tally_bound(scale, i), le);
+		start_sample(x, "_bucket", labels, n, i < bounds ? le : "+Inf", (double)so_far);
+		add_example(x, examples != NULL ? &examples[i] : NULL, scale);
+		buf_char(x->out, '\n');
+	}
+	sample(x, "_sum", labels, n, NULL, (double)tally->sum / tally_unit(scale));
+	sample(x, "_count", labels, n, NULL, (double)so_far);
+}
+
 void exposition_tally(struct exposition *x, const struct label *labels, size_t n, const struct tally *tally,
                       enum tally_scale scale)
 {
-	uint64_t so_far = 0;
-	char     le[40];
-
-	assert(x->family->kind == METRIC_HISTOGRAM);
-	for (size_t i = 0; i < tally_bounds(scale); i++) {
-		so_far += tally->counts[i];
-		bound_text(tally_bound(scale, i), le);
-		sample(x, "_bucket", labels, n, le, (double)so_far);
-	}
-	so_far += tally->counts[tally_bounds(scale)];
-	sample(x, "_bucket", labels, n, "+Inf", (double)so_far);
-	sample(x, "_sum", labels, n, NULL, (double)tally->sum / tally_unit(scale));
-	sample(x, "_count", labels, n, NULL, (double)so_far);
+	exposition_examples(x, labels, n, tally, NULL, scale);
 }
 
 void exposition_end(struct exposition *x)

@@ -38,6 +38,9 @@ void exposition_family(struct exposition *x, const struct metric_fact *fact);
 void exposition_value(struct exposition *x, const struct label *labels, size_t n, double value);
 void exposition_tally(struct exposition *x, const struct label *labels, size_t n, const struct tally *tally,
                       enum tally_scale scale);
+/* The same with an example for each bucket that has one, where the format knows them; examples may be NULL. */
+void exposition_examples(struct exposition *x, const struct label *labels, size_t n, const struct tally *tally,
+                         const struct tally_example *examples, enum tally_scale scale);
 void exposition_end(struct exposition *x);
 const char *exposition_content_type(enum exposition_form form);
 

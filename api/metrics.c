@@ -252,7 +252,7 @@ TARGET_FAMILY(put_off, t->put_off)
 
 static void each_latency(struct exposition *x, const struct label *who, const struct api_target *t)
 {
-	exposition_tally(x, who, 1, t->latency_us, TALLY_CALL_US);
+	exposition_examples(x, who, 1, t->latency_us, t->examples, TALLY_CALL_US);
 }
 
 static void write_latency(struct exposition *x, const struct sample *s)

@@ -238,7 +238,8 @@ static void pass_target(void *arg, const struct caller_target *t)
 
 	to->each(to->arg, &(struct api_target){
 		.name = t->name, .in_flight = t->in_flight, .limit = t->limit, .queued = t->queued, .calls = t->calls,
-		.failures = t->failures, .rejected = t->rejected, .latency_us = &t->latency_us, .shown = t->shown, .p50_us = t->p50_us,
+		.failures = t->failures, .rejected = t->rejected, .latency_us = &t->latency_us, .examples = t->examples, .shown = t->shown,
+		.p50_us = t->p50_us,
 		.p99_us = t->p99_us, .breaker = breaker_state_name(t->breaker), .breaker_ms = t->breaker_ms,
 		.quiet_ms = t->quiet_ms, .recent = t->recent, .recent_unknown = t->recent_unknown, .opened = t->opened,
 		.put_off = t->put_off });

@@ -12,13 +12,18 @@ static const struct {
 #undef X
 };
 
-void tally_add(struct tally *t, enum tally_scale scale, uint64_t value)
+size_t tally_bucket(enum tally_scale scale, uint64_t value)
 {
 	size_t i = 0;
 
 	while (i < scales[scale].n && value > scales[scale].bounds[i])
 		i++;
-	t->counts[i]++;
+	return i;
+}
+
+void tally_add(struct tally *t, enum tally_scale scale, uint64_t value)
+{
+	t->counts[tally_bucket(scale, value)]++;
 	t->sum += value;
 }
 

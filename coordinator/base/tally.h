@@ -31,7 +31,15 @@ struct tally {
 	uint64_t sum;
 };
 
+/* The newest of a bucket's, so that whoever wonders at a slow one finds its trace. */
+struct tally_example {
+	char     trace[33]; /* hex; empty: there is none */
+	uint64_t value;     /* as counted */
+	int64_t  at_ms;     /* since the Unix epoch */
+};
+
 void   tally_add(struct tally *t, enum tally_scale scale, uint64_t value);
+size_t tally_bucket(enum tally_scale scale, uint64_t value); /* its place in counts */
 size_t tally_bounds(enum tally_scale scale);                 /* how many buckets have an upper end */
 double tally_bound(enum tally_scale scale, size_t i);        /* in base units */
 double tally_unit(enum tally_scale scale);                   /* so many counted units make one base unit */

@@ -281,6 +281,18 @@ static void send_later(struct job *j)
 
 /* ---- the call itself ------------------------------------------------------------------------- */
 
+static void note_example(const struct job *j, uint64_t took_us, int64_t now_ms)
+{
+	const struct caller_config *c = &j->caller->config;
+	struct trace                trace;
+
+	if (c->attempted == NULL || c->rules.traces == NULL)
+		return;
+	trace_of(j->spec.scope.gid, j->spec.traceparent, &trace);
+	if (trace_is_recorded(&trace, c->rules.traces))
+		target_example(j->target, trace.id, took_us, now_ms);
+}
+
 static void on_result(void *arg, const struct http_result *result)
 {
 	struct job        *j = arg;
@@ -302,6 +314,7 @@ static void on_result(void *arg, const struct http_result *result)
 	tell(j, (struct span_attempt){ .method = j->text.method, .url = j->text.url, .error = str_of(lesson.error),
 	                               .outcome = lesson.outcome, .stale = lesson.stale_epoch, .status = result->reply.status,
 	                               .end_ms = now_ms, .took_us = result->took_us });
+	note_example(j, result->took_us, now_ms);
 	room = target_learn(&c->targets, t, j->pass, result, &lesson);
 	t->is.in_flight--;
 	j->transfer = NULL;

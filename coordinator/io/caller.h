@@ -50,6 +50,7 @@ struct caller_target { /* borrowed */
 	uint64_t   calls, failures; /* answered since start; failures: unknown or misconfigured */
 	uint64_t   rejected;        /* turned away because the queue was full */
 	struct tally latency_us;    /* TALLY_CALL_US */
+	struct tally_example *examples; /* of its buckets; NULL: none was recorded */
 	bool       shown;           /* one of the first: it may have figures of its own where space is short */
 	uint64_t   p50_us, p99_us;  /* of the last half minute or whole one; 0: there were none */
 	enum breaker_state breaker;

@@ -38,6 +38,7 @@ static void forget(struct targets *ts, struct target *t)
 		sum->latency_us.counts[i] += t->is.latency_us.counts[i];
 	sum->latency_us.sum += t->is.latency_us.sum;
 	table_remove(&ts->table, &t->node);
+	free(t->is.examples);
 	free((char *)(uintptr_t)t->is.name.p);
 	free(t);
 }
@@ -240,4 +241,18 @@ bool target_learn(struct targets *ts, struct target *t, struct breaker_pass pass
 	if (before.state != t->breaker.state)
 		say_breaker(ts, t, &before);
 	return room;
+}
+
+/* Only those that have figures of their own have them, so that memory is bounded. */
+void target_example(struct target *t, const char *trace, uint64_t took_us, int64_t now_ms)
+{
+	struct tally_example *e;
+
+	if (!t->is.shown)
+		return;
+	if (t->is.examples == NULL)
+		t->is.examples = mem_array(TALLY_BOUNDS_MAX + 1, sizeof *t->is.examples);
+	e = &t->is.examples[tally_bucket(TALLY_CALL_US, took_us)];
+	*e = (struct tally_example){ .value = took_us, .at_ms = now_ms };
+	snprintf(e->trace, sizeof e->trace, "%s", trace);
 }

@@ -44,4 +44,7 @@ int64_t target_turn(struct targets *ts, struct target *t, bool *failing);
 bool    target_learn(struct targets *ts, struct target *t, struct breaker_pass pass, const struct http_result *result,
                      const struct call_lesson *lesson);
 
+/* A call that was recorded: its latency, and the trace in which it stands. */
+void    target_example(struct target *t, const char *trace, uint64_t took_us, int64_t now_ms);
+
 #endif

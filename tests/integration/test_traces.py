@@ -8,7 +8,8 @@ import pytest
 from lib.base import free_port, until
 from lib.collector import Collector
 from lib.stub import Reply
-from test_metrics import number
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from test_metrics import OPENMETRICS, number, scrape
 
 STARTER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNHEARD = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-00"
@@ -86,6 +87,23 @@ def test_a_call_that_could_not_be_made_has_a_span(traced, collector, stub):
         assert s.attributes["sagad.outcome"] == s.attributes["error.type"] == "misconfigured", s
         assert not [a for a in s.attributes if a.startswith(("http.", "url.", "server."))], s
     assert not stub.seen("/", "hole")
+
+
+def test_a_slow_bucket_leads_to_a_trace(traced, collector, stub):
+    """OpenMetrics has, for each bucket of the time that calls take, the trace of the last one in it; the older format has none."""
+    cluster = traced()
+    replica = cluster.replicas[0]
+    stub.on("/a", Reply(200, delay=0.15))
+    cluster.client.run(gid="slow", mode="saga", steps=two_steps(stub), input={})
+    cluster.client.begin(wait="20s", gid="unheard", mode="saga", steps=two_steps(stub), input={}, headers={"traceparent": UNHEARD})
+    trace = root_of(whole(collector, "slow")).trace
+    found = [s for f in read_openmetrics(scrape(replica, OPENMETRICS).text) for s in f.samples if s.exemplar]
+    assert {s.name for s in found} == {"sagad_call_duration_seconds_bucket"} and {s.labels["participant"] for s in found} == {stub.host}
+    assert {s.exemplar.labels["trace_id"] for s in found} == {trace}, "who is not recorded is no example"
+    for s in found:
+        assert 0 < s.exemplar.value <= float(s.labels["le"]) and abs(float(s.exemplar.timestamp) - time.time()) < 60, s
+    assert any(s.exemplar.value >= 0.15 for s in found) and len(found) == 2, found
+    assert "trace_id" not in scrape(replica).text
 
 
 def test_who_is_recorded(traced, collector, stub):
