@@ -292,10 +292,10 @@ X(SWEEP_BULK, ON_WORK, "DELETE FROM sagad.bulk b WHERE b.id IN (SELECT o.id FROM
 X(SWEEP_PAUSE, ON_WORK,                                                                        \
 	"DELETE FROM sagad.pause p WHERE p.kind = 'replica' AND p.since < now() - interval '1 hour' " \
 	"AND (SELECT true FROM sagad.replica r WHERE r.id = p.name::uuid) IS NULL")            \
-/* Not at once: a statement of a fenced replica may still be giving it rows. */                \
+/* Those that whoever sweeps has seen dead for long enough, by his own clock: a statement of a fenced replica may still \
+ * be giving it rows. */                                                                       \
 X(SWEEP_REPLICA, ON_WORK,                                                                      \
-	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' "                   \
-	"AND r.left_at < now() - $1::bigint * interval '1 ms' "                                \
+	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' AND r.id = ANY ($1::uuid[]) " \
 	"AND (SELECT 1 FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) IS NULL RETURNING r.id, r.lock_key), " \
 	"leases AS (DELETE FROM sagad.lease l USING gone WHERE l.key = gone.lock_key) "        \
 	"DELETE FROM sagad.replica_beat b USING gone WHERE b.id = gone.id")                    \

@@ -290,7 +290,8 @@ struct log_port {
 	/* live -> drained, when it owns nothing any more. */
 	void (*retire)(void *ctx, struct uuid me, log_done *done, void *arg);
 	/* Delete, in one small batch under a try-lock, finished rows past their retention; if all is asked for also settled
-	 * inbox rows older than a minute, dead replicas that nothing names, and what else is seldom. */
+	 * inbox rows older than a minute, dead replicas that nothing names and that members() has shown dead for a while, and what
+	 * else is seldom. */
 	void (*sweep)(void *ctx, bool all, log_done *done, void *arg);
 };
 

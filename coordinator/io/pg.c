@@ -96,6 +96,7 @@ static void on_all_closed(void *arg)
 
 	pg_dsn_fini(&pg->dsn);
 	pg_scout_free(pg);
+	free(pg->graves);
 	free(pg);
 	if (closed != NULL)
 		closed(ctx);

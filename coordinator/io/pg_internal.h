@@ -44,6 +44,11 @@ struct pg_lease {
 	int64_t          server_started; /* of a lock: when the server that gave it had started */
 };
 
+struct pg_grave { /* a replica that does not live any more */
+	struct uuid id;
+	int64_t     seen_at;           /* boot; so for the first time */
+};
+
 struct pg_watch {
 	struct pg_link   link;         /* waits for the lock */
 	struct pg_timer *timer;
@@ -90,6 +95,8 @@ struct pg {
 	struct pg_definitions definitions;
 	struct pg_page        adopting, due;
 	unsigned              sweeps_spared; /* so many of the next find nothing, and are not sent */
+	struct pg_grave      *graves;     /* of the last list of members */
+	size_t                grave_n;
 	struct list           later;      /* jobs that are over and whose done has not been called */
 	struct pg_timer      *later_timer;
 	struct pg_scout       scout;

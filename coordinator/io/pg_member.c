@@ -113,6 +113,28 @@ static bool state_of(struct str text, enum member_state *out)
 	return false;
 }
 
+static int64_t dead_since(const struct pg *pg, struct uuid id)
+{
+	for (size_t i = 0; i < pg->grave_n; i++)
+		if (uuid_eq(pg->graves[i].id, id))
+			return pg->graves[i].seen_at;
+	return clock_boot_ms();
+}
+
+/* How long somebody has been dead the database's clock need not know: it may be set. */
+static void keep_graves(struct pg *pg, const struct member *members, size_t n)
+{
+	struct pg_grave *graves = mem_array(n, sizeof *graves);
+	size_t           dead = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (members[i].state != MEMBER_LIVE)
+			graves[dead++] = (struct pg_grave){ members[i].id, dead_since(pg, members[i].id) };
+	free(pg->graves);
+	pg->graves = graves;
+	pg->grave_n = dead;
+}
+
 static void on_members(struct pg_job *job)
 {
 	struct member_job *j = (struct member_job *)job;
@@ -141,6 +163,8 @@ static void on_members(struct pg_job *job)
 		if (state_of(cell_text(r, i, 2), &m->state))
 			n++;
 	}
+	if (job->result == LOG_DONE)
+		keep_graves(job->conn->pg, members, n);
 	j->members_done(j->arg, job->result, members, n);
 	free(members);
 	pg_job_free(job);
@@ -207,6 +231,20 @@ static void log_fence(void *ctx, struct uuid me, struct uuid dead, int64_t lock_
 	pg_job_send(&j->job, on_fenced);
 }
 
+static void add_replica_sweep(struct member_job *j, const struct pg *pg)
+{
+	const int64_t before = clock_boot_ms() - (int64_t)pg->config.keep_replica_ms;
+	struct uuid  *old = mem_array(pg->grave_n, sizeof *old);
+	size_t        n = 0;
+
+	for (size_t i = 0; i < pg->grave_n; i++)
+		if (pg->graves[i].seen_at < before)
+			old[n++] = pg->graves[i].id;
+	params_uuids(pg_job_params(&j->job), old, n);
+	pg_job_add(&j->job, SQL_SWEEP_REPLICA);
+	free(old);
+}
+
 static void add_rare_sweeps(struct member_job *j, const struct pg *pg)
 {
 	struct pg_params *p = pg_job_params(&j->job);
@@ -214,8 +252,7 @@ static void add_rare_sweeps(struct member_job *j, const struct pg *pg)
 	params_i32(p, SWEEP_ROWS);
 	params_i64(p, pg->config.keep_inbox_ms);
 	pg_job_add(&j->job, SQL_SWEEP_INBOX);
-	params_i64(pg_job_params(&j->job), pg->config.keep_replica_ms);
-	pg_job_add(&j->job, SQL_SWEEP_REPLICA);
+	add_replica_sweep(j, pg);
 	params_i64(pg_job_params(&j->job), pg->config.keep_replica_ms);
 	pg_job_add(&j->job, SQL_SWEEP_LEASE);
 	p = pg_job_params(&j->job);

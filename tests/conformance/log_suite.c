@@ -346,8 +346,13 @@ void suite_still_live(struct suite *s, struct uuid me)
 	wait(s);
 }
 
+/* Who sweeps has seen who is dead, for a while. */
 void suite_sweep(struct suite *s)
 {
+	ask(s);
+	s->given->a->members(s->given->a->ctx, on_members, s);
+	wait(s);
+	s->given->sleep(s->given->ctx, 10);
 	ask(s);
 	s->given->a->sweep(s->given->a->ctx, true, on_done, s);
 	wait(s);

@@ -414,6 +414,40 @@ static void test_rows_gone_and_clocks_set(struct harness *h)
 	h->b.lease.close(h->b.lease.ctx);
 }
 
+static void on_members_seen(void *arg, enum log_result result, const struct member *m, size_t n)
+{
+	(void)m, (void)n;
+	((struct answer *)arg)->done = true;
+	((struct answer *)arg)->result = result;
+}
+
+static void sweep(struct harness *h)
+{
+	struct answer a = { 0 };
+
+	h->a.log.sweep(h->a.log.ctx, true, on_done, &a);
+	harness_wait(h, &a.done);
+}
+
+/* A statement of it may still be giving it rows: how long it has been dead a clock that was set must not say. */
+static void test_dead_replicas_stay_a_while(struct harness *h)
+{
+	struct uuid   dead = make_id();
+	struct answer a = { 0 };
+	char          id[UUID_TEXT + 1];
+
+	enroll(h, &h->b, dead, 120);
+	pg_database_run(&h->database, "UPDATE sagad.replica SET state = 'fenced', fenced_by = id, left_at = now() - interval '1 year' "
+	                "WHERE id = '%s'", uuid_text(dead, id));
+	sweep(h);
+	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.replica WHERE id = '%s'", id)) == 1, "who seems to have died long ago, and was not seen dead, stays");
+	h->a.log.members(h->a.log.ctx, on_members_seen, &a);
+	harness_wait(h, &a.done);
+	harness_sleep(h, 10);
+	sweep(h);
+	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.replica WHERE id = '%s'", id)) == 0, "once seen dead for a while it goes");
+}
+
 static void test_dead_rows_go(struct harness *h)
 {
 	struct uuid   live = make_id();
@@ -505,6 +539,7 @@ int main(void)
 	test_late_beats(&h);
 	test_rows_gone_and_clocks_set(&h);
 	test_dead_rows_go(&h);
+	test_dead_replicas_stay_a_while(&h);
 	test_both_kinds(&h);
 	test_refusals(&h);
 	harness_close(&h);
