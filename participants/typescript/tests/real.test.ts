@@ -305,6 +305,21 @@ test("a service on the package, called by sagad", skip, async (t) => {
   });
 });
 
+test("a TCC waits for tries of sagad", async () => {
+  const answers: [number, object][] = [
+    [201, { gid: "g", phase: "prepared" }],
+    [409, { code: "not_ready" }],
+    [200, { gid: "g", phase: "confirmed" }],
+  ];
+  const url = await serve((request, response) => {
+    request.resume();
+    const [status, body] = answers.shift() ?? [500, {}];
+    response.writeHead(status).end(JSON.stringify(body));
+  });
+  assert.deepEqual((await new Client(url).tcc({ gid: "g" }, async () => 7)).value, 7);
+  assert.equal(answers.length, 0);
+});
+
 test("what may pass is asked again, with one gid", async () => {
   const gids: string[] = [];
   const answers: [number, string][] = [

@@ -446,6 +446,14 @@ def test_what_may_pass_is_asked_again(stub):
         sagad.Client("localhost:7070")
 
 
+def test_a_block_waits_for_tries_of_sagad(stub):
+    stub.on("/v1/transactions", Reply(201, {"gid": "g", "phase": "prepared"}))
+    stub.on("/v1/transactions/g/confirm", Reply(409, {"code": "not_ready"}), Reply(200, {"gid": "g", "phase": "confirmed"}))
+    with sagad.Client(stub.url).tcc(gid="g") as tcc:
+        pass
+    assert tcc.transaction.phase == "confirmed" and len(stub.seen("/v1/transactions/g/confirm")) == 2
+
+
 def test_who_hangs_is_not_waited_for(stub, monkeypatch):
     monkeypatch.setattr("sagad.transport.ATTEMPT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
