@@ -26,6 +26,11 @@ enum fate {
 	FATES(X)
 #undef X
 };
+static const char *const FATE_NAMES[] = {
+#define X(name, text) [FATE_##name] = text,
+	FATES(X)
+#undef X
+};
 enum { FATE_KINDS = FATE_GAVE_UP + 1, COME_AGAIN = FATE_KINDS };
 
 struct rush {
@@ -144,14 +149,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	saga_client_close(rush.client);
-	printf("{"
-#define X(name, text) "%s\"" text "\": %d"
-	       FATES(X)
-#undef X
-	       "}\n"
-#define X(name, text) , FATE_##name ? ", " : "", atomic_load(&rush.fates[FATE_##name])
-	       FATES(X)
-#undef X
-	);
+	for (int i = 0; i < FATE_KINDS; i++)
+		printf("%s\"%s\": %d", i ? ", " : "{", FATE_NAMES[i], atomic_load(&rush.fates[i]));
+	printf("}\n");
 	return 0;
 }
