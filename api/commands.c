@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define START_AHEAD_MAX_MS (3650ll * 86400 * 1000)
+
 static const char *const WAIT_OR_DRY[] = { "wait", "dry_run", NULL };
 static const char *const NOTHING[] = { NULL };
 
@@ -217,10 +219,26 @@ static bool is_person(struct request *r)
 	return json_get(r->body, "actor") || (who->is_known && !(who->roles & 1u << ROLE_SERVICE));
 }
 
-/* {reason?, actor?}: of a person a reason is wanted. */
+/* A duration from now on, or a time; one that has passed is now. */
+static void read_start(struct request *r, struct command *c)
+{
+	struct str text = { 0 };
+	int64_t    ms;
+
+	request_text(r, "start_at", &text);
+	if (text.n == 0)
+		return;
+	if (text_to_ms(text, &ms))
+		c->start_at = request_now(r) + ms;
+	else if (!text_to_time(text, &c->start_at) || c->start_at > request_now(r) + START_AHEAD_MAX_MS)
+		request_error(r, "/start_at", "a duration like 10m, or a time like 2026-01-31T12:00:00Z, at most ten years ahead, is wanted");
+}
+
+/* {reason?, actor?, start_at?}: of a person a reason is wanted; only a confirm can have its calls made later. */
 static void decide(struct request *r, enum command_kind kind)
 {
 	static const char *const MEMBERS[] = { "reason", "actor", NULL };
+	static const char *const CONFIRM_MEMBERS[] = { "reason", "actor", "start_at", NULL };
 	struct person            person = { .reason = STR("") };
 	bool                     dry;
 
@@ -230,7 +248,9 @@ static void decide(struct request *r, enum command_kind kind)
 	struct asked *a = command_new(r, kind);
 	a->waits = true;
 	a->dry = dry;
-	request_members(r, MEMBERS);
+	request_members(r, kind == COMMAND_CONFIRM ? CONFIRM_MEMBERS : MEMBERS);
+	if (kind == COMMAND_CONFIRM)
+		read_start(r, &a->command);
 	if (is_person(r)) {
 		person_read(r, &person);
 		command_by(&a->command, &person);

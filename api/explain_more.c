@@ -177,7 +177,7 @@ static void say_deadline(const struct explain_facts *f, struct buf *out)
 	const struct txn *t = f->view.txn;
 	char              in[32];
 
-	if (t->deadline_at == 0 || phase_is_decided(t->phase) || t->plan->mode == MODE_MESSAGE ||
+	if (t->deadline_at == 0 || phase_is_decided(t->phase) || plan_is_checked(t->plan) ||
 	    t->deadline_at > f->now + SOON_MS)
 		return;
 	if (txn_in_doubt(t))

@@ -294,7 +294,7 @@ static void show_check(struct buf *out, const struct view *v)
 {
 	const struct step *s = &v->txn->check;
 
-	if (v->txn->plan->mode != MODE_MESSAGE)
+	if (!plan_is_checked(v->txn->plan))
 		return;
 	buf_fmt(out, ",\"check\":{\"attempts\":%u", count_calls(s, v->check, OP_CHECK));
 	if (s->attempts)

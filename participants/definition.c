@@ -98,14 +98,14 @@ static void parse_head(struct compiler *c, const struct json *root)
 static void parse_check(struct compiler *c, const struct json *root)
 {
 	const struct json *check = json_get(root, "check");
-	bool               message = c->d->plan.mode == MODE_MESSAGE;
+	bool               message = c->d->plan.mode == MODE_MESSAGE, open = c->d->plan.open;
 
 	c->d->plan.check_retry = c->defaults.retry;
 	c->d->plan.check_poll_ms = c->defaults.poll_ms;
-	if (!message && check != NULL)
+	if (!open && check != NULL)
 		finding_add(
 		    c, check,
-		    "only a message has a back-check: remove it, or say \"mode\": \"message\"");
+		    "only a message, or an open tcc, has a back-check: remove it, or say \"mode\": \"message\"");
 	if (message && check == NULL)
 		finding_add(
 		    c, root,
@@ -143,6 +143,7 @@ static void parse_document(struct compiler *c, const struct json *root)
 	    (c->d->plan.mode == MODE_TCC && c->use == DEFINITION_INLINE && steps == NULL);
 	if (steps == NULL && (!c->d->plan.open || c->d->plan.mode == MODE_MESSAGE))
 		finding_add(c, root, "steps are missing");
+	c->d->plan.has_check = c->d->plan.open && json_get(root, "check") != NULL;
 	parse_steps(c, steps);
 	if (joined != NULL && c->use == DEFINITION_INLINE &&
 	    (!c->d->plan.open || c->d->plan.mode == MODE_MESSAGE))

@@ -40,8 +40,8 @@ static void check_name(struct compiler *c, const struct json *node, struct str n
 		finding_add(c, node,
 			    "a step's name is a letter, then letters, digits, - or _ (at most %d)",
 			    STEP_NAME_MAX_LEN);
-	else if (c->d->plan.mode == MODE_MESSAGE && str_is(name, "check"))
-		finding_add(c, node, "a message's back-check has this name: choose another");
+	else if (plan_is_checked(&c->d->plan) && str_is(name, "check"))
+		finding_add(c, node, "the back-check has this name: choose another");
 	if (is_name_taken(c, name))
 		finding_add(c, node, "another step has this name");
 }
@@ -92,8 +92,8 @@ static void check_joined_shape(struct compiler *c, const struct json *node, cons
 		finding_add(
 		    c, node,
 		    "a step has action and compensate, or try, confirm and cancel, not both");
-	if (k->compensate == NULL && k->confirm == NULL && k->cancel == NULL && !call_try)
-		finding_add(c, node, "a step that joins needs confirm or cancel, or compensate");
+	if (k->compensate == NULL && k->confirm == NULL && k->cancel == NULL && !call_try && json_get(node, "data") == NULL)
+		finding_add(c, node, "a step that joins needs confirm or cancel, or compensate, or data alone: then it is a record");
 	if (call_try && k->action == NULL && k->try == NULL)
 		finding_add(c, node, "call_try needs try or action: what else is to be called?");
 }

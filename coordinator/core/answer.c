@@ -9,7 +9,7 @@ static const struct step *find_step(const struct txn *t, uint16_t i)
 {
 	if (i < t->step_count)
 		return &t->steps[i];
-	return i == TXN_CHECK && t->plan->mode == MODE_MESSAGE ? &t->check : NULL;
+	return i == TXN_CHECK && plan_is_checked(t->plan) ? &t->check : NULL;
 }
 
 static const struct retry *find_retry(const struct txn *t, uint16_t i)
@@ -110,6 +110,10 @@ static void learn(struct work *w, uint16_t i, enum op op, struct step *s)
 
 	switch (judge(w, op, s)) {
 	case OUTCOME_OK:
+		if (op == OP_CHECK && !order_all_tried(w->t)) { /* a step that we try is not ok: ask again when it may be */
+			attempt_ongoing(s, poll_ms, w->ev);
+			return;
+		}
 		s->flags = (uint8_t)(s->flags & ~STEP_IS_SKIPPED); /* what was skipped before is behind it */
 		on_ok(w->t, op, s);
 		return;

@@ -95,7 +95,7 @@ bool decide_deadline_can_cancel(const struct txn *t)
 #endif
 
 	return t->deadline_at != 0 && !phase_is_decided(t->phase) &&
-	       t->plan->mode != MODE_MESSAGE && !in_doubt;
+	       !plan_is_checked(t->plan) && !in_doubt;
 }
 
 /* The doubt, too, is asked of the old state: a pivot that this commit makes startable

@@ -223,7 +223,7 @@ enum op order_op(const struct txn *t, uint16_t i)
 
 static bool check_is_wanted(const struct txn *t)
 {
-	return t->phase == PHASE_PREPARED && t->plan->mode == MODE_MESSAGE && t->start_at == 0;
+	return t->phase == PHASE_PREPARED && plan_is_checked(t->plan) && t->start_at == 0;
 }
 
 static bool is_ready(const struct txn *t, uint16_t i)

@@ -176,7 +176,9 @@ static const char *check_head(const struct plan *plan)
 		return "the plan has no steps";
 	if (plan->max_parallel < 1 || plan->max_parallel > TXN_STEPS_MAX)
 		return "max_parallel must be 1 to the limit of steps";
-	return plan->mode == MODE_MESSAGE ? check_retry(&plan->check_retry) : NULL;
+	if (plan->has_check && !plan->open)
+		return "only what is open has a check";
+	return plan_is_checked(plan) ? check_retry(&plan->check_retry) : NULL;
 }
 
 const char *plan_check(const struct plan *plan, uint16_t *step)

@@ -50,6 +50,8 @@ static enum verdict on_confirm(struct work *w)
 	if (!order_all_tried(t))
 		return VERDICT_NOT_READY;
 	decide_confirm(t);
+	if (w->ev->u.confirm.start_at > w->ev->now)
+		t->start_at = w->ev->u.confirm.start_at;
 	return VERDICT_ACCEPTED;
 }
 

@@ -238,7 +238,7 @@ struct plan_step {
  * behind a pivot or a retriable one, no pivot behind a retriable one; retriable steps
  * have HAS_TRY alone, others have it unless they joined; joined steps are compensatable
  * and have no after; an open tcc has no others, and nothing else has any;
- * a message has only retriable steps; only an open plan may have none. */
+ * a message has only retriable steps; only an open plan may have none, and only an open plan a check. */
 struct plan {
 	enum mode               mode;
 	bool                    open;         /* born prepared, its caller decides: a tcc that
@@ -246,11 +246,17 @@ struct plan {
 	uint16_t                step_count;
 	uint16_t                max_parallel; /* 1 .. TXN_STEPS_MAX */
 	uint32_t                stuck_after_ms; /* 0: never overdue */
-	struct retry            check_retry;  /* message */
+	bool                    has_check;    /* open tcc: its caller is asked when the deadline passes; a message always has one */
+	struct retry            check_retry;  /* of a check */
 	uint32_t                check_poll_ms;
 	const struct plan_step *steps;
 	const uint16_t         *edges;
 };
+
+static inline bool plan_is_checked(const struct plan *plan)
+{
+	return plan->mode == MODE_MESSAGE || plan->has_check;
+}
 
 /* Says what is wrong with a plan, or NULL. *step is the step it is about, TXN_CHECK
  * when it is about none. */
@@ -292,7 +298,7 @@ struct txn {
 	int64_t            stuck_at;
 	int64_t            start_at;   /* nothing is called before it; 0 once started */
 	int64_t            deadline_at;
-	struct step        check;      /* MODE_MESSAGE */
+	struct step        check;      /* plan_is_checked() */
 	uint16_t           step_count; /* == plan->step_count */
 	struct step       *steps;
 };
@@ -350,6 +356,9 @@ struct event {
 			int64_t  until;
 			bool     failing; /* for a failure of the participant: the step counts as failing from here */
 		} put_off;
+		struct {               /* EV_CONFIRM */
+			int64_t start_at; /* nothing is called before it; 0: now */
+		} confirm;
 		struct {               /* EV_CANCEL */
 			enum cause cause; /* CLIENT or OPERATOR */
 		} cancel;

@@ -95,7 +95,7 @@ static enum ask_result ask_answer(struct engine *e, const struct command *c, str
 	const struct definition_port *d = &e->ports.definition;
 	int                           step;
 
-	step = c->op == OP_CHECK && t->plan->mode == MODE_MESSAGE ? TXN_CHECK : d->step_find(d->ctx, def, c->step);
+	step = c->op == OP_CHECK && plan_is_checked(t->plan) ? TXN_CHECK : d->step_find(d->ctx, def, c->step);
 	if (step < 0)
 		return verdict(asked, VERDICT_NO_STEP);
 	if (c->kind != COMMAND_FAIL && c->body.n > 0 && !json_is_valid(c->body)) {
@@ -123,6 +123,7 @@ enum ask_result ask_event(struct engine *e, const struct command *c, struct defi
 {
 	switch (c->kind) {
 	case COMMAND_CONFIRM:
+		ev->u.confirm.start_at = c->start_at;
 		return plain(ev, EV_CONFIRM);
 	case COMMAND_CANCEL:
 		ev->u.cancel.cause = c->actor.n > 0 ? CAUSE_OPERATOR : CAUSE_CLIENT;

@@ -129,6 +129,7 @@ struct command {
 	struct str        role, request_id; /* of the actor, for the audit */
 	struct uuid       id;      /* not nil: the same id is one command, however often and wherever it is given; it
 	                            * takes the way through the inbox, and its verdict stays there */
+	int64_t           start_at; /* CONFIRM: nothing is called before it; 0: now */
 	uint64_t          if_version; /* not 0: only while it is as it was at this version (txn_is_as_at), else VERDICT_CHANGED */
 };
 

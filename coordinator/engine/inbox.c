@@ -27,9 +27,10 @@ static void put_text(struct buf *out, const char *name, struct str text)
 
 void inbox_write(const struct command *c, struct buf *out)
 {
-	struct buf version = { 0 };
+	struct buf version = { 0 }, start_at = { 0 };
 
 	buf_u64(&version, c->if_version);
+	buf_i64(&start_at, c->start_at);
 	buf_char(out, '{');
 	put_text(out, "step", c->step);
 	put_text(out, "op", str_of(op_name(c->op)));
@@ -41,8 +42,10 @@ void inbox_write(const struct command *c, struct buf *out)
 	put_text(out, "request_id", c->request_id);
 	put_text(out, "moves", c->moves ? STR("true") : (struct str){ 0 });
 	put_text(out, "if_version", c->if_version != 0 ? buf_view(&version) : (struct str){ 0 });
+	put_text(out, "start_at", c->start_at != 0 ? buf_view(&start_at) : (struct str){ 0 });
 	buf_char(out, '}');
 	buf_fini(&version);
+	buf_fini(&start_at);
 }
 
 static struct str text_of(const struct json *top, const char *name, struct arena *arena)
@@ -56,7 +59,8 @@ static bool parse_body(struct str body, struct arena *arena, struct command *c)
 {
 	struct json_error why;
 	struct json      *top = json_parse(body, arena, &why);
-	struct str        op, outcome, version;
+	struct str        op, outcome, version, start_at;
+	uint64_t          at = 0;
 	int               i;
 
 	if (top == NULL || top->type != JSON_OBJECT)
@@ -71,6 +75,10 @@ static bool parse_body(struct str body, struct arena *arena, struct command *c)
 	version = text_of(top, "if_version", arena);
 	if (version.n > 0 && !text_to_u64(version, &c->if_version))
 		return false;
+	start_at = text_of(top, "start_at", arena);
+	if (start_at.n > 0 && (!text_to_u64(start_at, &at) || at > INT64_MAX))
+		return false;
+	c->start_at = (int64_t)at;
 	op = text_of(top, "op", arena);
 	outcome = text_of(top, "outcome", arena);
 	for (i = 0; i < OP_COUNT && !str_is(op, op_name((enum op)i)); i++)

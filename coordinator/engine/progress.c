@@ -152,7 +152,7 @@ void progress_write(struct buf *out, const struct txn *t, int64_t created_at,
 		put_word(out, "cause", cause_name(t->cause));
 		put_number(out, "cause_step", t->cause_step);
 	}
-	if (t->plan->mode == MODE_MESSAGE) {
+	if (plan_is_checked(t->plan)) {
 		put_name(out, "check");
 		put_step(out, &t->check, &bare, created_at);
 	}

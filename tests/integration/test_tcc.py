@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TCC: defined and open transactions, steps that join, confirm and cancel."""
+import time
+
 from lib.base import until
 from lib.client import problem, step_of
 from lib.stub import Reply
@@ -132,3 +134,34 @@ def test_commands_on_unknown_transactions(client, gid):
     for verb in ("confirm", "cancel"):
         problem(client.post(f"/v1/transactions/{gid}/{verb}"), 404, "transaction_unknown")
     problem(client.get(f"/v1/transactions/{gid}"), 404, "transaction_unknown")
+
+
+def test_confirm_whose_calls_are_made_later(client, stub, gid):
+    open_tcc(client, gid)
+    join(client, stub, gid, "one")
+    problem(client.post(f"/v1/transactions/{gid}/confirm", {"start_at": "soon"}), 400, "invalid_request")
+    began = time.monotonic()
+    answer = client.post(f"/v1/transactions/{gid}/confirm", {"start_at": "700ms"})
+    assert answer.status == 202 and answer.json["phase"] == "confirming" and answer.json["waiting"]["for"] == "start", answer
+    problem(client.post(f"/v1/transactions/{gid}/cancel"), 409, "decided")
+    assert client.ended(gid)["phase"] == "confirmed" and stub.calls[0].at - began >= 0.65
+
+
+def test_a_caller_who_can_be_asked_is_asked(client, stub, gid):
+    stub.on("/check", Reply(202), Reply(404))
+    check = {"url": stub.url + "/check", "poll": "10ms", "outcomes": {"404": "refused"}}
+    open_tcc(client, gid, deadline="200ms", check=check)
+    join(client, stub, gid, "one")
+    assert client.post(f"/v1/transactions/{gid}/steps", {"name": "note", "data": {"n": 1}}).status == 201
+    got = client.ended(gid)
+    assert got["phase"] == "cancelled" and got["cause"]["kind"] == "check", got
+    assert [c.path for c in stub.calls] == ["/check", "/check", "/one/cancel"]
+
+
+def test_an_ok_of_the_check_waits_for_steps_that_are_called(client, stub, gid):
+    stub.on("/one/try", Reply(200, delay=0.5))
+    open_tcc(client, gid, deadline="100ms", check={"url": stub.url + "/check", "poll": "50ms"})
+    join(client, stub, gid, "one", call_try=True, **{"try": {"url": stub.url + "/one/try"}})
+    assert client.ended(gid)["phase"] == "confirmed"
+    order = [c.path for c in stub.calls]
+    assert order[-1] == "/one/confirm" and order.count("/check") >= 2

@@ -309,6 +309,8 @@ void client_start(struct world *w)
 		rec->def = rec->first_def = plan_draw(w, rec);
 		rec->by_sql = rec->first_def->named && !rec->spoilt && fault(w, FAULT_SQL, 2);
 		rec->sender_ok = tape_choose(w->tape, 2) == 0;
+		if (!rec->sender_ok)
+			plan_ask_caller(w, rec->def);
 		rec->join_n = tape_choose(w->tape, 4);
 		after(w, 200 * (int64_t)tape_choose(w->tape, 16), want, NULL, rec);
 	}

@@ -164,6 +164,17 @@ struct definition *plan_draw(struct world *w, struct record *rec)
 	return d;
 }
 
+/* Its caller is asked when the deadline passes. No choice of its own: the tapes stay as they are. */
+void plan_ask_caller(struct world *w, struct definition *d)
+{
+	if (d->plan.mode != MODE_TCC || !d->plan.open)
+		return;
+	d->plan.has_check = true;
+	d->plan.check_retry = (struct retry){ .initial_ms = 50, .max_ms = 800, .factor_milli = 2000 };
+	d->plan.check_poll_ms = 100;
+	w->seen->checked_tccs++;
+}
+
 /* ---- the port ------------------------------------------------------------------ */
 
 static struct definition *hold(void *ctx, struct definition *d)

@@ -9,7 +9,7 @@
 	X(confirmed) X(cancelled) X(abandoned)                                   \
 	X(by_refusal) X(by_attempts) X(by_deadline) X(by_check) X(by_client)     \
 	/* kinds */                                                              \
-	X(sagas) X(tccs) X(messages) X(open_tccs) X(pivots) X(retriables)        \
+	X(sagas) X(tccs) X(messages) X(open_tccs) X(checked_tccs) X(pivots) X(retriables)        \
 	X(started_later)                                                         \
 	/* replicas */                                                           \
 	X(crashes) X(freezes) X(frozen_mid_batch) X(frozen_past_lease)           \

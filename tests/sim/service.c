@@ -134,6 +134,9 @@ static struct call_answer do_cancel(struct sent *s, struct effect *e)
 static struct call_answer do_check(struct sent *s)
 {
 	s->rec->check_asked = true;
+	/* Of an open tcc whose caller has died he never confirms. */
+	if (s->rec->first_def->plan.has_check)
+		return s->rec->caller_done ? answer_of(OUTCOME_REFUSED, 404, "nobody goes on with it") : answer_of(OUTCOME_ONGOING, 202, "");
 	return s->rec->sender_ok ? answer_of(OUTCOME_OK, 200, "") : answer_of(OUTCOME_REFUSED, 404, "never happened");
 }
 

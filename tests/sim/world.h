@@ -197,6 +197,7 @@ struct record *world_record(struct world *w, struct str gid); /* or NULL */
 
 /* plan.c */
 struct definition *plan_draw(struct world *w, struct record *rec);
+void plan_ask_caller(struct world *w, struct definition *d);
 struct definition *plan_compile(void *world, struct str name, uint32_t version, struct str document);
 void plan_port(struct world *w, struct definition_port *port);
 void plan_check_refs(struct world *w);

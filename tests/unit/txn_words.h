@@ -7,7 +7,7 @@
  *   state   "trying tt.Tr"  a state letter per step (. pending, t tried, r refused, u untried,
  *           c confirmed, x cancelled), with T, C or X behind it a try, confirm or cancel is open;
  *           then words: ? (an open check), paused, poison, deadline=N, start=N, b.attempts=N, …
- *   event   "try b ok", "callback try b refused", "person cancel a ok", "cancel", "@1500 tick", …
+ *   event   "try b ok", "callback try b refused", "person cancel a ok", "cancel", "confirm later" (in 3 s), "@1500 tick", …
  *   update  "commit try(b) cancel(a) finish accepted"
  */
 #ifndef TESTS_UNIT_TXN_WORDS_H
@@ -124,6 +124,8 @@ static inline void words_plan_option(struct bench *b, const char *word)
 		b->poll_ms = value;
 	else if (strncmp(word, "jitter=", 7) == 0)
 		b->retry.jitter = value != 0;
+	else if (strncmp(word, "check=", 6) == 0)
+		b->plan.has_check = value != 0;
 	else
 		words_fail("plan option", word);
 	b->plan.check_retry = b->retry;
@@ -361,7 +363,9 @@ static inline void words_command(struct bench *b, struct event *ev, const char *
 	if (words_event_kind(first) < 0)
 		words_fail("event", first);
 	ev->kind = (enum event_kind)words_event_kind(first);
-	if (ev->kind == EV_CANCEL)
+	if (ev->kind == EV_CONFIRM && how[0] != '\0')
+		ev->u.confirm.start_at = b->now + 3000;
+	else if (ev->kind == EV_CANCEL)
 		ev->u.cancel.cause = how[0] == 'o' ? CAUSE_OPERATOR : CAUSE_CLIENT;
 	else if (ev->kind == EV_STUCK)
 		ev->u.stuck.stuck = how[0] == 'b' ? STUCK_BAD_ROW : STUCK_POISON;
@@ -392,7 +396,7 @@ static inline void words_event(struct bench *b, const char *text)
 	words_next(&text, second);
 	if (strcmp(first, "put_off") == 0)
 		words_put_off(ev, second, &text);
-	else if (words_op(first) >= 0 && second[0] != '\0' && strcmp(second, "operator") != 0)
+	else if (words_op(first) >= 0 && second[0] != '\0' && strcmp(second, "operator") != 0 && strcmp(second, "later") != 0)
 		words_answer(ev, (enum op)words_op(first), second, &text);
 	else
 		words_command(b, ev, first, second);
