@@ -65,6 +65,7 @@
 	X(dtm_register_branch,     POST, "/api/dtmsvr/registerBranch",                  SERVICE,             "DTM, add a branch") \
 	X(dtm_register_tcc_branch, POST, "/api/dtmsvr/registerTccBranch",               SERVICE,             "DTM, add a branch, as old clients do") \
 	X(dtm_register_xa_branch,  POST, "/api/dtmsvr/registerXaBranch",                SERVICE,             "DTM, add a branch of an xa, as old clients do") \
+	X(dtm_prepare_workflow,    POST, "/api/dtmsvr/prepareWorkflow",                 SERVICE,             "DTM, begin a workflow, or tell how far it is") \
 	X(dtm_query,               GET,  "/api/dtmsvr/query",                           SERVICE_OR_READER,   "DTM, one transaction and its branches") \
 	X(dtm_reset_next_cron_time, POST, "/api/dtmsvr/resetNextCronTime",               OPERATOR,            "DTM, make every waiting call now") \
 	X(dtm_all,                 GET,  "/api/dtmsvr/all",                             READER,              "DTM, transactions, newest first") \

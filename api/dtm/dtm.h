@@ -107,6 +107,10 @@ bool msg_delay(struct request *r, int64_t *ms);
 void open_document(struct request *r, struct buf *out);                      /* tcc, xa: branches join */
 bool branch_document(struct request *r, enum dtm_kind kind, struct buf *out); /* of r->body, a registration */
 
+bool workflow_branch(struct request *r, struct buf *out);                     /* the same, for a workflow */
+void workflow_submit(struct request *r);
+void workflow_show_branches(struct request *r, const struct view *view, uint64_t id, struct buf *out);
+
 /* ---- doing (begin.c, routes.c) ------------------------------------------------------------------ */
 
 /* Begins d->document. `exists` is called when the gid is taken. */
@@ -138,6 +142,9 @@ void dtm_away(struct request *r, enum log_result result);
 /* ---- showing (show.c) ------------------------------------------------------------------------------- */
 
 void dtm_show_transaction(struct request *r, const struct view *view, struct buf *out);
+/* {"id":…, the times and the gid; members follow. */
+void dtm_show_times(struct buf *out, uint64_t id, const struct view *view);
+void dtm_show_data(struct buf *out, struct str bytes); /* ,"bin_data":… unless empty */
 void dtm_show_branches(struct request *r, const struct view *view, struct buf *out);
 /* Why it was rolled back, as far as the row tells, or d->reason; empty: it was not. */
 struct str dtm_rollback_reason(struct request *r, const struct view *view);

@@ -5,13 +5,17 @@
 
 /* ---- reasons --------------------------------------------------------------------------- */
 
-/* Somebody said so, or what the step's note told was overwritten by the answer to its cancel: only the journal knows. */
+/* Somebody said so (of a workflow that is its result), or what the step's note told was overwritten by the answer to its cancel: only the journal knows. */
 static bool is_reason_elsewhere(const struct view *view)
 {
 	const struct txn *t = view->txn;
 
+	enum dtm_kind     kind;
+
 	if (t == NULL)
 		return false;
+	if (t->phase == PHASE_CONFIRMED)
+		return dtm_kind_of(&view->row, &kind) && kind == DTM_WORKFLOW;
 	if (t->cause == CAUSE_REFUSED)
 		return t->cause_step < t->step_count && view->notes[t->cause_step].op != OP_TRY;
 	return t->cause == CAUSE_CLIENT || t->cause == CAUSE_OPERATOR;
@@ -22,7 +26,7 @@ static bool is_reason(const struct dtm *d, const struct entry *e)
 	if (d->refused.n > 0)
 		return str_eq(e->step, d->refused) && str_is(e->outcome, outcome_name(OUTCOME_REFUSED)) &&
 		       str_is(e->op, op_name(OP_TRY));
-	return str_is(e->what, command_name(COMMAND_CANCEL)) && e->detail.n > 0;
+	return e->detail.n > 0 && (str_is(e->what, command_name(COMMAND_CANCEL)) || str_is(e->what, command_name(COMMAND_CONFIRM)));
 }
 
 static void on_view(void *arg, enum log_result result, const struct view *view)

@@ -212,7 +212,13 @@ static void on_confirmed(void *arg, enum command_result result, enum verdict ver
 
 static void confirm(struct request *r)
 {
-	engine_command(r->api->engine, new_command(r, COMMAND_CONFIRM), on_confirmed, r);
+	struct command *c = new_command(r, COMMAND_CONFIRM);
+	int64_t         delay = 0;
+
+	if (dtm_of(r)->trans.kind == DTM_MSG && !msg_delay(r, &delay))
+		return;
+	c->start_at = delay > 0 ? request_now(r) + delay : 0;
+	engine_command(r->api->engine, c, on_confirmed, r);
 }
 
 static void on_submitted(struct request *r, const struct view *view)
@@ -282,7 +288,7 @@ void dtm_submit(struct request *r)
 		confirm(r);
 		return;
 	case DTM_WORKFLOW:
-		dtm_error(r, "unknown trans_type: \"workflow\"");
+		workflow_submit(r);
 		return;
 	}
 }
@@ -382,19 +388,27 @@ static bool is_flat(struct request *r)
 void dtm_register(struct request *r, enum dtm_kind usual)
 {
 	struct str      type = dtm_text(r, r->body, "trans_type");
-	enum dtm_kind   kind = str_is(type, "tcc") ? DTM_TCC : str_is(type, "xa") ? DTM_XA : usual;
+	enum dtm_kind   kind = usual;
 	struct buf      doc = { 0 };
 	struct json_error err;
 	struct command *c;
 
 	if (!is_flat(r) || !dtm_read_gid(r, dtm_text(r, r->body, "gid")))
 		return;
+	if (str_is(type, "tcc"))
+		kind = DTM_TCC;
+	else if (str_is(type, "xa"))
+		kind = DTM_XA;
+	else if (str_is(type, "workflow"))
+		kind = DTM_WORKFLOW;
 	if (type.n > 0 && !str_is(type, dtm_kind_name(kind))) {
 		dtm_error(r, "unknow trans type: %.*s", (int)(type.n > 64 ? 64 : type.n), type.p);
 		return;
 	}
-	if (!branch_document(r, kind, &doc))
+	if (!(kind == DTM_WORKFLOW ? workflow_branch(r, &doc) : branch_document(r, kind, &doc))) {
+		buf_fini(&doc);
 		return;
+	}
 	c = new_command(r, COMMAND_JOIN);
 	c->body = arena_str(request_arena(r), buf_view(&doc));
 	buf_fini(&doc);

@@ -35,7 +35,7 @@ static int64_t updated_at(const struct view *v)
 	return at;
 }
 
-static void show_times(struct buf *out, uint64_t id, const struct view *v)
+void dtm_show_times(struct buf *out, uint64_t id, const struct view *v)
 {
 	buf_fmt(out, "{\"id\":%llu", (unsigned long long)id);
 	show_time(out, "create_time", v->row.created_at);
@@ -134,7 +134,7 @@ void dtm_show_transaction(struct request *r, const struct view *v, struct buf *o
 	char          owner[UUID_TEXT + 1];
 
 	dtm_kind_of(&v->row, &kind);
-	show_times(out, id_of(&v->row), v);
+	dtm_show_times(out, id_of(&v->row), v);
 	show_word(out, "trans_type", dtm_kind_name(kind));
 	show_word(out, "status", dtm_status(v->row.phase));
 	show_kept(out, v, "query_prepared");
@@ -143,6 +143,8 @@ void dtm_show_transaction(struct request *r, const struct view *v, struct buf *o
 		show_time(out, "finish_time", v->row.ended_at);
 	else if (phase_is_ended(v->row.phase))
 		show_time(out, "rollback_time", v->row.ended_at);
+	if (v->row.phase == PHASE_CONFIRMED && dtm_of(r)->reason.n > 0)
+		show_text(out, "result", dtm_of(r)->reason);
 	if (reason.n > 0)
 		show_text(out, "rollback_reason", reason);
 	show_options(out, v);
@@ -229,7 +231,7 @@ static struct str given_url(struct str url)
 	return url;
 }
 
-static void show_data(struct buf *out, struct str body)
+void dtm_show_data(struct buf *out, struct str body)
 {
 	char *text;
 
@@ -253,7 +255,7 @@ static void show_call(struct request *r, const struct view *v, const struct str 
 	    !definition_render(&scope, i, op, request_arena(r), &call, &err))
 		return;
 	show_text(out, "url", given_url(call.url));
-	show_data(out, call.body);
+	dtm_show_data(out, call.body);
 }
 
 static void show_branch(struct request *r, const struct view *v, const struct str *outputs, uint16_t i,
@@ -263,7 +265,7 @@ static void show_branch(struct request *r, const struct view *v, const struct st
 	struct str         name = definition_step_name(v->row.def, i);
 	const char        *status = branch_status(v->txn, i, op->op);
 
-	show_times(out, id, v);
+	dtm_show_times(out, id, v);
 	show_call(r, v, outputs, i, op->op, out);
 	show_text(out, "branch_id", (struct str){ name.p + sizeof DTM_BRANCH_PREFIX - 1, name.n - sizeof DTM_BRANCH_PREFIX + 1 });
 	show_word(out, "op", op->name);
@@ -282,6 +284,10 @@ void dtm_show_branches(struct request *r, const struct view *v, struct buf *out)
 
 	if (v->txn == NULL || v->row.def == NULL || !dtm_kind_of(&v->row, &kind))
 		return;
+	if (kind == DTM_WORKFLOW) {
+		workflow_show_branches(r, v, id, out);
+		return;
+	}
 	outputs = arena_array(request_arena(r), v->txn->step_count, sizeof *outputs);
 	for (uint16_t i = 0; i < v->txn->step_count; i++)
 		outputs[i] = v->notes[i].output;

@@ -105,3 +105,12 @@ def test_a_message_without_branches_and_one_without_a_question(dtm, stub):
     success(msg.submit())
     assert msg.query()["branches"] == []
     error(dtm("msg").add("/a").prepare(), "query_prepared is empty")
+
+
+def test_a_prepared_message_is_delayed_from_its_submit_on(dtm, stub):
+    msg = message(dtm, stub)
+    success(msg.prepare())
+    began = time.monotonic()
+    success(msg.submit(custom_data={"delay": 25}))
+    assert msg.status() == "submitted" and msg.query()["transaction"]["next_cron_time"]
+    assert msg.ended() == "succeed" and stub.calls[0].at - began >= 24 * SECOND

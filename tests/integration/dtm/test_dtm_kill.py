@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of replica after replica while clients of DTM's kinds work: what was promised comes to one end, once."""
+import itertools
+import threading
+import time
+
+from lib.base import until
+from lib.dtm import Dtm, make_cluster
+from lib.dtm_bank import Bank
+from lib.stub import Reply, Stub
+
+CLIENTS, KILLS = 4, 4
+
+
+class Clients:
+    """Each begins one transaction after the other, and asks again until it hears an answer, as its users do."""
+
+    def __init__(self, cluster, bank, stub):
+        self.cluster, self.bank, self.stub = cluster, bank, stub
+        self.numbers, self.stop, self.promised, self.problems = itertools.count(), threading.Event(), {}, []
+        self.threads = [threading.Thread(target=self.work, args=(n,)) for n in range(CLIENTS)]
+
+    def until_heard(self, ask):
+        """Connections that break and 500s are asked again; anything else is an answer."""
+        while True:
+            try:
+                answer = ask()
+                if answer.status != 500:
+                    return answer
+            except OSError:
+                pass
+            time.sleep(0.05)
+
+    def must(self, answer, *statuses):
+        if answer.status not in (200, *statuses):
+            self.problems.append(answer)
+
+    def saga(self, gid, fails):
+        t = Dtm(self.cluster.client, self.stub, "saga", gid, retry_interval=5)
+        t.add("/out", "/out-undo").add("/refuse" if fails else "/in", "/in-undo")
+        self.must(self.until_heard(t.submit), 409)
+
+    def tcc(self, gid, fails):
+        t = Dtm(self.cluster.client, self.stub, "tcc", gid, timeout_to_fail=6000, retry_interval=5)
+        self.must(self.until_heard(t.prepare))
+        for branch, path in (("01", "/out"), ("02", "/in")):
+            urls = {"confirm": t.url(path), "cancel": t.url(path + "-cancel")}
+            self.must(self.until_heard(lambda: t.branch(branch, **urls)))
+            self.bank.call({"trans_type": "tcc", "gid": gid, "branch_id": branch, "op": "try"}, lambda db: None)
+        self.must(self.until_heard(t.abort if fails else t.submit), 409)
+
+    def msg(self, gid, fails):
+        t = Dtm(self.cluster.client, self.stub, "msg", gid, query_prepared=self.stub.url + "/committed", timeout_to_fail=50,
+                retry_interval=5)
+        t.add("/in")
+        self.must(self.until_heard(t.prepare))
+        if not fails:  # the sender's own commit; then it may die before it submits
+            done = self.bank.call({"trans_type": "msg", "gid": gid, "branch_id": "00", "op": "msg"}, lambda db: db.execute(
+                "UPDATE account SET balance = balance - 30 WHERE name = 'out'"))
+            if done and gid.endswith("0"):
+                self.must(self.until_heard(t.submit), 409)
+
+    def work(self, n):
+        try:
+            while not self.stop.is_set():
+                number = next(self.numbers)
+                kind, fails = ("saga", "tcc", "msg")[number % 3], number % 5 == 0
+                gid = f"{kind}-{n}-{number}"
+                getattr(self, kind)(gid, fails)
+                self.promised[gid] = (kind, fails)
+        except Exception as e:  # pylint: disable=broad-except
+            self.problems.append(repr(e))
+
+
+def test_kill_nine(postgres):
+    stub = Stub()
+    dsn = postgres.new_database()
+    bank = Bank(dsn, stub)
+    cluster, remove = make_cluster(postgres)
+    # Every fifth answer is lost on the way: done, and 500.
+    for path, account, amount in (("/out", "out", -30), ("/out-undo", "out", 30), ("/in", "in", 30), ("/in-undo", "in", -30),
+                                  ("/out-cancel", "out", 0), ("/in-cancel", "in", 0)):
+        bank.branch(path, account, amount, [200, 200, 200, 200, 500])
+    stub.on("/refuse", Reply(409))
+    stub.on("/committed", lambda call: Reply(200 if bank.query_prepared(call.gid) else 409))
+    clients = Clients(cluster, bank, stub)
+    try:
+        for t in clients.threads:
+            t.start()
+        for n in range(KILLS):
+            before = len(clients.promised)
+            until(lambda: len(clients.promised) >= before + 15, 30)
+            victim = cluster.replicas[n % len(cluster.replicas)]
+            victim.kill()
+            victim.start().ready()
+        clients.stop.set()
+        for t in clients.threads:
+            t.join(60)
+        assert not clients.problems, clients.problems[:3]
+        verify(clients, bank, cluster)
+    finally:
+        clients.stop.set()
+        remove()
+        bank.close()
+        stub.close()
+        postgres.drop_database(dsn)
+
+
+def verify(clients, bank, cluster):
+    moved = 0
+    for gid, (kind, fails) in clients.promised.items():
+        t = Dtm(cluster.client, bank.stub, kind, gid)
+        status = t.ended()
+        assert status in ("succeed", "failed"), (gid, status)
+        done = sorted(bank.done(gid))
+        assert len(done) == len(set(done)), (gid, done)
+        if status == "failed":
+            assert kind != "saga" or done in ([], ["01 action", "01 compensate"]), (gid, done)
+            assert kind != "tcc" or not [d for d in done if d.endswith("confirm")], (gid, done)
+            assert kind != "msg" or done == [], (gid, done)
+        else:
+            wanted = {"saga": ["01 action", "02 action"], "tcc": ["01 confirm", "01 try", "02 confirm", "02 try"],
+                      "msg": ["00 msg", "01 action"]}[kind]
+            assert done == wanted, (gid, done)
+            moved += 30
+        # A tcc that outlived its deadline was rolled back; a message follows its sender's commit.
+        assert kind == "tcc" or (status == "failed") == fails, (gid, status, fails)
+    # Those that were begun and whose client was stopped before it heard: they end as well, and move as much.
+    assert bank.balance("out") + bank.balance("in") == 0
+    assert moved > 0 and bank.balance("in") >= moved, (moved, bank.balance("in"))
+    assert {kind for kind, _ in clients.promised.values()} == {"saga", "tcc", "msg"}
