@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XA: a try that prepares, in libsaga's C and as the guide has it in Python; services that are killed between the phases."""
+"""XA: a try that prepares, in libsaga's C, in the package for Python, and as the guide has it; services that are killed between the phases."""
+import dataclasses
 import itertools
 import json
 import re
 import select
 import subprocess
+import sys
 import threading
 import time
 
 import psycopg
+import psycopg.rows
+import psycopg2
 import pytest
 
 from lib.barrier import SCRIPTS
@@ -18,10 +22,15 @@ from lib.cluster import Cluster
 from lib.postgres import Postgres, rows, value
 from lib.stub import Reply, Stub
 
+sys.path.insert(0, str(ROOT / "participants/python/src"))
+
+import sagad  # noqa: E402
+from sagad import xa  # noqa: E402
+
 PROGRAM = BIN / "tests/integration/xa_service"
-CODE = re.search(r"^```python\n(.*?)^```$", (ROOT / "docs/xa.md").read_text(), re.M | re.S).group(1)
+IN_PYTHON, IN_ANY = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/xa.md").read_text(), re.M | re.S)
 GUIDE = {}
-exec(CODE, GUIDE)  # pylint: disable=exec-used
+exec(IN_ANY, GUIDE)  # pylint: disable=exec-used
 _gids = itertools.count(1)
 TABLE = "CREATE TABLE IF NOT EXISTS booked (gid text)"
 ACCEPTED = "2026-11-23T08:40:54.123Z"
@@ -52,6 +61,24 @@ class Service:
         self.process.stdout.close()
 
 
+def headers(gid, op):
+    return {"Saga-Id": gid, "Saga-Step": "debit", "Saga-Op": op, "Saga-Epoch": "1", "Saga-Accepted": ACCEPTED}
+
+
+def hold(db, gid, body):
+    """The work of a try. False: refused."""
+    cursor = db.cursor()
+    cursor.execute("INSERT INTO booked VALUES (%s)", (gid,))
+    if "break" in body:
+        try:
+            cursor.execute("SELECT 1 / 0")
+        except (psycopg.Error, psycopg2.Error):
+            pass  # an error that nobody looks at
+    if "fail" in body:
+        raise RuntimeError("the work fails")
+    return "refuse" not in body
+
+
 class Guide:
     """The same in Python, as the guide has it."""
 
@@ -59,21 +86,48 @@ class Guide:
         self.dsn = dsn
 
     def call(self, gid, op, body="{}"):
-        def work(db):
-            db.execute("INSERT INTO booked VALUES (%s)", (gid,))
-            if "break" in body:
-                try:
-                    db.execute("SELECT 1 / 0")
-                except psycopg.Error:
-                    pass  # an error that nobody looks at
-            if "fail" in body:
-                raise RuntimeError("the work fails")
-            return "refuse" not in body
         with psycopg.connect(self.dsn, autocommit=True) as db:
-            return GUIDE["serve"](db, {"Saga-Id": gid, "Saga-Step": "debit", "Saga-Op": op, "Saga-Epoch": "1", "Saga-Accepted": ACCEPTED}, work)
+            return GUIDE["serve"](db, headers(gid, op), lambda used: hold(used, gid, body))
 
     def close(self):
         pass
+
+
+class Package:
+    """The same with participants/python, on connections that begin transactions on their own."""
+
+    def __init__(self, dsn):
+        self.db = self.connect(dsn)
+        self.bank = sagad.Participant(lambda: self.db, release=lambda used: None)
+        self.bank.setup(prepares=True)
+        self.bank.prepared("/try", confirm="/confirm", cancel="/cancel")(self.work)
+
+    def connect(self, dsn):
+        return psycopg.connect(dsn, row_factory=psycopg.rows.dict_row)
+
+    @staticmethod
+    def work(call, db):
+        if "ongoing" in call.json():
+            return sagad.ongoing()
+        if "commit" in call.json():
+            db.cursor().execute("COMMIT")
+        if not hold(db, call.gid, call.body.decode()):
+            raise sagad.Refused("sold out")
+        return {"nobody": "hears this"}
+
+    def call(self, gid, op, body="{}"):
+        status, _, content = self.bank.serve(f"/{op}", headers(gid, op), body.encode())
+        assert self.db.info.transaction_status == 0 and not self.db.autocommit, "it is left as it came"
+        assert (status == 204) == (content == b"")
+        return status
+
+    def close(self):
+        self.db.close()
+
+
+class PackageOnPsycopg2(Package):
+    def connect(self, dsn):
+        return psycopg2.connect(dsn)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +141,8 @@ def server(worker):
 @pytest.fixture(scope="module")
 def dsn(server):
     dsn = server.new_database()
+    with psycopg.connect(dsn) as db, pytest.raises(xa.NotReady, match="max_prepared_transactions is 0"):
+        xa.ready(db)
     refused = subprocess.run([PROGRAM, dsn, "127.0.0.1:1"], capture_output=True, text=True, check=False)
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute("ALTER SYSTEM SET max_prepared_transactions = 50")
@@ -94,11 +150,13 @@ def dsn(server):
         db.execute(TABLE)
     server.stop()
     server.start()
+    with psycopg.connect(server.new_database()) as db, pytest.raises(xa.NotReady, match="no sagad_barrier_step"):
+        xa.ready(db)
     assert refused.returncode == 1 and "max_prepared_transactions is 0" in refused.stderr, refused
     return dsn
 
 
-@pytest.fixture(params=[Service, Guide])
+@pytest.fixture(params=[Service, Guide, Package, PackageOnPsycopg2])
 def service(request, dsn):
     made = request.param(dsn)
     yield made
@@ -188,6 +246,33 @@ def test_cancel_that_meets_a_try_at_work_comes_again(service, dsn, gid):
         play(service, dsn, gid, ("try", 204, 1, 0), ("cancel", 200, 0, 0), ("try", 422, 0, 0))
 
 
+def test_package_refuses_what_cannot_be_prepared(dsn, gid):
+    service = PackageOnPsycopg2(dsn)
+    play(service, dsn, gid, ('try {"ongoing": 1}', 503, 0, 0), ('try {"commit": 1}', 503, 0, 1), ("cancel", 409, 0, 1))
+    service.db.cursor().execute("SELECT 1")  # somebody's transaction
+    assert xa.run(service.db, sagad.Call(gid, "debit", "confirm")).status == 503
+    service.db.rollback()
+    for call in (sagad.Call(gid, "debit", "check"), sagad.Call("a'b", "debit", "confirm"), sagad.Call(f"{gid}-new", "debit", "try")):
+        assert xa.run(service.db, call).status == 503, call
+    service.close()
+    assert xa.run(service.db, sagad.Call(gid, "debit", "cancel")).status == 503
+
+
+def test_package_as_the_guide_has_it(dsn, gid):
+    with psycopg.connect(dsn) as db:
+        db.execute("CREATE TABLE account (name text, balance int)")
+        db.execute("INSERT INTO account VALUES ('ann', 5)")
+    bank = sagad.Participant(lambda: psycopg.connect(dsn))
+    exec(IN_PYTHON, {"bank": bank, "sagad": sagad})  # pylint: disable=exec-used
+
+    def does(op, name, amount=3):
+        body = json.dumps({"account": "ann", "amount": amount}).encode()
+        status, sent, _ = bank.serve(name, headers(f"{gid}:{amount}", op), body)
+        return status, sent.get("Saga-Outcome"), value(dsn, "SELECT balance FROM account")
+    assert [does("try", "/hold"), does("confirm", "/confirm")] == [(204, None, 5), (204, None, 2)]
+    assert [does("try", "/hold", 9), does("cancel", "/cancel", 9)] == [(422, "refused", 2), (200, None, 2)]
+
+
 # ---- with sagad, and death ----------------------------------------------------------------------
 
 
@@ -260,21 +345,44 @@ def test_service_starts_while_something_is_prepared(dsn, gid):
     service = Guide(dsn)
     play(service, dsn, gid, ("try", 204, 1, 0))
     Service(dsn).close()
+    Package(dsn).close()
     play(service, dsn, gid, ("cancel", 200, 0, 0))
 
 
-def sweep(dsn, url, age_s=0):
+def sweep_in_c(dsn, url, age_s=0):
     done = subprocess.run([PROGRAM, dsn, "sweep", url, str(age_s)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def test_sweep_presumes_abort_and_nothing_without_sagads_word(dsn, cluster, other, gid):
+def sweep_in_python(dsn, url, age_s=0):
+    client = sagad.Client(url, timeout_s=0.5)
+    with psycopg.connect(dsn) as db:
+        swept = dataclasses.asdict(xa.sweep(db, client, age_s))
+    client.close()
+    assert (swept.pop("oldest_s") < 60) and swept.keys() == {"seen", "rolled_back", "committed", "left"}
+    return swept
+
+
+def tells(other, gid, reply):
+    """What it answers when asked for gid, whose colon the client in Python escapes. Gives who asked."""
+    paths = [f"/v1/transactions/{name}" for name in (gid, gid.replace(":", "%3A"))]
+    for path in paths:
+        other.on(path, reply)
+    return lambda: [call for path in paths for call in other.seen(path)]
+
+
+@pytest.fixture(params=[sweep_in_c, sweep_in_python])
+def sweep(request):
+    return request.param
+
+
+def test_sweep_presumes_abort_and_nothing_without_sagads_word(dsn, cluster, other, gid, sweep):
     service = Guide(dsn)
     play(service, dsn, gid, ("try", 204, 1, 0))
     nobody = f"http://127.0.0.1:{free_port()}"
     assert sweep(dsn, nobody) == {"seen": 1, "rolled_back": 0, "committed": 0, "left": 1}
-    other.on(f"/v1/transactions/{gid}", Reply(404, {"code": "not_found"}))
-    assert sweep(dsn, other.url)["left"] == 1, "some other 404 is not sagad's word"
+    asked = tells(other, gid, Reply(404, {"code": "not_found"}))
+    assert sweep(dsn, other.url)["left"] == 1 and asked(), "some other 404 is not sagad's word"
     url = cluster.replicas[0].url
     assert sweep(dsn, url, age_s=3600)["seen"] == 0, "too young"
     assert sweep(dsn, url) == {"seen": 1, "rolled_back": 1, "committed": 0, "left": 0}
@@ -283,12 +391,12 @@ def test_sweep_presumes_abort_and_nothing_without_sagads_word(dsn, cluster, othe
 
 @pytest.mark.parametrize("phase,end,want", [("trying", False, "left"), ("confirming", False, "left"), ("cancelling", False, "left"),
                                             ("confirmed", True, "committed"), ("cancelled", True, "rolled_back"), ("abandoned", True, "left")])
-def test_sweep_does_what_was_decided(dsn, other, gid, phase, end, want):
+def test_sweep_does_what_was_decided(dsn, other, gid, sweep, phase, end, want):
     service = Guide(dsn)
-    other.on(f"/v1/transactions/{gid}", Reply(200, {"gid": gid, "phase": phase, "ended": end, "version": 7,
-                                                    "result": "succeeded" if phase == "confirmed" else "cancelled" if end else None}))
+    asked = tells(other, gid, Reply(200, {"gid": gid, "phase": phase, "ended": end, "version": 7,
+                                          "result": "succeeded" if phase == "confirmed" else "cancelled" if end else None}))
     play(service, dsn, gid, ("try", 204, 1, 0))
     swept = sweep(dsn, other.url)
-    assert {name: n for name, n in swept.items() if n} == {"seen": 1, want: 1}
+    assert asked() and {name: n for name, n in swept.items() if n} == {"seen": 1, want: 1}
     assert (prepared(dsn, gid), booked(dsn, gid)) == {"left": (1, 0), "committed": (0, 1), "rolled_back": (0, 0)}[want]
     service.call(gid, "cancel")

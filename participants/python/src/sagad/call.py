@@ -10,8 +10,8 @@ from typing import Any, Mapping, Optional
 
 OPS = ("try", "confirm", "cancel", "check")
 
-_GID = re.compile(r"[!#-&(-\[\]-~]{1,128}\Z")  # printable ASCII without space, quotes and backslash
-_STEP = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
+GID = re.compile(r"[!#-&(-\[\]-~]{1,128}\Z")  # printable ASCII without space, quotes and backslash
+STEP = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
 _NUMBER = re.compile(r"[0-9]{1,19}\Z")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 _ATTEMPT_MAX, _EPOCH_MAX = 2**32 - 1, 2**63 - 1
@@ -63,7 +63,7 @@ class Call:
         if op not in OPS:
             raise NotACall("Saga-Op", f"is not one of {', '.join(OPS)}")
         return cls(
-            gid=_match(low, "Saga-Id", _GID), step=_match(low, "Saga-Step", _STEP), op=op,
+            gid=_match(low, "Saga-Id", GID), step=_match(low, "Saga-Step", STEP), op=op,
             attempt=_number(low, "Saga-Attempt", 1, _ATTEMPT_MAX), epoch=_number(low, "Saga-Epoch", 0, _EPOCH_MAX),
             accepted=_time_text(low, "Saga-Accepted"), deadline=_time_text(low, "Saga-Deadline"),
             callback=low.get("saga-callback"),

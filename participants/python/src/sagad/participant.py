@@ -7,6 +7,7 @@ import logging
 import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
+from . import xa
 from .answer import Answer, failed
 from .barrier import Barrier, Connection
 from .call import OPS, Call, NotACall
@@ -16,6 +17,8 @@ from .webhook import TOLERANCE_S, BadSignature, key_of, verify
 log = logging.getLogger("sagad")
 
 BODY_MAX = 1 << 20  # bytes
+
+_Job = Tuple[Optional[Work], bool]  # the function, and whether PostgreSQL prepares what it does
 
 
 def _close(connection: Any) -> None:
@@ -35,37 +38,48 @@ class Participant:
         self.secrets, self.tolerance_s = tuple(secrets), tolerance_s
         for secret in self.secrets:
             key_of(secret)  # what is wrong with it is said now
-        self._routes: List[Tuple["re.Pattern[str]", Dict[str, Optional[Work]]]] = []
+        self._routes: List[Tuple["re.Pattern[str]", Dict[str, _Job]]] = []
 
     def on(self, path: str, op: str = "try") -> Callable[[Work], Work]:
         """@participant.on("/rooms/{id}/cancel", "cancel"): {id} comes as call.params["id"]."""
         def take(work: Work) -> Work:
-            works[op] = work
+            works[op] = work, False
             return work
         works = self._works(path, op)
         return take
 
     def check(self, path: str) -> None:
         """The check of messages: whether their own transaction was committed, as Barrier.message() has left it."""
-        self._works(path, "check")["check"] = None
+        self._works(path, "check")["check"] = None, False
 
-    def _works(self, path: str, op: str) -> Dict[str, Optional[Work]]:
+    def prepared(self, path: str, confirm: str, cancel: str) -> Callable[[Work], Work]:
+        """@participant.prepared("/hold", confirm="/confirm", cancel="/cancel"): a try that PostgreSQL holds open (sagad.xa)."""
+        def take(work: Work) -> Work:
+            tries["try"] = work, True
+            confirms["confirm"] = cancels["cancel"] = None, True
+            return work
+        tries, confirms, cancels = self._works(path, "try"), self._works(confirm, "confirm"), self._works(cancel, "cancel")
+        return take
+
+    def _works(self, path: str, op: str) -> Dict[str, _Job]:
         if op not in OPS:
             raise ValueError(f"no such op: {op}")
         pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)) + r"\Z")
         found = [works for known, works in self._routes if known.pattern == pattern.pattern]
-        works: Dict[str, Optional[Work]] = found[0] if found else {}
+        works: Dict[str, _Job] = found[0] if found else {}
         if not found:
             self._routes.append((pattern, works))
         if op in works:
             raise ValueError(f"{op} {path} has its function already")
         return works
 
-    def setup(self) -> None:
-        """Puts the barrier into the service's database; again is harmless."""
+    def setup(self, *, prepares: bool = False) -> None:
+        """Puts the barrier into the service's database; again is harmless. prepares: raises xa.NotReady where nothing can be."""
         connection = self.connect()
         try:
             Barrier(connection, self.dialect).setup()
+            if prepares:
+                xa.ready(connection)
         finally:
             self.release(connection)
 
@@ -92,17 +106,17 @@ class Participant:
                 continue
             if call.op not in works:
                 return failed(404, f"there is no {call.op} here")
-            return self._run(dataclasses.replace(call, params=found.groupdict()), works[call.op])
+            return self._run(dataclasses.replace(call, params=found.groupdict()), *works[call.op])
         return failed(404, "there is nothing at this path")
 
-    def _run(self, call: Call, work: Optional[Work]) -> Answer:
+    def _run(self, call: Call, work: Optional[Work], prepares: bool) -> Answer:
         try:
             connection = self.connect()
         except Exception:  # pylint: disable=broad-except
             log.exception("no connection to the database")
             return failed(503, "no connection to the database; call again")
         try:
-            return run(connection, call, work, self.dialect)
+            return xa.run(connection, call, work) if prepares else run(connection, call, work, self.dialect)
         finally:
             try:
                 self.release(connection)
