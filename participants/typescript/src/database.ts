@@ -10,6 +10,8 @@ export interface Session<C = unknown> {
   readonly connection: C;
   /** The first row, if there is one. */
   query(sql: string, values?: readonly unknown[]): Promise<Row | undefined>;
+  /** PostgreSQL: the first word of the command tag, what the server says it did. */
+  command?(sql: string): Promise<string | undefined>;
 }
 
 /** Lends sessions. */
@@ -21,7 +23,7 @@ export interface Database<C = unknown> {
 // ---- PostgreSQL: the shape of pg -----------------------------------------------------------------
 
 export interface PgClient {
-  query(sql: string, values?: any[]): Promise<{ rows: any[]; rowCount: number | null }>;
+  query(sql: string, values?: any[]): Promise<{ rows: any[]; rowCount: number | null; command?: string }>;
 }
 export interface PgPoolClient extends PgClient {
   release(broken?: boolean): void;
@@ -32,6 +34,7 @@ export function pgSession<C extends PgClient>(connection: C): Session<C> {
     dialect: "postgresql",
     connection,
     query: async (sql, values) => (await connection.query(sql, values && [...values])).rows?.[0],
+    command: async (sql) => (await connection.query(sql)).command,
   };
 }
 

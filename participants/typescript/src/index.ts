@@ -49,3 +49,4 @@ export { type Fault, Problem, Unreachable } from "./problem.js";
 export { type Json, type Log, type Output, type Work, run } from "./run.js";
 export { NotConfirmed, Tcc, type TccOptions, type TccResult } from "./tcc.js";
 export { BadSignature, keyOf, messageId, sign, verify } from "./webhook.js";
+export { type XaSwept, runXa, sweepXa, xaReady } from "./xa.js";

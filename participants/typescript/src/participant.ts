@@ -2,10 +2,11 @@
 // A service that takes part: paths and ops to functions, whatever the web framework.
 import { type Answer, failed, unavailable } from "./answer.js";
 import { Barrier } from "./barrier.js";
-import { type HeadersLike, NotACall, OPS, type Op, parseCall } from "./call.js";
+import { type Call, type HeadersLike, NotACall, OPS, type Op, parseCall } from "./call.js";
 import type { Database } from "./database.js";
 import { type Log, type Work, run } from "./run.js";
 import { BadSignature, TOLERANCE_S, keyOf, verify } from "./webhook.js";
+import { runXa, xaReady } from "./xa.js";
 
 export interface Reply {
   readonly status: number;
@@ -20,9 +21,11 @@ export interface ParticipantOptions {
   log?: Log;
 }
 
-interface Route<C> {
+type Serve = (call: Call) => Promise<Answer>;
+
+interface Route {
   readonly segments: readonly string[];
-  readonly works: Map<Op, Work<C> | null>;
+  readonly serves: Map<Op, Serve>;
 }
 
 function segmentsOf(path: string): string[] | undefined {
@@ -50,7 +53,7 @@ export class Participant<C> {
   readonly #secrets: readonly string[];
   readonly #toleranceS: number;
   readonly #log: Log;
-  readonly #routes: Route<C>[] = [];
+  readonly #routes: Route[] = [];
 
   constructor(database: Database<C>, { secrets = [], toleranceS = TOLERANCE_S, log = console.error }: ParticipantOptions = {}) {
     secrets.forEach(keyOf); // what is wrong with one is said now
@@ -62,27 +65,36 @@ export class Participant<C> {
 
   /** on("/rooms/{id}/cancel", "cancel", work): {id} comes as call.params.id. */
   on(path: string, op: Op, work: Work<C>): this {
-    return this.#add(path, op, work);
+    return this.#add(path, op, (call) => run(this.#database, call, work, this.#log));
+  }
+
+  /** A step whose try PostgreSQL holds open until the confirm; work is that of the try. One path will do for all three. */
+  prepared(paths: string | Readonly<Record<"try" | "confirm" | "cancel", string>>, work: Work<C>): this {
+    for (const op of ["try", "confirm", "cancel"] as const) {
+      this.#add(typeof paths === "string" ? paths : paths[op], op, (call) => runXa(this.#database, call, work, this.#log));
+    }
+    return this;
   }
 
   /** The check of messages: whether their own transaction was committed, as Barrier.message() has left it. */
   check(path: string): this {
-    return this.#add(path, "check", null);
+    return this.#add(path, "check", (call) => run(this.#database, call, null, this.#log));
   }
 
-  #add(path: string, op: Op, work: Work<C> | null): this {
+  #add(path: string, op: Op, serve: Serve): this {
     if (!OPS.includes(op)) throw new RangeError(`no such op: ${op}`);
     const segments = path.split("/");
     let route = this.#routes.find((known) => known.segments.join("/") === path);
-    if (route === undefined) this.#routes.push((route = { segments, works: new Map() }));
-    if (route.works.has(op)) throw new RangeError(`${op} ${path} has its function already`);
-    route.works.set(op, work);
+    if (route === undefined) this.#routes.push((route = { segments, serves: new Map() }));
+    if (route.serves.has(op)) throw new RangeError(`${op} ${path} has its function already`);
+    route.serves.set(op, serve);
     return this;
   }
 
-  /** Puts the barrier into the service's database; again is harmless. */
-  setup(): Promise<void> {
-    return this.#database.use((session) => new Barrier(session).setup());
+  /** Puts the barrier into the service's database; again is harmless. prepares: throws where nothing can be prepared. */
+  async setup({ prepares = false } = {}): Promise<void> {
+    await this.#database.use((session) => new Barrier(session).setup());
+    if (prepares) await xaReady(this.#database);
   }
 
   /** Is there anything at this path? path: as it stands in the URL, without the query. */
@@ -112,7 +124,7 @@ export class Participant<C> {
     return { status: answer.status, headers: answer.headers(op), body: (answer.status !== 204 && answer.body) || "" };
   }
 
-  #find(path: string): [Route<C>, Record<string, string>] | undefined {
+  #find(path: string): [Route, Record<string, string>] | undefined {
     const segments = segmentsOf(path);
     for (const route of segments ? this.#routes : []) {
       const params = paramsOf(route.segments, segments ?? []);
@@ -124,8 +136,8 @@ export class Participant<C> {
   async #route(path: string, headers: HeadersLike, text: string, op: Op): Promise<Answer> {
     const found = this.#find(path);
     if (found === undefined) return failed(404, "there is nothing at this path");
-    const work = found[0].works.get(op);
-    if (work === undefined) return failed(404, `there is no ${op} here`);
-    return run(this.#database, parseCall(headers, text, found[1]), work, this.#log);
+    const serve = found[0].serves.get(op);
+    if (serve === undefined) return failed(404, `there is no ${op} here`);
+    return serve(parseCall(headers, text, found[1]));
   }
 }
