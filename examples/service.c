@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * service.c - the HTTP side of an example service: its routes, and what can be said of a call before
- * there is a database session.
+ * service.c - the HTTP side of an example service: its routes, and what can be said of a call
+ * before there is a database session.
  */
 #include "examples/service.h"
 
@@ -59,7 +59,8 @@ static const char *check_order(const struct service *s, json_t *body, struct ord
 	return NULL;
 }
 
-static const char *read_order(const struct service *s, const struct saga_call *call, struct order *out)
+static const char *read_order(const struct service *s, const struct saga_call *call,
+                              struct order *out)
 {
 	json_t *body = json_loadb(call->body, call->body_size, 0, NULL);
 	const char *wrong = check_order(s, body, out);
@@ -68,8 +69,8 @@ static const char *read_order(const struct service *s, const struct saga_call *c
 	return wrong;
 }
 
-/* Before a session is taken: a wrong body is no reason to open a transaction, and who dawdles does it
- * without one. */
+/* Before a session is taken: a wrong body is no reason to open a transaction, and who dawdles
+ * does it without one. */
 static bool before_try(void *ctx, const struct saga_call *call, struct saga_answer *answer)
 {
 	const struct handling *h = ctx;
@@ -82,11 +83,13 @@ static bool before_try(void *ctx, const struct saga_call *call, struct saga_answ
 		return false;
 	}
 	if (order.delay_ms)
-		nanosleep(&(struct timespec){ order.delay_ms / 1000, order.delay_ms % 1000 * 1000000 }, NULL);
+		nanosleep(&(struct timespec){ order.delay_ms / 1000,
+					      order.delay_ms % 1000 * 1000000 }, NULL);
 	return true;
 }
 
-static enum saga_result handle(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+static enum saga_result handle(void *ctx, PGconn *db, const struct saga_call *call,
+                               struct saga_answer *answer)
 {
 	const struct handling *h = ctx;
 	struct order order;
@@ -95,7 +98,8 @@ static enum saga_result handle(void *ctx, PGconn *db, const struct saga_call *ca
 		return effect_second(db, call, answer);
 	if (read_order(h->about, call, &order))
 		return SAGA_FAILED;
-	return effect_try(db, h->about, call, order.item, order.amount, h->effect == EFFECT_HOLD, answer);
+	return effect_try(db, h->about, call, order.item, order.amount, h->effect == EFFECT_HOLD,
+	                  answer);
 }
 
 static enum saga_op op_of(enum effect e)
@@ -145,8 +149,9 @@ static void tell(void *ctx, const struct saga_call *call, const struct saga_answ
 	const struct server *sv = ctx;
 
 	if (answer->log[0])
-		fprintf(stderr, "%s: %s %s: HTTP %d: %s\n", sv->about->name, call ? call->gid : "no call",
-			call ? saga_op_name(call->op) : "", answer->status, answer->log);
+		fprintf(stderr, "%s: %s %s: HTTP %d: %s\n", sv->about->name,
+		        call ? call->gid : "no call", call ? saga_op_name(call->op) : "",
+		        answer->status, answer->log);
 }
 
 /* ---- start and stop ---------------------------------------------------------------------- */
@@ -166,7 +171,9 @@ static int serve(const struct server *sv, const char *listen)
 	struct saga_mhd_options options = { .listen = listen, .body_max = BODY_MAX };
 	struct handling handlings[SERVICE_ROUTES_MAX];
 	struct saga_route routes[SERVICE_ROUTES_MAX];
-	struct saga_service service = { .pool = sv->pool, .routes = routes, .other = show, .after = tell };
+	struct saga_service service = {
+		.pool = sv->pool, .routes = routes, .other = show, .after = tell
+	};
 	struct saga_error error;
 	struct saga_mhd *http;
 	sigset_t stop;

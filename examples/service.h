@@ -50,7 +50,8 @@ enum saga_result effect_try(PGconn *db, const struct service *s, const struct sa
 			    const char *item, long long amount, bool hold,
 			    struct saga_answer *answer);
 /* Confirms or cancels what the try of this step did, whatever the body says. */
-enum saga_result effect_second(PGconn *db, const struct saga_call *call, struct saga_answer *answer);
+enum saga_result effect_second(PGconn *db, const struct saga_call *call,
+                               struct saga_answer *answer);
 /* {"items": […], "ledger": […]} with the newest 1,000 lines. False: the database failed. */
 bool effect_show(PGconn *db, struct saga_answer *answer);
 

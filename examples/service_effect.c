@@ -71,15 +71,16 @@ bool effect_setup(PGconn *db, const struct service *s)
 	r = PQexec(db, "COMMIT");
 	ok &= !strcmp(PQcmdStatus(r), "COMMIT"); /* a failed one says ROLLBACK */
 	if (!ok)
-		fprintf(stderr, "%s: cannot set up the tables: %s%s", s->name, error.text, PQerrorMessage(db));
+		fprintf(stderr, "%s: cannot set up the tables: %s%s", s->name, error.text,
+		        PQerrorMessage(db));
 	PQclear(r);
 	return ok;
 }
 
 /* ---- effects ------------------------------------------------------------------------ */
 
-static bool ledger_write(PGconn *db, const struct saga_call *c, const char *item, long long quantity,
-			 long long held)
+static bool ledger_write(PGconn *db, const struct saga_call *c, const char *item,
+                         long long quantity, long long held)
 {
 	char q[32], h[32];
 	const char *params[] = { c->gid, c->step, saga_op_name(c->op), item, q, h };
@@ -99,7 +100,8 @@ static bool ledger_write(PGconn *db, const struct saga_call *c, const char *item
 }
 
 enum saga_result effect_try(PGconn *db, const struct service *s, const struct saga_call *c,
-			    const char *item, long long amount, bool hold, struct saga_answer *answer)
+                            const char *item, long long amount, bool hold,
+                            struct saga_answer *answer)
 {
 	char text[32];
 	const char *params[] = { item, text };
@@ -107,14 +109,15 @@ enum saga_result effect_try(PGconn *db, const struct service *s, const struct sa
 	bool enough;
 
 	snprintf(text, sizeof(text), "%lld", amount);
-	r = run_sql(db, "SELECT quantity - held >= $2::bigint FROM item WHERE name = $1 FOR UPDATE", 2,
-		    params);
+	r = run_sql(db, "SELECT quantity - held >= $2::bigint FROM item WHERE name = $1 FOR UPDATE",
+	            2, params);
 	if (!r)
 		return SAGA_FAILED;
 	enough = PQntuples(r) == 1 && !strcmp(PQgetvalue(r, 0, 0), "t");
 	PQclear(r);
 	if (!enough) {
-		saga_answer_printf(answer, "{\"refused\": \"%s has no %lld %s\"}", item, amount, s->amount_field);
+		saga_answer_printf(answer, "{\"refused\": \"%s has no %lld %s\"}", item, amount,
+		                   s->amount_field);
 		return SAGA_REFUSED;
 	}
 	if (!ledger_write(db, c, item, hold ? 0 : -amount, hold ? amount : 0))
@@ -142,7 +145,8 @@ enum saga_result effect_second(PGconn *db, const struct saga_call *c, struct sag
 	}
 	quantity = atoll(PQgetvalue(r, 0, 1));
 	held = atoll(PQgetvalue(r, 0, 2));
-	done = ledger_write(db, c, PQgetvalue(r, 0, 0), c->op == SAGA_CONFIRM ? -held : -quantity, -held);
+	done = ledger_write(db, c, PQgetvalue(r, 0, 0), c->op == SAGA_CONFIRM ? -held : -quantity,
+	                    -held);
 	PQclear(r);
 	saga_answer_printf(answer, "{\"done\": true}");
 	return done ? SAGA_DONE : SAGA_FAILED;

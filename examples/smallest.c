@@ -6,12 +6,15 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Each runs in a transaction that libsaga has opened behind the barrier: once, however often it is called. */
-static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+/* Each runs in a transaction that libsaga has opened behind the barrier: once,
+ * however often it is called. */
+static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call,
+                             struct saga_answer *answer)
 {
 	const char *who[] = { call->gid };
-	PGresult *r = PQexecParams(db, "UPDATE seat SET holder = $1 WHERE number = (SELECT number FROM seat"
-				       " WHERE holder IS NULL LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING number",
+	PGresult *r = PQexecParams(db, "UPDATE seat SET holder = $1 WHERE number ="
+				       " (SELECT number FROM seat WHERE holder IS NULL"
+				       " LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING number",
 				   1, NULL, who, NULL, NULL, 0);
 	enum saga_result result = PQresultStatus(r) != PGRES_TUPLES_OK ? SAGA_FAILED
 	                          : PQntuples(r) ? SAGA_DONE : SAGA_REFUSED;
@@ -25,7 +28,8 @@ static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call
 	return result;
 }
 
-static enum saga_result settle(void *sql, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+static enum saga_result settle(void *sql, PGconn *db, const struct saga_call *call,
+                               struct saga_answer *answer)
 {
 	const char *who[] = { call->gid };
 	PGresult *r = PQexecParams(db, sql, 1, NULL, who, NULL, NULL, 0);
@@ -40,7 +44,8 @@ static void tell(void *ctx, const struct saga_call *call, const struct saga_answ
 {
 	(void)ctx;
 	if (answer->log[0])
-		fprintf(stderr, "%s: %d %s\n", call ? call->gid : "no call", answer->status, answer->log);
+		fprintf(stderr, "%s: %d %s\n", call ? call->gid : "no call", answer->status,
+		        answer->log);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * buyers.c - a rush: many buyers at once, each with a TCC of his own around a piece and its price.
  *
- *   buyers SAGAD-URLS WAREHOUSE-URL CASHIER-URL SALE PRODUCT PRICE FIRST LAST    buyers buyer-FIRST to buyer-LAST
+ *   buyers SAGAD-URLS WAREHOUSE-URL CASHIER-URL SALE PRODUCT PRICE FIRST LAST
+ *                                              the buyers are buyer-FIRST to buyer-LAST
  */
 #include <saga/saga.h>
 
@@ -35,15 +36,16 @@ enum { FATE_KINDS = FATE_GAVE_UP + 1, COME_AGAIN = FATE_KINDS };
 
 struct rush {
 	struct saga_client *client;
-	char try_url[2][URL_MAX], confirm_url[2][URL_MAX], cancel_url[2][URL_MAX]; /* warehouse, cashier */
+	/* warehouse, cashier */
+	char try_url[2][URL_MAX], confirm_url[2][URL_MAX], cancel_url[2][URL_MAX];
 	const char *sale, *product;
 	int price, last;
 	atomic_int next;
 	atomic_int fates[FATE_KINDS];
 };
 
-static enum saga_result hold(const struct rush *rush, struct saga_tcc *tcc, int where, const char *step,
-			     const char *data, struct saga_answer *answer)
+static enum saga_result hold(const struct rush *rush, struct saga_tcc *tcc, int where,
+                             const char *step, const char *data, struct saga_answer *answer)
 {
 	struct saga_branch branch = { .name = step, .data = data, .attempts = 8 };
 	struct saga_error error;
@@ -63,8 +65,8 @@ static bool may_come_back(const struct saga_answer *answer)
 	return saga_json_find(body, "held", &held) && saga_json_integer(held, &n) && n > 0;
 }
 
-/* One attempt, under a gid of its own. Whichever way this is left, nothing stays held: closing the scope cancels it
- * unless it was confirmed, and if this process dies its deadline does. */
+/* One attempt, under a gid of its own. Whichever way this is left, nothing stays held: closing
+ * the scope cancels it unless it was confirmed, and if this process dies its deadline does. */
 static int buy(const struct rush *rush, int buyer, int turn)
 {
 	char gid[SAGA_GID_MAX + 1], piece[200], money[200];
@@ -76,7 +78,8 @@ static int buy(const struct rush *rush, int buyer, int turn)
 
 	snprintf(gid, sizeof(gid), "%s-%d-%d", rush->sale, buyer, turn);
 	snprintf(piece, sizeof(piece), "{\"name\": \"%s\", \"amount\": 1}", rush->product);
-	snprintf(money, sizeof(money), "{\"name\": \"buyer-%d\", \"amount\": %d}", buyer, rush->price);
+	snprintf(money, sizeof(money), "{\"name\": \"buyer-%d\", \"amount\": %d}", buyer,
+	         rush->price);
 	SAGA_TCC_SCOPE struct saga_tcc *tcc = saga_tcc_open(rush->client, &options, &error);
 
 	if (!tcc)
@@ -126,7 +129,10 @@ static void set_urls(struct rush *rush, int where, const char *base)
 int main(int argc, char **argv)
 {
 	struct saga_client_options options = { .urls = argc == 9 ? argv[1] : NULL };
-	struct saga_error error = { .text = "usage: buyers SAGAD-URLS WAREHOUSE-URL CASHIER-URL SALE PRODUCT PRICE FIRST LAST" };
+	struct saga_error error = {
+		.text = "usage: buyers SAGAD-URLS WAREHOUSE-URL CASHIER-URL"
+			" SALE PRODUCT PRICE FIRST LAST",
+	};
 	pthread_t threads[THREADS];
 	struct rush rush = { 0 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * holds.c - a service that sets things aside: pieces in a warehouse, or money in wallets. A TCC participant on libsaga.
+ * holds.c - a service that sets things aside: pieces in a warehouse, or money in wallets. A TCC
+ * participant on libsaga.
  *
- *   holds ADDRESS:PORT DSN SCHEMA    try, confirm and cancel at /holds, /holds/confirm, /holds/cancel
+ *   holds ADDRESS:PORT DSN SCHEMA    try, confirm and cancel at /holds, …/confirm, …/cancel
  */
 #include <saga/mhd.h>
 
@@ -14,21 +15,27 @@ enum { NAME_MAX_BYTES = 100, SESSIONS = 8 };
 
 /* What is there and how much of it is set aside; and who has set what aside, once for each step. */
 static const char setup_sql[] =
-	"CREATE TABLE IF NOT EXISTS stock (name text PRIMARY KEY, amount bigint NOT NULL, held bigint NOT NULL DEFAULT 0,"
+	"CREATE TABLE IF NOT EXISTS stock (name text PRIMARY KEY, amount bigint NOT NULL,"
+	" held bigint NOT NULL DEFAULT 0,"
 	" CHECK (held >= 0 AND amount >= held));"
-	"CREATE TABLE IF NOT EXISTS hold (gid text, step text, name text NOT NULL, amount bigint NOT NULL,"
+	"CREATE TABLE IF NOT EXISTS hold (gid text, step text, name text NOT NULL,"
+	" amount bigint NOT NULL,"
 	" state text NOT NULL DEFAULT 'held', PRIMARY KEY (gid, step))";
 
 static const char take_sql[] =
-	"WITH taken AS (UPDATE stock SET held = held + $4::bigint WHERE name = $3 AND amount - held >= $4::bigint"
+	"WITH taken AS (UPDATE stock SET held = held + $4::bigint"
+	" WHERE name = $3 AND amount - held >= $4::bigint"
 	" RETURNING name)"
 	" INSERT INTO hold (gid, step, name, amount) SELECT $1, $2, name, $4::bigint FROM taken";
 static const char left_sql[] = "SELECT held FROM stock WHERE name = $1";
 static const char confirm_sql[] =
-	"WITH h AS (UPDATE hold SET state = 'gone' WHERE gid = $1 AND step = $2 AND state = 'held' RETURNING name, amount)"
-	" UPDATE stock s SET amount = s.amount - h.amount, held = held - h.amount FROM h WHERE s.name = h.name";
+	"WITH h AS (UPDATE hold SET state = 'gone' WHERE gid = $1 AND step = $2 AND state = 'held'"
+	" RETURNING name, amount)"
+	" UPDATE stock s SET amount = s.amount - h.amount, held = held - h.amount"
+	" FROM h WHERE s.name = h.name";
 static const char cancel_sql[] =
-	"WITH h AS (UPDATE hold SET state = 'back' WHERE gid = $1 AND step = $2 AND state = 'held' RETURNING name, amount)"
+	"WITH h AS (UPDATE hold SET state = 'back' WHERE gid = $1 AND step = $2 AND state = 'held'"
+	" RETURNING name, amount)"
 	" UPDATE stock s SET held = held - h.amount FROM h WHERE s.name = h.name";
 
 struct order {
@@ -40,8 +47,10 @@ static bool read_order(const struct saga_call *call, struct order *out)
 {
 	struct saga_slice body = { call->body, call->body_size }, value;
 
-	return saga_json_find(body, "name", &value) && saga_json_text(value, out->name, sizeof(out->name)) &&
-	       saga_json_find(body, "amount", &value) && saga_json_integer(value, &out->amount) && out->amount > 0;
+	return saga_json_find(body, "name", &value) &&
+	       saga_json_text(value, out->name, sizeof(out->name)) &&
+	       saga_json_find(body, "amount", &value) && saga_json_integer(value, &out->amount) &&
+	       out->amount > 0;
 }
 
 /* What needs no database is looked at before there is a session. */
@@ -69,7 +78,8 @@ static int change(PGconn *db, const char *sql, int n, const char *const *params)
 	return rows;
 }
 
-/* A refusal says how much is set aside: as long as that is not nothing, some of it may come back. */
+/* A refusal says how much is set aside: as long as that is not nothing, some of
+ * it may come back. */
 static enum saga_result refuse(PGconn *db, const char *name, struct saga_answer *answer)
 {
 	const char *params[] = { name };
@@ -83,7 +93,8 @@ static enum saga_result refuse(PGconn *db, const char *name, struct saga_answer 
 	return good ? SAGA_REFUSED : SAGA_FAILED;
 }
 
-static enum saga_result take(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+static enum saga_result take(void *ctx, PGconn *db, const struct saga_call *call,
+                             struct saga_answer *answer)
 {
 	struct order order;
 	char amount[24];
@@ -100,8 +111,10 @@ static enum saga_result take(void *ctx, PGconn *db, const struct saga_call *call
 	return rows ? SAGA_DONE : refuse(db, order.name, answer);
 }
 
-/* Confirm and cancel: what was set aside is found by its step. The barrier lets in one of the two, once. */
-static enum saga_result settle(void *sql, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+/* Confirm and cancel: what was set aside is found by its step. The barrier lets
+ * in one of the two, once. */
+static enum saga_result settle(void *sql, PGconn *db, const struct saga_call *call,
+                               struct saga_answer *answer)
 {
 	const char *params[] = { call->gid, call->step };
 
@@ -113,7 +126,8 @@ static void tell(void *ctx, const struct saga_call *call, const struct saga_answ
 {
 	(void)ctx;
 	if (answer->log[0])
-		fprintf(stderr, "%s: %d %s\n", call ? call->gid : "no call", answer->status, answer->log);
+		fprintf(stderr, "%s: %d %s\n", call ? call->gid : "no call", answer->status,
+		        answer->log);
 }
 
 static bool live(void *ctx, const struct saga_request *request, struct saga_answer *answer)
@@ -145,10 +159,14 @@ int main(int argc, char **argv)
 {
 	static const struct saga_route routes[] = {
 		{ .path = "/holds", .op = SAGA_TRY, .handler = take, .before = check_order },
-		{ .path = "/holds/confirm", .op = SAGA_CONFIRM, .handler = settle, .ctx = (void *)(uintptr_t)confirm_sql },
-		{ .path = "/holds/cancel", .op = SAGA_CANCEL, .handler = settle, .ctx = (void *)(uintptr_t)cancel_sql },
+		{ .path = "/holds/confirm", .op = SAGA_CONFIRM, .handler = settle,
+		  .ctx = (void *)(uintptr_t)confirm_sql },
+		{ .path = "/holds/cancel", .op = SAGA_CANCEL, .handler = settle,
+		  .ctx = (void *)(uintptr_t)cancel_sql },
 	};
-	struct saga_service service = { .routes = routes, .route_count = 3, .after = tell, .other = live };
+	struct saga_service service = {
+		.routes = routes, .route_count = 3, .after = tell, .other = live
+	};
 	struct saga_mhd_options options = { .listen = argc == 4 ? argv[1] : NULL };
 	struct saga_error error = { .text = "usage: holds ADDRESS:PORT DSN SCHEMA" };
 	struct saga_mhd *mhd = NULL;

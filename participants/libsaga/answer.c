@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- bodies -------------------------------------------------------------------------------------- */
+/* ---- bodies ------------------------------------------------------------------------------ */
 
 static void drop_body(struct saga_answer *answer)
 {
@@ -72,13 +72,14 @@ void saga_answer_fini(struct saga_answer *answer)
 	memset(answer, 0, sizeof(*answer));
 }
 
-/* ---- what a result is answered with --------------------------------------------------------------- */
+/* ---- what a result is answered with ------------------------------------------------------ */
 
 static int result_status(enum saga_op op, enum saga_result result)
 {
 	switch (result) {
 #define X(name, of_try, of_confirm, of_cancel) \
-	case SAGA_##name: return op == SAGA_CONFIRM ? of_confirm : op == SAGA_CANCEL ? of_cancel : of_try;
+	case SAGA_##name: \
+		return op == SAGA_CONFIRM ? of_confirm : op == SAGA_CANCEL ? of_cancel : of_try;
 		SAGA_RESULTS(X)
 #undef X
 	}
@@ -104,8 +105,8 @@ void saga_answer_result(struct saga_answer *answer, enum saga_op op, enum saga_r
 	bool chosen = answer->status && status_fits(op, result, answer->status);
 
 	if (answer->status && !chosen)
-		snprintf(answer->log, sizeof(answer->log), "status %d does not say how the handler's work ended",
-			 answer->status);
+		snprintf(answer->log, sizeof(answer->log),
+		         "status %d does not say how the handler's work ended", answer->status);
 	if (!chosen)
 		answer->status = result_status(op, result);
 	if (result == SAGA_DONE && !chosen && !answer->body_size)
@@ -113,25 +114,30 @@ void saga_answer_result(struct saga_answer *answer, enum saga_op op, enum saga_r
 	if (answer->status == 204)
 		drop_body(answer);
 	if (answer->status == 500)
-		snprintf(answer->log, sizeof(answer->log), "a %s cannot be refused", saga_op_name(op));
+		snprintf(answer->log, sizeof(answer->log), "a %s cannot be refused",
+		         saga_op_name(op));
 	if (answer->status >= 400 && !answer->body_size)
-		saga_answer_error(answer, result == SAGA_REFUSED ? answer->status == 500 ? "cannot be refused"
-		                                                                         : "refused"
-		                          : result == SAGA_GONE  ? "what was held is gone"
-		                                                 : "failed; nothing was done");
+		saga_answer_error(answer,
+		                  result == SAGA_REFUSED
+		                          ? answer->status == 500 ? "cannot be refused" : "refused"
+		                  : result == SAGA_GONE ? "what was held is gone"
+		                                        : "failed; nothing was done");
 }
 
 const char *saga_answer_outcome(const struct saga_answer *answer)
 {
-	return answer->status == 409 || answer->status == 422 || answer->status == 424 ? "refused" : NULL;
+	return answer->status == 409 || answer->status == 422 || answer->status == 424 ? "refused"
+	                                                                               : NULL;
 }
 
 void saga_answer_fault(struct saga_answer *answer, enum saga_fault fault)
 {
 	struct text t = { 0 };
 
-	text_printf(&t, "{\"error\": \"%s: %s\"}", saga_fault_header(fault), saga_fault_text(fault));
+	text_printf(&t, "{\"error\": \"%s: %s\"}", saga_fault_header(fault),
+	            saga_fault_text(fault));
 	take_text(answer, &t);
 	answer->status = saga_fault_status(fault);
-	snprintf(answer->log, sizeof(answer->log), "%s: %s", saga_fault_header(fault), saga_fault_text(fault));
+	snprintf(answer->log, sizeof(answer->log), "%s: %s", saga_fault_header(fault),
+	         saga_fault_text(fault));
 }

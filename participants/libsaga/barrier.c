@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * barrier.c - one call in one transaction: what the barrier says, the work, what is kept, the commit.
+ * barrier.c - one call in one transaction: what the barrier says, the work, what is kept, the
+ * commit.
  */
 #include "participants/libsaga/barrier.h"
 #include "participants/libsaga/internal.h"
@@ -12,13 +13,14 @@
 
 enum { ATTEMPTS = 5 };
 
-/* ---- what the database says ---------------------------------------------------------------------- */
+/* ---- what the database says -------------------------------------------------------------- */
 
 struct watch { /* the SQLSTATE of the last statement that failed, ours or the handler's */
 	char state[6];
 };
 
-/* A handler's failed statements are its own affair, but for those after which all has to be done again. */
+/* A handler's failed statements are its own affair, but for those after which
+ * all has to be done again. */
 static int on_event(PGEventId id, void *info, void *ctx)
 {
 	const PGEventResultCreate *made = info;
@@ -78,7 +80,7 @@ static bool command(PGconn *db, const char *sql)
 	return done;
 }
 
-/* ---- the barrier ----------------------------------------------------------------------------------- */
+/* ---- the barrier ------------------------------------------------------------------------- */
 
 static const char *in_ms(int64_t ms, char out[24])
 {
@@ -93,7 +95,8 @@ enum entry { ENTRY_RUN, ENTRY_ANSWERED, ENTRY_FAILED };
 static enum entry enter(PGconn *db, const struct saga_call *call, struct saga_answer *answer)
 {
 	/* A step without a deadline is swept by when its transaction was accepted. */
-	int64_t until_ms = call->deadline_ms != SAGA_NO_TIME ? call->deadline_ms : call->accepted_ms;
+	int64_t until_ms =
+		call->deadline_ms != SAGA_NO_TIME ? call->deadline_ms : call->accepted_ms;
 	char epoch[24], deadline[24];
 	const char *params[] = { call->gid, call->step, saga_op_name(call->op), NULL,
 				 in_ms(until_ms, deadline) };
@@ -181,11 +184,13 @@ bool saga_barrier_setup(PGconn *db, struct saga_error *error)
 	r = PQexec(db, script.p);
 	ok = PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK;
 	if (!ok)
-		saga_fail(error, SAGA_E_DATABASE, "cannot set up the barrier: %s", PQerrorMessage(db));
+		saga_fail(error, SAGA_E_DATABASE, "cannot set up the barrier: %s",
+		          PQerrorMessage(db));
 	PQclear(r);
 	text_free(&script);
 	if (alone && !command(db, ok ? "COMMIT" : "ROLLBACK") && ok)
-		ok = saga_fail(error, SAGA_E_DATABASE, "cannot set up the barrier: %s", PQerrorMessage(db));
+		ok = saga_fail(error, SAGA_E_DATABASE, "cannot set up the barrier: %s",
+		               PQerrorMessage(db));
 	return ok;
 }
 
@@ -200,14 +205,15 @@ bool saga_barrier_sweep(PGconn *db, int64_t retention_s, int64_t *deleted, struc
 	r = run(db, BARRIER_SWEEP, 1, params);
 	ok = r && PQntuples(r) == 1;
 	if (!ok)
-		saga_fail(error, SAGA_E_DATABASE, "cannot sweep the barrier: %s", PQerrorMessage(db));
+		saga_fail(error, SAGA_E_DATABASE, "cannot sweep the barrier: %s",
+		          PQerrorMessage(db));
 	else if (deleted)
 		*deleted = atoll(PQgetvalue(r, 0, 0));
 	PQclear(r);
 	return ok;
 }
 
-/* ---- one call ---------------------------------------------------------------------------------------- */
+/* ---- one call ---------------------------------------------------------------------------- */
 
 struct serving {
 	PGconn *db;
@@ -218,7 +224,7 @@ struct serving {
 	struct watch watch;
 	bool began;    /* a transaction of ours was open */
 	bool was_away; /* once no transaction could be opened, and the session was made anew */
-	bool refusing; /* the handler has refused, and the answer is there: it only has to be kept */
+	bool refusing; /* the handler has refused: the answer only has to be kept */
 };
 
 enum turn { TURN_OVER, TURN_AGAIN, TURN_FAILED };
@@ -228,7 +234,8 @@ static enum turn failed(struct serving *s)
 	bool again = worth_another(&s->watch) || (!s->began && !s->was_away);
 
 	if (!s->answer->log[0] || s->watch.state[0])
-		snprintf(s->answer->log, sizeof(s->answer->log), "database: %s", PQerrorMessage(s->db));
+		snprintf(s->answer->log, sizeof(s->answer->log), "database: %s",
+		         PQerrorMessage(s->db));
 	one_line(s->answer->log);
 	s->was_away |= !s->began;
 	if (PQtransactionStatus(s->db) != PQTRANS_IDLE)
@@ -256,30 +263,35 @@ static enum turn handle_result(struct serving *s, enum saga_result result)
 	enum saga_op op = s->call->op;
 	bool refusal = op == SAGA_TRY && (result == SAGA_REFUSED || result == SAGA_GONE);
 
-	if (worth_another(&s->watch) || (result != SAGA_FAILED && database_failed(s->db, &s->watch)))
+	if (worth_another(&s->watch) ||
+	    (result != SAGA_FAILED && database_failed(s->db, &s->watch)))
 		return failed(s);
 	if (PQtransactionStatus(s->db) == PQTRANS_IDLE) {
 		saga_answer_fini(s->answer);
 		s->answer->status = 500;
-		snprintf(s->answer->log, sizeof(s->answer->log), "the handler ended the transaction itself");
+		snprintf(s->answer->log, sizeof(s->answer->log),
+		         "the handler ended the transaction itself");
 		saga_answer_error(s->answer, "a mistake in the service");
 		return TURN_OVER;
 	}
 	saga_answer_result(s->answer, op, result);
 	if (refusal && !s->refusing) {
-		/* Nothing that was written before the refusal may stay. Between this and what keeps it a
-		 * duplicate may come and fare better: then that is the answer to both. */
+		/* Nothing that was written before the refusal may stay. Between
+		 * this and what keeps it a duplicate may come and fare better:
+		 * then that is the answer to both. */
 		s->refusing = true;
 		roll_back(s);
 		return TURN_AGAIN;
 	}
-	if (result == SAGA_FAILED || (op == SAGA_CONFIRM && result == SAGA_GONE) || s->answer->status >= 500)
+	if (result == SAGA_FAILED || (op == SAGA_CONFIRM && result == SAGA_GONE) ||
+	    s->answer->status >= 500)
 		return roll_back(s);
 	if (op == SAGA_CHECK)
 		return result == SAGA_DONE ? commit(s) : roll_back(s);
 	if (keep(s->db, s->call->gid, s->call->step, op, s->answer) != SAGA_SETTLED_KEPT) {
 		if (!s->watch.state[0])
-			snprintf(s->answer->log, sizeof(s->answer->log), "the answer could not be kept");
+			snprintf(s->answer->log, sizeof(s->answer->log),
+			         "the answer could not be kept");
 		return failed(s);
 	}
 	return commit(s);
@@ -328,7 +340,9 @@ static enum turn keep_refusal(struct serving *s)
 void saga_serve(PGconn *db, const struct saga_call *call, saga_handler *handler, void *ctx,
 		struct saga_answer *answer)
 {
-	struct serving s = { .db = db, .call = call, .handler = handler, .ctx = ctx, .answer = answer };
+	struct serving s = {
+		.db = db, .call = call, .handler = handler, .ctx = ctx, .answer = answer
+	};
 	enum turn turn = TURN_AGAIN;
 
 	memset(answer, 0, sizeof(*answer));

@@ -55,7 +55,7 @@ const char *saga_request_header(const struct saga_request *request, const char *
 	return NULL;
 }
 
-/* ---- the headers -------------------------------------------------------------------------------- */
+/* ---- the headers ------------------------------------------------------------------------- */
 
 static struct saga_slice header(const struct saga_request *request, const char *name)
 {
@@ -84,7 +84,8 @@ static bool read_step(struct saga_slice s, char out[SAGA_STEP_MAX + 1])
 	if (!s.n || s.n > SAGA_STEP_MAX || !is_letter(s.p[0]))
 		return false;
 	for (size_t i = 0; i < s.n; i++)
-		if (!is_letter(s.p[i]) && !(s.p[i] >= '0' && s.p[i] <= '9') && s.p[i] != '_' && s.p[i] != '-')
+		if (!is_letter(s.p[i]) && !(s.p[i] >= '0' && s.p[i] <= '9') && s.p[i] != '_' &&
+		    s.p[i] != '-')
 			return false;
 	memcpy(out, s.p, s.n);
 	out[s.n] = '\0';

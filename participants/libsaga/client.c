@@ -8,7 +8,7 @@
 
 enum { WAIT_MAX_MS = 60000 };
 
-/* ---- what sagad tells of a transaction -------------------------------------------------------------- */
+/* ---- what sagad tells of a transaction --------------------------------------------------- */
 
 static bool is_word(struct saga_slice s, const char *word)
 {
@@ -22,10 +22,13 @@ static bool read_txn(struct http_answer *a, struct saga_transaction *out, struct
 
 	memset(out, 0, sizeof(*out));
 	out->replayed = a->replayed;
-	if (!saga_json_find(json, "gid", &value) || !saga_json_text(value, out->gid, sizeof(out->gid)) ||
-	    !saga_json_find(json, "phase", &value) || !saga_json_text(value, out->phase, sizeof(out->phase))) {
+	if (!saga_json_find(json, "gid", &value) ||
+	    !saga_json_text(value, out->gid, sizeof(out->gid)) ||
+	    !saga_json_find(json, "phase", &value) ||
+	    !saga_json_text(value, out->phase, sizeof(out->phase))) {
 		http_answer_fini(a);
-		return saga_fail(error, SAGA_E_UNKNOWN, "HTTP %d, but not a transaction of sagad's", a->status);
+		return saga_fail(error, SAGA_E_UNKNOWN, "HTTP %d, but not a transaction of sagad's",
+		                 a->status);
 	}
 	out->ended = !strcmp(out->phase, "confirmed") || !strcmp(out->phase, "cancelled") ||
 		     !strcmp(out->phase, "abandoned");
@@ -33,7 +36,8 @@ static bool read_txn(struct http_answer *a, struct saga_transaction *out, struct
 		saga_json_text(value, out->result, sizeof(out->result));
 	if (saga_json_find(json, "version", &value))
 		saga_json_integer(value, &out->version);
-	out->stuck = saga_json_find(json, "stuck", &value) && !is_word(value, "null") && !is_word(value, "false");
+	out->stuck = saga_json_find(json, "stuck", &value) && !is_word(value, "null") &&
+	             !is_word(value, "false");
 	out->paused = saga_json_find(json, "paused", &value) && is_word(value, "true");
 	if (saga_json_find(json, "output", &value) && !is_word(value, "null"))
 		out->output = value;
@@ -68,7 +72,8 @@ bool client_ask_txn(struct saga_client *c, struct http_ask *ask, const char *pat
 /* RFC 3986: what is not plain in a segment of a path is written with percent signs. */
 static void text_segment(struct text *t, const char *segment)
 {
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@";
+	static const char plain[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@";
 
 	for (; *segment; segment++)
 		if (strchr(plain, *segment))
@@ -95,7 +100,7 @@ static int at_most(int wait_ms)
 	return wait_ms < 0 ? 0 : wait_ms > WAIT_MAX_MS ? WAIT_MAX_MS : wait_ms;
 }
 
-/* ---- definitions ------------------------------------------------------------------------------------- */
+/* ---- definitions ------------------------------------------------------------------------- */
 
 bool saga_define(struct saga_client *c, const char *name, const char *document, int64_t *version,
 		 struct saga_error *error)
@@ -114,17 +119,19 @@ bool saga_define(struct saga_client *c, const char *name, const char *document, 
 	text_free(&path);
 	if (!ok)
 		return false;
-	ok = saga_json_find((struct saga_slice){ answer.body.p, answer.body.n }, "version", &value) &&
+	ok = saga_json_find((struct saga_slice){ answer.body.p, answer.body.n }, "version",
+	                    &value) &&
 	     saga_json_integer(value, &registered);
 	if (!ok)
-		saga_fail(error, SAGA_E_UNKNOWN, "HTTP %d, but not a definition of sagad's", answer.status);
+		saga_fail(error, SAGA_E_UNKNOWN, "HTTP %d, but not a definition of sagad's",
+		          answer.status);
 	http_answer_fini(&answer);
 	if (version)
 		*version = registered;
 	return ok;
 }
 
-/* ---- start ---------------------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------------- */
 
 static void member(struct text *t, const char *name, const char *json)
 {
@@ -157,7 +164,8 @@ static bool insides(const char *object, struct saga_slice *out)
 	return out->n > 0;
 }
 
-static bool start_body(const struct saga_start *s, const char *gid, struct text *body, struct saga_error *error)
+static bool start_body(const struct saga_start *s, const char *gid, struct text *body,
+                       struct saga_error *error)
 {
 	struct saga_slice document = { 0 };
 
@@ -165,7 +173,8 @@ static bool start_body(const struct saga_start *s, const char *gid, struct text 
 		return saga_fail(error, SAGA_E_ARGUMENT, "a start has a definition or a document");
 	if (s->document && !insides(s->document, &document))
 		return saga_fail(error, SAGA_E_ARGUMENT, "the document is no JSON object");
-	if ((s->input && !saga_json_valid(slice(s->input))) || (s->labels && !saga_json_valid(slice(s->labels))))
+	if ((s->input && !saga_json_valid(slice(s->input))) ||
+	    (s->labels && !saga_json_valid(slice(s->labels))))
 		return saga_fail(error, SAGA_E_ARGUMENT, "input and labels are JSON");
 	text_cstr(body, "{\"gid\": ");
 	text_json(body, gid);
@@ -219,11 +228,12 @@ bool saga_start(struct saga_client *c, const struct saga_start *start, struct sa
 	return ok;
 }
 
-/* ---- watch and decide --------------------------------------------------------------------------------- */
+/* ---- watch and decide -------------------------------------------------------------------- */
 
 /* method at /v1/transactions/GID + rest?wait=…, with body. */
 static bool ask_about(struct saga_client *c, const char *method, const char *gid, const char *rest,
-		      const char *body, int wait_ms, struct saga_transaction *out, struct saga_error *error)
+                      const char *body, int wait_ms, struct saga_transaction *out,
+                      struct saga_error *error)
 {
 	struct http_ask ask = { .method = method, .body = body };
 	struct text path = { 0 };
@@ -241,7 +251,8 @@ static bool ask_about(struct saga_client *c, const char *method, const char *gid
 	return ok;
 }
 
-bool saga_get(struct saga_client *c, const char *gid, struct saga_transaction *out, struct saga_error *error)
+bool saga_get(struct saga_client *c, const char *gid, struct saga_transaction *out,
+              struct saga_error *error)
 {
 	return ask_about(c, "GET", gid, "", NULL, 0, out, error);
 }
@@ -283,19 +294,20 @@ bool saga_cancel(struct saga_client *c, const char *gid, const char *reason, int
 	text_cstr(&body, "}");
 	if (out)
 		memset(out, 0, sizeof(*out));
-	ok = body.failed ? saga_fail(error, SAGA_E_ARGUMENT, "the reason is not UTF-8")
-			 : ask_about(c, "POST", gid, "/cancel", body.p, at_most(wait_ms), out, error);
+	ok = body.failed
+	             ? saga_fail(error, SAGA_E_ARGUMENT, "the reason is not UTF-8")
+	             : ask_about(c, "POST", gid, "/cancel", body.p, at_most(wait_ms), out, error);
 	text_free(&body);
 	return ok;
 }
 
-bool saga_join(struct saga_client *c, const char *gid, const char *step, struct saga_transaction *out,
-	       struct saga_error *error)
+bool saga_join(struct saga_client *c, const char *gid, const char *step,
+               struct saga_transaction *out, struct saga_error *error)
 {
 	return ask_about(c, "POST", gid, "/steps", step, 0, out, error);
 }
 
-/* ---- callbacks ------------------------------------------------------------------------------------------ */
+/* ---- callbacks --------------------------------------------------------------------------- */
 
 /* The URL says /complete?; a failure goes to the same with fail. */
 static bool report_url(struct text *url, const char *callback, bool done)
@@ -327,7 +339,8 @@ bool saga_report(struct saga_client *c, const char *callback, const char *done, 
 		text_cstr(&body, "}");
 	}
 	if (!report_url(&url, callback, done != NULL) || body.failed) {
-		saga_fail(error, SAGA_E_ARGUMENT, "that is no URL of a callback, or the reason is not UTF-8");
+		saga_fail(error, SAGA_E_ARGUMENT,
+		          "that is no URL of a callback, or the reason is not UTF-8");
 	} else {
 		ask.url = url.p;
 		ask.body = body.p;

@@ -11,7 +11,13 @@
 #include <strings.h>
 #include <time.h>
 
-enum { URLS_MAX = 32, KEPT_HANDLES = 16, TIMEOUT_MS = 5000, PATIENCE_MS = 15000, PAUSE_MAX_MS = 2000 };
+enum {
+	URLS_MAX = 32,
+	KEPT_HANDLES = 16,
+	TIMEOUT_MS = 5000,
+	PATIENCE_MS = 15000,
+	PAUSE_MAX_MS = 2000
+};
 
 struct saga_client {
 	char *urls[URLS_MAX];
@@ -24,13 +30,14 @@ struct saga_client {
 	unsigned kept_count;
 };
 
-/* ---- open and close ---------------------------------------------------------------------------- */
+/* ---- open and close ---------------------------------------------------------------------- */
 
 static bool add_url(struct saga_client *c, const char *p, size_t n)
 {
 	while (n && p[n - 1] == '/')
 		n--;
-	if (c->url_count == URLS_MAX || (strncasecmp(p, "http://", 7) && strncasecmp(p, "https://", 8)))
+	if (c->url_count == URLS_MAX ||
+	    (strncasecmp(p, "http://", 7) && strncasecmp(p, "https://", 8)))
 		return false;
 	c->urls[c->url_count] = strndup(p, n);
 	return c->urls[c->url_count++] != NULL;
@@ -57,7 +64,8 @@ static bool copy(char **to, const char *from)
 	return !from || *to;
 }
 
-struct saga_client *saga_client_open(const struct saga_client_options *options, struct saga_error *error)
+struct saga_client *saga_client_open(const struct saga_client_options *options,
+                                     struct saga_error *error)
 {
 	struct saga_client *c = calloc(1, sizeof(*c));
 	struct text bearer = { 0 };
@@ -74,10 +82,11 @@ struct saga_client *saga_client_open(const struct saga_client_options *options, 
 		text_printf(&bearer, "Authorization: Bearer %s", options->token);
 	c->authorization = bearer.p;
 	if (!add_urls(c, options->urls ? options->urls : "")) {
-		saga_fail(error, SAGA_E_ARGUMENT, "urls are 1 to %d of http:// or https://, separated by commas",
-			  URLS_MAX);
+		saga_fail(error, SAGA_E_ARGUMENT,
+		          "urls are 1 to %d of http:// or https://, separated by commas", URLS_MAX);
 	} else if (bearer.failed || !copy(&c->ca_file, options->ca_file) ||
-		   !copy(&c->cert_file, options->cert_file) || !copy(&c->key_file, options->key_file)) {
+	           !copy(&c->cert_file, options->cert_file) ||
+	           !copy(&c->key_file, options->key_file)) {
 		saga_fail(error, SAGA_E_MEMORY, "out of memory");
 	} else {
 		return c;
@@ -132,7 +141,7 @@ static void handle_give(struct saga_client *c, CURL *h)
 		curl_easy_cleanup(h);
 }
 
-/* ---- one request --------------------------------------------------------------------------------- */
+/* ---- one request ------------------------------------------------------------------------- */
 
 static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 {
@@ -184,7 +193,8 @@ static bool list_add(struct curl_slist **list, const char *header)
 	return longer != NULL;
 }
 
-static bool list_headers(const struct saga_client *c, const struct http_ask *ask, struct curl_slist **list)
+static bool list_headers(const struct saga_client *c, const struct http_ask *ask,
+                         struct curl_slist **list)
 {
 	bool ok = list_add(list, "Accept: application/json") && list_add(list, "Expect:");
 
@@ -197,8 +207,8 @@ static bool list_headers(const struct saga_client *c, const struct http_ask *ask
 	return ok;
 }
 
-static void set_options(const struct saga_client *c, CURL *h, const struct http_ask *ask, struct curl_slist *list,
-			struct http_answer *out)
+static void set_options(const struct saga_client *c, CURL *h, const struct http_ask *ask,
+                        struct curl_slist *list, struct http_answer *out)
 {
 	curl_easy_setopt(h, CURLOPT_URL, ask->url);
 	curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, ask->method);
@@ -208,7 +218,8 @@ static void set_options(const struct saga_client *c, CURL *h, const struct http_
 		curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(ask->body));
 	}
 	curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)ask->timeout_ms);
-	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)(ask->timeout_ms < c->timeout_ms ? ask->timeout_ms : c->timeout_ms));
+	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS,
+	                 (long)(ask->timeout_ms < c->timeout_ms ? ask->timeout_ms : c->timeout_ms));
 	curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -259,7 +270,7 @@ void http_answer_fini(struct http_answer *answer)
 	text_free(&answer->body);
 }
 
-/* ---- one question to any replica ------------------------------------------------------------------- */
+/* ---- one question to any replica --------------------------------------------------------- */
 
 int64_t clock_ms(void)
 {
@@ -277,7 +288,8 @@ void sleep_ms(int64_t ms)
 		continue;
 }
 
-/* Not "no", but "not now" or nothing at all: the next replica may know better. A 409 is an answer. */
+/* Not "no", but "not now" or nothing at all: the next replica may know better. A
+ * 409 is an answer. */
 static bool ask_another(const struct http_answer *a, struct saga_error *error)
 {
 	if (!a->status) {
@@ -342,7 +354,8 @@ bool client_ask(struct saga_client *c, struct http_ask *ask, const char *path, i
 		ask->timeout_ms = c->timeout_ms + wait_ms;
 		if (left < ask->timeout_ms)
 			ask->timeout_ms = left > 1 ? (int)left : 1;
-		if (!attempt(c, ask, path ? c->urls[(first + i) % places] : elsewhere, path ? path : "", out))
+		if (!attempt(c, ask, path ? c->urls[(first + i) % places] : elsewhere,
+		             path ? path : "", out))
 			return saga_fail(error, SAGA_E_MEMORY, "out of memory");
 		if (out->status >= 200 && out->status < 300) {
 			memset(error, 0, sizeof(*error));

@@ -40,8 +40,8 @@ struct http_answer {
 void http_send(struct saga_client *client, const struct http_ask *ask, struct http_answer *out);
 void http_answer_fini(struct http_answer *answer);
 
-/* From replica to replica until one of them gives an answer that settles it, or patience_ms are over. True: 2xx.
- * Without a path: at ask->url. */
+/* From replica to replica until one of them gives an answer that settles it, or patience_ms are
+ * over. True: 2xx. Without a path: at ask->url. */
 bool client_ask(struct saga_client *client, struct http_ask *ask, const char *path, int wait_ms,
 		struct http_answer *out, struct saga_error *error) SAGA_USE;
 /* The same with a transaction as the answer. */

@@ -22,7 +22,7 @@
 #define uuid_make    saga_own_uuid_make
 #define one_line     saga_own_one_line
 
-/* ---- text that grows: failed, once set, stays, and is asked for at the end ------------------------ */
+/* ---- text that grows: failed, once set, stays, and is asked for at the end --------------- */
 
 struct text {
 	char *p; /* terminated; NULL: nothing was written */
@@ -41,7 +41,7 @@ static inline struct saga_slice slice(const char *s)
 	return (struct saga_slice){ s, s ? strlen(s) : 0 };
 }
 
-/* ---- small readers --------------------------------------------------------------------------------- */
+/* ---- small readers ----------------------------------------------------------------------- */
 
 struct saga_slice slice_trim(struct saga_slice s); /* of blanks and tabs */
 /* A whole number without sign, of digits only. */
@@ -52,12 +52,14 @@ bool is_utf8(const char *p, size_t n);
 
 /* The next member of the object, or element of the array, that json is; at: 0 before the first.
  * False: there is none, or json is broken. name may be NULL. */
-bool json_next(struct saga_slice json, size_t *at, struct saga_slice *name, struct saga_slice *value);
+bool json_next(struct saga_slice json, size_t *at, struct saga_slice *name,
+               struct saga_slice *value);
 
 /* Libraries end their messages with line feeds, and put some into them. */
 void one_line(char *text);
 /* Always false, for return. */
-bool saga_fail(struct saga_error *error, enum saga_errno code, const char *format, ...) SAGA_FORMAT(3, 4);
+bool saga_fail(struct saga_error *error, enum saga_errno code, const char *format, ...)
+	SAGA_FORMAT(3, 4);
 
 /* 16 bytes as a UUIDv7. False: no randomness. */
 bool uuid_make(char out[37]);

@@ -183,7 +183,8 @@ bool saga_json_valid(struct saga_slice json)
 	return r.p == r.end;
 }
 
-bool json_next(struct saga_slice json, size_t *at, struct saga_slice *name, struct saga_slice *value)
+bool json_next(struct saga_slice json, size_t *at, struct saga_slice *name,
+               struct saga_slice *value)
 {
 	struct reader r = { json.p + *at, json.p + json.n };
 	bool object;
@@ -236,7 +237,7 @@ bool saga_json_find(struct saga_slice json, const char *name, struct saga_slice 
 	return false;
 }
 
-/* ---- scalars ------------------------------------------------------------------------------------------ */
+/* ---- scalars ----------------------------------------------------------------------------- */
 
 static size_t put_utf8(uint32_t c, char out[4])
 {
@@ -276,7 +277,8 @@ static size_t take_escape(struct reader *r, char out[4])
 	v = (uint32_t)take_hex(r);
 	if (v >= 0xd800 && v < 0xe000) {
 		struct reader second = *r;
-		int low = skip_char(&second, '\\') && skip_char(&second, 'u') ? take_hex(&second) : -1;
+		int low = skip_char(&second, '\\') && skip_char(&second, 'u') ? take_hex(&second)
+		                                                              : -1;
 
 		if (v < 0xdc00 && low >= 0xdc00 && low < 0xe000) {
 			v = 0x10000 + ((v - 0xd800) << 10) + ((uint32_t)low - 0xdc00);
@@ -321,7 +323,8 @@ bool saga_json_integer(struct saga_slice value, int64_t *out)
 	struct saga_slice digits = { value.p + negative, value.n - negative };
 	uint64_t v;
 
-	if (!slice_number(digits, (uint64_t)INT64_MAX + negative, &v) || (digits.n > 1 && digits.p[0] == '0'))
+	if (!slice_number(digits, (uint64_t)INT64_MAX + negative, &v) ||
+	    (digits.n > 1 && digits.p[0] == '0'))
 		return false;
 	*out = negative ? (int64_t)(0 - v) : (int64_t)v;
 	return true;

@@ -12,7 +12,7 @@
 
 enum { CONNECTIONS = 400, IDLE_S = 60 };
 
-/* ---- one request ---------------------------------------------------------------------------------- */
+/* ---- one request ------------------------------------------------------------------------- */
 
 struct incoming { /* while its body comes in */
 	char *body;
@@ -45,7 +45,8 @@ struct headers {
 	bool too_many;
 };
 
-static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
 {
 	struct headers *h = ctx;
 
@@ -66,8 +67,9 @@ static enum MHD_Result send_answer(struct MHD_Connection *conn, struct saga_answ
 	char seconds[16];
 
 	r = answer->body_size ? MHD_create_response_from_buffer(answer->body_size, answer->body,
-								 MHD_RESPMEM_MUST_COPY)
-			      : MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+	                                                        MHD_RESPMEM_MUST_COPY)
+	                      : MHD_create_response_from_buffer(0, (void *)(uintptr_t) "",
+	                                                        MHD_RESPMEM_PERSISTENT);
 	if (r) {
 		if (answer->body_size)
 			MHD_add_response_header(r, "Content-Type", "application/json");
@@ -143,7 +145,7 @@ void saga_mhd_completed(void *ctx, struct MHD_Connection *conn, void **state,
 	*state = NULL;
 }
 
-/* ---- a server --------------------------------------------------------------------------------------- */
+/* ---- a server ---------------------------------------------------------------------------- */
 
 struct saga_mhd {
 	const struct saga_service *service;
@@ -178,7 +180,8 @@ static void fail(struct saga_error *error, enum saga_errno code, const char *for
 /* HOST:PORT, [IPV6]:PORT, :PORT. */
 static struct addrinfo *address_of(const char *listen, struct saga_error *error)
 {
-	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+		                        .ai_socktype = SOCK_STREAM };
 	const char *colon = listen ? strrchr(listen, ':') : NULL;
 	struct addrinfo *found = NULL;
 	char host[256];
@@ -202,12 +205,13 @@ static struct addrinfo *address_of(const char *listen, struct saga_error *error)
 	return rc ? NULL : found;
 }
 
-struct saga_mhd *saga_mhd_open(const struct saga_service *service, const struct saga_mhd_options *options,
-			       struct saga_error *error)
+struct saga_mhd *saga_mhd_open(const struct saga_service *service,
+                               const struct saga_mhd_options *options, struct saga_error *error)
 {
 	struct addrinfo *at = address_of(options->listen, error);
 	struct saga_mhd *mhd = at ? calloc(1, sizeof(*mhd)) : NULL;
-	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
+	unsigned flags =
+		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
 
 	if (!at)
 		return NULL;
@@ -219,11 +223,12 @@ struct saga_mhd *saga_mhd_open(const struct saga_service *service, const struct 
 		mhd->daemon = MHD_start_daemon(
 			flags, 0, NULL, NULL, on_request, mhd, MHD_OPTION_SOCK_ADDR, at->ai_addr,
 			MHD_OPTION_NOTIFY_COMPLETED, saga_mhd_completed, NULL,
-			MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-			MHD_OPTION_CONNECTION_LIMIT, options->connections ? options->connections : CONNECTIONS,
-			MHD_OPTION_END);
+			MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_TIMEOUT,
+			(unsigned)IDLE_S, MHD_OPTION_CONNECTION_LIMIT,
+			options->connections ? options->connections : CONNECTIONS, MHD_OPTION_END);
 		if (!mhd->daemon)
-			fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?", options->listen);
+			fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?",
+			     options->listen);
 	} else {
 		fail(error, SAGA_E_MEMORY, "out of memory");
 	}

@@ -20,10 +20,12 @@ struct saga_pool {
 static bool is_plain(const char *name)
 {
 	return *name && strlen(name) <= SCHEMA_MAX &&
-	       !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")];
+	       !name[strspn(name,
+	                    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")];
 }
 
-struct saga_pool *saga_pool_open(const char *dsn, const char *schema, unsigned size, struct saga_error *error)
+struct saga_pool *saga_pool_open(const char *dsn, const char *schema, unsigned size,
+                                 struct saga_error *error)
 {
 	struct saga_pool *pool;
 
@@ -60,7 +62,8 @@ void saga_pool_close(struct saga_pool *pool)
 	free(pool);
 }
 
-/* Of two settings of one name the last counts: the DSN goes before the first two, the schema before the DSN. */
+/* Of two settings of one name the last counts: the DSN goes before the first two, the schema
+ * before the DSN. */
 static PGconn *connect_to(const struct saga_pool *pool)
 {
 	const char *keys[] = { "connect_timeout", "client_encoding", "dbname", "options", NULL };

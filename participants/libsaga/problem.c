@@ -67,7 +67,8 @@ void saga_problem_read(int status, const char *retry_after, const char *body, si
 	member_text(json, "detail", out->detail, sizeof(out->detail));
 	member_text(json, "gid", out->gid, sizeof(out->gid));
 	member_text(json, "request_id", out->request_id, sizeof(out->request_id));
-	if (saga_json_find(json, "retryable", &value) && (is_word(value, "true") || is_word(value, "false")))
+	if (saga_json_find(json, "retryable", &value) &&
+	    (is_word(value, "true") || is_word(value, "false")))
 		out->retryable = is_word(value, "true");
 	read_errors(json, out);
 }

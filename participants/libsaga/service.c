@@ -25,7 +25,8 @@ static bool path_fits(const char *pattern, const char *path)
 	return !*path || *path == '?';
 }
 
-static const struct saga_route *find_route(const struct saga_service *s, const char *path, enum saga_op op)
+static const struct saga_route *find_route(const struct saga_service *s, const char *path,
+                                           enum saga_op op)
 {
 	for (size_t i = 0; i < s->route_count; i++)
 		if (s->routes[i].op == op && path_fits(s->routes[i].path, path))
@@ -33,8 +34,8 @@ static const struct saga_route *find_route(const struct saga_service *s, const c
 	return NULL;
 }
 
-static void handle_call(const struct saga_service *s, const char *path, const struct saga_call *call,
-			struct saga_answer *answer)
+static void handle_call(const struct saga_service *s, const char *path,
+                        const struct saga_call *call, struct saga_answer *answer)
 {
 	const struct saga_route *route = find_route(s, path, call->op);
 	PGconn *db;
@@ -42,7 +43,8 @@ static void handle_call(const struct saga_service *s, const char *path, const st
 	if (!route) {
 		/* Not 404: a definition may take that of a cancel for "nothing to undo". */
 		answer->status = 400;
-		snprintf(answer->log, sizeof(answer->log), "no %s at %.100s", saga_op_name(call->op), path);
+		snprintf(answer->log, sizeof(answer->log), "no %s at %.100s",
+		         saga_op_name(call->op), path);
 		saga_answer_error(answer, answer->log);
 		return;
 	}

@@ -80,14 +80,16 @@ bool saga_sign(const char *secret, const char *webhook_id, int64_t unix_s, const
 	return true;
 }
 
-void saga_webhook_id(const char *gid, const char *step, enum saga_op op, char out[SAGA_WEBHOOK_ID_MAX])
+void saga_webhook_id(const char *gid, const char *step, enum saga_op op,
+                     char out[SAGA_WEBHOOK_ID_MAX])
 {
 	char named[SAGA_GID_MAX + SAGA_STEP_MAX + 16];
 	unsigned char hash[EVP_MAX_MD_SIZE];
 	int n = snprintf(named, sizeof(named), "%s:%s:%s", gid, step, saga_op_name(op));
 
 	out[0] = '\0';
-	if (n < 0 || (size_t)n >= sizeof(named) || !EVP_Digest(named, (size_t)n, hash, NULL, EVP_sha256(), NULL))
+	if (n < 0 || (size_t)n >= sizeof(named) ||
+	    !EVP_Digest(named, (size_t)n, hash, NULL, EVP_sha256(), NULL))
 		return;
 	strcpy(out, "msg_");
 	for (int i = 0; i < 16; i++)

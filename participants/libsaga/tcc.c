@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * tcc.c - an open transaction as a scope: registered before it is tried, decided once, cancelled if left.
+ * tcc.c - an open transaction as a scope: registered before it is tried, decided once, cancelled
+ * if left.
  */
 #include "participants/libsaga/client_http.h"
 
@@ -7,7 +8,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { TRY_TIMEOUT_MS = 3000, TRY_ATTEMPTS = 3, END_WAIT_MS = 10000, NOT_READY_MS = 50, ASK_AGAIN_MS = 1000 };
+enum {
+	TRY_TIMEOUT_MS = 3000,
+	TRY_ATTEMPTS = 3,
+	END_WAIT_MS = 10000,
+	NOT_READY_MS = 50,
+	ASK_AGAIN_MS = 1000
+};
 
 struct saga_tcc {
 	struct saga_client *client;
@@ -18,7 +25,8 @@ struct saga_tcc {
 	bool decided; /* sagad has logged one decision or the other */
 };
 
-static void member_text(const struct saga_transaction *txn, const char *name, char *out, size_t size)
+static void member_text(const struct saga_transaction *txn, const char *name, char *out,
+                        size_t size)
 {
 	struct saga_slice json = { txn->json, txn->json_size }, value;
 
@@ -66,7 +74,7 @@ bool saga_tcc_join(struct saga_tcc *tcc, const char *step, struct saga_error *er
 	return false;
 }
 
-/* ---- a try ------------------------------------------------------------------------------------------- */
+/* ---- a try ------------------------------------------------------------------------------- */
 
 static bool join_branch(struct saga_tcc *tcc, const struct saga_branch *b, struct saga_error *error)
 {
@@ -128,9 +136,17 @@ static bool sign_attempt(const struct saga_tcc *tcc, const struct saga_branch *b
 	return true;
 }
 
-enum learnt { LEARNT_DONE, LEARNT_REFUSED, LEARNT_GONE, LEARNT_ONGOING, LEARNT_NOTHING, LEARNT_WRONG };
+enum learnt {
+	LEARNT_DONE,
+	LEARNT_REFUSED,
+	LEARNT_GONE,
+	LEARNT_ONGOING,
+	LEARNT_NOTHING,
+	LEARNT_WRONG
+};
 
-/* unresolved: an earlier attempt was not answered. A bare 409 may then mean that it is still at work. */
+/* unresolved: an earlier attempt was not answered. A bare 409 may then mean that
+ * it is still at work. */
 static enum learnt learn(const struct http_answer *a, bool unresolved)
 {
 	if (a->refused)
@@ -161,9 +177,10 @@ static void say(const struct saga_branch *b, const struct http_answer *a, struct
 		saga_fail(error, SAGA_E_UNKNOWN, "%s: %s", b->name, a->failure);
 }
 
-/* Until it is settled: at most attempts without an answer, and as long as the client is patient with a 202. */
-static enum learnt call_try(const struct saga_tcc *tcc, const struct saga_branch *b, struct http_answer *a,
-			    struct saga_error *error)
+/* Until it is settled: at most attempts without an answer, and as long as the
+ * client is patient with a 202. */
+static enum learnt call_try(const struct saga_tcc *tcc, const struct saga_branch *b,
+                            struct http_answer *a, struct saga_error *error)
 {
 	unsigned attempts = b->attempts > 0 ? (unsigned)b->attempts : TRY_ATTEMPTS, silent = 0;
 	int64_t until = clock_ms() + client_patience_ms(tcc->client);
@@ -177,7 +194,8 @@ static enum learnt call_try(const struct saga_tcc *tcc, const struct saga_branch
 		ask.timeout_ms = b->timeout_ms > 0 ? b->timeout_ms : TRY_TIMEOUT_MS;
 		if (!sign_attempt(tcc, b, attempt, &lines, &ask)) {
 			memset(a, 0, sizeof(*a));
-			saga_fail(error, SAGA_E_ARGUMENT, "the secret of %s is empty or no base64", b->name);
+			saga_fail(error, SAGA_E_ARGUMENT, "the secret of %s is empty or no base64",
+			          b->name);
 			return LEARNT_WRONG;
 		}
 		http_send(tcc->client, &ask, a);
@@ -189,7 +207,8 @@ static enum learnt call_try(const struct saga_tcc *tcc, const struct saga_branch
 			return learnt;
 		}
 		http_answer_fini(a);
-		sleep_ms(learnt == LEARNT_ONGOING ? ASK_AGAIN_MS : 50ll << (silent < 5 ? silent : 5));
+		sleep_ms(learnt == LEARNT_ONGOING ? ASK_AGAIN_MS
+		                                  : 50ll << (silent < 5 ? silent : 5));
 	}
 }
 
@@ -206,8 +225,8 @@ static enum saga_result result_of(enum learnt learnt)
 	return SAGA_FAILED;
 }
 
-enum saga_result saga_tcc_try(struct saga_tcc *tcc, const struct saga_branch *b, struct saga_answer *answer,
-			      struct saga_error *error)
+enum saga_result saga_tcc_try(struct saga_tcc *tcc, const struct saga_branch *b,
+                              struct saga_answer *answer, struct saga_error *error)
 {
 	enum saga_result result = SAGA_FAILED;
 	struct http_answer a = { 0 };
@@ -232,14 +251,15 @@ enum saga_result saga_tcc_try(struct saga_tcc *tcc, const struct saga_branch *b,
 	return result;
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------- */
 
 static bool is_problem(const struct saga_error *error, const char *code)
 {
 	return error->code == SAGA_E_PROBLEM && !strcmp(error->problem.code, code);
 }
 
-bool saga_tcc_cancel(struct saga_tcc *tcc, const char *reason, struct saga_transaction *out, struct saga_error *error)
+bool saga_tcc_cancel(struct saga_tcc *tcc, const char *reason, struct saga_transaction *out,
+                     struct saga_error *error)
 {
 	struct saga_error own;
 
@@ -264,7 +284,8 @@ bool saga_tcc_confirm(struct saga_tcc *tcc, struct saga_transaction *out, struct
 		memset(out, 0, sizeof(*out));
 	if (tcc->doomed) {
 		/* Whatever this says: sagad cancels it now or at its deadline. */
-		if (!saga_tcc_cancel(tcc, "a try did not succeed", NULL, error) && error->code != SAGA_E_PROBLEM)
+		if (!saga_tcc_cancel(tcc, "a try did not succeed", NULL, error) &&
+		    error->code != SAGA_E_PROBLEM)
 			return false;
 		return saga_fail(error, SAGA_E_ARGUMENT, "a try did not succeed: it was cancelled");
 	}
@@ -290,7 +311,8 @@ void saga_tcc_close(struct saga_tcc *tcc)
 		return;
 	/* Should it fail, the deadline does the same. */
 	if (!tcc->decided)
-		tcc->decided = saga_cancel(tcc->client, tcc->gid, "its scope was left without a decision", 0,
-					   NULL, &ignored);
+		tcc->decided =
+			saga_cancel(tcc->client, tcc->gid, "its scope was left without a decision",
+		                    0, NULL, &ignored);
 	free(tcc);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* ---- text that grows ------------------------------------------------------------------------------ */
+/* ---- text that grows --------------------------------------------------------------------- */
 
 static bool text_reserve(struct text *t, size_t more)
 {
@@ -86,7 +86,7 @@ void text_free(struct text *t)
 	*t = (struct text){ 0 };
 }
 
-/* ---- small readers --------------------------------------------------------------------------------- */
+/* ---- small readers ----------------------------------------------------------------------- */
 
 struct saga_slice slice_trim(struct saga_slice s)
 {
@@ -115,7 +115,8 @@ bool slice_number(struct saga_slice s, uint64_t max, uint64_t *out)
 }
 
 /* Exactly width digits at *p, within lowest and highest. */
-static bool take_digits(const char **p, const char *end, int width, int lowest, int highest, int *out)
+static bool take_digits(const char **p, const char *end, int width, int lowest, int highest,
+                        int *out)
 {
 	struct saga_slice digits = { *p, (size_t)width };
 	uint64_t v;
@@ -152,8 +153,8 @@ static bool take_zone(const char **p, const char *end, int *minutes)
 	*minutes = 0;
 	if (take_char(p, end, "Zz"))
 		return true;
-	if (!take_char(p, end, "+-") || !take_digits(p, end, 2, 0, 23, &h) || !take_char(p, end, ":") ||
-	    !take_digits(p, end, 2, 0, 59, &m))
+	if (!take_char(p, end, "+-") || !take_digits(p, end, 2, 0, 23, &h) ||
+	    !take_char(p, end, ":") || !take_digits(p, end, 2, 0, 59, &m))
 		return false;
 	*minutes = sign * (h * 60 + m);
 	return true;
@@ -169,10 +170,10 @@ bool slice_time(struct saga_slice s, int64_t *ms)
 
 	if (!s.n || !take_digits(&p, end, 4, 0, 9999, &year) || !take_char(&p, end, "-") ||
 	    !take_digits(&p, end, 2, 1, 12, &month) || !take_char(&p, end, "-") ||
-	    !take_digits(&p, end, 2, 1, days[month - 1], &tm.tm_mday) || !take_char(&p, end, "Tt ") ||
-	    !take_digits(&p, end, 2, 0, 23, &tm.tm_hour) || !take_char(&p, end, ":") ||
-	    !take_digits(&p, end, 2, 0, 59, &tm.tm_min) || !take_char(&p, end, ":") ||
-	    !take_digits(&p, end, 2, 0, 60, &tm.tm_sec))
+	    !take_digits(&p, end, 2, 1, days[month - 1], &tm.tm_mday) ||
+	    !take_char(&p, end, "Tt ") || !take_digits(&p, end, 2, 0, 23, &tm.tm_hour) ||
+	    !take_char(&p, end, ":") || !take_digits(&p, end, 2, 0, 59, &tm.tm_min) ||
+	    !take_char(&p, end, ":") || !take_digits(&p, end, 2, 0, 60, &tm.tm_sec))
 		return false;
 	leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 	if (month == 2 && tm.tm_mday == 29 && !leap)
@@ -191,7 +192,7 @@ bool slice_time(struct saga_slice s, int64_t *ms)
 	return true;
 }
 
-/* ---- errors, ids ------------------------------------------------------------------------------------- */
+/* ---- errors, ids ------------------------------------------------------------------------- */
 
 void one_line(char *text)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * xa.c - try prepares, confirm commits what was prepared, cancel rolls it back; the barrier's row says the rest.
- *
- * The try's row of the barrier is a part of what it prepares. So it is there exactly if the effect is, and as long as the
- * transaction is prepared nobody can have a row of that step: who wants one waits, and is made to give up soon.
+ * xa.c - try prepares, confirm commits that, cancel rolls it back. The try's row of the barrier is
+ * a part of what it prepares: it is there exactly if the effect is, and as long as that is prepared
+ * nobody can have a row of that step. Who wants one waits, and is made to give up soon.
  */
 #include "participants/libsaga/saga/xa.h"
 #include "participants/libsaga/internal.h"
@@ -14,7 +13,7 @@
 
 enum { ID_MAX = 200 }; /* as PostgreSQL has it, with the zero byte: "saga:", 128, ':', 64 fit */
 
-/* ---- small words ----------------------------------------------------------------------------------- */
+/* ---- small words ------------------------------------------------------------------------- */
 
 static PGresult *query(PGconn *db, const char *sql, int n, const char *const *params)
 {
@@ -26,8 +25,9 @@ static PGresult *query(PGconn *db, const char *sql, int n, const char *const *pa
 	return NULL;
 }
 
-/* Did the server do that, or something else? PREPARE TRANSACTION and COMMIT of a transaction that has failed roll it back
- * and say so in the tag alone. state: the SQLSTATE where it failed, 6 bytes. */
+/* Did the server do that, or something else? PREPARE TRANSACTION and COMMIT of a
+ * transaction that has failed roll it back and say so in the tag alone. state:
+ * the SQLSTATE where it failed, 6 bytes. */
 static bool command(PGconn *db, const char *sql, const char *tag, char *state)
 {
 	PGresult *r = PQexec(db, sql);
@@ -63,7 +63,7 @@ static bool second_phase(PGconn *db, const char *words, const char *id, char *st
 
 static bool is_gone(const char *state)
 {
-	return !strcmp(state, "42704"); /* undefined_object: there is no such prepared transaction */
+	return !strcmp(state, "42704"); /* undefined_object: nothing is prepared under that id */
 }
 
 static void id_of(const struct saga_call *call, char out[ID_MAX])
@@ -82,14 +82,15 @@ static void answer_failed(PGconn *db, struct saga_answer *answer)
 	saga_answer_result(answer, SAGA_TRY, SAGA_FAILED);
 }
 
-/* ---- the barrier ------------------------------------------------------------------------------------- */
+/* ---- the barrier ------------------------------------------------------------------------- */
 
 enum entry { ENTRY_RUN, ENTRY_ANSWERED, ENTRY_FAILED };
 
 /* In a transaction that it begins. */
 static enum entry enter(PGconn *db, const struct saga_call *call, struct saga_answer *answer)
 {
-	const int64_t ends = call->deadline_ms != SAGA_NO_TIME ? call->deadline_ms : call->accepted_ms;
+	const int64_t ends =
+		call->deadline_ms != SAGA_NO_TIME ? call->deadline_ms : call->accepted_ms;
 	char epoch[24], deadline[24];
 	const char *params[] = { call->gid, call->step, saga_op_name(call->op), NULL, NULL };
 	enum entry entry = ENTRY_ANSWERED;
@@ -123,7 +124,8 @@ static enum entry enter(PGconn *db, const struct saga_call *call, struct saga_an
 static bool keep(PGconn *db, const struct saga_call *call, const struct saga_answer *answer)
 {
 	char status[16];
-	const char *params[] = { call->gid, call->step, saga_op_name(call->op), status, answer->body };
+	const char *params[] = { call->gid, call->step, saga_op_name(call->op), status,
+		                 answer->body };
 	PGresult *r;
 	bool kept;
 
@@ -139,7 +141,7 @@ static bool commit(PGconn *db)
 	return command(db, "COMMIT", "COMMIT", NULL);
 }
 
-/* ---- try ---------------------------------------------------------------------------------------------- */
+/* ---- try --------------------------------------------------------------------------------- */
 
 static bool is_prepared(PGconn *db, const char *id, bool *found)
 {
@@ -168,7 +170,8 @@ static bool keep_refusal(PGconn *db, const struct saga_call *call, struct saga_a
 	return entry == ENTRY_RUN && keep(db, call, answer) && commit(db);
 }
 
-static bool prepare(PGconn *db, const struct saga_call *call, const char *id, struct saga_answer *answer)
+static bool prepare(PGconn *db, const struct saga_call *call, const char *id,
+                    struct saga_answer *answer)
 {
 	char state[6];
 
@@ -180,12 +183,13 @@ static bool prepare(PGconn *db, const struct saga_call *call, const char *id, st
 		return true;
 	/* A transaction that has failed "prepares" with the tag ROLLBACK and without an error. */
 	if (!state[0] && PQstatus(db) == CONNECTION_OK)
-		snprintf(answer->log, sizeof(answer->log), "the transaction had failed and could not be prepared");
+		snprintf(answer->log, sizeof(answer->log),
+		         "the transaction had failed and could not be prepared");
 	return false;
 }
 
-static bool serve_try(PGconn *db, const struct saga_call *call, saga_handler *handler, void *ctx, const char *id,
-		      struct saga_answer *answer)
+static bool serve_try(PGconn *db, const struct saga_call *call, saga_handler *handler, void *ctx,
+                      const char *id, struct saga_answer *answer)
 {
 	enum saga_result result;
 	enum entry entry;
@@ -202,7 +206,8 @@ static bool serve_try(PGconn *db, const struct saga_call *call, saga_handler *ha
 		return entry == ENTRY_ANSWERED && commit(db);
 	result = handler(ctx, db, call, answer);
 	if (PQtransactionStatus(db) == PQTRANS_IDLE) {
-		snprintf(answer->log, sizeof(answer->log), "the handler ended the transaction itself");
+		snprintf(answer->log, sizeof(answer->log),
+		         "the handler ended the transaction itself");
 		return false;
 	}
 	if (result == SAGA_DONE)
@@ -213,9 +218,10 @@ static bool serve_try(PGconn *db, const struct saga_call *call, saga_handler *ha
 	return keep_refusal(db, call, answer);
 }
 
-/* ---- confirm and cancel --------------------------------------------------------------------------------- */
+/* ---- confirm and cancel ------------------------------------------------------------------ */
 
-static bool serve_confirm(PGconn *db, const struct saga_call *call, const char *id, struct saga_answer *answer)
+static bool serve_confirm(PGconn *db, const struct saga_call *call, const char *id,
+                          struct saga_answer *answer)
 {
 	char state[6];
 	enum entry entry;
@@ -232,7 +238,8 @@ static bool serve_confirm(PGconn *db, const struct saga_call *call, const char *
 	return entry != ENTRY_FAILED && commit(db);
 }
 
-static bool serve_cancel(PGconn *db, const struct saga_call *call, const char *id, struct saga_answer *answer)
+static bool serve_cancel(PGconn *db, const struct saga_call *call, const char *id,
+                         struct saga_answer *answer)
 {
 	char state[6];
 	enum entry entry;
@@ -278,7 +285,7 @@ void saga_xa_serve(PGconn *db, const struct saga_call *call, saga_handler *handl
 		answer_failed(db, answer);
 }
 
-/* ---- at the start ------------------------------------------------------------------------------------------- */
+/* ---- at the start ------------------------------------------------------------------------ */
 
 bool saga_xa_ready(PGconn *db, struct saga_error *error)
 {
@@ -286,23 +293,30 @@ bool saga_xa_ready(PGconn *db, struct saga_error *error)
 	bool some, barrier;
 
 	if (!r)
-		return saga_fail(error, SAGA_E_DATABASE, "cannot ask for max_prepared_transactions: %s", PQerrorMessage(db));
+		return saga_fail(error, SAGA_E_DATABASE,
+		                 "cannot ask for max_prepared_transactions: %s",
+		                 PQerrorMessage(db));
 	some = atoi(PQgetvalue(r, 0, 0)) > 0;
 	barrier = *PQgetvalue(r, 0, 1) == 't';
 	PQclear(r);
 	if (!some)
-		return saga_fail(error, SAGA_E_DATABASE, "max_prepared_transactions is 0, so that nothing can be prepared: set it to "
-				 "at least max_connections and restart the server");
+		return saga_fail(
+			error, SAGA_E_DATABASE,
+			"max_prepared_transactions is 0, so that nothing can be prepared:"
+			" set it to at least max_connections and restart the server");
 	if (!barrier)
-		return saga_fail(error, SAGA_E_DATABASE, "there is no sagad_barrier_step in the search_path: saga_barrier_setup()");
+		return saga_fail(
+			error, SAGA_E_DATABASE,
+			"there is no sagad_barrier_step in the search_path: saga_barrier_setup()");
 	return true;
 }
 
-/* ---- the sweep ---------------------------------------------------------------------------------------------- */
+/* ---- the sweep --------------------------------------------------------------------------- */
 
 enum fate { FATE_ABORT, FATE_COMMIT, FATE_OPEN };
 
-/* What will become of it, if sagad is the one to say. What a person has abandoned a person has to end. */
+/* What will become of it, if sagad is the one to say. What a person has
+ * abandoned a person has to end. */
 static enum fate ask_fate(struct saga_client *client, const char *gid)
 {
 	struct saga_transaction txn = { 0 };
@@ -314,8 +328,9 @@ static enum fate ask_fate(struct saga_client *client, const char *gid)
 			fate = !strcmp(txn.phase, "confirmed") ? FATE_COMMIT :
 			       !strcmp(txn.phase, "cancelled") ? FATE_ABORT : FATE_OPEN;
 		saga_transaction_fini(&txn);
-	} else if (error.code == SAGA_E_PROBLEM && !strcmp(error.problem.code, "transaction_unknown")) {
-		fate = FATE_ABORT; /* presumed: what was decided otherwise would still be confirming */
+	} else if (error.code == SAGA_E_PROBLEM &&
+	           !strcmp(error.problem.code, "transaction_unknown")) {
+		fate = FATE_ABORT; /* presumed: decided otherwise, it would be confirming */
 	}
 	return fate;
 }
@@ -327,7 +342,8 @@ static bool call_of(const char *id, enum saga_op op, struct saga_call *out)
 	size_t n = (size_t)(colon - gid);
 
 	memset(out, 0, sizeof(*out));
-	if (colon < gid || n == 0 || n > SAGA_GID_MAX || strlen(colon + 1) == 0 || strlen(colon + 1) > SAGA_STEP_MAX)
+	if (colon < gid || n == 0 || n > SAGA_GID_MAX || strlen(colon + 1) == 0 ||
+	    strlen(colon + 1) > SAGA_STEP_MAX)
 		return false;
 	memcpy(out->gid, gid, n);
 	strcpy(out->step, colon + 1);
@@ -352,7 +368,8 @@ static bool end_it(PGconn *db, const char *id, enum fate fate)
 	return done;
 }
 
-static void sweep_one(PGconn *db, struct saga_client *client, const char *id, int64_t age_s, struct saga_xa_swept *out)
+static void sweep_one(PGconn *db, struct saga_client *client, const char *id, int64_t age_s,
+                      struct saga_xa_swept *out)
 {
 	struct saga_call call;
 	enum fate fate = call_of(id, SAGA_CANCEL, &call) ? ask_fate(client, call.gid) : FATE_OPEN;
@@ -369,8 +386,8 @@ static void sweep_one(PGconn *db, struct saga_client *client, const char *id, in
 	}
 }
 
-bool saga_xa_sweep(PGconn *db, struct saga_client *client, int older_than_s, struct saga_xa_swept *out,
-		   struct saga_error *error)
+bool saga_xa_sweep(PGconn *db, struct saga_client *client, int older_than_s,
+                   struct saga_xa_swept *out, struct saga_error *error)
 {
 	char age[16];
 	const char *params[] = { age };
@@ -380,9 +397,11 @@ bool saga_xa_sweep(PGconn *db, struct saga_client *client, int older_than_s, str
 	snprintf(age, sizeof(age), "%d", older_than_s);
 	r = query(db, XA_OLD, 1, params);
 	if (!r)
-		return saga_fail(error, SAGA_E_DATABASE, "cannot list prepared transactions: %s", PQerrorMessage(db));
+		return saga_fail(error, SAGA_E_DATABASE, "cannot list prepared transactions: %s",
+		                 PQerrorMessage(db));
 	for (int i = 0; i < PQntuples(r); i++)
-		sweep_one(db, client, PQgetvalue(r, i, 0), strtoll(PQgetvalue(r, i, 1), NULL, 10), out);
+		sweep_one(db, client, PQgetvalue(r, i, 0), strtoll(PQgetvalue(r, i, 1), NULL, 10),
+		          out);
 	PQclear(r);
 	return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * libsaga.c - saga_serve() on a real PostgreSQL: the barrier's truth table, races, and what a database does to a handler.
+ * libsaga.c - saga_serve() on a real PostgreSQL: the barrier's truth table, races, and what a
+ * database does to a handler.
  */
 #include "participants/libsaga/saga/saga.h"
 #include "tests/lib/pg_database.h"
@@ -12,7 +13,7 @@
 
 static struct pg_database base;
 
-/* ---- a handler that does as it is told ------------------------------------------------------------- */
+/* ---- a handler that does as it is told --------------------------------------------------- */
 
 struct script {
 	enum saga_result result;
@@ -24,7 +25,8 @@ struct script {
 	bool failed_says_refused; /* a statement that fails is a refusal */
 };
 
-static enum saga_result act(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+static enum saga_result act(void *ctx, PGconn *db, const struct saga_call *call,
+                            struct saga_answer *answer)
 {
 	struct script *s = ctx;
 	const char *sql[4] = { s->runs ? NULL : s->sql_once, s->sql[0], s->sql[1], s->sql[2] };
@@ -33,7 +35,8 @@ static enum saga_result act(void *ctx, PGconn *db, const struct saga_call *call,
 	s->runs++;
 	for (int i = 0; i < 4; i++) {
 		PGresult *r = sql[i] ? PQexec(db, sql[i]) : NULL;
-		bool good = !sql[i] || PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK;
+		bool good = !sql[i] || PQresultStatus(r) == PGRES_COMMAND_OK ||
+		            PQresultStatus(r) == PGRES_TUPLES_OK;
 
 		PQclear(r);
 		if (!good)
@@ -47,7 +50,9 @@ static enum saga_result act(void *ctx, PGconn *db, const struct saga_call *call,
 
 static struct saga_call call_of(const char *gid, enum saga_op op)
 {
-	struct saga_call call = { .op = op, .epoch = -1, .accepted_ms = SAGA_NO_TIME, .deadline_ms = SAGA_NO_TIME };
+	struct saga_call call = {
+		.op = op, .epoch = -1, .accepted_ms = SAGA_NO_TIME, .deadline_ms = SAGA_NO_TIME
+	};
 
 	snprintf(call.gid, sizeof(call.gid), "%s", gid);
 	snprintf(call.step, sizeof(call.step), "a");
@@ -73,7 +78,7 @@ static int serve(PGconn *db, const char *gid, enum saga_op op, struct script *s)
 	return status;
 }
 
-/* ---- the truth table ---------------------------------------------------------------------------------- */
+/* ---- the truth table --------------------------------------------------------------------- */
 
 static const char *text(const json_t *o, const char *name)
 {
@@ -82,7 +87,9 @@ static const char *text(const json_t *o, const char *name)
 
 static enum saga_op op_of(const char *name)
 {
-	return !strcmp(name, "try") ? SAGA_TRY : !strcmp(name, "confirm") ? SAGA_CONFIRM : SAGA_CANCEL;
+	return !strcmp(name, "try")       ? SAGA_TRY
+	       : !strcmp(name, "confirm") ? SAGA_CONFIRM
+	                                  : SAGA_CANCEL;
 }
 
 static enum saga_result result_of(enum saga_op op, int status)
@@ -96,8 +103,9 @@ static enum saga_result result_of(enum saga_op op, int status)
 
 static int64_t from_now_ms(int64_t s)
 {
-	return atoll(pg_database_ask(&base, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + %lld000",
-				     (long long)s));
+	return atoll(pg_database_ask(
+		&base, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + %lld000",
+		(long long)s));
 }
 
 static bool act_call(const json_t *act_, const char *gid)
@@ -112,7 +120,8 @@ static bool act_call(const json_t *act_, const char *gid)
 	if (json_object_get(act_, "epoch"))
 		call.epoch = json_integer_value(json_object_get(act_, "epoch"));
 	if (json_object_get(act_, "deadline_s"))
-		call.deadline_ms = from_now_ms(json_integer_value(json_object_get(act_, "deadline_s")));
+		call.deadline_ms =
+			from_now_ms(json_integer_value(json_object_get(act_, "deadline_s")));
 	if (keep) {
 		s.status = (int)json_integer_value(json_object_get(keep, "status"));
 		s.result = result_of(call.op, s.status);
@@ -125,7 +134,8 @@ static bool act_call(const json_t *act_, const char *gid)
 	if (text(act_, "body"))
 		fits &= answer.body && !strcmp(answer.body, text(act_, "body"));
 	if (!fits)
-		printf("# %s: %d runs, %d %s\n", text(act_, "op"), s.runs, answer.status, answer.body ? answer.body : "");
+		printf("# %s: %d runs, %d %s\n", text(act_, "op"), s.runs, answer.status,
+		       answer.body ? answer.body : "");
 	saga_answer_fini(&answer);
 	return fits;
 }
@@ -143,10 +153,12 @@ static bool act_settle(const json_t *act_, const char *gid)
 	saga_answer_fini(&answer);
 	if (json_is_true(json_object_get(act_, "kept")))
 		return settled == SAGA_SETTLED_KEPT;
-	return settled == (json_is_false(json_object_get(act_, "kept")) ? SAGA_SETTLED_FORBIDDEN : SAGA_SETTLED_ERROR);
+	return settled == (json_is_false(json_object_get(act_, "kept")) ? SAGA_SETTLED_FORBIDDEN
+	                                                                : SAGA_SETTLED_ERROR);
 }
 
-/* What no handler of libsaga can do: keep an answer that settles nothing, or roll back an empty cancel. */
+/* What no handler of libsaga can do: keep an answer that settles nothing, or
+ * roll back an empty cancel. */
 static bool beyond_us(const json_t *do_)
 {
 	bool beyond = false;
@@ -177,8 +189,12 @@ static bool run_case(const json_t *c)
 		else if (json_object_get(a, "keep"))
 			fits &= act_settle(a, "g");
 		else if (age)
-			pg_database_run(&base, "UPDATE sagad_barrier_step SET seen_at = seen_at - interval '%lld s',"
-					       " deadline = deadline - interval '%lld s'", age, age);
+			pg_database_run(
+				&base,
+				"UPDATE sagad_barrier_step"
+				" SET seen_at = seen_at - interval '%lld s',"
+				" deadline = deadline - interval '%lld s'",
+				age, age);
 		else if (!text(a, "deleted"))
 			pg_database_run(&base, "SELECT sagad_barrier_sweep('%lld s')", sweep);
 	}
@@ -197,7 +213,8 @@ static void test_truth_table(void)
 	json_array_foreach(json_object_get(root, "cases"), i, c) {
 		if (json_object_get(c, "on") || beyond_us(json_object_get(c, "do")))
 			continue;
-		pg_database_run(&base, "TRUNCATE sagad_barrier_step; UPDATE sagad_barrier_mark SET swept = '-infinity'");
+		pg_database_run(&base, "TRUNCATE sagad_barrier_step;"
+				       "UPDATE sagad_barrier_mark SET swept = '-infinity'");
 		ok(run_case(c), "barrier: %s", text(c, "name"));
 		ran++;
 	}
@@ -205,7 +222,7 @@ static void test_truth_table(void)
 	json_decref(root);
 }
 
-/* ---- what a handler may do ------------------------------------------------------------------------- */
+/* ---- what a handler may do --------------------------------------------------------------- */
 
 static const char *count(const char *gid)
 {
@@ -214,66 +231,94 @@ static const char *count(const char *gid)
 
 static void test_refusals(void)
 {
-	struct script late = { .result = SAGA_REFUSED, .body = "{\"why\": 1}", .sql = { "INSERT INTO effect VALUES ('late')" } };
+	struct script late = { .result = SAGA_REFUSED,
+		               .body = "{\"why\": 1}",
+		               .sql = { "INSERT INTO effect VALUES ('late')" } };
 	struct script taken = { .result = SAGA_DONE, .sql = { "INSERT INTO effect VALUES ('one')" },
 				.failed_says_refused = true };
-	struct script away = { .sql = { "DO $$ BEGIN RAISE 'disk full' USING ERRCODE = '53100'; END $$" },
-			       .failed_says_refused = true };
+	struct script away = {
+		.sql = { "DO $$ BEGIN RAISE 'disk full' USING ERRCODE = '53100'; END $$" },
+		.failed_says_refused = true
+	};
 	struct script cannot = { .result = SAGA_REFUSED };
 
 	ok(serve(base.db, "late", SAGA_TRY, &late) == 422 && !strcmp(count("late"), "0"),
 	   "what was written before a refusal is not there");
-	ok(serve(base.db, "late", SAGA_TRY, &late) == 422 && !strcmp(said, "{\"why\": 1}") && late.runs == 1,
+	ok(serve(base.db, "late", SAGA_TRY, &late) == 422 && !strcmp(said, "{\"why\": 1}") &&
+	           late.runs == 1,
 	   "and the refusal is kept");
-	ok(serve(base.db, "late", SAGA_CANCEL, &cannot) == 200 && !cannot.runs, "there is nothing to cancel");
+	ok(serve(base.db, "late", SAGA_CANCEL, &cannot) == 200 && !cannot.runs,
+	   "there is nothing to cancel");
 	pg_database_run(&base, "INSERT INTO effect VALUES ('one')");
-	ok(serve(base.db, "one", SAGA_TRY, &taken) == 422, "a constraint that fails may be a refusal");
+	ok(serve(base.db, "one", SAGA_TRY, &taken) == 422,
+	   "a constraint that fails may be a refusal");
 	ok(serve(base.db, "one", SAGA_TRY, &taken) == 422 && taken.runs == 1, "which is kept, too");
-	ok(serve(base.db, "full", SAGA_TRY, &away) == 503 && strstr(logged, "disk full") && !strchr(logged, '\n'),
+	ok(serve(base.db, "full", SAGA_TRY, &away) == 503 && strstr(logged, "disk full") &&
+	           !strchr(logged, '\n'),
 	   "a disk that is full is none: %s", logged);
 	ok(serve(base.db, "full", SAGA_TRY, &away) == 503 && away.runs == 2, "and is not kept");
-	ok(serve(base.db, "two", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 204, "a try");
+	ok(serve(base.db, "two", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 204,
+	   "a try");
 	ok(serve(base.db, "two", SAGA_CONFIRM, &cannot) == 500, "a confirm cannot be refused");
-	ok(serve(base.db, "two", SAGA_CONFIRM, &(struct script){ .result = SAGA_GONE }) == 410, "but what it needs may be gone");
-	ok(serve(base.db, "two", SAGA_CONFIRM, &(struct script){ .result = SAGA_DONE }) == 204, "which is not for ever");
+	ok(serve(base.db, "two", SAGA_CONFIRM, &(struct script){ .result = SAGA_GONE }) == 410,
+	   "but what it needs may be gone");
+	ok(serve(base.db, "two", SAGA_CONFIRM, &(struct script){ .result = SAGA_DONE }) == 204,
+	   "which is not for ever");
 }
 
 static void test_failures(void)
 {
-	struct script ends = { .result = SAGA_DONE, .sql = { "INSERT INTO effect VALUES ('ends')", "ROLLBACK" } };
-	struct script swallows = { .result = SAGA_DONE, .sql = { "INSERT INTO effect VALUES ('swallows')" } };
-	struct script cut = { .result = SAGA_DONE, .sql_once = "SELECT pg_terminate_backend(pg_backend_pid())",
-			      .sql = { "INSERT INTO effect VALUES ('cut')" } };
-	struct script late = { .result = SAGA_DONE, .sql = { "INSERT INTO effect VALUES ('deferred')",
-							     "INSERT INTO child VALUES ('no such')" } };
+	struct script ends = { .result = SAGA_DONE,
+		               .sql = { "INSERT INTO effect VALUES ('ends')", "ROLLBACK" } };
+	struct script swallows = { .result = SAGA_DONE,
+		                   .sql = { "INSERT INTO effect VALUES ('swallows')" } };
+	struct script cut = { .result = SAGA_DONE,
+		              .sql_once = "SELECT pg_terminate_backend(pg_backend_pid())",
+		              .sql = { "INSERT INTO effect VALUES ('cut')" } };
+	struct script late = { .result = SAGA_DONE,
+		               .sql = { "INSERT INTO effect VALUES ('deferred')",
+		                        "INSERT INTO child VALUES ('no such')" } };
 	PGconn *db = PQconnectdb(base.dsn);
 
-	ok(serve(db, "ends", SAGA_TRY, &ends) == 500 && !strcmp(count("ends"), "0"), "who ends the transaction is told off");
+	ok(serve(db, "ends", SAGA_TRY, &ends) == 500 && !strcmp(count("ends"), "0"),
+	   "who ends the transaction is told off");
 	ok(serve(db, "swallows", SAGA_TRY, &swallows) == 204, "a session is fit for the next");
-	ok(serve(db, "cut", SAGA_TRY, &cut) == 503 && !strcmp(count("cut"), "0"), "a session that is cut: unknown");
-	ok(serve(db, "cut", SAGA_TRY, &cut) == 204 && !strcmp(count("cut"), "1"), "then it is made anew, and done");
+	ok(serve(db, "cut", SAGA_TRY, &cut) == 503 && !strcmp(count("cut"), "0"),
+	   "a session that is cut: unknown");
+	ok(serve(db, "cut", SAGA_TRY, &cut) == 204 && !strcmp(count("cut"), "1"),
+	   "then it is made anew, and done");
 	ok(serve(db, "deferred", SAGA_TRY, &late) == 503 && !strcmp(count("deferred"), "0"),
 	   "a COMMIT that was not one is no answer");
-	/* The session dies between two calls: nothing has happened yet, so nobody need hear of it. */
+	/* The session dies between two calls: nothing has happened yet, so
+	 * nobody need hear of it. */
 	pg_database_run(&base, "SELECT pg_terminate_backend(%d)", PQbackendPID(db));
-	ok(serve(db, "again", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 204, "a session that died between calls");
+	ok(serve(db, "again", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 204,
+	   "a session that died between calls");
 	PQfinish(db);
 	db = PQconnectdb("host=/nowhere");
-	ok(serve(db, "away", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 503, "no database: unknown");
+	ok(serve(db, "away", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 503,
+	   "no database: unknown");
 	PQfinish(db);
-	ok(serve(NULL, "none", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 503, "no session at all: the same");
+	ok(serve(NULL, "none", SAGA_TRY, &(struct script){ .result = SAGA_DONE }) == 503,
+	   "no session at all: the same");
 }
 
 static void test_again(void)
 {
 	/* A serialization failure says nothing about the work. */
 	const char *once = "DO $$ BEGIN RAISE 'meet' USING ERRCODE = '40001'; END $$";
-	struct script s = { .result = SAGA_DONE, .status = 201, .body = "{\"n\": 1.10}", .sql_once = once,
-			    .sql = { "INSERT INTO effect VALUES ('again')" } };
-	struct script refuses = { .result = SAGA_REFUSED, .sql_once = once, .failed_says_refused = true };
+	struct script s = { .result = SAGA_DONE,
+		            .status = 201,
+		            .body = "{\"n\": 1.10}",
+		            .sql_once = once,
+		            .sql = { "INSERT INTO effect VALUES ('again')" } };
+	struct script refuses = { .result = SAGA_REFUSED,
+		                  .sql_once = once,
+		                  .failed_says_refused = true };
 	struct script never = { .sql = { once }, .result = SAGA_DONE };
 
-	ok(serve(base.db, "serial", SAGA_TRY, &s) == 201 && s.runs == 2 && !strcmp(said, "{\"n\": 1.10}"),
+	ok(serve(base.db, "serial", SAGA_TRY, &s) == 201 && s.runs == 2 &&
+	           !strcmp(said, "{\"n\": 1.10}"),
 	   "a serialization failure is begun again");
 	ok(serve(base.db, "serial-no", SAGA_TRY, &refuses) == 422 && refuses.runs == 2,
 	   "also where the handler took it for a refusal");
@@ -285,11 +330,16 @@ static void test_sweep(void)
 	struct saga_error error;
 	int64_t deleted = -1;
 
-	pg_database_run(&base, "TRUNCATE sagad_barrier_step; INSERT INTO sagad_barrier_step (gid, step, deadline, seen_at)"
-			       " VALUES ('old', 'a', now() - interval '3 days', now() - interval '3 days'),"
-			       " ('new', 'a', now(), now())");
-	ok(saga_barrier_sweep(base.db, 86400, &deleted, &error) && deleted == 1, "what is old is swept");
-	ok(!saga_barrier_sweep(base.db, 60, NULL, &error) && error.code == SAGA_E_DATABASE, "%s", error.text);
+	pg_database_run(
+		&base,
+		"TRUNCATE sagad_barrier_step;"
+		"INSERT INTO sagad_barrier_step (gid, step, deadline, seen_at)"
+		" VALUES ('old', 'a', now() - interval '3 days', now() - interval '3 days'),"
+		" ('new', 'a', now(), now())");
+	ok(saga_barrier_sweep(base.db, 86400, &deleted, &error) && deleted == 1,
+	   "what is old is swept");
+	ok(!saga_barrier_sweep(base.db, 60, NULL, &error) && error.code == SAGA_E_DATABASE, "%s",
+	   error.text);
 }
 
 static void test_deadline(void)
@@ -301,14 +351,19 @@ static void test_deadline(void)
 	call.accepted_ms = 1795423254123;
 	saga_serve(base.db, &call, act, &s, &answer);
 	saga_answer_fini(&answer);
-	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline) FROM sagad_barrier_step WHERE gid = 'dated'"),
-		   "1795423254.123000"), "without a deadline it is swept by when it was accepted");
+	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline)"
+				   " FROM sagad_barrier_step WHERE gid = 'dated'"),
+	           "1795423254.123000"),
+	   "without a deadline it is swept by when it was accepted");
 	call.op = SAGA_CANCEL;
 	call.deadline_ms = 1795423999000;
 	saga_serve(base.db, &call, act, &s, &answer);
 	saga_answer_fini(&answer);
-	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline) FROM sagad_barrier_step WHERE gid = 'dated'"),
-		   "1795423999.000000") && s.runs == 2, "with one by that");
+	ok(!strcmp(pg_database_ask(&base, "SELECT extract(epoch FROM deadline)"
+				   " FROM sagad_barrier_step WHERE gid = 'dated'"),
+	           "1795423999.000000") &&
+	           s.runs == 2,
+	   "with one by that");
 }
 
 /* Without a handler the database says whether what a message stands for was committed. */
@@ -329,16 +384,21 @@ static void test_check(void)
 	struct script yes = { .result = SAGA_DONE }, no = { .result = SAGA_REFUSED };
 
 	pg_database_run(&base, "SELECT sagad_message('sent', now() + interval '1 minute')");
-	ok(serve_check("sent") == 200 && serve_check("sent") == 200, "a message whose commit happened");
-	ok(serve_check("unsent") == 422 && serve_check("unsent") == 422, "one whose commit did not");
-	ok(!strcmp(pg_database_ask(&base, "SELECT sagad_message('unsent', now() + interval '1 minute')"), ""),
+	ok(serve_check("sent") == 200 && serve_check("sent") == 200,
+	   "a message whose commit happened");
+	ok(serve_check("unsent") == 422 && serve_check("unsent") == 422,
+	   "one whose commit did not");
+	ok(!strcmp(pg_database_ask(&base,
+	                           "SELECT sagad_message('unsent', now() + interval '1 minute')"),
+	           ""),
 	   "and then it cannot happen any more");
 
-	ok(serve(base.db, "m", SAGA_CHECK, &yes) == 204 && serve(base.db, "m", SAGA_CHECK, &no) == 422 && no.runs == 1,
+	ok(serve(base.db, "m", SAGA_CHECK, &yes) == 204 &&
+	           serve(base.db, "m", SAGA_CHECK, &no) == 422 && no.runs == 1,
 	   "a check is asked each time");
 }
 
-/* ---- side by side ----------------------------------------------------------------------------------- */
+/* ---- side by side ------------------------------------------------------------------------ */
 
 enum { THREADS = 4, ROUNDS = 25 };
 
@@ -352,11 +412,12 @@ struct racer {
 };
 
 /* Writes a line whose number is in the answer. */
-static enum saga_result write_line(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+static enum saga_result write_line(void *ctx, PGconn *db, const struct saga_call *call,
+                                   struct saga_answer *answer)
 {
 	const char *params[] = { call->gid, saga_op_name(call->op) };
-	PGresult *r = PQexecParams(db, "INSERT INTO line (gid, op) VALUES ($1, $2) RETURNING n", 2, NULL, params, NULL,
-				   NULL, 0);
+	PGresult *r = PQexecParams(db, "INSERT INTO line (gid, op) VALUES ($1, $2) RETURNING n", 2,
+	                           NULL, params, NULL, NULL, 0);
 	bool good = PQresultStatus(r) == PGRES_TUPLES_OK;
 
 	(void)ctx;
@@ -389,8 +450,8 @@ static void *race(void *arg)
 	return NULL;
 }
 
-/* Two tries and two cancels of one step at once: at most one of each does something, and never a cancel without
- * its try, nor a try that stays. */
+/* Two tries and two cancels of one step at once: at most one of each does something, and never a
+ * cancel without its try, nor a try that stays. */
 static void test_races(void)
 {
 	struct saga_error error;
@@ -410,15 +471,18 @@ static void test_races(void)
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(racers[i].thread, NULL);
 	for (int i = 0; i < ROUNDS; i++) {
-		same &= !strcmp(racers[0].body[i], racers[1].body[i]) && !strcmp(racers[2].body[i], racers[3].body[i]);
+		same &= !strcmp(racers[0].body[i], racers[1].body[i]) &&
+		        !strcmp(racers[2].body[i], racers[3].body[i]);
 		settled += racers[0].status[i] < 500 && racers[2].status[i] < 300;
 	}
 	ok(same, "duplicates that come at once get the same answer");
 	ok(settled == ROUNDS, "everybody got one: %d", settled);
 	ok(!strcmp(pg_database_ask(&base, "SELECT count(*) FROM line"),
-		   pg_database_ask(&base, "SELECT count(DISTINCT (gid, op)) FROM line")), "no effect came twice");
+	           pg_database_ask(&base, "SELECT count(DISTINCT (gid, op)) FROM line")),
+	   "no effect came twice");
 	ok(!strcmp(pg_database_ask(&base, "SELECT count(*) FROM (SELECT gid FROM line GROUP BY gid"
-					  " HAVING array_agg(op ORDER BY n) <> '{try,cancel}') x"), "0"),
+	                                  " HAVING array_agg(op ORDER BY n) <> '{try,cancel}') x"),
+	           "0"),
 	   "a try that was done was undone after it, and nothing was undone that was not done");
 	saga_pool_close(pool);
 	pthread_barrier_destroy(&line);
@@ -430,16 +494,25 @@ static void test_setup(void)
 
 	ok(saga_barrier_setup(base.db, &error), "the barrier is made");
 	ok(saga_barrier_setup(base.db, &error), "and made again");
-	ok(!strcmp(pg_database_ask(&base, "SELECT to_regclass('sagad_barrier_step') IS NOT NULL"), "t"), "it is there");
-	pg_database_run(&base, "CREATE SCHEMA locked; CREATE ROLE nobody_%d; SET search_path = locked; SET ROLE nobody_%d",
-			PQbackendPID(base.db), PQbackendPID(base.db));
-	ok(!saga_barrier_setup(base.db, &error) && error.code == SAGA_E_DATABASE && !strchr(error.text, '\n'), "%s",
-	   error.text);
+	ok(!strcmp(pg_database_ask(&base, "SELECT to_regclass('sagad_barrier_step') IS NOT NULL"),
+	           "t"),
+	   "it is there");
+	pg_database_run(
+		&base,
+		"CREATE SCHEMA locked; CREATE ROLE nobody_%d;"
+		"SET search_path = locked; SET ROLE nobody_%d",
+		PQbackendPID(base.db), PQbackendPID(base.db));
+	ok(!saga_barrier_setup(base.db, &error) && error.code == SAGA_E_DATABASE &&
+	           !strchr(error.text, '\n'),
+	   "%s", error.text);
 	ok(PQtransactionStatus(base.db) == PQTRANS_IDLE, "nothing is left open");
-	pg_database_run(&base, "RESET ROLE; SET search_path = public; DROP ROLE nobody_%d", PQbackendPID(base.db));
-	pg_database_run(&base, "CREATE TABLE effect (gid text PRIMARY KEY);"
-			       "CREATE TABLE child (gid text REFERENCES effect DEFERRABLE INITIALLY DEFERRED);"
-			       "CREATE TABLE line (n serial, gid text, op text)");
+	pg_database_run(&base, "RESET ROLE; SET search_path = public; DROP ROLE nobody_%d",
+	                PQbackendPID(base.db));
+	pg_database_run(
+		&base,
+		"CREATE TABLE effect (gid text PRIMARY KEY);"
+		"CREATE TABLE child (gid text REFERENCES effect DEFERRABLE INITIALLY DEFERRED);"
+		"CREATE TABLE line (n serial, gid text, op text)");
 }
 
 int main(void)

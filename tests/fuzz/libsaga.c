@@ -21,29 +21,34 @@ static char *cut(char *text, struct saga_request *request, struct saga_header *h
 		text[n] = '\0';
 		if (colon < n) {
 			text[colon] = '\0';
-			headers[request->header_count++] = (struct saga_header){ text, text + colon + 1 };
+			headers[request->header_count++] =
+				(struct saga_header){ text, text + colon + 1 };
 		}
 		text += n + more;
 	}
 	return text + (*text == '\n');
 }
 
-static void check_call(const struct saga_request *request, enum saga_fault fault, const struct saga_call *call)
+static void check_call(const struct saga_request *request, enum saga_fault fault,
+                       const struct saga_call *call)
 {
 	struct saga_answer answer = { 0 };
 
 	if (fault != SAGA_FAULT_NONE) {
 		saga_answer_fault(&answer, fault);
-		assert(answer.status >= 400 && saga_json_valid((struct saga_slice){ answer.body, answer.body_size }));
+		assert(answer.status >= 400 &&
+		       saga_json_valid((struct saga_slice){ answer.body, answer.body_size }));
 		saga_answer_fini(&answer);
 		return;
 	}
-	assert(*call->gid && memchr(call->gid, '\0', sizeof(call->gid)) && memchr(call->step, '\0', sizeof(call->step)));
+	assert(*call->gid && memchr(call->gid, '\0', sizeof(call->gid)) &&
+	       memchr(call->step, '\0', sizeof(call->step)));
 	assert(call->op <= SAGA_CHECK && call->epoch >= -1 && call->body == request->body);
 	for (enum saga_result r = SAGA_DONE; r <= SAGA_FAILED; r++) {
 		answer.status = (int)call->attempt % 600;
 		saga_answer_result(&answer, call->op, r);
-		assert(answer.status >= 200 && answer.status < 600 && (r != SAGA_DONE || answer.status < 300));
+		assert(answer.status >= 200 && answer.status < 600 &&
+		       (r != SAGA_DONE || answer.status < 300));
 		saga_answer_fini(&answer);
 	}
 }
@@ -64,7 +69,9 @@ static void check_json(const char *body, size_t size)
 				char *quoted = saga_json_quote(text);
 				char again[64];
 
-				assert(quoted && saga_json_text((struct saga_slice){ quoted, strlen(quoted) }, again, 64));
+				assert(quoted &&
+				       saga_json_text((struct saga_slice){ quoted, strlen(quoted) },
+				                      again, 64));
 				assert(!strcmp(text, again));
 				free(quoted);
 			}
@@ -90,7 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_call(&request, saga_call_read(&request, NULL, 1795423254, &call), &call);
 	check_call(&request, saga_call_read(&request, &trust, 1795423254, &call), &call);
 	check_json(request.body, request.body_size);
-	saga_problem_read(503, saga_request_header(&request, "Retry-After"), request.body, request.body_size, &problem);
+	saga_problem_read(503, saga_request_header(&request, "Retry-After"), request.body,
+	                  request.body_size, &problem);
 	assert(problem.error_count <= SAGA_PROBLEM_ERRORS && problem.retry_after_s >= -1);
 	free(text);
 	return 0;

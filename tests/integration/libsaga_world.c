@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * libsaga_world.c - a service on libsaga that a test can kill at the worst moment, and a client of sagad: TAP.
+ * libsaga_world.c - a service on libsaga that a test can kill at the worst moment, and a client.
  *
- *   libsaga_world serve ADDRESS:PORT DSN [SECRET]    try, confirm, cancel at /hold, /hold/confirm, /hold/cancel
+ *   libsaga_world serve ADDRESS:PORT DSN [SECRET]    at /hold, /hold/confirm, /hold/cancel
  *   libsaga_world client SAGAD-URLS SERVICE-URL
  */
 #include "participants/libsaga/saga/mhd.h"
@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- the service ------------------------------------------------------------------------------------ */
+/* ---- the service ------------------------------------------------------------------------- */
 
 struct world {
 	struct saga_pool *pool;
@@ -42,7 +42,8 @@ static bool stall(void *ctx, const struct saga_call *call, struct saga_answer *a
 	return true;
 }
 
-static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call,
+                             struct saga_answer *answer)
 {
 	const char *params[] = { call->gid, call->step, saga_op_name(call->op) };
 	PGresult *r;
@@ -50,8 +51,8 @@ static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call
 	bool good;
 
 	(void)ctx;
-	r = PQexecParams(db, "INSERT INTO effect (gid, step, op) VALUES ($1, $2, $3) RETURNING n", 3, NULL, params, NULL,
-			 NULL, 0);
+	r = PQexecParams(db, "INSERT INTO effect (gid, step, op) VALUES ($1, $2, $3) RETURNING n",
+	                 3, NULL, params, NULL, NULL, 0);
 	good = PQresultStatus(r) == PGRES_TUPLES_OK;
 	if (good)
 		saga_answer_printf(answer, "{\"n\":  %s, \"price\": 1.10}", PQgetvalue(r, 0, 0));
@@ -81,7 +82,8 @@ static void *finish(void *arg)
 	settled = saga_settle(db, w->gid, w->step, SAGA_TRY, SAGA_DONE, &answer);
 	PQclear(PQexec(db, settled == SAGA_SETTLED_KEPT ? "COMMIT" : "ROLLBACK"));
 	saga_pool_give(w->world->pool, db);
-	if (settled == SAGA_SETTLED_KEPT && !saga_report(w->world->client, w->callback, answer.body, NULL, &error))
+	if (settled == SAGA_SETTLED_KEPT &&
+	    !saga_report(w->world->client, w->callback, answer.body, NULL, &error))
 		fprintf(stderr, "%s\n", error.text);
 	saga_answer_fini(&answer);
 	free(w);
@@ -126,7 +128,9 @@ static bool setup(struct saga_pool *pool)
 	struct saga_error error = { 0 };
 	PGconn *db = saga_pool_take(pool);
 	bool made = saga_barrier_setup(db, &error);
-	PGresult *r = PQexec(db, "CREATE TABLE IF NOT EXISTS effect (n bigserial, gid text, step text, op text)");
+	PGresult *r = PQexec(
+		db,
+		"CREATE TABLE IF NOT EXISTS effect (n bigserial, gid text, step text, op text)");
 
 	made &= PQresultStatus(r) == PGRES_COMMAND_OK;
 	if (!made)
@@ -147,9 +151,14 @@ static int serve(const char *listen, const char *dsn, const char *secret)
 	struct saga_client_options client = { .urls = "http://127.0.0.1:9" };
 	struct saga_mhd_options at = { .listen = listen };
 	struct saga_error error;
-	struct world world = { saga_pool_open(dsn, NULL, 4, &error), saga_client_open(&client, &error) };
-	struct saga_service service = { .pool = world.pool, .routes = routes, .route_count = 4, .other = other,
-					.after = after, .ctx = &world };
+	struct world world = { saga_pool_open(dsn, NULL, 4, &error),
+		               saga_client_open(&client, &error) };
+	struct saga_service service = { .pool = world.pool,
+		                        .routes = routes,
+		                        .route_count = 4,
+		                        .other = other,
+		                        .after = after,
+		                        .ctx = &world };
 	struct saga_mhd *mhd;
 	sigset_t stop;
 	int got;
@@ -176,7 +185,7 @@ static int serve(const char *listen, const char *dsn, const char *secret)
 	return 0;
 }
 
-/* ---- the client ------------------------------------------------------------------------------------- */
+/* ---- the client -------------------------------------------------------------------------- */
 
 static struct saga_client *client;
 static const char *service_url;
@@ -189,45 +198,65 @@ static void test_define(void)
 	char document[500];
 	int64_t first = 0, second = 0;
 
-	snprintf(document, sizeof(document), "{\"steps\": {\"a\": {\"action\": {\"url\": \"%s/hold\"},"
-		 " \"compensate\": {\"url\": \"%s/hold/cancel\"}}}}", service_url, service_url);
-	ok(saga_define(client, "libsaga-hold", document, &first, &error) && first > 0, "a definition: %s", error.text);
-	ok(saga_define(client, "libsaga-hold", document, &second, &error) && second == first, "the same changes nothing");
-	ok(saga_start(client, &start, &txn, &error) && !strcmp(txn.phase, "confirmed"), "it runs: %s", error.text);
+	snprintf(document, sizeof(document),
+	         "{\"steps\": {\"a\": {\"action\": {\"url\": \"%s/hold\"},"
+	         " \"compensate\": {\"url\": \"%s/hold/cancel\"}}}}",
+	         service_url, service_url);
+	ok(saga_define(client, "libsaga-hold", document, &first, &error) && first > 0,
+	   "a definition: %s", error.text);
+	ok(saga_define(client, "libsaga-hold", document, &second, &error) && second == first,
+	   "the same changes nothing");
+	ok(saga_start(client, &start, &txn, &error) && !strcmp(txn.phase, "confirmed"),
+	   "it runs: %s", error.text);
 	saga_transaction_fini(&txn);
 	ok(!saga_define(client, "libsaga-hold", "{\"steps\": {\"a\": {}}}", NULL, &error) &&
-		   !strcmp(error.problem.code, "definition_invalid") && error.problem.error_count > 0 &&
-		   !strcmp(error.problem.errors[0].pointer, "/steps/a"),
+	           !strcmp(error.problem.code, "definition_invalid") &&
+	           error.problem.error_count > 0 &&
+	           !strcmp(error.problem.errors[0].pointer, "/steps/a"),
 	   "a wrong one: %s %s", error.problem.errors[0].pointer, error.problem.errors[0].detail);
 }
 
 static void test_start(void)
 {
-	struct saga_start start = { .input = "{\"n\": 12345678901234567890, \"price\": 1.10}", .wait_ms = 20000,
-				    .labels = "{\"by\": \"libsaga\"}" };
+	struct saga_start start = { .input = "{\"n\": 12345678901234567890, \"price\": 1.10}",
+		                    .wait_ms = 20000,
+		                    .labels = "{\"by\": \"libsaga\"}" };
 	struct saga_transaction txn;
 	char document[1000], gid[SAGA_GID_MAX + 1];
 
-	snprintf(document, sizeof(document),
-		 " {\"steps\": {\"a\": {\"action\": {\"url\": \"%s/hold\"}, \"compensate\": {\"url\": \"%s/hold/cancel\"}}},"
-		 " \"output\": {\"given\": \"${input.n}\"}} ", service_url, service_url);
+	snprintf(
+		document, sizeof(document),
+		" {\"steps\": {\"a\": {\"action\": {\"url\": \"%s/hold\"},"
+		" \"compensate\": {\"url\": \"%s/hold/cancel\"}}},"
+		" \"output\": {\"given\": \"${input.n}\"}} ",
+		service_url, service_url);
 	start.document = document;
-	ok(saga_start(client, &start, &txn, &error) && txn.ended && !strcmp(txn.phase, "confirmed") &&
-		   !strcmp(txn.result, "succeeded") && !txn.replayed, "a saga: %s %s", txn.phase, error.text);
-	ok(txn.output.n && !strncmp(txn.output.p, "{\"given\": 12345678901234567890}", txn.output.n),
+	ok(saga_start(client, &start, &txn, &error) && txn.ended &&
+	           !strcmp(txn.phase, "confirmed") && !strcmp(txn.result, "succeeded") &&
+	           !txn.replayed,
+	   "a saga: %s %s", txn.phase, error.text);
+	ok(txn.output.n &&
+	           !strncmp(txn.output.p, "{\"given\": 12345678901234567890}", txn.output.n),
 	   "its output, as it was written: %.*s", (int)txn.output.n, txn.output.p);
 	memcpy(gid, txn.gid, sizeof(gid));
 	saga_transaction_fini(&txn);
 	start.gid = gid;
-	ok(saga_start(client, &start, &txn, &error) && txn.replayed && txn.ended, "the same again is the same");
+	ok(saga_start(client, &start, &txn, &error) && txn.replayed && txn.ended,
+	   "the same again is the same");
 	saga_transaction_fini(&txn);
 	start.input = "{\"n\": 1}";
-	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_PROBLEM && error.problem.status == 422 &&
-		   !strcmp(error.problem.code, "idempotency_key_reused") && !error.retryable, "%s", error.text);
-	ok(saga_get(client, gid, &txn, &error) && txn.version > 0 && !txn.stuck && !txn.paused, "looked at");
+	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_PROBLEM &&
+	           error.problem.status == 422 &&
+	           !strcmp(error.problem.code, "idempotency_key_reused") && !error.retryable,
+	   "%s", error.text);
+	ok(saga_get(client, gid, &txn, &error) && txn.version > 0 && !txn.stuck && !txn.paused,
+	   "looked at");
 	saga_transaction_fini(&txn);
-	ok(!saga_cancel(client, gid, "too late", 0, NULL, &error) && !strcmp(error.problem.code, "decided"), "%s", error.text);
-	ok(!saga_get(client, "no/such%gid", &txn, &error) && error.problem.status == 404, "%s", error.text);
+	ok(!saga_cancel(client, gid, "too late", 0, NULL, &error) &&
+	           !strcmp(error.problem.code, "decided"),
+	   "%s", error.text);
+	ok(!saga_get(client, "no/such%gid", &txn, &error) && error.problem.status == 404, "%s",
+	   error.text);
 }
 
 static void test_ongoing(void)
@@ -236,16 +265,21 @@ static void test_ongoing(void)
 	struct saga_transaction txn;
 	char document[1000], gid[SAGA_GID_MAX + 1];
 
-	snprintf(document, sizeof(document),
-		 "{\"steps\": {\"a\": {\"poll\": \"60s\", \"action\": {\"url\": \"%s/hold\"}, \"compensate\": {\"url\": \"%s/hold/cancel\"}}},"
-		 " \"output\": {\"a\": \"${steps.a.output}\"}}", service_url, service_url);
+	snprintf(
+		document, sizeof(document),
+		"{\"steps\": {\"a\": {\"poll\": \"60s\", \"action\": {\"url\": \"%s/hold\"},"
+		" \"compensate\": {\"url\": \"%s/hold/cancel\"}}},"
+		" \"output\": {\"a\": \"${steps.a.output}\"}}",
+		service_url, service_url);
 	start.document = document;
-	ok(saga_start(client, &start, &txn, &error) && !txn.ended, "a step that goes on: %s", error.text);
+	ok(saga_start(client, &start, &txn, &error) && !txn.ended, "a step that goes on: %s",
+	   error.text);
 	memcpy(gid, txn.gid, sizeof(gid));
 	saga_transaction_fini(&txn);
 	ok(saga_wait(client, gid, 20000, &txn, &error) && txn.ended && txn.output.n &&
-		   strstr(txn.output.p, "{\"finished\": true}"),
-	   "reported back: %s %.*s %s", txn.phase, (int)txn.output.n, txn.output.p ? txn.output.p : "", error.text);
+	           strstr(txn.output.p, "{\"finished\": true}"),
+	   "reported back: %s %.*s %s", txn.phase, (int)txn.output.n,
+	   txn.output.p ? txn.output.p : "", error.text);
 	saga_transaction_fini(&txn);
 }
 
@@ -256,38 +290,47 @@ static struct saga_branch branch(const char *name, const char *data)
 	snprintf(urls[0], sizeof(urls[0]), "%s/hold", service_url);
 	snprintf(urls[1], sizeof(urls[1]), "%s/hold/confirm", service_url);
 	snprintf(urls[2], sizeof(urls[2]), "%s/hold/cancel", service_url);
-	return (struct saga_branch){ .name = name, .try_url = urls[0], .confirm_url = urls[1], .cancel_url = urls[2],
-				     .data = data };
+	return (struct saga_branch){ .name = name,
+		                     .try_url = urls[0],
+		                     .confirm_url = urls[1],
+		                     .cancel_url = urls[2],
+		                     .data = data };
 }
 
 static void test_tcc(void)
 {
-	struct saga_branch a = branch("a", "{\"x\": 1}"), b = branch("b", NULL), no = branch("no", "{\"refuse\": 1}"),
-			   away = branch("away", NULL);
+	struct saga_branch a = branch("a", "{\"x\": 1}"), b = branch("b", NULL),
+			   no = branch("no", "{\"refuse\": 1}"), away = branch("away", NULL);
 	struct saga_tcc *tcc = saga_tcc_open(client, NULL, &error);
 	struct saga_transaction txn;
 	struct saga_answer answer;
 
-	ok(tcc && saga_tcc_try(tcc, &a, &answer, &error) == SAGA_DONE && strstr(answer.body, "\"price\": 1.10"),
+	ok(tcc && saga_tcc_try(tcc, &a, &answer, &error) == SAGA_DONE &&
+	           strstr(answer.body, "\"price\": 1.10"),
 	   "a try, and what it said: %s", error.text);
 	saga_answer_fini(&answer);
 	ok(saga_tcc_try(tcc, &b, NULL, &error) == SAGA_DONE, "another");
-	ok(saga_tcc_confirm(tcc, &txn, &error) && !strcmp(txn.phase, "confirmed"), "confirmed: %s", error.text);
+	ok(saga_tcc_confirm(tcc, &txn, &error) && !strcmp(txn.phase, "confirmed"), "confirmed: %s",
+	   error.text);
 	saga_transaction_fini(&txn);
 	saga_tcc_close(tcc);
 
 	tcc = saga_tcc_open(client, NULL, &error);
 	ok(saga_tcc_try(tcc, &a, NULL, &error) == SAGA_DONE, "one is done");
-	ok(saga_tcc_try(tcc, &no, NULL, &error) == SAGA_REFUSED, "the other refused: %s", error.text);
+	ok(saga_tcc_try(tcc, &no, NULL, &error) == SAGA_REFUSED, "the other refused: %s",
+	   error.text);
 	ok(!saga_tcc_confirm(tcc, &txn, &error), "so it cannot be confirmed: %s", error.text);
-	ok(saga_wait(client, saga_tcc_gid(tcc), 20000, &txn, &error) && !strcmp(txn.phase, "cancelled"), "it is cancelled");
+	ok(saga_wait(client, saga_tcc_gid(tcc), 20000, &txn, &error) &&
+	           !strcmp(txn.phase, "cancelled"),
+	   "it is cancelled");
 	saga_transaction_fini(&txn);
 	saga_tcc_close(tcc);
 
 	tcc = saga_tcc_open(client, NULL, &error);
 	away.try_url = "http://127.0.0.1:9/";
 	away.attempts = 2;
-	ok(saga_tcc_try(tcc, &away, NULL, &error) == SAGA_FAILED && error.code == SAGA_E_UNKNOWN, "no answer: %s", error.text);
+	ok(saga_tcc_try(tcc, &away, NULL, &error) == SAGA_FAILED && error.code == SAGA_E_UNKNOWN,
+	   "no answer: %s", error.text);
 	saga_tcc_close(tcc);
 }
 
@@ -320,11 +363,16 @@ static void test_signed(void)
 	struct saga_tcc *tcc = saga_tcc_open(client, &options, &error);
 	struct saga_transaction txn;
 
-	ok(saga_tcc_join(tcc, "{\"name\": \"s\", \"call_try\": true, \"try\": {\"participant\": \"signed\", \"path\": \"/hold\"},"
-			      " \"confirm\": {\"participant\": \"signed\", \"path\": \"/hold/confirm\"},"
-			      " \"cancel\": {\"participant\": \"signed\", \"path\": \"/hold/cancel\"}}", &error),
+	ok(saga_tcc_join(
+		   tcc,
+		   "{\"name\": \"s\", \"call_try\": true,"
+		   " \"try\": {\"participant\": \"signed\", \"path\": \"/hold\"},"
+		   " \"confirm\": {\"participant\": \"signed\", \"path\": \"/hold/confirm\"},"
+		   " \"cancel\": {\"participant\": \"signed\", \"path\": \"/hold/cancel\"}}",
+		   &error),
 	   "a try that sagad makes and signs: %s", error.text);
-	ok(saga_tcc_confirm(tcc, &txn, &error) && !strcmp(txn.phase, "confirmed"), "confirmed when it is done: %s", error.text);
+	ok(saga_tcc_confirm(tcc, &txn, &error) && !strcmp(txn.phase, "confirmed"),
+	   "confirmed when it is done: %s", error.text);
 	saga_transaction_fini(&txn);
 	saga_tcc_close(tcc);
 }

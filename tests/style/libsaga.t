@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# libsaga: every function has a man page, every page is right about it, and the service in the docs is one that compiles.
+# libsaga: every function has a man page, every page is right about it, the service in the docs is one that compiles,
+# and no line is too wide.
 cd "${srcdir:-.}" || exit 99
 n=0 bad=0
 
@@ -42,6 +43,11 @@ none 'the service in docs/participants.md is examples/smallest.c' "$(
 # shellcheck disable=SC2086
 none 'pages name the version' "$(for page in $pages; do
 	grep -q "\"sagad $(sed -n 's/^AC_INIT(\[sagad\], \[\(.*\)\])/\1/p' configure.ac)\"" "$page" || echo "$page"
+done)"
+# With tabs of 8, and characters, not bytes.
+none 'no line is wider than 100 columns' "$(find participants/libsaga examples tests/*/libsaga*.c \
+	-name '*.[ch]' | sort | while read -r file; do
+	expand "$file" | LC_ALL=C.UTF-8 grep -nE '.{101}' | sed "s|^|$file:|"
 done)"
 echo "1..$n"
 exit $bad

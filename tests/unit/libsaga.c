@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * libsaga.c - the shared vectors, and what is beyond them: signatures bound to their call, JSON, answers.
+ * libsaga.c - the shared vectors, and what is beyond them: signatures bound to their call, JSON,
+ * answers.
  */
 #include "participants/libsaga/saga/saga.h"
 #include "tests/lib/tap.h"
@@ -60,17 +61,20 @@ static const char *verified(enum saga_fault fault)
 
 static void verify_case(const json_t *c)
 {
-	const json_t *secrets = json_object_get(c, "secrets"), *headers = json_object_get(c, "headers");
+	const json_t *secrets = json_object_get(c, "secrets"),
+		     *headers = json_object_get(c, "headers");
 	const char *list[LIST_MAX], *body = text(c, "body");
 	struct saga_trust trust = { .secrets = list };
 	enum saga_fault fault;
 
 	for (; trust.secret_count < json_array_size(secrets); trust.secret_count++)
-		list[trust.secret_count] = json_string_value(json_array_get(secrets, trust.secret_count));
-	fault = saga_verify(&trust, json_integer_value(json_object_get(c, "now_s")), text(headers, "webhook-id"),
-			    text(headers, "webhook-timestamp"), text(headers, "webhook-signature"), body,
-			    strlen(body));
-	ok(same(verified(fault), text(c, "result")), "signature: %s: %s", text(c, "name"), verified(fault));
+		list[trust.secret_count] =
+			json_string_value(json_array_get(secrets, trust.secret_count));
+	fault = saga_verify(&trust, json_integer_value(json_object_get(c, "now_s")),
+	                    text(headers, "webhook-id"), text(headers, "webhook-timestamp"),
+	                    text(headers, "webhook-signature"), body, strlen(body));
+	ok(same(verified(fault), text(c, "result")), "signature: %s: %s", text(c, "name"),
+	   verified(fault));
 }
 
 static void test_signatures(void)
@@ -80,16 +84,17 @@ static void test_signatures(void)
 	size_t i;
 
 	json_array_foreach(json_object_get(root, "secrets"), i, c)
-		ok(saga_sign(text(c, "text"), "id", 1, "", 0, out) == !json_is_null(json_object_get(c, "bytes")),
-		   "secret \"%s\"", text(c, "text"));
+		ok(saga_sign(text(c, "text"), "id", 1, "", 0, out) ==
+	                   !json_is_null(json_object_get(c, "bytes")),
+	           "secret \"%s\"", text(c, "text"));
 	json_array_foreach(json_object_get(root, "ids"), i, c) {
 		saga_webhook_id(text(c, "gid"), text(c, "step"), op_of(text(c, "op")), id);
 		ok(same(id, text(c, "id")), "id %s", id);
 	}
 	json_array_foreach(json_object_get(root, "sign"), i, c) {
 		bool made = saga_sign(text(c, "secret"), text(c, "id"),
-				      json_integer_value(json_object_get(c, "timestamp_s")), text(c, "body"),
-				      strlen(text(c, "body")), out);
+		                      json_integer_value(json_object_get(c, "timestamp_s")),
+		                      text(c, "body"), strlen(text(c, "body")), out);
 
 		ok(made && same(out, text(c, "signature")), "signed: %s", out);
 	}
@@ -106,8 +111,12 @@ static void test_signature_is_of_this_call(void)
 	struct saga_trust trust = { .secrets = secrets, .secret_count = 1 };
 	char id[SAGA_WEBHOOK_ID_MAX], signature[SAGA_SIGNATURE_MAX];
 	struct saga_header headers[] = {
-		{ "Saga-Id", "g" }, { "Saga-Step", "s" }, { "Saga-Op", "try" },
-		{ "webhook-id", id }, { "webhook-timestamp", "1000" }, { "webhook-signature", signature },
+		{ "Saga-Id", "g" },
+		{ "Saga-Step", "s" },
+		{ "Saga-Op", "try" },
+		{ "webhook-id", id },
+		{ "webhook-timestamp", "1000" },
+		{ "webhook-signature", signature },
 	};
 	struct saga_request request = { "POST", "/", headers, 6, "{}", 2 };
 	struct saga_call call;
@@ -119,16 +128,20 @@ static void test_signature_is_of_this_call(void)
 	ok(saga_call_read(&request, &trust, 1000, &call) == SAGA_FAULT_OTHER_CALL, "is no cancel");
 	headers[2].value = "try";
 	headers[0].value = "h";
-	ok(saga_call_read(&request, &trust, 1000, &call) == SAGA_FAULT_OTHER_CALL, "nor of another transaction");
+	ok(saga_call_read(&request, &trust, 1000, &call) == SAGA_FAULT_OTHER_CALL,
+	   "nor of another transaction");
 	request.header_count = 3;
 	headers[0].value = "g";
-	ok(saga_call_read(&request, &trust, 1000, &call) == SAGA_FAULT_UNSIGNED, "a call must be signed");
-	ok(saga_call_read(&request, NULL, 1000, &call) == SAGA_FAULT_NONE, "unless nobody asks for it");
+	ok(saga_call_read(&request, &trust, 1000, &call) == SAGA_FAULT_UNSIGNED,
+	   "a call must be signed");
+	ok(saga_call_read(&request, NULL, 1000, &call) == SAGA_FAULT_NONE,
+	   "unless nobody asks for it");
 	trust.secret_count = 0;
-	ok(saga_call_read(&request, &trust, 1000, &call) == SAGA_FAULT_UNSIGNED, "no secret is no permission");
+	ok(saga_call_read(&request, &trust, 1000, &call) == SAGA_FAULT_UNSIGNED,
+	   "no secret is no permission");
 }
 
-/* ---- headers ----------------------------------------------------------------------------------- */
+/* ---- headers ----------------------------------------------------------------------------- */
 
 /* Those of the file under those of the case, unless the case's stand alone. */
 static size_t merge(const json_t *base, const json_t *over, bool alone, struct saga_header *out)
@@ -144,8 +157,10 @@ static size_t merge(const json_t *base, const json_t *over, bool alone, struct s
 		void *at = json_object_iter_at((json_t *)(uintptr_t)from, name);
 
 		if (json_is_string(v))
-			out[n++] = (struct saga_header){ json_object_iter_key(at),
-							  json_string_value(json_object_iter_value(at)) };
+			out[n++] = (struct saga_header){
+				json_object_iter_key(at),
+				json_string_value(json_object_iter_value(at)),
+			};
 	}
 	json_decref(all);
 	return n;
@@ -190,16 +205,19 @@ static void test_headers(void)
 		struct saga_call call;
 		enum saga_fault fault;
 
-		request.header_count = merge(json_object_get(root, "headers"), json_object_get(c, "headers"),
-					     json_is_true(json_object_get(c, "alone")), headers);
+		request.header_count =
+			merge(json_object_get(root, "headers"), json_object_get(c, "headers"),
+		              json_is_true(json_object_get(c, "alone")), headers);
 		fault = saga_call_read(&request, NULL, 0, &call);
 		if (text(c, "wrong")) {
 			wrong++;
-			ok(same(saga_fault_header(fault), text(c, "wrong")) && saga_fault_status(fault) == 400,
-			   "headers: %s: %s %s", text(c, "name"), saga_fault_header(fault), saga_fault_text(fault));
+			ok(same(saga_fault_header(fault), text(c, "wrong")) &&
+			           saga_fault_status(fault) == 400,
+			   "headers: %s: %s %s", text(c, "name"), saga_fault_header(fault),
+			   saga_fault_text(fault));
 		} else {
-			ok(fault == SAGA_FAULT_NONE &&
-				   same_call(&call, json_object_get(c, "call"), json_object_get(root, "call")),
+			ok(fault == SAGA_FAULT_NONE && same_call(&call, json_object_get(c, "call"),
+			                                         json_object_get(root, "call")),
 			   "headers: %s", text(c, "name"));
 		}
 	}
@@ -207,7 +225,7 @@ static void test_headers(void)
 	json_decref(root);
 }
 
-/* ---- answers -------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static void answer_case(const json_t *c)
 {
@@ -243,7 +261,8 @@ static void answer_case(const json_t *c)
 		fits &= got && json_equal(got, object);
 		json_decref(got);
 	}
-	ok(fits, "answer: %s: %d %s", text(c, "name"), answer.status, answer.body ? answer.body : "");
+	ok(fits, "answer: %s: %d %s", text(c, "name"), answer.status,
+	   answer.body ? answer.body : "");
 	saga_answer_fini(&answer);
 }
 
@@ -264,18 +283,21 @@ static void test_answers(void)
 	saga_answer_fini(&answer);
 	answer.status = 200;
 	saga_answer_result(&answer, SAGA_TRY, SAGA_REFUSED);
-	ok(answer.status == 422 && answer.log[0], "a status cannot say something else than the result: %s", answer.log);
+	ok(answer.status == 422 && answer.log[0],
+	   "a status cannot say something else than the result: %s", answer.log);
 	saga_answer_fini(&answer);
 	answer.status = 201;
 	saga_answer_result(&answer, SAGA_TRY, SAGA_DONE);
 	ok(answer.status == 201 && !answer.log[0], "but it can be more precise");
 	saga_answer_fini(&answer);
-	ok(saga_answer_error(&answer, "\"\n\\") && same(answer.body, "{\"error\": \"\\\"\\u000a\\\\\"}"), "%s", answer.body);
+	ok(saga_answer_error(&answer, "\"\n\\") &&
+	           same(answer.body, "{\"error\": \"\\\"\\u000a\\\\\"}"),
+	   "%s", answer.body);
 	saga_answer_fini(&answer);
 	ok(!saga_answer_error(&answer, "\xff") && !answer.body, "what is not UTF-8 cannot be said");
 }
 
-/* ---- problems ------------------------------------------------------------------------------------ */
+/* ---- problems ---------------------------------------------------------------------------- */
 
 static bool same_errors(const struct saga_problem *got, const json_t *wanted)
 {
@@ -302,17 +324,20 @@ static void test_problems(void)
 	size_t i;
 
 	json_array_foreach(json_object_get(root, "cases"), i, c) {
-		const json_t *p = json_object_get(c, "problem"), *after = json_object_get(p, "retry_after_s");
+		const json_t *p = json_object_get(c, "problem"),
+			     *after = json_object_get(p, "retry_after_s");
 
 		saga_problem_read((int)json_integer_value(json_object_get(c, "status")),
-				  text(json_object_get(c, "headers"), "Retry-After"), text(c, "body"),
-				  strlen(text(c, "body")), &got);
-		ok(got.status == json_integer_value(json_object_get(p, "status")) && same_word(got.code, p, "code") &&
-			   same_word(got.title, p, "title") && same_word(got.detail, p, "detail") &&
-			   same_word(got.gid, p, "gid") && same_word(got.request_id, p, "request_id") &&
-			   got.retryable == json_is_true(json_object_get(p, "retryable")) &&
-			   got.retry_after_s == (json_is_integer(after) ? json_integer_value(after) : -1) &&
-			   same_errors(&got, json_object_get(p, "errors")),
+		                  text(json_object_get(c, "headers"), "Retry-After"),
+		                  text(c, "body"), strlen(text(c, "body")), &got);
+		ok(got.status == json_integer_value(json_object_get(p, "status")) &&
+		           same_word(got.code, p, "code") && same_word(got.title, p, "title") &&
+		           same_word(got.detail, p, "detail") && same_word(got.gid, p, "gid") &&
+		           same_word(got.request_id, p, "request_id") &&
+		           got.retryable == json_is_true(json_object_get(p, "retryable")) &&
+		           got.retry_after_s ==
+		                   (json_is_integer(after) ? json_integer_value(after) : -1) &&
+		           same_errors(&got, json_object_get(p, "errors")),
 		   "problem: %s", text(c, "name"));
 	}
 	ok(i > 15, "%zu problems", i);
@@ -324,7 +349,7 @@ static void test_problems(void)
 	   "long texts are cut, not in the middle of a character");
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------- */
 
 static struct saga_slice slice_of(const char *s)
 {
@@ -333,13 +358,22 @@ static struct saga_slice slice_of(const char *s)
 
 static void test_json(void)
 {
-	static const char *const good[] = { "{}", " [ ] ", "0", "-0.5e+10", "\"\\ud83d\\ude00\"", "[[],{},[{\"a\":[1]}]]",
-					    "{\"a\":{\"b\":[1,2,{}]},\"c\":null}", "true", "1E5" };
-	static const char *const bad[] = { "", "{", "}", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "01", "-", "1.", ".5",
-					   "1e", "\"", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "[}", "{]", "[1}", "tru", "nul",
-					   "[] []", "1 2", "\"\xff\"", "\"\xed\xa0\x80\"", "[,]", "{,}", "\"\\" };
-	const char *o = " {\"a\": 1.10, \"b\": {\"a\": [9223372036854775808]}, \"n\": -9223372036854775808, "
-			"\"t\": \"\\u00eb\\n\\ud83d\\ude00\", \"a\": 2, \"z\": \"\\u0000\"} ";
+	static const char *const good[] = {
+		"{}", " [ ] ", "0", "-0.5e+10", "\"\\ud83d\\ude00\"", "[[],{},[{\"a\":[1]}]]",
+		"{\"a\":{\"b\":[1,2,{}]},\"c\":null}", "true", "1E5",
+	};
+	static const char *const bad[] = {
+		"",          "{",     "}",   "[1,]",     "{\"a\":1,}",
+		"{\"a\" 1}", "{a:1}", "01",  "-",        "1.",
+		".5",        "1e",    "\"",  "\"\\x\"",  "\"\\u12g4\"",
+		"\"\n\"",    "[}",    "{]",  "[1}",      "tru",
+		"nul",       "[] []", "1 2", "\"\xff\"", "\"\xed\xa0\x80\"",
+		"[,]",       "{,}",   "\"\\"
+	};
+	const char *o =
+		" {\"a\": 1.10, \"b\": {\"a\": [9223372036854775808]},"
+		" \"n\": -9223372036854775808, "
+		"\"t\": \"\\u00eb\\n\\ud83d\\ude00\", \"a\": 2, \"z\": \"\\u0000\"} ";
 	struct saga_slice v;
 	char out[16], deep[200];
 	int64_t n;
@@ -355,19 +389,29 @@ static void test_json(void)
 	memset(deep + 65, ']', 65);
 	ok(!saga_json_valid((struct saga_slice){ deep, 130 }), "65 are too deep");
 
-	ok(saga_json_find(slice_of(o), "a", &v) && same_slice(v, "1.10"), "a number as it was written, the first of two");
-	ok(saga_json_find(slice_of(o), "b", &v) && same_slice(v, "{\"a\": [9223372036854775808]}"), "an object whole");
-	ok(!saga_json_find(slice_of(o), "c", &v) && !saga_json_find(slice_of("[1]"), "a", &v), "what is not there");
-	ok(saga_json_find(slice_of(o), "n", &v) && saga_json_integer(v, &n) && n == INT64_MIN, "the least integer");
-	ok(!saga_json_integer(slice_of("9223372036854775808"), &n) && !saga_json_integer(slice_of("1.0"), &n) &&
-		   !saga_json_integer(slice_of("\"1\""), &n) && !saga_json_integer(slice_of("-"), &n),
+	ok(saga_json_find(slice_of(o), "a", &v) && same_slice(v, "1.10"),
+	   "a number as it was written, the first of two");
+	ok(saga_json_find(slice_of(o), "b", &v) && same_slice(v, "{\"a\": [9223372036854775808]}"),
+	   "an object whole");
+	ok(!saga_json_find(slice_of(o), "c", &v) && !saga_json_find(slice_of("[1]"), "a", &v),
+	   "what is not there");
+	ok(saga_json_find(slice_of(o), "n", &v) && saga_json_integer(v, &n) && n == INT64_MIN,
+	   "the least integer");
+	ok(!saga_json_integer(slice_of("9223372036854775808"), &n) &&
+	           !saga_json_integer(slice_of("1.0"), &n) &&
+	           !saga_json_integer(slice_of("\"1\""), &n) &&
+	           !saga_json_integer(slice_of("-"), &n),
 	   "what is no integer");
-	ok(saga_json_find(slice_of(o), "t", &v) && saga_json_text(v, out, sizeof(out)) && same(out, "\u00eb\n\U0001f600"),
+	ok(saga_json_find(slice_of(o), "t", &v) && saga_json_text(v, out, sizeof(out)) &&
+	           same(out, "\u00eb\n\U0001f600"),
 	   "escapes");
-	ok(saga_json_find(slice_of(o), "z", &v) && !saga_json_text(v, out, sizeof(out)), "a zero byte is no text");
-	ok(saga_json_text(slice_of("\"abc\""), out, 4) && !saga_json_text(slice_of("\"abc\""), out, 3) && !*out,
+	ok(saga_json_find(slice_of(o), "z", &v) && !saga_json_text(v, out, sizeof(out)),
+	   "a zero byte is no text");
+	ok(saga_json_text(slice_of("\"abc\""), out, 4) &&
+	           !saga_json_text(slice_of("\"abc\""), out, 3) && !*out,
 	   "as much as fits, or nothing");
-	ok(saga_json_text(slice_of("\"\\ud83dx\""), out, sizeof(out)) && same(out, "\ufffdx"), "half a pair");
+	ok(saga_json_text(slice_of("\"\\ud83dx\""), out, sizeof(out)) && same(out, "\ufffdx"),
+	   "half a pair");
 }
 
 static void test_client_arguments(void)
@@ -385,16 +429,22 @@ static void test_client_arguments(void)
 	options.patience_ms = 150;
 	client = saga_client_open(&options, &error);
 	ok(client != NULL, "two replicas");
-	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_ARGUMENT, "%s", error.text);
+	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_ARGUMENT, "%s",
+	   error.text);
 	start.definition = "d";
 	start.input = "{";
-	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_ARGUMENT, "%s", error.text);
+	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_ARGUMENT, "%s",
+	   error.text);
 	start.input = NULL;
-	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_UNKNOWN && error.retryable, "%s", error.text);
+	ok(!saga_start(client, &start, &txn, &error) && error.code == SAGA_E_UNKNOWN &&
+	           error.retryable,
+	   "%s", error.text);
 	ok(strlen(txn.gid) == 36 && txn.gid[14] == '7', "the gid to ask again under: %s", txn.gid);
-	ok(!saga_report(client, "http://x/y", "{}", NULL, &error) && error.code == SAGA_E_ARGUMENT, "%s", error.text);
+	ok(!saga_report(client, "http://x/y", "{}", NULL, &error) && error.code == SAGA_E_ARGUMENT,
+	   "%s", error.text);
 	saga_client_close(client);
-	ok(!saga_pool_open("", "a b", 1, &error) && !saga_pool_open("", NULL, 0, &error), "%s", error.text);
+	ok(!saga_pool_open("", "a b", 1, &error) && !saga_pool_open("", NULL, 0, &error), "%s",
+	   error.text);
 }
 
 int main(void)

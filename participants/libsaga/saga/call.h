@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * saga/call.h - a call of sagad: read from an HTTP request, proven, and answered. No I/O, no library.
+ * saga/call.h - a call of sagad: read from an HTTP request, proven, and answered. No I/O, no
+ * library.
  */
 #ifndef SAGA_CALL_H
 #define SAGA_CALL_H
@@ -54,8 +55,8 @@ struct saga_call {
 	int64_t epoch;                 /* from 0; -1: not said */
 	int64_t accepted_ms;           /* since 1970; SAGA_NO_TIME: not said */
 	int64_t deadline_ms;           /* SAGA_NO_TIME: the transaction has none */
-	struct saga_slice key;         /* Idempotency-Key without its quotes. Slices of the request, */
-	struct saga_slice callback;    /* where a 202 may report its end; n is 0 where there is none */
+	struct saga_slice key;         /* Idempotency-Key without quotes. Slices of the request, */
+	struct saga_slice callback;    /* where a 202 may report its end; n is 0 without one */
 	struct saga_slice traceparent;
 	const char *body;
 	size_t body_size;
@@ -66,7 +67,8 @@ struct saga_call {
 /* What is wrong with a request. X(NAME, status to answer, "header", "what is wrong with it"). */
 #define SAGA_FAULTS(X)                                                                             \
 	X(NONE, 200, "", "nothing is wrong")                                                       \
-	X(ID, 400, "Saga-Id", "not 1 to 128 printable characters without space, quotes, backslash") \
+	X(ID, 400, "Saga-Id",                                                                      \
+	  "not 1 to 128 printable characters without space, quotes, backslash")                    \
 	X(STEP, 400, "Saga-Step", "not the name of a step")                                        \
 	X(OP, 400, "Saga-Op", "not try, confirm, cancel or check")                                 \
 	X(ATTEMPT, 400, "Saga-Attempt", "not a number from 1")                                     \
@@ -89,8 +91,8 @@ SAGA_API const char *saga_fault_header(enum saga_fault fault);
 SAGA_API const char *saga_fault_text(enum saga_fault fault);
 
 struct saga_trust {
-	/* Each "whsec_BASE64", or the plain text; the signature of one of them will do, so that a new
-	 * one can take the place of an old one. NULL: calls are not signed. */
+	/* Each "whsec_BASE64", or the plain text; the signature of one of them will do, so that
+	 * a new one can take the place of an old one. NULL: calls are not signed. */
 	const char *const *secrets;
 	size_t secret_count;
 	int window_s; /* between the signature's time and now; 0: 300 */
@@ -127,13 +129,16 @@ struct saga_answer {
 };
 
 /* The answer of a handler's result: fills in status, and body where one is needed. */
-SAGA_API void saga_answer_result(struct saga_answer *answer, enum saga_op op, enum saga_result result);
-/* The header Saga-Outcome that goes with it ("refused" settles what a bare 409 leaves open), or NULL. */
+SAGA_API void saga_answer_result(struct saga_answer *answer, enum saga_op op,
+                                 enum saga_result result);
+/* The header Saga-Outcome that goes with it ("refused" settles what a bare 409
+ * leaves open), or NULL. */
 SAGA_API const char *saga_answer_outcome(const struct saga_answer *answer);
 /* A copy of a JSON text takes the place of the body. False: out of memory; the body is empty. */
 SAGA_API bool saga_answer_body(struct saga_answer *answer, const char *json, size_t size);
 /* The same, printed. Quote what is not yours with saga_json_quote(). */
-SAGA_API bool saga_answer_printf(struct saga_answer *answer, const char *format, ...) SAGA_FORMAT(2, 3);
+SAGA_API bool saga_answer_printf(struct saga_answer *answer, const char *format, ...)
+	SAGA_FORMAT(2, 3);
 /* {"error": "text"} */
 SAGA_API bool saga_answer_error(struct saga_answer *answer, const char *text);
 /* What a request that is no call gets. */
@@ -144,14 +149,16 @@ SAGA_API void saga_answer_fini(struct saga_answer *answer); /* frees the body, c
 
 enum { SAGA_SIGNATURE_MAX = 64, SAGA_WEBHOOK_ID_MAX = 40 };
 
-/* Standard Webhooks 1.0.0: UNSIGNED (one is NULL), TIME, SIGNATURE or NONE. trust is not NULL: without secrets
- * nothing is right. */
-SAGA_API enum saga_fault saga_verify(const struct saga_trust *trust, int64_t now_s, const char *webhook_id,
-				     const char *webhook_timestamp, const char *webhook_signature,
-				     const char *body, size_t body_size) SAGA_USE;
-/* "v1,BASE64" of one secret, for whoever calls a participant itself. False: the secret is empty or no base64. */
-SAGA_API bool saga_sign(const char *secret, const char *webhook_id, int64_t unix_s, const char *body,
-			size_t body_size, char out[SAGA_SIGNATURE_MAX]);
+/* Standard Webhooks 1.0.0: UNSIGNED (one is NULL), TIME, SIGNATURE or NONE. trust is not NULL:
+ * without secrets nothing is right. */
+SAGA_API enum saga_fault saga_verify(const struct saga_trust *trust, int64_t now_s,
+                                     const char *webhook_id, const char *webhook_timestamp,
+                                     const char *webhook_signature, const char *body,
+                                     size_t body_size) SAGA_USE;
+/* "v1,BASE64" of one secret, for whoever calls a participant itself. False: the secret is empty
+ * or no base64. */
+SAGA_API bool saga_sign(const char *secret, const char *webhook_id, int64_t unix_s,
+                        const char *body, size_t body_size, char out[SAGA_SIGNATURE_MAX]);
 /* The webhook-id of a call, the same in every attempt. */
 SAGA_API void saga_webhook_id(const char *gid, const char *step, enum saga_op op,
 			      char out[SAGA_WEBHOOK_ID_MAX]);

@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* ---- a client ----------------------------------------------------------------------------------- */
+/* ---- a client ---------------------------------------------------------------------------- */
 
 /* May be shared by threads. */
 struct saga_client;
@@ -28,14 +28,14 @@ SAGA_API struct saga_client *saga_client_open(const struct saga_client_options *
 					      struct saga_error *error) SAGA_USE;
 SAGA_API void saga_client_close(struct saga_client *client);
 
-/* ---- definitions --------------------------------------------------------------------------------- */
+/* ---- definitions ------------------------------------------------------------------------- */
 
-/* Registers document (JSON) under a name; the same as the newest version changes nothing. *version may be NULL. Needs
- * the role operator. */
+/* Registers document (JSON) under a name; the same as the newest version changes nothing.
+ * *version may be NULL. Needs the role operator. */
 SAGA_API bool saga_define(struct saga_client *client, const char *name, const char *document,
 			  int64_t *version, struct saga_error *error) SAGA_USE;
 
-/* ---- transactions ------------------------------------------------------------------------------- */
+/* ---- transactions ------------------------------------------------------------------------ */
 
 struct saga_transaction { /* as sagad told it last; saga_transaction_fini() it */
 	char gid[SAGA_GID_MAX + 1];
@@ -56,7 +56,7 @@ struct saga_start {
 	const char *gid;         /* NULL: a new UUIDv7 */
 	const char *definition;  /* a registered one, or NULL and document */
 	unsigned version;        /* 0: the newest */
-	const char *document;    /* JSON object: mode, steps, deadline … of a transaction of its own */
+	const char *document;    /* JSON object: mode, steps, deadline … of one of its own */
 	const char *input;       /* JSON; NULL: {} */
 	const char *labels;      /* JSON object of strings, or NULL */
 	const char *deadline;    /* "10m", or NULL */
@@ -76,24 +76,27 @@ SAGA_API bool saga_get(struct saga_client *client, const char *gid, struct saga_
 /* Until it has ended or timeout_ms are over: out->ended says which. */
 SAGA_API bool saga_wait(struct saga_client *client, const char *gid, int timeout_ms,
 			struct saga_transaction *out, struct saga_error *error) SAGA_USE;
-/* Decides, and waits at most wait_ms for the end of it. reason may be NULL. Problems: "decided" (the
- * other way), "in_doubt", "not_ready", "not_open". */
+/* Decides, and waits at most wait_ms for the end of it. reason may be NULL. Problems: "decided"
+ * (the other way), "in_doubt", "not_ready", "not_open". */
 SAGA_API bool saga_confirm(struct saga_client *client, const char *gid, int wait_ms,
 			   struct saga_transaction *out, struct saga_error *error) SAGA_USE;
-SAGA_API bool saga_cancel(struct saga_client *client, const char *gid, const char *reason, int wait_ms,
-			  struct saga_transaction *out, struct saga_error *error) SAGA_USE;
+SAGA_API bool saga_cancel(struct saga_client *client, const char *gid, const char *reason,
+                          int wait_ms, struct saga_transaction *out,
+                          struct saga_error *error) SAGA_USE;
 /* Registers a step with an open transaction. step: a JSON object as docs/definitions.md has it. */
 SAGA_API bool saga_join(struct saga_client *client, const char *gid, const char *step,
 			struct saga_transaction *out, struct saga_error *error) SAGA_USE;
 
-/* Reports the end of a call that was answered 202 to the Saga-Callback URL it came with. done: what the
- * output of its step shall be, JSON; NULL: it failed (of a try: refused), because of reason. */
+/* Reports the end of a call that was answered 202 to the Saga-Callback URL it
+ * came with. done: what the output of its step shall be, JSON; NULL: it failed
+ * (of a try: refused), because of reason. */
 SAGA_API bool saga_report(struct saga_client *client, const char *callback, const char *done,
 			  const char *reason, struct saga_error *error) SAGA_USE;
 
-/* ---- TCC as a scope ------------------------------------------------------------------------------ */
+/* ---- TCC as a scope ---------------------------------------------------------------------- */
 
-/* An open transaction of this process: tries are made, then all is confirmed, or all cancelled. Used by one thread. */
+/* An open transaction of this process: tries are made, then all is confirmed, or all cancelled.
+ * Used by one thread. */
 struct saga_tcc;
 
 struct saga_tcc_options {
@@ -113,23 +116,27 @@ struct saga_branch { /* one participant's part */
 	int attempts;                         /* as long as no answer comes [3] */
 };
 
-SAGA_API struct saga_tcc *saga_tcc_open(struct saga_client *client, const struct saga_tcc_options *options,
-					struct saga_error *error) SAGA_USE;
+SAGA_API struct saga_tcc *saga_tcc_open(struct saga_client *client,
+                                        const struct saga_tcc_options *options,
+                                        struct saga_error *error) SAGA_USE;
 SAGA_API const char *saga_tcc_gid(const struct saga_tcc *tcc);
-/* Registers confirm and cancel, then calls the try. Anything but SAGA_DONE dooms the scope: it can no longer be
- * confirmed. answer may be NULL; else release it with saga_answer_fini(). */
+/* Registers confirm and cancel, then calls the try. Anything but SAGA_DONE dooms the scope: it
+ * can no longer be confirmed. answer may be NULL; else release it with saga_answer_fini(). */
 SAGA_API enum saga_result saga_tcc_try(struct saga_tcc *tcc, const struct saga_branch *branch,
-				       struct saga_answer *answer, struct saga_error *error) SAGA_USE;
+                                       struct saga_answer *answer,
+                                       struct saga_error *error) SAGA_USE;
 /* A step of any other kind, as saga_join(). */
-SAGA_API bool saga_tcc_join(struct saga_tcc *tcc, const char *step, struct saga_error *error) SAGA_USE;
-/* Decides confirm. False: see error; on "decided" or for a doomed scope it is cancelled, on SAGA_E_UNKNOWN ask
- * again. out may be NULL. */
+SAGA_API bool saga_tcc_join(struct saga_tcc *tcc, const char *step,
+                            struct saga_error *error) SAGA_USE;
+/* Decides confirm. False: see error; on "decided" or for a doomed scope it is cancelled, on
+ * SAGA_E_UNKNOWN ask again. out may be NULL. */
 SAGA_API bool saga_tcc_confirm(struct saga_tcc *tcc, struct saga_transaction *out,
 			       struct saga_error *error) SAGA_USE;
 /* Decides cancel, and waits for the end of it. reason and out may be NULL. */
-SAGA_API bool saga_tcc_cancel(struct saga_tcc *tcc, const char *reason, struct saga_transaction *out,
-			      struct saga_error *error) SAGA_USE;
-/* Cancels without waiting, unless a decision is known here. If sagad cannot be reached, the deadline does it. */
+SAGA_API bool saga_tcc_cancel(struct saga_tcc *tcc, const char *reason,
+                              struct saga_transaction *out, struct saga_error *error) SAGA_USE;
+/* Cancels without waiting, unless a decision is known here. If sagad cannot be reached, the
+ * deadline does it. */
 SAGA_API void saga_tcc_close(struct saga_tcc *tcc);
 
 #if defined(__GNUC__)
@@ -138,8 +145,8 @@ static inline void saga_tcc_leave(struct saga_tcc **tcc)
 	if (*tcc)
 		saga_tcc_close(*tcc);
 }
-/* SAGA_TCC_SCOPE struct saga_tcc *tcc = saga_tcc_open(…): closed, and so cancelled unless confirmed, whichever
- * way its block is left. */
+/* SAGA_TCC_SCOPE struct saga_tcc *tcc = saga_tcc_open(…): closed, and so cancelled unless
+ * confirmed, whichever way its block is left. */
 #define SAGA_TCC_SCOPE __attribute__((cleanup(saga_tcc_leave)))
 #endif
 

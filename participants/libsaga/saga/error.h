@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * saga/error.h - what went wrong, as a value. libsaga prints nothing, ends nothing and throws nothing.
+ * saga/error.h - what went wrong, as a value. libsaga prints nothing, ends nothing and throws
+ * nothing.
  */
 #ifndef SAGA_ERROR_H
 #define SAGA_ERROR_H
@@ -59,8 +60,8 @@ struct saga_problem {
 };
 
 /* From any answer that is no 2xx. retry_after: the header, or NULL. */
-SAGA_API void saga_problem_read(int status, const char *retry_after, const char *body, size_t body_size,
-				struct saga_problem *out);
+SAGA_API void saga_problem_read(int status, const char *retry_after, const char *body,
+                                size_t body_size, struct saga_problem *out);
 
 struct saga_error {
 	enum saga_errno code;
