@@ -258,6 +258,16 @@ def test_package_refuses_what_cannot_be_prepared(dsn, gid):
     assert xa.run(service.db, sagad.Call(gid, "debit", "cancel")).status == 503
 
 
+def test_package_looks_at_what_became_of_its_commands(dsn, gid, monkeypatch):
+    """What is kept last fails in a transaction that has failed. If it did not, only the tag would tell."""
+    service = Package(dsn)
+    with monkeypatch.context() as without:
+        without.setattr(sagad.Barrier, "keep", lambda *_: True)
+        play(service, dsn, gid, ('try {"break": 1}', 503, 0, 0))
+    play(service, dsn, gid, ("try", 204, 1, 0), ("cancel", 200, 0, 0))
+    service.close()
+
+
 def test_package_as_the_guide_has_it(dsn, gid):
     with psycopg.connect(dsn) as db:
         db.execute("CREATE TABLE account (name text, balance int)")
