@@ -5,10 +5,12 @@ import itertools
 import json
 import re
 import select
+import socketserver
 import subprocess
 import sys
 import threading
 import time
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psycopg
 import psycopg.rows
@@ -25,7 +27,7 @@ from lib.stub import Reply, Stub
 sys.path.insert(0, str(ROOT / "participants/python/src"))
 
 import sagad  # noqa: E402
-from sagad import xa  # noqa: E402
+from sagad import wsgi, xa  # noqa: E402
 
 PROGRAM = BIN / "tests/integration/xa_service"
 IN_PYTHON, IN_ANY = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/xa.md").read_text(), re.M | re.S)
@@ -128,6 +130,15 @@ class Package:
 class PackageOnPsycopg2(Package):
     def connect(self, dsn):
         return psycopg2.connect(dsn)
+
+
+class ManyAtOnce(socketserver.ThreadingMixIn, WSGIServer):
+    request_queue_size = 128
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +277,24 @@ def test_package_looks_at_what_became_of_its_commands(dsn, gid, monkeypatch):
         play(service, dsn, gid, ('try {"break": 1}', 503, 0, 0))
     play(service, dsn, gid, ("try", 204, 1, 0), ("cancel", 200, 0, 0))
     service.close()
+
+
+def test_service_of_the_package_passes_the_probes_of_verify(dsn):
+    bank = sagad.Participant(lambda: psycopg.connect(dsn))
+    bank.prepared("/hold", confirm="/confirm", cancel="/cancel")(Package.work)
+    with make_server("127.0.0.1", 0, wsgi.application(bank), server_class=ManyAtOnce, handler_class=Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        done = subprocess.run([BIN / "sagactl/sagactl", "verify", f"{url}/hold", "--confirm-url", f"{url}/confirm", "--cancel-url", f"{url}/cancel",
+                               "--refused", '{"refuse": 1}', "--json"], capture_output=True, text=True, check=False, timeout=120)
+        server.shutdown()
+        thread.join()
+    states = {probe["name"]: probe["state"] for probe in json.loads(done.stdout)["probes"]}
+    assert done.returncode == 0 and states.pop("signature") == "skipped", done.stdout
+    assert states.pop("old_epoch") == "hint", "the epoch that the try had is in what is prepared"
+    assert set(states.values()) == {"ok"}, done.stdout
+    assert not rows(dsn, "SELECT 1 FROM pg_prepared_xacts"), "each was ended"
 
 
 def test_package_as_the_guide_has_it(dsn, gid):

@@ -68,8 +68,10 @@ def run(connection: Connection, call: Call, work: Optional[Work] = None) -> Answ
                 return _OPS[call.op](barrier, call, _id_of(call), work)
             finally:
                 _roll_back(barrier)
-    except Exception:  # pylint: disable=broad-except
-        log.exception("%s of step %s of %s is rolled back and answered 503", call.op, call.step, call.gid)
+    except Exception as why:  # pylint: disable=broad-except
+        # 55P03, lock_not_available: it met a try that is at work, or prepared, which is nothing to worry about.
+        log.log(logging.INFO if _state_of(why) == "55P03" else logging.ERROR, "%s of step %s of %s is rolled back and answered 503",
+                call.op, call.step, call.gid, exc_info=_state_of(why) != "55P03")
     return unavailable()
 
 
@@ -199,7 +201,7 @@ def _second_phase(barrier: Barrier, words: str, name: str) -> None:
         _command(barrier, words, name)
     except Exception as why:  # pylint: disable=broad-except
         # 42704, undefined_object: ended by an earlier call, or never there. The barrier's row tells which.
-        if (getattr(why, "sqlstate", None) or getattr(why, "pgcode", None)) != "42704":
+        if _state_of(why) != "42704":
             raise
 
 
@@ -212,6 +214,10 @@ def _command(barrier: Barrier, words: str, name: str = "") -> None:
             raise RuntimeError(f"{words} became {cursor.statusmessage}: the transaction had failed")
     finally:
         cursor.close()
+
+
+def _state_of(why: Exception) -> Optional[str]:
+    return getattr(why, "sqlstate", None) or getattr(why, "pgcode", None)
 
 
 def _is_idle(barrier: Barrier) -> bool:
