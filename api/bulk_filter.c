@@ -5,14 +5,14 @@
 
 #include <string.h>
 
-/* A replica's clock is the database's as far as a round trip tells, and transactions have the replica's time: one that
- * was answered before the action began may look younger than that. */
+/* A replica's clock is the database's as far as a round trip tells, and transactions have the
+ * replica's time: one that was answered before the action began may look younger than that. */
 enum { CLOCKS_DIFFER_MS = 1000 };
 
 bool bulk_action(struct str text, enum command_kind *out)
 {
-	static const enum command_kind ACTIONS[] = { COMMAND_PAUSE, COMMAND_UNPAUSE, COMMAND_RETRY, COMMAND_CANCEL,
-		                                     COMMAND_RELEASE };
+	static const enum command_kind ACTIONS[] = { COMMAND_PAUSE, COMMAND_UNPAUSE, COMMAND_RETRY,
+		                                     COMMAND_CANCEL, COMMAND_RELEASE };
 
 	for (size_t i = 0; i < sizeof ACTIONS / sizeof ACTIONS[0]; i++)
 		if (str_is(text, command_name(ACTIONS[i]))) {
@@ -45,7 +45,8 @@ static const char *read_older_than(struct str text, int64_t created_at, struct l
 	return NULL;
 }
 
-static const char *read_labels(const struct json *labels, struct arena *arena, struct bulk_filter *f)
+static const char *read_labels(const struct json *labels, struct arena *arena,
+                               struct bulk_filter *f)
 {
 	if (labels->type != JSON_OBJECT || labels->n == 0)
 		return "an object of strings, not empty, is wanted";
@@ -58,7 +59,8 @@ static const char *read_labels(const struct json *labels, struct arena *arena, s
 	return NULL;
 }
 
-static const char *read_member(const struct json *m, int64_t created_at, struct arena *arena, struct bulk_filter *f)
+static const char *read_member(const struct json *m, int64_t created_at, struct arena *arena,
+                               struct bulk_filter *f)
 {
 	struct str text = m->type == JSON_STRING ? json_text(m, arena) : (struct str){ 0 };
 
@@ -66,7 +68,8 @@ static const char *read_member(const struct json *m, int64_t created_at, struct 
 		return read_labels(m, arena, f);
 	if (str_is(m->key, "stuck")) {
 		f->list.stuck = m->type == JSON_TRUE;
-		return m->type == JSON_TRUE || m->type == JSON_FALSE ? NULL : "true or false is wanted";
+		return m->type == JSON_TRUE || m->type == JSON_FALSE ? NULL
+		                                                     : "true or false is wanted";
 	}
 	if (text.n == 0)
 		return "a string, not empty, is wanted";
@@ -79,12 +82,13 @@ static const char *read_member(const struct json *m, int64_t created_at, struct 
 	else if (str_is(m->key, "participant"))
 		f->list.participant = text;
 	else
-		return "phase, definition, stuck, older_than, participant and labels are known here";
+		return "phase, definition, stuck, older_than, participant and labels are known"
+		       " here";
 	return NULL;
 }
 
-const char *bulk_filter_read(const struct json *filter, int64_t created_at, struct arena *arena, struct bulk_filter *out,
-                             struct str *pointer)
+const char *bulk_filter_read(const struct json *filter, int64_t created_at, struct arena *arena,
+                             struct bulk_filter *out, struct str *pointer)
 {
 	*out = (struct bulk_filter){ .list = { .phase = -1, .stuck = -1,
 		                                .created_before = created_at + CLOCKS_DIFFER_MS } };
@@ -105,7 +109,8 @@ static bool has_label(const struct json *labels, const struct json *wanted, stru
 {
 	const struct json *have = json_find(labels, wanted->key);
 
-	return have && have->type == JSON_STRING && str_eq(json_text(have, arena), json_text(wanted, arena));
+	return have && have->type == JSON_STRING &&
+	       str_eq(json_text(have, arena), json_text(wanted, arena));
 }
 
 bool bulk_filter_fits(const struct bulk_filter *f, const struct row *row)
@@ -149,7 +154,8 @@ void bulk_refusals_read(struct bulk_refusals *refusals, struct str text, struct 
 static void put_count(struct buf *out, const char *name, uint64_t n)
 {
 	if (n > 0)
-		buf_fmt(out, "%s\"%s\":%llu", out->p[out->n - 1] == '{' ? "" : ",", name, (unsigned long long)n);
+		buf_fmt(out, "%s\"%s\":%llu", out->p[out->n - 1] == '{' ? "" : ",", name,
+		        (unsigned long long)n);
 }
 
 void bulk_refusals_write(const struct bulk_refusals *refusals, struct buf *out)

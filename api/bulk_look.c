@@ -29,8 +29,8 @@ static void show_bulk(struct buf *out, const struct bulk_row *b)
 {
 	char id[UUID_TEXT + 1];
 
-	buf_fmt(out, "{\"id\":\"%s\",\"version\":%u,\"state\":\"%s\"", uuid_text(b->id, id), version_of(b),
-	        state_name(b->state));
+	buf_fmt(out, "{\"id\":\"%s\",\"version\":%u,\"state\":\"%s\"", uuid_text(b->id, id),
+	        version_of(b), state_name(b->state));
 	show_text(out, "action", b->action);
 	buf_cstr(out, ",\"filter\":");
 	buf_str(out, b->filter);
@@ -43,9 +43,12 @@ static void show_bulk(struct buf *out, const struct bulk_row *b)
 		buf_cstr(out, ",\"runner\":null");
 	else
 		show_text(out, "runner", str_of(uuid_text(b->runner, id)));
-	buf_fmt(out, ",\"examined\":%llu,\"matched\":%llu,\"done\":%llu,\"refused\":%llu,\"failed\":%llu,\"refusals\":",
-	        (unsigned long long)b->examined, (unsigned long long)b->matched, (unsigned long long)b->done,
-	        (unsigned long long)b->refused, (unsigned long long)b->failed);
+	buf_fmt(out,
+	        ",\"examined\":%llu,\"matched\":%llu,\"done\":%llu,\"refused\":%llu,"
+	        "\"failed\":%llu,\"refusals\":",
+	        (unsigned long long)b->examined, (unsigned long long)b->matched,
+	        (unsigned long long)b->done, (unsigned long long)b->refused,
+	        (unsigned long long)b->failed);
 	buf_str(out, b->refusals.n ? b->refusals : STR("{}"));
 	buf_char(out, '}');
 }
@@ -60,7 +63,7 @@ void bulk_answer(struct request *r, unsigned status, const struct bulk_row *b)
 	request_answer(r, status, &body);
 }
 
-/* ---- GET --------------------------------------------------------------------------------------- */
+/* ---- GET --------------------------------------------------------------------------------- */
 
 struct page {
 	unsigned    limit;
@@ -84,7 +87,9 @@ static void on_list(void *arg, enum log_result result, const struct bulk_row *ro
 			buf_cstr(&body, ",\n");
 		show_bulk(&body, &rows[i]);
 	}
-	request_answer_page(r, &body, 0, n < p->limit ? (struct str){ 0 } : str_of(uuid_text(rows[n - 1].id, id)));
+	request_answer_page(r, &body, 0,
+	                    n < p->limit ? (struct str){ 0 }
+	                                 : str_of(uuid_text(rows[n - 1].id, id)));
 }
 
 void handle_bulk_list(struct request *r)
@@ -98,8 +103,10 @@ void handle_bulk_list(struct request *r)
 	r->own = p;
 	if (!request_only(r, KNOWN) || !request_limit(r, &p->limit))
 		return;
-	if (cursor && (!cursor_read(*cursor, 0, request_arena(r), &below) || !uuid_parse(below, &p->id))) {
-		request_problem(r, PROBLEM_BAD_REQUEST, "The cursor is not one of ours; start without it.");
+	if (cursor &&
+	    (!cursor_read(*cursor, 0, request_arena(r), &below) || !uuid_parse(below, &p->id))) {
+		request_problem(r, PROBLEM_BAD_REQUEST,
+		                "The cursor is not one of ours; start without it.");
 		return;
 	}
 	store->bulk_rows(store->ctx, (struct uuid){ { 0 } }, p->id, p->limit, on_list, r);
@@ -130,7 +137,7 @@ void handle_bulk_get(struct request *r)
 		store->bulk_rows(store->ctx, p->id, (struct uuid){ { 0 } }, 1, on_one, r);
 }
 
-/* ---- cancel ------------------------------------------------------------------------------------- */
+/* ---- cancel ------------------------------------------------------------------------------ */
 
 struct ending {
 	struct page   page; /* first: what is read of a request's own */
@@ -140,7 +147,8 @@ struct ending {
 
 static void say_changed(struct request *r)
 {
-	request_problem(r, PROBLEM_VERSION_CONFLICT, "It has ended: its version is %d now.", VERSION_OVER);
+	request_problem(r, PROBLEM_VERSION_CONFLICT, "It has ended: its version is %d now.",
+	                VERSION_OVER);
 }
 
 static void on_cancelled(void *arg, enum log_result result, bool is_known, bool changed)
@@ -164,14 +172,18 @@ static void answer_dry(struct request *r, const struct bulk_row *b)
 	char       id[UUID_TEXT + 1];
 	bool       changes = b->state == BULK_RUNNING;
 
-	buf_fmt(&body, "{\"dry_run\":true,\"would\":{\"action\":\"cancel\",\"kind\":\"bulk\",\"name\":\"%s\","
-	               "\"state\":\"%s\",\"changed\":%s,\"matched\":%llu,\"done\":%llu},\"calls\":[]}\n",
-	        uuid_text(b->id, id), state_name(changes ? BULK_CANCELLED : b->state), changes ? "true" : "false",
-	        (unsigned long long)b->matched, (unsigned long long)b->done);
+	buf_fmt(&body,
+	        "{\"dry_run\":true,\"would\":{\"action\":\"cancel\",\"kind\":\"bulk\","
+	        "\"name\":\"%s\","
+	        "\"state\":\"%s\",\"changed\":%s,\"matched\":%llu,\"done\":%llu},\"calls\":[]}\n",
+	        uuid_text(b->id, id), state_name(changes ? BULK_CANCELLED : b->state),
+	        changes ? "true" : "false", (unsigned long long)b->matched,
+	        (unsigned long long)b->done);
 	request_answer(r, 200, &body);
 }
 
-/* Of a dry run; and where If-Match names another version than that of a running one, which is none to end. */
+/* Of a dry run; and where If-Match names another version than that of a running one, which is
+ * none to end. */
 static void on_looked(void *arg, enum log_result result, const struct bulk_row *rows, size_t n)
 {
 	struct request      *r = arg;
@@ -180,8 +192,8 @@ static void on_looked(void *arg, enum log_result result, const struct bulk_row *
 	if (!request_found(r, result, n, PROBLEM_BULK_UNKNOWN))
 		return;
 	if (!etag_fits(&r->if_match, version_of(&rows[0])))
-		request_problem(r, PROBLEM_VERSION_CONFLICT, "It is %s: its version is %u.", state_name(rows[0].state),
-		                version_of(&rows[0]));
+		request_problem(r, PROBLEM_VERSION_CONFLICT, "It is %s: its version is %u.",
+		                state_name(rows[0].state), version_of(&rows[0]));
 	else if (e->dry)
 		answer_dry(r, &rows[0]);
 	else
@@ -191,14 +203,16 @@ static void on_looked(void *arg, enum log_result result, const struct bulk_row *
 /* What is on its way is still applied, and counted: a second's worth at most. */
 void handle_bulk_cancel(struct request *r)
 {
-	static const char *const KNOWN[] = { "dry_run", NULL }, *const MEMBERS[] = { "reason", "actor", NULL };
+	static const char *const KNOWN[] = { "dry_run", NULL };
+	static const char *const MEMBERS[] = { "reason", "actor", NULL };
 	struct store_port       *store = &r->api->store;
 	struct ending           *e = arena_alloc(request_arena(r), sizeof *e);
 	struct deed              deed;
 	char                    *id = arena_alloc(request_arena(r), UUID_TEXT + 1);
 
 	*e = (struct ending){ .person = { .reason = STR("") } };
-	if (!request_only(r, KNOWN) || !request_dry_run(r, &e->dry) || !read_id(r, &e->page) || !request_json(r, true))
+	if (!request_only(r, KNOWN) || !request_dry_run(r, &e->dry) || !read_id(r, &e->page) ||
+	    !request_json(r, true))
 		return;
 	request_members(r, MEMBERS);
 	person_read(r, &e->person);

@@ -5,7 +5,7 @@
 
 enum { SOON_MS = 10 * 60 * 1000, NAMES_MAX = 5, SHORT_ID = 8 };
 
-/* ---- the whole ----------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static void say_owner_gone(const struct explain_facts *f, struct buf *out)
 {
@@ -22,16 +22,19 @@ static void say_owner_silent(const struct explain_facts *f, struct buf *out)
 {
 	char id[UUID_TEXT + 1], ago[32];
 
-	buf_fmt(out, "Its owner, replica %.*s, does not answer", SHORT_ID, uuid_text(f->view.row.owner, id));
+	buf_fmt(out, "Its owner, replica %.*s, does not answer", SHORT_ID,
+	        uuid_text(f->view.row.owner, id));
 	if (f->owner_age_ms >= 0)
-		buf_fmt(out, " (it reported to the database %s ago)", explain_span(f->owner_age_ms, ago));
+		buf_fmt(out, " (it reported to the database %s ago)",
+		        explain_span(f->owner_age_ms, ago));
 }
 
 static void say_end(const struct explain_facts *f, struct buf *out)
 {
 	char ago[32];
 
-	buf_fmt(out, "It has ended: %s, %s ago", phase_name(f->view.row.phase), explain_span(f->now - f->view.row.ended_at, ago));
+	buf_fmt(out, "It has ended: %s, %s ago", phase_name(f->view.row.phase),
+	        explain_span(f->now - f->view.row.ended_at, ago));
 	if (f->view.txn != NULL && f->view.row.phase == PHASE_CANCELLED)
 		buf_fmt(out, " (cause: %s)", cause_name(f->view.txn->cause));
 }
@@ -41,7 +44,8 @@ static void say_paused(const struct explain_facts *f, struct buf *out)
 	const char *phase = phase_name(f->view.row.phase);
 
 	if (f->paused == NULL) {
-		buf_fmt(out, "A person has paused it while it was %s; the journal says who and why", phase);
+		buf_fmt(out, "A person has paused it while it was %s; the journal says who and why",
+		        phase);
 		return;
 	}
 	buf_cstr(out, "It was ");
@@ -63,14 +67,17 @@ void explain_say_whole(const struct explain_facts *f, const struct explanation *
 			buf_fmt(out, " (%s)", f->database.last_error);
 		return;
 	case WHY_DOUBT:
-		buf_fmt(out, "The database connection broke in a commit of it; whether that was done is being found out, since %s",
+		buf_fmt(out, "The database connection broke in a commit of it; whether that was "
+		             "done is being found out, since %s",
 		        explain_span(f->inside.doubt_ms, text));
 		return;
 	case WHY_FAILOVER:
-		buf_cstr(out, "The database failed over, and it is not known yet whether the new primary has all of it");
+		buf_cstr(out, "The database failed over, and it is not known yet whether the new "
+		              "primary has all of it");
 		return;
 	case WHY_SUSPENDED:
-		buf_fmt(out, "Its owner is not sure of its lease (%s), and calls nobody", engine_state_name(f->state));
+		buf_fmt(out, "Its owner is not sure of its lease (%s), and calls nobody",
+		        engine_state_name(f->state));
 		return;
 	case WHY_DRAINING:
 		buf_cstr(out, "Its owner is leaving and releases it for other replicas");
@@ -88,23 +95,29 @@ void explain_say_whole(const struct explain_facts *f, const struct explanation *
 		say_paused(f, out);
 		return;
 	case WHY_UNREADABLE:
-		buf_fmt(out, "This replica cannot read it (format %u): its definition is missing, or a newer version wrote it",
+		buf_fmt(out, "This replica cannot read it (format %u): its definition is missing, "
+		             "or a newer version wrote it",
 		        f->view.row.format);
 		return;
 	case WHY_POISON:
-		buf_cstr(out, "Replicas died again and again while driving it, so nobody drives it any more");
+		buf_cstr(out, "Replicas died again and again while driving it, so nobody drives "
+		              "it any more");
 		return;
 	case WHY_BAD_ROW:
-		buf_cstr(out, "The database refused to store its progress, so nobody drives it any more");
+		buf_cstr(out, "The database refused to store its progress, so nobody drives it "
+		              "any more");
 		return;
 	case WHY_NOT_STARTED:
-		buf_fmt(out, "It begins in %s, as its start_at says", explain_span(x->until - f->now, text));
+		buf_fmt(out, "It begins in %s, as its start_at says",
+		        explain_span(x->until - f->now, text));
 		return;
 	case WHY_DECISION:
-		buf_fmt(out, "It waits for its caller to confirm or cancel (%u steps have joined)", f->view.txn->step_count);
+		buf_fmt(out, "It waits for its caller to confirm or cancel (%u steps have joined)",
+		        f->view.txn->step_count);
 		return;
 	case WHY_NOTHING:
-		buf_fmt(out, "It is %s, and nothing that sagad knows of keeps it", phase_name(f->view.row.phase));
+		buf_fmt(out, "It is %s, and nothing that sagad knows of keeps it",
+		        phase_name(f->view.row.phase));
 		return;
 	case WHY_NO_OWNER:
 	case WHY_ATTEMPTS:
@@ -124,7 +137,7 @@ void explain_say_whole(const struct explain_facts *f, const struct explanation *
 	}
 }
 
-/* ---- what stands beside it ---------------------------------------------------------------------------- */
+/* ---- what stands beside it --------------------------------------------------------------- */
 
 static void say_behind(const struct explain_facts *f, struct buf *out)
 {
@@ -143,7 +156,8 @@ static void say_behind(const struct explain_facts *f, struct buf *out)
 }
 
 /* Those that could be called if others were not: they wait for none of them in particular. */
-static void say_parallel(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+static void say_parallel(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
 {
 	unsigned n = 0;
 
@@ -167,7 +181,8 @@ static void say_overdue(const struct explain_facts *f, const struct explanation 
 	char               since[32];
 
 	if (s->stuck == STUCK_OVERDUE)
-		buf_fmt(out, " It has had no success for %s and is marked stuck (overdue): a person should look.",
+		buf_fmt(out, " It has had no success for %s and is marked stuck (overdue): a "
+		             "person should look.",
 		        explain_span(f->now - s->first_at, since));
 }
 
@@ -181,11 +196,14 @@ static void say_deadline(const struct explain_facts *f, struct buf *out)
 	    t->deadline_at > f->now + SOON_MS)
 		return;
 	if (txn_in_doubt(t))
-		buf_cstr(out, " A pivot may have been done: its outcome decides, not the deadline.");
+		buf_cstr(out,
+		         " A pivot may have been done: its outcome decides, not the deadline.");
 	else if (t->deadline_at > f->now)
-		buf_fmt(out, " Its deadline in %s decides cancel.", explain_span(t->deadline_at - f->now, in));
+		buf_fmt(out, " Its deadline in %s decides cancel.",
+		        explain_span(t->deadline_at - f->now, in));
 	else
-		buf_fmt(out, " Its deadline passed %s ago and decides cancel as soon as it can.", explain_span(f->now - t->deadline_at, in));
+		buf_fmt(out, " Its deadline passed %s ago and decides cancel as soon as it can.",
+		        explain_span(f->now - t->deadline_at, in));
 }
 
 static void say_owner(const struct explain_facts *f, struct buf *out)
@@ -195,7 +213,8 @@ static void say_owner(const struct explain_facts *f, struct buf *out)
 	switch (f->owner) {
 	case OWNER_US:
 	case OWNER_LIVE:
-		buf_fmt(out, " It is owned by replica %.*s%s", SHORT_ID, uuid_text(f->view.row.owner, id),
+		buf_fmt(out, " It is owned by replica %.*s%s", SHORT_ID,
+		        uuid_text(f->view.row.owner, id),
 		        f->owner == OWNER_US ? " (this one)" : "");
 		if (f->owner_age_ms >= 0)
 			buf_fmt(out, ", whose lease is %s old", explain_span(f->owner_age_ms, ago));
@@ -205,7 +224,8 @@ static void say_owner(const struct explain_facts *f, struct buf *out)
 		if (f->view.row.due_at == AT_NEVER)
 			buf_cstr(out, " No replica drives it until a person does something.");
 		else
-			buf_cstr(out, " No replica drives it until then; any of them takes it up when it is due.");
+			buf_cstr(out, " No replica drives it until then; any of them takes it up "
+			              "when it is due.");
 		return;
 	case OWNER_LEFT:
 	case OWNER_FENCED:

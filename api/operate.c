@@ -12,16 +12,20 @@ static void read_typed_gid(struct request *r)
 
 	request_text(r, "gid", &typed);
 	if (!str_eq(typed, r->gid))
-		request_error(r, "/gid", "type the transaction's gid again: this can make it inconsistent");
+		request_error(r, "/gid",
+		              "type the transaction's gid again: this can make it inconsistent");
 }
 
-/* All that operators ask of one transaction: NULL, or the command, whose body still has to be read. */
-static struct asked *operate_with(struct request *r, enum command_kind kind, const char *const *members)
+/* All that operators ask of one transaction: NULL, or the command, whose body
+ * still has to be read. */
+static struct asked *operate_with(struct request *r, enum command_kind kind,
+                                  const char *const *members)
 {
 	struct person person = { .reason = STR("") };
 	bool          dry;
 
-	if (!request_only(r, DRY_ONLY) || !request_dry_run(r, &dry) || !request_gid(r) || !request_json(r, true))
+	if (!request_only(r, DRY_ONLY) || !request_dry_run(r, &dry) || !request_gid(r) ||
+	    !request_json(r, true))
 		return NULL;
 	struct asked *a = command_new(r, kind);
 	a->dry = dry;
@@ -102,7 +106,8 @@ static void read_resolution(struct request *r, struct command *c)
 
 void handle_step_resolve(struct request *r)
 {
-	static const char *const MEMBERS[] = { "op", "outcome", "output", "reason", "actor", "gid", NULL };
+	static const char *const MEMBERS[] = { "op", "outcome", "output", "reason",
+		                               "actor", "gid", NULL };
 	struct asked            *a = operate_with(r, COMMAND_RESOLVE, MEMBERS);
 
 	if (!a)
@@ -162,7 +167,8 @@ static void read_changes(struct request *r, struct command *c)
 
 void handle_step_patch(struct request *r)
 {
-	static const char *const MEMBERS[] = { "op", "url", "timeout", "retry", "reason", "actor", "gid", NULL };
+	static const char *const MEMBERS[] = { "op", "url", "timeout", "retry",
+		                               "reason", "actor", "gid", NULL };
 	struct asked            *a = operate_with(r, COMMAND_PATCH, MEMBERS);
 	const struct json       *url;
 
@@ -173,7 +179,8 @@ void handle_step_patch(struct request *r)
 	if (!request_is_clean(r))
 		return;
 	url = json_get(r->body, "url");
-	if (!url || url->type != JSON_STRING || places_check_url(r, "/url", json_text(url, request_arena(r))))
+	if (!url || url->type != JSON_STRING ||
+	    places_check_url(r, "/url", json_text(url, request_arena(r))))
 		command_ask(r);
 	else
 		request_problem(r, PROBLEM_DEFINITION_INVALID, NULL);

@@ -9,7 +9,8 @@
 struct told {
 	struct member      member; /* its address is the request's */
 	bool               asked;  /* it lives, and is not the one that asks */
-	const struct json *says;   /* as of GET /internal/overview/{id}; NULL: it does not live, or does not answer */
+	/* As of GET /internal/overview/{id}; NULL: it does not live, or does not answer. */
+	const struct json *says;
 };
 
 struct told_all {
@@ -19,8 +20,8 @@ struct told_all {
 
 /* This replica: {"replica":…,"owned":…,"lease_age_ms":…,"rates":{…},"participants":[…]} */
 void overview_here(struct request *r, struct buf *out);
-/* Asks all that live, so many at once, for at most a second each; this one is not asked, but heard. done once, perhaps
- * at once. */
+/* Asks all that live, so many at once, for at most a second each; this one is not asked, but
+ * heard. done once, perhaps at once. */
 void overview_ask(struct request *r, const struct member *members, size_t n,
                   void (*done)(struct request *r, const struct told_all *all));
 /* {"answered":…,"silent":[…],"owned":…,"rates":{…},"participants":[…]} */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * overview_all.c - asks every live replica how it goes there, since only it knows, and adds up the answers.
+ * overview_all.c - asks every live replica how it goes there, since only it knows, and adds up the
+ * answers.
  */
 #include "api/overview.h"
 
@@ -30,9 +31,12 @@ static void send(struct round *round);
 static const struct json *read_answer(struct request *r, struct str body)
 {
 	struct json_error err;
-	struct json      *says = json_parse(arena_str(request_arena(r), body), request_arena(r), &err);
+	struct json      *says =
+		json_parse(arena_str(request_arena(r), body), request_arena(r), &err);
+	bool whole = says != NULL && json_get(says, "rates") != NULL &&
+	             json_get(says, "participants") != NULL;
 
-	return says != NULL && json_get(says, "rates") != NULL && json_get(says, "participants") != NULL ? says : NULL;
+	return whole ? says : NULL;
 }
 
 static void on_told(void *arg, int status, struct str body)
@@ -55,7 +59,8 @@ static void ask_one(struct round *round, struct told *of)
 
 	*q = (struct question){ round, of };
 	round->under_way++;
-	c->ask(c->ctx, of->member.address, "/internal/overview/", str_of(uuid_text(of->member.id, id)), ASK_MS, on_told, q);
+	c->ask(c->ctx, of->member.address, "/internal/overview/",
+	       str_of(uuid_text(of->member.id, id)), ASK_MS, on_told, q);
 }
 
 static void send(struct round *round)
@@ -105,14 +110,17 @@ static double number_of(const struct json *object, const char *name)
 	const struct json *v = json_get(object, name);
 	char               text[64];
 
-	return v != NULL && v->type == JSON_NUMBER ? strtod(str_cstr(v->raw, text, sizeof text), NULL) : 0;
+	return v != NULL && v->type == JSON_NUMBER
+	               ? strtod(str_cstr(v->raw, text, sizeof text), NULL)
+	               : 0;
 }
 
 static struct str text_of(struct request *r, const struct json *object, const char *name)
 {
 	const struct json *v = json_get(object, name);
 
-	return v != NULL && v->type == JSON_STRING ? json_text(v, request_arena(r)) : (struct str){ 0 };
+	return v != NULL && v->type == JSON_STRING ? json_text(v, request_arena(r))
+	                                           : (struct str){ 0 };
 }
 
 enum { TARGETS_MAX = 200 };
@@ -168,7 +176,8 @@ static void show_targets(struct request *r, const struct told_all *all, struct b
 	size_t         n = 0;
 
 	for (size_t i = 0; i < all->n; i++) {
-		const struct json *list = all->items[i].says ? json_get(all->items[i].says, "participants") : NULL;
+		const struct json *list =
+			all->items[i].says ? json_get(all->items[i].says, "participants") : NULL;
 
 		for (const struct json *p = list ? list->first : NULL; p; p = p->next)
 			add_target(r, p, targets, &n);
@@ -182,7 +191,8 @@ static void show_targets(struct request *r, const struct told_all *all, struct b
 		show_text(out, "breaker", t->breaker);
 		show_time_text(out, "since", t->since);
 		show_time_text(out, "throttled_until", t->until);
-		buf_fmt(out, ",\"put_off\":%llu,\"replicas\":%u}", (unsigned long long)t->put_off, t->replicas);
+		buf_fmt(out, ",\"put_off\":%llu,\"replicas\":%u}", (unsigned long long)t->put_off,
+		        t->replicas);
 	}
 	buf_char(out, ']');
 }

@@ -29,7 +29,8 @@ void request_header(struct request *r, const char *name, const char *fmt, ...)
 	exchange_set_header(r->x, name, (struct str){ value, (size_t)n });
 }
 
-void request_answer_as(struct request *r, unsigned status, const char *content_type, struct buf *body)
+void request_answer_as(struct request *r, unsigned status, const char *content_type,
+                       struct buf *body)
 {
 	struct api *a = r->api;
 
@@ -65,9 +66,11 @@ static void log_problem(struct request *r, enum problem p, struct str detail)
 
 	if (problem_fact(p)->status < 500)
 		return;
-	snprintf(line, sizeof line, "code=%s request_id=%.*s detail=\"%.*s\"", problem_fact(p)->code,
-	         (int)r->request_id.n, r->request_id.p, (int)(detail.n > 200 ? 200 : detail.n), detail.p);
-	t->line(t->ctx, p == PROBLEM_INTERNAL ? TRACE_ERROR : TRACE_INFO, "request_failed", r->gid, line);
+	snprintf(line, sizeof line, "code=%s request_id=%.*s detail=\"%.*s\"",
+	         problem_fact(p)->code, (int)r->request_id.n, r->request_id.p,
+	         (int)(detail.n > 200 ? 200 : detail.n), detail.p);
+	t->line(t->ctx, p == PROBLEM_INTERNAL ? TRACE_ERROR : TRACE_INFO, "request_failed", r->gid,
+	        line);
 }
 
 void request_problem(struct request *r, enum problem p, const char *fmt, ...)
@@ -99,15 +102,16 @@ void request_problem(struct request *r, enum problem p, const char *fmt, ...)
 
 void request_away(struct request *r, enum log_result result)
 {
-	/* For reads and single writes the caller's question is the same for all of them: try again. */
+	/* For reads and single writes the caller's question is the same for all
+	 * of them: try again. */
 	switch (result) {
 	case LOG_BAD_DATA:
 		request_problem(r, PROBLEM_INVALID_REQUEST, "The database cannot store this text.");
 		return;
 	case LOG_LOST:
 		request_problem(r, PROBLEM_UNAVAILABLE,
-		                "The database connection broke; the request may or may not have had its effect. "
-		                "Sending the same again is safe.");
+		                "The database connection broke; the request may or may not have "
+		                "had its effect. Sending the same again is safe.");
 		return;
 	case LOG_DONE:
 	case LOG_FENCED:

@@ -50,7 +50,9 @@ static bool read_body(struct request *r, bool optional, unsigned levels)
 	r->body = json_outline(text, levels, request_arena(r), &err);
 	if (!r->body) {
 		request_error(r, err.pointer, "%s (at byte %zu)", err.text, err.at);
-		request_problem(r, is_too_deep(text, err.at) ? PROBLEM_JSON_TOO_DEEP : PROBLEM_INVALID_JSON, NULL);
+		request_problem(
+			r, is_too_deep(text, err.at) ? PROBLEM_JSON_TOO_DEEP : PROBLEM_INVALID_JSON,
+			NULL);
 		return false;
 	}
 	if (r->body->type != JSON_OBJECT) {
@@ -76,7 +78,8 @@ bool request_gid(struct request *r)
 
 	if (!gid_is_valid(gid)) {
 		request_problem(r, PROBLEM_TRANSACTION_UNKNOWN,
-		                "A gid is 1 to 128 printable ASCII characters without space, quotes and backslash.");
+		                "A gid is 1 to 128 printable ASCII characters without space, "
+		                "quotes and backslash.");
 		return false;
 	}
 	r->gid = gid;
@@ -101,7 +104,8 @@ bool request_limit(struct request *r, unsigned *limit)
 	uint64_t          n = PAGE_DEFAULT;
 
 	if (text && (!text_to_u64(*text, &n) || n < 1 || n > PAGE_MAX)) {
-		request_problem(r, PROBLEM_BAD_REQUEST, "limit is a number from 1 to %d.", PAGE_MAX);
+		request_problem(r, PROBLEM_BAD_REQUEST, "limit is a number from 1 to %d.",
+		                PAGE_MAX);
 		return false;
 	}
 	*limit = (unsigned)n;

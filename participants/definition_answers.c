@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * definition_answers.c - what a document says of answers: by their status, and by words in their bodies.
+ * definition_answers.c - what a document says of answers: by their status, and by words in their
+ * bodies.
  */
 #include "participants/definition_internal.h"
 
@@ -30,7 +31,8 @@ static int status_cmp(const void *a, const void *b)
 	       ((const struct status_outcome *)b)->status;
 }
 
-void parse_outcomes(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules)
+void parse_outcomes(struct compiler *c, const struct json *node, enum op op,
+                    struct answer_rules *rules)
 {
 	uint64_t status;
 
@@ -46,7 +48,8 @@ void parse_outcomes(struct compiler *c, const struct json *node, enum op op, str
 		}
 		if (o->key.n != 3 || !text_to_u64(o->key, &status) || status < 100 ||
 		    status > 599) {
-			finding_add(c, o, "must be named by a status code between 100 and 599, or * for all others");
+			finding_add(c, o, "must be named by a status code between 100 and 599, or "
+			                  "* for all others");
 			continue;
 		}
 		int outcome = read_outcome(c, o, op);
@@ -58,7 +61,8 @@ void parse_outcomes(struct compiler *c, const struct json *node, enum op op, str
 		qsort(rules->outcomes, rules->outcome_n, sizeof *rules->outcomes, status_cmp);
 }
 
-void parse_words(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules)
+void parse_words(struct compiler *c, const struct json *node, enum op op,
+                 struct answer_rules *rules)
 {
 	if (node == NULL || !field_is(c, node, JSON_OBJECT))
 		return;
@@ -75,9 +79,12 @@ void parse_words(struct compiler *c, const struct json *node, enum op op, struct
 		}
 		int outcome = read_outcome(c, w, op);
 		if (outcome == OUTCOME_OK)
-			finding_add(c, w, "a word cannot make an answer ok: that is what its status says");
+			finding_add(
+				c, w,
+				"a word cannot make an answer ok: that is what its status says");
 		else if (outcome >= 0)
 			rules->words[rules->word_n++] =
-			    (struct word_outcome){ arena_str(&c->d->arena, w->key), (uint8_t)outcome };
+				(struct word_outcome){ arena_str(&c->d->arena, w->key),
+				                       (uint8_t)outcome };
 	}
 }

@@ -10,7 +10,7 @@
 
 enum { TIMEOUT_MS = 5000, TIMEOUT_MAX_MS = 600000 };
 
-/* ---- what is asked ---------------------------------------------------------------------------- */
+/* ---- what is asked ----------------------------------------------------------------------- */
 
 static bool read_json(struct source *s, const char *value, const char **out, struct err *err)
 {
@@ -20,23 +20,31 @@ static bool read_json(struct source *s, const char *value, const char **out, str
 	return true;
 }
 
-static struct verify *set_up(struct ctl *c, struct source *input, struct source *refused, struct err *err)
+static struct verify *set_up(struct ctl *c, struct source *input, struct source *refused,
+                             struct err *err)
 {
 	const char          **values = c->args.values;
 	const int64_t         timeout_ms = c->client.timeout_ms;
-	struct verify_options o = { .try_url = c->args.words[0], .cancel_url = values[FLAG_cancel_url],
-		                    .confirm_url = values[FLAG_confirm_url], .state_url = values[FLAG_state_url],
-		                    .secret_file = values[FLAG_secret_file], .cacert = c->client.cacert, .input = "{}" };
+	struct verify_options o = { .try_url = c->args.words[0],
+		                    .cancel_url = values[FLAG_cancel_url],
+		                    .confirm_url = values[FLAG_confirm_url],
+		                    .state_url = values[FLAG_state_url],
+		                    .secret_file = values[FLAG_secret_file],
+		                    .cacert = c->client.cacert,
+		                    .input = "{}" };
 
-	o.timeout_ms = values[FLAG_timeout] == NULL ? TIMEOUT_MS : timeout_ms > TIMEOUT_MAX_MS ? TIMEOUT_MAX_MS : (uint32_t)timeout_ms;
+	o.timeout_ms = values[FLAG_timeout] == NULL  ? TIMEOUT_MS
+	               : timeout_ms > TIMEOUT_MAX_MS ? TIMEOUT_MAX_MS
+	                                             : (uint32_t)timeout_ms;
 	if (values[FLAG_input] != NULL && !read_json(input, values[FLAG_input], &o.input, err))
 		return NULL;
-	if (values[FLAG_refused] != NULL && !read_json(refused, values[FLAG_refused], &o.refused, err))
+	if (values[FLAG_refused] != NULL &&
+	    !read_json(refused, values[FLAG_refused], &o.refused, err))
 		return NULL;
 	return verify_open(&o, err);
 }
 
-/* ---- what is told ------------------------------------------------------------------------------- */
+/* ---- what is told ------------------------------------------------------------------------ */
 
 static enum style style_of(enum probe_state s)
 {
@@ -78,7 +86,8 @@ static void add_text(struct buf *out, const char *name, const char *value)
 
 static void tell_json(struct ctl *c, enum probe p, const struct probe_result *r)
 {
-	buf_fmt(&c->out, "%s{\"name\":\"%s\",\"state\":\"%s\"", p > 0 ? "," : "", probe_name(p), probe_state_name(r->state));
+	buf_fmt(&c->out, "%s{\"name\":\"%s\",\"state\":\"%s\"", p > 0 ? "," : "", probe_name(p),
+	        probe_state_name(r->state));
 	add_text(&c->out, "says", probe_says(p));
 	add_text(&c->out, "finding", r->finding);
 	add_text(&c->out, "advice", r->advice);
@@ -90,10 +99,12 @@ static enum exit_status end(struct ctl *c, const unsigned counts[], uint64_t cal
 	bool fine = counts[PROBE_STATE_WRONG] == 0;
 
 	if (ctl_has(c, FLAG_json))
-		buf_fmt(&c->out, "],\"calls\":%llu,\"well\":%s}\n", (unsigned long long)calls, fine ? "true" : "false");
+		buf_fmt(&c->out, "],\"calls\":%llu,\"well\":%s}\n", (unsigned long long)calls,
+		        fine ? "true" : "false");
 	else
-		buf_fmt(&c->out, "\n%u ok, %u wrong, %u hints, %u skipped; %llu calls\n", counts[PROBE_STATE_OK], counts[PROBE_STATE_WRONG],
-		        counts[PROBE_STATE_HINT], counts[PROBE_STATE_SKIPPED], (unsigned long long)calls);
+		buf_fmt(&c->out, "\n%u ok, %u wrong, %u hints, %u skipped; %llu calls\n",
+		        counts[PROBE_STATE_OK], counts[PROBE_STATE_WRONG], counts[PROBE_STATE_HINT],
+		        counts[PROBE_STATE_SKIPPED], (unsigned long long)calls);
 	return fine ? EXIT_DONE : EXIT_NOT_WELL;
 }
 
@@ -115,7 +126,10 @@ static enum exit_status make_all(struct ctl *c, struct verify *v)
 		struct probe_result r;
 
 		if (p > 0 && first != PROBE_STATE_OK) {
-			r = (struct probe_result){ .state = PROBE_STATE_SKIPPED, .finding = "the first try and its cancel have to do" };
+			r = (struct probe_result){
+				.state = PROBE_STATE_SKIPPED,
+				.finding = "the first try and its cancel have to do"
+			};
 		} else {
 			probe_make(v, (enum probe)p, run, &r);
 			if (p == PROBE_first_try)

@@ -10,7 +10,9 @@
 
 enum { SETTLE_MAX = 30, SETTLE_MS = 100, RETRY_AFTER_MAX_MS = 2000, AT_ONCE = 5, HANG_UP_MS = 2 };
 
-#define DO_ONCE "remember each call by Saga-Id, Saga-Step and Saga-Op in the transaction of its effect (docs/barrier.md)"
+#define DO_ONCE \
+	"remember each call by Saga-Id, Saga-Step and Saga-Op in the transaction of its effect " \
+	"(docs/barrier.md)"
 
 struct run { /* of one probe */
 	struct verify       *v;
@@ -31,7 +33,8 @@ static void find(struct run *r, enum probe_state state, const char *advice, cons
 {
 	va_list ap;
 
-	if (r->result->state == PROBE_STATE_WRONG || (r->result->state == PROBE_STATE_HINT && state == PROBE_STATE_HINT))
+	if (r->result->state == PROBE_STATE_WRONG ||
+	    (r->result->state == PROBE_STATE_HINT && state == PROBE_STATE_HINT))
 		return;
 	r->result->state = state;
 	r->result->advice = advice;
@@ -53,15 +56,18 @@ static const char *answered(const struct verify_call *c, char out[280])
 	else if (c->lesson.outcome == OUTCOME_OK || strlen(c->lesson.error) <= strlen("HTTP 500"))
 		snprintf(out, 280, "answered %d", c->status);
 	else
-		snprintf(out, 280, "answered %d (%s)", c->status, c->lesson.error + strlen("HTTP "));
+		snprintf(out, 280, "answered %d (%s)", c->status,
+		         c->lesson.error + strlen("HTTP "));
 	return out;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------- */
 
 static struct verify_call call_of(struct run *r, enum op op)
 {
-	return (struct verify_call){ .op = op, .gid = r->gid, .epoch = r->epoch, .attempt = ++r->attempts };
+	return (struct verify_call){
+		.op = op, .gid = r->gid, .epoch = r->epoch, .attempt = ++r->attempts
+	};
 }
 
 static const struct verify_call *ask_call(struct run *r, struct verify_call call)
@@ -92,11 +98,14 @@ static const struct verify_call *settle_call(struct run *r, struct verify_call c
 		int64_t            wait = c->lesson.retry_after_ms;
 
 		/* After an attempt without an answer a bare 409 means that it goes on. */
-		if (o != OUTCOME_UNKNOWN && o != OUTCOME_ONGOING && !(o == OUTCOME_REFUSED && c->lesson.bare_conflict))
+		if (o != OUTCOME_UNKNOWN && o != OUTCOME_ONGOING &&
+		    !(o == OUTCOME_REFUSED && c->lesson.bare_conflict))
 			break;
 		if (c->lesson.stale_epoch || *verify_failure(r->v) != '\0')
 			break;
-		sleep_ms(wait > RETRY_AFTER_MAX_MS ? RETRY_AFTER_MAX_MS : wait > 0 ? wait : SETTLE_MS);
+		sleep_ms(wait > RETRY_AFTER_MAX_MS ? RETRY_AFTER_MAX_MS
+		         : wait > 0                ? wait
+		                                   : SETTLE_MS);
 		call.attempt = ++r->attempts;
 		c = ask_call(r, call);
 	}
@@ -130,7 +139,8 @@ static bool try_it(struct run *r)
 	char                      text[280];
 
 	if (c->lesson.outcome != OUTCOME_OK) {
-		wrong(r, "give an input that the service accepts (--input); every probe needs one", "a try was %s", answered(c, text));
+		wrong(r, "give an input that the service accepts (--input); every probe needs one",
+		      "a try was %s", answered(c, text));
 		return false;
 	}
 	keep_output(r, c);
@@ -144,18 +154,22 @@ static bool cancel_it(struct run *r)
 
 	if (c->lesson.outcome == OUTCOME_OK)
 		return true;
-	wrong(r, c->status == 404 ? "answer 2xx, or say \"outcomes\": {\"404\": \"ok\"} in the definition"
-	                          : "a cancel has no \"no\": answer 2xx, or 503 to be called again",
+	wrong(r,
+	      c->status == 404
+	              ? "answer 2xx, or say \"outcomes\": {\"404\": \"ok\"} in the definition"
+	              : "a cancel has no \"no\": answer 2xx, or 503 to be called again",
 	      "a cancel was %s", answered(c, text));
 	return false;
 }
 
-/* ---- the state ------------------------------------------------------------------------------------ */
+/* ---- the state --------------------------------------------------------------------------- */
 
 static void look(struct run *r, struct buf *out)
 {
 	if (r->v->state_url != NULL && !verify_state(r->v, out))
-		wrong(r, "GET of --state-url has to answer 200, and what it points at has to be there", "the state cannot be read");
+		wrong(r,
+		      "GET of --state-url has to answer 200, and what it points at has to be there",
+		      "the state cannot be read");
 }
 
 static bool is_changed(struct run *r)
@@ -168,8 +182,8 @@ static bool is_changed(struct run *r)
 static void want_unchanged(struct run *r, const char *advice, const char *what)
 {
 	if (is_fine(r) && is_changed(r) && is_fine(r))
-		wrong(r, advice, "%s: the state went from %.100s to %.100s", what, r->before.p ? r->before.p : "",
-		      r->after.p ? r->after.p : "");
+		wrong(r, advice, "%s: the state went from %.100s to %.100s", what,
+		      r->before.p ? r->before.p : "", r->after.p ? r->after.p : "");
 }
 
 /* A try again may be told what the first one was told, or refused; and it does nothing. */
@@ -177,14 +191,17 @@ static void want_nothing_new(struct run *r, const struct verify_call *c, const c
 {
 	char text[280];
 
-	if (c->lesson.outcome == OUTCOME_OK && r->has_output && str_eq(c->lesson.output, buf_view(&r->output)))
+	if (c->lesson.outcome == OUTCOME_OK && r->has_output &&
+	    str_eq(c->lesson.output, buf_view(&r->output)))
 		return;
 	if (!is_refusal(c))
-		wrong(r, "refuse it (422): a try that was held up in the network must not bring back what was undone",
+		wrong(r,
+		      "refuse it (422): a try that was held up in the network must not bring back "
+		      "what was undone",
 		      "a try that came %s was %s", when, answered(c, text));
 }
 
-/* ---- probes ----------------------------------------------------------------------------------------- */
+/* ---- probes ------------------------------------------------------------------------------ */
 
 static void probe_first_try(struct run *r)
 {
@@ -202,11 +219,13 @@ static void probe_duplicate_try(struct run *r)
 	const struct verify_call *c = ask(r, OP_TRY);
 
 	if (c->lesson.outcome != OUTCOME_OK)
-		wrong(r, "answer a duplicate what the first one was answered; " DO_ONCE, "a try that came twice was %s the second time",
-		      answered(c, text));
+		wrong(r, "answer a duplicate what the first one was answered; " DO_ONCE,
+		      "a try that came twice was %s the second time", answered(c, text));
 	else if (!str_eq(c->lesson.output, buf_view(&r->output)))
-		wrong(r, "keep the answer and send it again; " DO_ONCE, "a try that came twice was answered %.100s and then %.100s",
-		      r->output.n ? r->output.p : "nothing", c->lesson.output.n ? c->body.p : "nothing");
+		wrong(r, "keep the answer and send it again; " DO_ONCE,
+		      "a try that came twice was answered %.100s and then %.100s",
+		      r->output.n ? r->output.p : "nothing",
+		      c->lesson.output.n ? c->body.p : "nothing");
 	want_unchanged(r, DO_ONCE, "a try that came twice had an effect twice");
 	cancel_it(r);
 }
@@ -215,11 +234,14 @@ static void look_at_one_of_many(struct run *r, const struct verify_call *c)
 {
 	char text[280];
 
-	if (c->lesson.outcome == OUTCOME_MISCONFIGURED || (is_refusal(c) && !c->lesson.bare_conflict))
-		wrong(r, "answer 409, 425 or 503 while another one is at work, or wait for it", "one of %d tries at the same time was %s",
-		      AT_ONCE, answered(c, text));
-	else if (c->lesson.outcome == OUTCOME_OK && r->has_output && !str_eq(c->lesson.output, buf_view(&r->output)))
-		wrong(r, DO_ONCE, "tries at the same time were answered %.100s and %.100s", r->output.n ? r->output.p : "nothing",
+	if (c->lesson.outcome == OUTCOME_MISCONFIGURED ||
+	    (is_refusal(c) && !c->lesson.bare_conflict))
+		wrong(r, "answer 409, 425 or 503 while another one is at work, or wait for it",
+		      "one of %d tries at the same time was %s", AT_ONCE, answered(c, text));
+	else if (c->lesson.outcome == OUTCOME_OK && r->has_output &&
+	         !str_eq(c->lesson.output, buf_view(&r->output)))
+		wrong(r, DO_ONCE, "tries at the same time were answered %.100s and %.100s",
+		      r->output.n ? r->output.p : "nothing",
 		      c->lesson.output.n ? c->body.p : "nothing");
 	else if (c->lesson.outcome == OUTCOME_OK)
 		keep_output(r, c);
@@ -241,11 +263,13 @@ static void probe_tries_at_once(struct run *r)
 	const struct verify_call *c = settle(r, OP_TRY);
 
 	if (c->lesson.outcome != OUTCOME_OK)
-		wrong(r, DO_ONCE, "after tries at the same time one more was %s", answered(c, text));
+		wrong(r, DO_ONCE, "after tries at the same time one more was %s",
+		      answered(c, text));
 	else
 		look_at_one_of_many(r, c);
 	if (cancel_it(r))
-		want_unchanged(r, DO_ONCE, "tries at the same time, and then a cancel, left something");
+		want_unchanged(r, DO_ONCE,
+		               "tries at the same time, and then a cancel, left something");
 }
 
 static void probe_abandoned_try(struct run *r)
@@ -259,12 +283,16 @@ static void probe_abandoned_try(struct run *r)
 	const struct verify_call *c = settle(r, OP_TRY);
 
 	if (c->lesson.outcome != OUTCOME_OK)
-		wrong(r, "a caller that has hung up calls again: finish the work or roll it back, and let the next call have its answer",
+		wrong(r,
+		      "a caller that has hung up calls again: finish the work or roll it back, and "
+		      "let the next call have its answer",
 		      "a try after one whose caller had hung up was %s", answered(c, text));
 	else
 		keep_output(r, c);
 	if (cancel_it(r))
-		want_unchanged(r, DO_ONCE, "a try whose caller hung up, the same again, and a cancel left something");
+		want_unchanged(
+			r, DO_ONCE,
+			"a try whose caller hung up, the same again, and a cancel left something");
 }
 
 static void probe_cancel(struct run *r)
@@ -278,8 +306,8 @@ static void probe_cancel(struct run *r)
 	const struct verify_call *c = ask(r, OP_CANCEL);
 
 	if (c->lesson.outcome != OUTCOME_OK)
-		wrong(r, "answer 2xx to a cancel that was done: sagad repeats it until you do", "a cancel that came twice was %s the second time",
-		      answered(c, text));
+		wrong(r, "answer 2xx to a cancel that was done: sagad repeats it until you do",
+		      "a cancel that came twice was %s the second time", answered(c, text));
 	want_unchanged(r, DO_ONCE, "a cancel that came twice had an effect twice");
 }
 
@@ -289,7 +317,8 @@ static void probe_try_after_cancel(struct run *r)
 	if (!try_it(r) || !cancel_it(r))
 		return;
 	want_nothing_new(r, settle(r, OP_TRY), "after its cancel");
-	want_unchanged(r, "a step that was cancelled is over: " DO_ONCE, "a try that came after its cancel had an effect");
+	want_unchanged(r, "a step that was cancelled is over: " DO_ONCE,
+	               "a try that came after its cancel had an effect");
 }
 
 static void probe_cancel_first(struct run *r)
@@ -300,15 +329,20 @@ static void probe_cancel_first(struct run *r)
 	const struct verify_call *c = settle(r, OP_CANCEL);
 
 	if (c->lesson.outcome != OUTCOME_OK)
-		wrong(r, c->status == 404 ? "answer 2xx and refuse the try that comes later; \"outcomes\": {\"404\": \"ok\"} in the definition "
-		                            "helps with the first half alone"
-		                          : "answer 2xx and refuse the try that comes later",
+		wrong(r,
+		      c->status == 404
+		              ? "answer 2xx and refuse the try that comes later; \"outcomes\": "
+		                "{\"404\": \"ok\"} in the definition helps with the first half "
+		                "alone"
+		              : "answer 2xx and refuse the try that comes later",
 		      "a cancel that came before its try was %s", answered(c, text));
 	c = settle(r, OP_TRY);
 	if (!is_refusal(c))
-		wrong(r, "remember the cancel, and refuse the try (422)", "a try that came after a cancel that found nothing was %s",
+		wrong(r, "remember the cancel, and refuse the try (422)",
+		      "a try that came after a cancel that found nothing was %s",
 		      answered(c, text));
-	want_unchanged(r, "remember the cancel, and refuse the try (422)", "a try that came after its cancel had an effect");
+	want_unchanged(r, "remember the cancel, and refuse the try (422)",
+	               "a try that came after its cancel had an effect");
 	if (!is_fine(r))
 		settle(r, OP_CANCEL);
 }
@@ -345,13 +379,17 @@ static void probe_old_epoch(struct run *r)
 	const struct verify_call *c = ask(r, OP_TRY);
 
 	if (c->lesson.outcome != OUTCOME_OK && !c->lesson.stale_epoch)
-		wrong(r, "answer a duplicate as before, or 412", "a duplicate with an older Saga-Epoch was %s", answered(c, text));
+		wrong(r, "answer a duplicate as before, or 412",
+		      "a duplicate with an older Saga-Epoch was %s", answered(c, text));
 	c = ask(r, OP_CANCEL);
 	if (c->lesson.outcome == OUTCOME_OK)
-		find(r, PROBE_STATE_HINT, "answer 412 to an op that has not run and comes with an older Saga-Epoch than you have heard: its sender "
-		     "is no longer in charge", "a cancel with an older Saga-Epoch than its try was done");
+		find(r, PROBE_STATE_HINT,
+		     "answer 412 to an op that has not run and comes with an older Saga-Epoch than "
+		     "you have heard: its sender is no longer in charge",
+		     "a cancel with an older Saga-Epoch than its try was done");
 	else if (!c->lesson.stale_epoch)
-		wrong(r, "answer 412, or do it", "a cancel with an older Saga-Epoch was %s", answered(c, text));
+		wrong(r, "answer 412, or do it", "a cancel with an older Saga-Epoch was %s",
+		      answered(c, text));
 	r->epoch = 8;
 	cancel_it(r);
 }
@@ -366,21 +404,23 @@ static void probe_refusal(struct run *r)
 	call.input = r->v->refused;
 	c = settle_call(r, call);
 	if (!is_refusal(c)) {
-		wrong(r, "answer 422 to what cannot be done (--refused has to be such an input)", "a try that has to be refused was %s",
-		      answered(c, text));
+		wrong(r, "answer 422 to what cannot be done (--refused has to be such an input)",
+		      "a try that has to be refused was %s", answered(c, text));
 		settle(r, OP_CANCEL);
 		return;
 	}
 	call.attempt = ++r->attempts;
 	c = ask_call(r, call);
 	if (!is_refusal(c))
-		wrong(r, "keep the refusal: what was refused once stays refused", "a try that was refused was %s the second time",
-		      answered(c, text));
+		wrong(r, "keep the refusal: what was refused once stays refused",
+		      "a try that was refused was %s the second time", answered(c, text));
 	else if (c->lesson.bare_conflict && c->saga_outcome[0] == '\0')
-		find(r, PROBE_STATE_HINT, "answer 422, or send Saga-Outcome: refused with it", "a refusal was answered 409 alone, which after an "
+		find(r, PROBE_STATE_HINT, "answer 422, or send Saga-Outcome: refused with it",
+		     "a refusal was answered 409 alone, which after an "
 		     "attempt without an answer means \"still in progress\"");
 	cancel_it(r);
-	want_unchanged(r, "roll back what the try wrote before it was refused", "a try that was refused left something");
+	want_unchanged(r, "roll back what the try wrote before it was refused",
+	               "a try that was refused left something");
 }
 
 static bool confirm_it(struct run *r)
@@ -390,7 +430,8 @@ static bool confirm_it(struct run *r)
 
 	if (c->lesson.outcome == OUTCOME_OK)
 		return true;
-	wrong(r, "a confirm has no \"no\": answer 2xx, or 503 to be called again", "a confirm was %s", answered(c, text));
+	wrong(r, "a confirm has no \"no\": answer 2xx, or 503 to be called again",
+	      "a confirm was %s", answered(c, text));
 	return false;
 }
 
@@ -404,8 +445,8 @@ static void probe_confirm(struct run *r)
 	const struct verify_call *c = ask(r, OP_CONFIRM);
 
 	if (c->lesson.outcome != OUTCOME_OK)
-		wrong(r, "answer 2xx to a confirm that was done: sagad repeats it until you do", "a confirm that came twice was %s the second time",
-		      answered(c, text));
+		wrong(r, "answer 2xx to a confirm that was done: sagad repeats it until you do",
+		      "a confirm that came twice was %s the second time", answered(c, text));
 	want_unchanged(r, DO_ONCE, "a confirm that came twice had an effect twice");
 }
 
@@ -417,8 +458,11 @@ static void probe_cancel_confirmed(struct run *r)
 	const struct verify_call *c = ask(r, OP_CANCEL);
 
 	if (c->lesson.outcome == OUTCOME_OK)
-		wrong(r, "answer 409: sagad never decides both, so somebody has made a mistake and has to hear of it",
-		      "a cancel after the confirm was answered %d, as if it were undone", c->status);
+		wrong(r,
+		      "answer 409: sagad never decides both, so somebody has made a mistake and "
+		      "has to hear of it",
+		      "a cancel after the confirm was answered %d, as if it were undone",
+		      c->status);
 	want_unchanged(r, "what is confirmed stays", "a cancel after the confirm had an effect");
 }
 
@@ -430,7 +474,8 @@ static void probe_confirm_cancelled(struct run *r)
 	const struct verify_call *c = ask(r, OP_CONFIRM);
 
 	if (c->lesson.outcome == OUTCOME_OK)
-		wrong(r, "answer 410: what was held is gone", "a confirm after the cancel was answered %d, as if it were done", c->status);
+		wrong(r, "answer 410: what was held is gone",
+		      "a confirm after the cancel was answered %d, as if it were done", c->status);
 	want_unchanged(r, "what is cancelled stays so", "a confirm after the cancel had an effect");
 }
 
@@ -440,12 +485,14 @@ static void probe_confirm_first(struct run *r)
 	const struct verify_call *c = ask(r, OP_CONFIRM);
 
 	if (c->lesson.outcome == OUTCOME_OK)
-		wrong(r, "answer 410: there is nothing to confirm", "a confirm without a try was answered %d, as if it were done", c->status);
+		wrong(r, "answer 410: there is nothing to confirm",
+		      "a confirm without a try was answered %d, as if it were done", c->status);
 	want_unchanged(r, "there is nothing to confirm", "a confirm without a try had an effect");
 }
 
 /* Answered 4xx, and nothing done. */
-static void want_refused_outright(struct run *r, enum verify_flaw flaw, const char *what, const char *advice)
+static void want_refused_outright(struct run *r, enum verify_flaw flaw, const char *what,
+                                  const char *advice)
 {
 	struct verify_call call = call_of(r, OP_TRY);
 	char               text[280];
@@ -463,18 +510,23 @@ static void want_refused_outright(struct run *r, enum verify_flaw flaw, const ch
 
 static void probe_no_call(struct run *r)
 {
-	want_refused_outright(r, FLAW_NO_ID, "a call without Saga-Id", "answer 400: without it nobody can tell a duplicate");
-	want_refused_outright(r, FLAW_OP, "a call with a Saga-Op that does not exist", "answer 400 to an op that is not try, confirm or cancel");
+	want_refused_outright(r, FLAW_NO_ID, "a call without Saga-Id",
+	                      "answer 400: without it nobody can tell a duplicate");
+	want_refused_outright(r, FLAW_OP, "a call with a Saga-Op that does not exist",
+	                      "answer 400 to an op that is not try, confirm or cancel");
 }
 
 static void probe_signature(struct run *r)
 {
-	want_refused_outright(r, FLAW_UNSIGNED, "a call without a signature", "answer 401 to what is not signed");
-	want_refused_outright(r, FLAW_SIGNATURE, "a call that somebody else has signed", "answer 401 to what is signed with another secret");
-	want_refused_outright(r, FLAW_OLD, "a call that was signed an hour ago", "answer 401 to a webhook-timestamp more than five minutes off");
+	want_refused_outright(r, FLAW_UNSIGNED, "a call without a signature",
+	                      "answer 401 to what is not signed");
+	want_refused_outright(r, FLAW_SIGNATURE, "a call that somebody else has signed",
+	                      "answer 401 to what is signed with another secret");
+	want_refused_outright(r, FLAW_OLD, "a call that was signed an hour ago",
+	                      "answer 401 to a webhook-timestamp more than five minutes off");
 }
 
-/* ---- the table --------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name, *says;

@@ -33,7 +33,8 @@ bool verbatim_item(struct str array, size_t *at, struct str *item)
 
 bool verbatim_is_number(struct str json)
 {
-	return json.n > 0 && (json.p[0] == '-' || (json.p[0] >= '0' && json.p[0] <= '9')) && json_is_valid(json);
+	return json.n > 0 && (json.p[0] == '-' || (json.p[0] >= '0' && json.p[0] <= '9')) &&
+	       json_is_valid(json);
 }
 
 /* Behind the quote that ends the string which begins at `at`. */
@@ -57,7 +58,9 @@ void verbatim_numbers(struct str json, struct buf *out)
 		const char c = json.p[at];
 		const bool may_be = c == '-' || (c >= '0' && c <= '9');
 
-		end = c == '"' ? end_of_string(json, at) : may_be ? end_of_number(json, at) : at + 1;
+		end = c == '"' ? end_of_string(json, at)
+		      : may_be ? end_of_number(json, at)
+		               : at + 1;
 		struct str part = { json.p + at, end - at };
 		bool       is_number = may_be && verbatim_is_number(part);
 		buf_cstr(out, is_number ? "\"" : "");

@@ -28,19 +28,21 @@ static bool compile(struct verify *v, const struct verify_options *o, struct err
 	buf_cstr(&doc, "{\"mode\":\"saga\",\"steps\":{\"verify\":{");
 	add_call(&doc, confirm ? "try" : "action", o->try_url, v->timeout_ms);
 	buf_char(&doc, ',');
-	add_call(&doc, confirm ? "cancel" : "compensate", cancel ? cancel : o->try_url, v->timeout_ms);
+	add_call(&doc, confirm ? "cancel" : "compensate", cancel ? cancel : o->try_url,
+	         v->timeout_ms);
 	if (confirm != NULL) {
 		buf_char(&doc, ',');
 		add_call(&doc, "confirm", confirm, v->timeout_ms);
 	}
 	buf_cstr(&doc, "}}}");
-	v->def = definition_compile(buf_view(&doc), DEFINITION_INLINE, (struct str){ 0 }, &findings);
+	v->def =
+		definition_compile(buf_view(&doc), DEFINITION_INLINE, (struct str){ 0 }, &findings);
 	v->has_confirm = confirm != NULL;
 	buf_fini(&doc);
 	for (size_t i = 0; v->def == NULL && i < findings.n; i++)
 		if (!findings.items[i].warning)
-			return err_set(err, ERR_INVALID, "a URL cannot be used: %.*s", (int)findings.items[i].detail.n,
-			               findings.items[i].detail.p);
+			return err_set(err, ERR_INVALID, "a URL cannot be used: %.*s",
+			               (int)findings.items[i].detail.n, findings.items[i].detail.p);
 	return v->def != NULL || err_set(err, ERR_INVALID, "a URL cannot be used");
 }
 
@@ -58,16 +60,22 @@ static bool read_secret(const char *path, struct buf *out, struct err *err)
 	n = strcspn(line, "\r\n");
 	bool good = webhook_secret((struct str){ line, n }, out);
 	explicit_bzero(line, sizeof line);
-	return good || err_set(err, ERR_INVALID, "--secret-file: %s: whsec_BASE64 or a plain text is wanted in its first line", path);
+	return good ||
+	       err_set(err, ERR_INVALID,
+	               "--secret-file: %s: whsec_BASE64 or a plain text is wanted in its first "
+	               "line",
+	               path);
 }
 
 struct verify *verify_open(const struct verify_options *o, struct err *err)
 {
 	struct verify *v = mem_alloc(sizeof *v);
 
-	*v = (struct verify){ .state_url = o->state_url, .cacert = o->cacert, .timeout_ms = o->timeout_ms, .input = o->input,
+	*v = (struct verify){ .state_url = o->state_url, .cacert = o->cacert,
+		              .timeout_ms = o->timeout_ms, .input = o->input,
 		              .refused = o->refused, .accepted_ms = verify_now_ms() };
-	if ((o->secret_file == NULL || read_secret(o->secret_file, &v->secret, err)) && compile(v, o, err)) {
+	if ((o->secret_file == NULL || read_secret(o->secret_file, &v->secret, err)) &&
+	    compile(v, o, err)) {
 		if (verify_http_open(v))
 			return v;
 		err_set(err, ERR_UNAVAILABLE, "libcurl cannot be used");

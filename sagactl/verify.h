@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * verify.h - calls to one participant, made as sagad makes them, but on purpose twice, late, at once or wrong.
+ * verify.h - calls to one participant, made as sagad makes them, but on purpose twice, late, at
+ * once or wrong.
  */
 #ifndef SAGACTL_VERIFY_H
 #define SAGACTL_VERIFY_H
@@ -41,17 +42,18 @@ struct verify {
 	const char        *cacert;
 	void              *multi;           /* of libcurl */
 	int64_t            accepted_ms;
-	struct str         output;          /* of the try that was done last: for a compensation's URL */
+	struct str         output;          /* of the last try done: for a compensation's URL */
 	struct buf         output_text;
 	uint64_t           calls;           /* made so far */
 	struct arena       arena;           /* of requests, until the end */
-	char               failure[200];    /* why the participant cannot be reached; empty: it can */
+	char               failure[200];    /* why it cannot be reached at all; empty: it can */
 };
 
 int64_t verify_now_ms(void);
 bool    verify_http_open(struct verify *v) __attribute__((warn_unused_result));
 void    verify_http_close(struct verify *v);
-/* Makes all of them at once and waits for all. A call that cannot be rendered has status 0 and says so. */
+/* Makes all of them at once and waits for all. A call that cannot be rendered
+ * has status 0 and says so. */
 void verify_exchange(struct verify *v, struct verify_call *calls, size_t n);
 void verify_call_fini(struct verify_call *c);
 /* GET state_url. False: no 2xx. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * verify_http.c - several calls at once, by libcurl's multi interface; what an answer teaches is participants/call.h's.
+ * verify_http.c - several calls at once, by libcurl's multi interface; what an answer teaches is
+ * participants/call.h's.
  */
 #include "sagactl/verify.h"
 
@@ -64,8 +65,10 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	struct exchange *x = arg;
 
 	if (x->call != NULL) {
-		keep_value(line, size * n, "Saga-Outcome:", x->call->saga_outcome, sizeof x->call->saga_outcome);
-		keep_value(line, size * n, "Retry-After:", x->call->retry_after, sizeof x->call->retry_after);
+		keep_value(line, size * n, "Saga-Outcome:", x->call->saga_outcome,
+		           sizeof x->call->saga_outcome);
+		keep_value(line, size * n, "Retry-After:", x->call->retry_after,
+		           sizeof x->call->retry_after);
 	}
 	return size * n;
 }
@@ -79,10 +82,14 @@ static void learn(struct verify *v, struct exchange *x, CURLcode result)
 		curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
 	c->status = (int)status;
 	if (result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST)
-		snprintf(v->failure, sizeof v->failure, "%.*s: %s", (int)x->text.url.n, x->text.url.p, curl_easy_strerror(result));
-	const struct call_reply reply = { .status = c->status, .saga_outcome = str_of(c->saga_outcome),
-		                          .retry_after = str_of(c->retry_after), .body = buf_view(x->body),
-		                          .body_too_big = x->too_big, .failure = str_of(curl_easy_strerror(result)) };
+		snprintf(v->failure, sizeof v->failure, "%.*s: %s", (int)x->text.url.n,
+		         x->text.url.p, curl_easy_strerror(result));
+	const struct call_reply reply = { .status = c->status,
+		                          .saga_outcome = str_of(c->saga_outcome),
+		                          .retry_after = str_of(c->retry_after),
+		                          .body = buf_view(x->body),
+		                          .body_too_big = x->too_big,
+		                          .failure = str_of(curl_easy_strerror(result)) };
 	call_learn(v->def, 0, c->op, &reply, verify_now_ms(), &c->lesson);
 }
 
@@ -106,8 +113,9 @@ static void add_signature(struct verify *v, struct exchange *x, struct str body)
 	if (v->secret.n == 0 || c->flaw == FLAW_UNSIGNED)
 		return;
 	webhook_id(str_of(c->gid), STR("verify"), c->op, id);
-	webhook_sign(c->flaw == FLAW_SIGNATURE ? STR("nobody has this secret") : buf_view(&v->secret), str_of(id), at_s, body,
-	             signature);
+	webhook_sign(c->flaw == FLAW_SIGNATURE ? STR("nobody has this secret")
+	                                       : buf_view(&v->secret),
+	             str_of(id), at_s, body, signature);
 	snprintf(line, sizeof line, "webhook-id: %s", id);
 	add_header(x, line);
 	snprintf(line, sizeof line, "webhook-timestamp: %lld", (long long)at_s);
@@ -126,7 +134,8 @@ static void add_headers(struct verify *v, struct exchange *x)
 	for (size_t i = 0; i < x->text.header_count; i++) {
 		const char *line = x->text.headers[i];
 
-		if (x->call->flaw == FLAW_NO_ID && (is_header(line, "Saga-Id") || is_header(line, "Idempotency-Key")))
+		if (x->call->flaw == FLAW_NO_ID &&
+		    (is_header(line, "Saga-Id") || is_header(line, "Idempotency-Key")))
 			continue;
 		if (x->call->flaw == FLAW_OP && is_header(line, "Saga-Op"))
 			line = "Saga-Op: explode";
@@ -140,11 +149,17 @@ static bool render(struct verify *v, struct exchange *x)
 {
 	const struct verify_call *c = x->call;
 	const struct call_rules   rules = { 0 };
-	const struct call_spec    spec = { .scope = { .def = v->def, .gid = str_of(c->gid), .now = v->accepted_ms,
-		                                      .input = str_of(c->input != NULL ? c->input : v->input),
+	const struct call_spec    spec = { .scope = { .def = v->def,
+		                                      .gid = str_of(c->gid),
+		                                      .now = v->accepted_ms,
+		                                      .input = str_of(c->input != NULL ? c->input
+		                                                                       : v->input),
 		                                      .outputs = &v->output },
-		                           .op = c->op, .attempt = c->attempt, .epoch = c->epoch,
-		                           .deadline_at = v->accepted_ms + 600000, .span = 1 };
+		                           .op = c->op,
+		                           .attempt = c->attempt,
+		                           .epoch = c->epoch,
+		                           .deadline_at = v->accepted_ms + 600000,
+		                           .span = 1 };
 	struct err                err;
 
 	if (call_render(&spec, &rules, NULL, NULL, &v->arena, &x->text, &err))
@@ -266,7 +281,8 @@ bool verify_state(struct verify *v, struct buf *out)
 	bool got = curl_easy_perform(x.curl) == CURLE_OK;
 	curl_easy_getinfo(x.curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_cleanup(x.curl);
-	return got && status >= 200 && status <= 299 && (pointer == NULL || cut_state(out, pointer + 1));
+	return got && status >= 200 && status <= 299 &&
+	       (pointer == NULL || cut_state(out, pointer + 1));
 }
 
 bool verify_http_open(struct verify *v)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fold.c - what sleeps in memory sleeps folded up: its struct packed, its texts once, and its seat.
  *
- * Nothing is forgotten, also not what no log knows (which attempt may still land): it is the same struct, byte for
- * byte, when it wakes. It keeps its places in table, list and heap, so that nobody can tell that it slept.
+ * Nothing is forgotten, also not what no log knows (which attempt may still land): it is the same
+ * struct, byte for byte, when it wakes. It keeps its places in table, list and heap, so that nobody
+ * can tell that it slept.
  */
 #include "coordinator/base/mem.h"
 #include "coordinator/base/pack.h"
@@ -93,10 +94,12 @@ static void take_texts(struct owned *o, const char *from)
 static bool may_fold(const struct engine *e, const struct owned *o)
 {
 	bool waits = o->seat.timer.index == 0 || o->seat.timer.at > now_ms(e) + NAP_MS;
-	bool busy = o->gone || o->unborn || o->doubt || o->unproven || o->behind || o->commit != COMMIT_NONE ||
-	            o->deciding != NULL || o->open_calls > 0 || o->held || o->put_off || o->wary;
+	bool busy = o->gone || o->unborn || o->doubt || o->unproven || o->behind ||
+	            o->commit != COMMIT_NONE || o->deciding != NULL || o->open_calls > 0 ||
+	            o->held || o->put_off || o->wary;
 	bool wants = o->tick_due || o->room_due || o->resume_due || o->stuck_due != STUCK_NONE ||
-	             !list_is_empty(&o->queue) || !list_is_empty(&o->waiters) || !list_is_empty(&o->begins);
+	             !list_is_empty(&o->queue) || !list_is_empty(&o->waiters) ||
+	             !list_is_empty(&o->begins);
 
 	return e->acting && !e->draining && waits && !busy && !wants && o->readable;
 }
@@ -115,7 +118,8 @@ static void add_struct(const struct owned *o, struct buf *out)
 	memset(&image.seat, 0, sizeof image.seat);
 	memset(&image.next, 0, sizeof image.next);
 	image.e = NULL;
-	image.commit_link = image.held_link = image.put_off_link = image.drowsy_link = (struct list){ 0 };
+	image.commit_link = image.held_link = image.put_off_link = image.drowsy_link =
+		(struct list){ 0 };
 	image.queue = image.waiters = image.begins = (struct list){ 0 };
 	image.steps[0] = image.steps[1] = image.txn.steps = NULL;
 	image.notes = NULL;
@@ -185,7 +189,8 @@ void fold_want(struct engine *e, struct owned *o)
 		list_push(&e->drowsy, &o->drowsy_link);
 }
 
-/* Whoever had one in hand has let it go by the end of the turn; but an answer that waits to be given shows it. */
+/* Whoever had one in hand has let it go by the end of the turn; but an answer that waits to be
+ * given shows it. */
 void fold_drowsy(struct engine *e)
 {
 	if (!list_is_empty(&e->replies))

@@ -126,7 +126,8 @@ static uint64_t mixed(uint64_t x)
 	return x ^ x >> 31;
 }
 
-bool chaos_does(const struct chaos *c, enum chaos_deed deed, const struct call_spec *spec, struct str step, uint32_t n, uint32_t *of)
+bool chaos_does(const struct chaos *c, enum chaos_deed deed, const struct call_spec *spec,
+                struct str step, uint32_t n, uint32_t *of)
 {
 	static const uint32_t share[] = {
 #define X(name, percent, text) percent,
@@ -146,13 +147,15 @@ static void make_stale(struct copy *y, uint64_t epoch)
 {
 	char line[48];
 
-	snprintf(line, sizeof line, "Saga-Epoch: %llu", (unsigned long long)(epoch > 0 ? epoch - 1 : 0));
+	snprintf(line, sizeof line, "Saga-Epoch: %llu",
+	         (unsigned long long)(epoch > 0 ? epoch - 1 : 0));
 	for (size_t i = 0; i < y->request.header_count; i++)
 		if (strncasecmp(y->request.headers[i], "Saga-Epoch:", strlen("Saga-Epoch:")) == 0)
 			y->request.headers[i] = arena_str(&y->arena, str_of(line)).p;
 }
 
-void chaos_meddle(struct chaos *c, const struct call_spec *spec, struct str step, struct http_request *r)
+void chaos_meddle(struct chaos *c, const struct call_spec *spec, struct str step,
+                  struct http_request *r)
 {
 	uint32_t ms;
 
@@ -167,11 +170,13 @@ void chaos_meddle(struct chaos *c, const struct call_spec *spec, struct str step
 		send_later(y, ms + 1);
 	}
 	/* Not for ever: a slow service would never be heard. */
-	if (spec->attempt <= HANG_UP_ATTEMPTS && chaos_does(c, CHAOS_HANG_UP, spec, step, HANG_UP_MS, &ms) && ms + 1 < r->timeout_ms)
+	if (spec->attempt <= HANG_UP_ATTEMPTS &&
+	    chaos_does(c, CHAOS_HANG_UP, spec, step, HANG_UP_MS, &ms) && ms + 1 < r->timeout_ms)
 		r->timeout_ms = ms + 1;
 }
 
-void chaos_stranger(struct chaos *c, const struct http_request *cancel, const struct http_request *try_it)
+void chaos_stranger(struct chaos *c, const struct http_request *cancel,
+                    const struct http_request *try_it)
 {
 	struct copy *y = copy_of(c, cancel);
 
@@ -184,7 +189,7 @@ uint64_t chaos_copies(const struct chaos *c)
 	return c->made;
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------ */
+/* ---- opening and closing ----------------------------------------------------------------- */
 
 struct chaos *chaos_open(uv_loop_t *loop, struct http *http, uint32_t seed)
 {

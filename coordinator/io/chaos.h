@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * chaos.h - what networks and crashes do to calls now and then, done on purpose and often, to try services out.
+ * chaos.h - what networks and crashes do to calls now and then, done on purpose and often, to try
+ * services out.
  *
- * What happens to a call follows from the seed and from which call it is, not from chance: the same gid, step, op and
- * attempt meet the same again. Calls themselves are made as ever, but for time-outs; all else is copies, whose answers
- * nobody reads. A service that follows the contract comes to the same end with it as without.
+ * What happens to a call follows from the seed and from which call it is, not from chance: the same
+ * gid, step, op and attempt meet the same again. Calls themselves are made as ever, but for
+ * time-outs; all else is copies, whose answers nobody reads. A service that follows the contract
+ * comes to the same end with it as without.
  */
 #ifndef COORDINATOR_IO_CHAOS_H
 #define COORDINATOR_IO_CHAOS_H
@@ -36,11 +38,15 @@ struct chaos *chaos_open(uv_loop_t *loop, struct http *http, uint32_t seed);
 void chaos_close(struct chaos *c);
 
 /* Does this happen to this call? of: 0 .. n - 1, drawn with it. */
-bool chaos_does(const struct chaos *c, enum chaos_deed deed, const struct call_spec *spec, struct str step, uint32_t n, uint32_t *of);
-/* The request of a call that is about to be sent: its time-out may become short, and copies are made. */
-void chaos_meddle(struct chaos *c, const struct call_spec *spec, struct str step, struct http_request *r);
+bool chaos_does(const struct chaos *c, enum chaos_deed deed, const struct call_spec *spec,
+                struct str step, uint32_t n, uint32_t *of);
+/* The request of a call that is about to be sent: its time-out may become short,
+ * and copies are made. */
+void chaos_meddle(struct chaos *c, const struct call_spec *spec, struct str step,
+                  struct http_request *r);
 /* A cancel, and its try when that was answered; both are copied. */
-void chaos_stranger(struct chaos *c, const struct http_request *cancel, const struct http_request *try_it);
+void chaos_stranger(struct chaos *c, const struct http_request *cancel,
+                    const struct http_request *try_it);
 uint64_t chaos_copies(const struct chaos *c); /* made so far */
 
 #endif

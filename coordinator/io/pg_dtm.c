@@ -35,7 +35,8 @@ static bool read_place(struct str text, uint64_t *us, struct str *gid)
 {
 	const char *dash = text.n > 0 ? memchr(text.p, '-', text.n) : NULL;
 
-	if (dash == NULL || !text_to_u64((struct str){ text.p, (size_t)(dash - text.p) }, us) || *us > INT64_MAX / 2)
+	if (dash == NULL || !text_to_u64((struct str){ text.p, (size_t)(dash - text.p) }, us) ||
+	    *us > INT64_MAX / 2)
 		return false;
 	*gid = (struct str){ dash + 1, text.n - (size_t)(dash - text.p) - 1 };
 	return true;
@@ -49,7 +50,8 @@ static void deliver_list(struct pg_job *job)
 	/* A page without a hit is one row of nulls that says how far it came. */
 	size_t          hits = total == 1 && cell_is_null(r, 0, 0) ? 0 : total;
 	struct row     *rows = mem_array(hits, sizeof *rows);
-	struct list_page page = { .examined = total > 0 ? (uint64_t)cell_i64(r, 0, COLUMN_EXAMINED) : 0 };
+	struct list_page page = { .examined = total > 0 ? (uint64_t)cell_i64(r, 0, COLUMN_EXAMINED)
+		                                        : 0 };
 
 	for (size_t i = 0; i < hits; i++)
 		n += row_decode(job->conn->pg, r, (int)i, &rows[n]);
@@ -83,7 +85,8 @@ static void put_phases(struct pg_params *p, unsigned phases)
 	params_texts(p, names, n);
 }
 
-static void dtm_list(void *ctx, const struct dtm_filter *f, struct str after, unsigned limit, list_done *done, void *arg)
+static void dtm_list(void *ctx, const struct dtm_filter *f, struct str after, unsigned limit,
+                     list_done *done, void *arg)
 {
 	struct dtm_job   *j = open_job(ctx, true, arg);
 	struct pg_params *p = pg_job_params(&j->job);
@@ -92,7 +95,8 @@ static void dtm_list(void *ctx, const struct dtm_filter *f, struct str after, un
 
 	j->list_done = done;
 	j->limit = limit;
-	if (!is_storable(f->kind) || !is_storable(after) || (after.n > 0 && !read_place(after, &us, &gid))) {
+	if (!is_storable(f->kind) || !is_storable(after) ||
+	    (after.n > 0 && !read_place(after, &us, &gid))) {
 		pg_job_refuse(&j->job, LOG_DONE, deliver_list); /* nothing stored can match */
 		return;
 	}
@@ -146,16 +150,19 @@ static void on_kvs(struct pg_job *job)
 	for (size_t k = 0; k < n; k++) {
 		int i = (int)k;
 
-		rows[k] = (struct dtm_kv_row){ .k = cell_text(r, i, 0), .v = cell_text(r, i, 1),
+		rows[k] = (struct dtm_kv_row){ .k = cell_text(r, i, 0),
+			                       .v = cell_text(r, i, 1),
 			                       .version = (uint64_t)cell_i64(r, i, 2),
-			                       .created_at = cell_time(r, i, 3), .updated_at = cell_time(r, i, 4) };
+			                       .created_at = cell_time(r, i, 3),
+			                       .updated_at = cell_time(r, i, 4) };
 	}
 	j->kvs_done(j->arg, job->result, rows, n);
 	free(rows);
 	pg_job_free(job);
 }
 
-static void dtm_kv_read(void *ctx, struct str cat, struct str k, struct str after, unsigned limit, dtm_kvs_done *done, void *arg)
+static void dtm_kv_read(void *ctx, struct str cat, struct str k, struct str after, unsigned limit,
+                        dtm_kvs_done *done, void *arg)
 {
 	struct dtm_job   *j = open_job(ctx, true, arg);
 	struct pg_params *p = pg_job_params(&j->job);

@@ -21,14 +21,16 @@ static bool says(const struct saga_call *call, const char *word)
 /* Written before the work's fate is known, so that a roll-back has something to undo. */
 static bool book(PGconn *db, const char *gid)
 {
-	PGresult *r = PQexecParams(db, "INSERT INTO booked (gid) VALUES ($1)", 1, NULL, &gid, NULL, NULL, 0);
+	PGresult *r = PQexecParams(db, "INSERT INTO booked (gid) VALUES ($1)", 1, NULL, &gid, NULL,
+	                           NULL, 0);
 	bool done = PQresultStatus(r) == PGRES_COMMAND_OK;
 
 	PQclear(r);
 	return done;
 }
 
-static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call, struct saga_answer *answer)
+static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call,
+                             struct saga_answer *answer)
 {
 	(void)ctx;
 	if (!book(db, call->gid))
@@ -54,7 +56,8 @@ static void tell(void *ctx, const struct saga_call *call, const struct saga_answ
 {
 	(void)ctx;
 	if (answer->log[0])
-		fprintf(stderr, "%s: HTTP %d: %s\n", call ? call->gid : "no call", answer->status, answer->log);
+		fprintf(stderr, "%s: HTTP %d: %s\n", call ? call->gid : "no call", answer->status,
+		        answer->log);
 }
 
 static int serve(const char *dsn, const char *listen)
@@ -96,13 +99,14 @@ static int sweep(const char *dsn, const char *url, int older_than_s)
 {
 	struct saga_error error = { 0 };
 	struct saga_xa_swept swept;
-	struct saga_client *client = saga_client_open(&(struct saga_client_options){ .urls = url, .patience_ms = 500 }, &error);
+	struct saga_client_options options = { .urls = url, .patience_ms = 500 };
+	struct saga_client *client = saga_client_open(&options, &error);
 	PGconn *db = PQconnectdb(dsn);
 	bool done = client && saga_xa_sweep(db, client, older_than_s, &swept, &error);
 
 	if (done)
-		printf("{\"seen\": %u, \"rolled_back\": %u, \"committed\": %u, \"left\": %u}\n", swept.seen, swept.rolled_back,
-		       swept.committed, swept.left);
+		printf("{\"seen\": %u, \"rolled_back\": %u, \"committed\": %u, \"left\": %u}\n",
+		       swept.seen, swept.rolled_back, swept.committed, swept.left);
 	PQfinish(db);
 	saga_client_close(client);
 	return done ? 0 : fail(&error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * vectors.c - participants/vectors: what libraries for services are tested with holds for the coordinator itself.
+ * vectors.c - participants/vectors: what libraries for services are tested with holds for the
+ * coordinator itself.
  */
 #include "api/problem.h"
 #include "coordinator/base/json.h"
@@ -89,7 +90,8 @@ static enum op op_of(struct str name)
 	exit(1);
 }
 
-#define each(v, root, list) const struct json *v = json_get(root, list)->first; v != NULL; v = v->next
+#define each(v, root, list) \
+	const struct json *v = json_get(root, list)->first; v != NULL; v = v->next
 
 /* ---- signatures.json ----------------------------------------------------------------------- */
 
@@ -103,7 +105,8 @@ static void check_secrets(const struct json *root)
 
 		if (good)
 			digest_hex((const uint8_t *)bytes.p, bytes.n, hex);
-		ok(good == has(c, "bytes") && (!good || str_is(want, hex)), "secret \"%s\"", cstr(text(c, "text")));
+		ok(good == has(c, "bytes") && (!good || str_is(want, hex)), "secret \"%s\"",
+		   cstr(text(c, "text")));
 		buf_fini(&bytes);
 	}
 }
@@ -128,10 +131,12 @@ static void check_signatures(const struct json *root)
 		ok(str_is(text(c, "id"), id), "webhook-id of %s", cstr(text(c, "gid")));
 	}
 	for (each(s, root, "sign"))
-		ok(signs(text(s, "secret"), text(s, "id"), number(s, "timestamp_s", -1), text(s, "body"), text(s, "signature")),
+		ok(signs(text(s, "secret"), text(s, "id"), number(s, "timestamp_s", -1),
+		         text(s, "body"), text(s, "signature")),
 		   "signature of %s", cstr(text(s, "id")));
 	for (each(b, root, "callbacks"))
-		ok(callback_verify(text(b, "key"), text(b, "gid"), text(b, "step"), op_of(text(b, "op")), text(b, "sig")),
+		ok(callback_verify(text(b, "key"), text(b, "gid"), text(b, "step"),
+		                   op_of(text(b, "op")), text(b, "sig")),
 		   "callback of %s", cstr(text(b, "gid")));
 }
 
@@ -146,7 +151,8 @@ static bool any_signs(const struct json *c, const struct json *headers, int64_t 
 		struct str  one = { p, (size_t)((space ? space : end) - p) };
 
 		for (each(secret, c, "secrets"))
-			if (signs(json_text(secret, &arena), text(headers, "webhook-id"), at_s, text(c, "body"), one))
+			if (signs(json_text(secret, &arena), text(headers, "webhook-id"), at_s,
+			          text(c, "body"), one))
 				return true;
 		p += one.n + 1;
 	}
@@ -159,7 +165,8 @@ static const char *verify(const struct json *c)
 	const int64_t      now_s = number(c, "now_s", 0);
 	uint64_t           at_s;
 
-	if (!has(headers, "webhook-id") || !has(headers, "webhook-timestamp") || !has(headers, "webhook-signature"))
+	if (!has(headers, "webhook-id") || !has(headers, "webhook-timestamp") ||
+	    !has(headers, "webhook-signature"))
 		return "missing";
 	if (!text_to_u64(text(headers, "webhook-timestamp"), &at_s) || at_s > INT64_MAX ||
 	    llabs((int64_t)at_s - now_s) > 300)
@@ -170,13 +177,15 @@ static const char *verify(const struct json *c)
 static void check_verify(const struct json *root)
 {
 	for (each(c, root, "verify"))
-		ok(str_is(text(c, "result"), verify(c)), "%s: %s", cstr(text(c, "name")), verify(c));
+		ok(str_is(text(c, "result"), verify(c)), "%s: %s", cstr(text(c, "name")),
+		   verify(c));
 }
 
 /* ---- headers.json ---------------------------------------------------------------------------- */
 
 /* A case's own, else the one that all have; false: it has none. */
-static bool wanted(const struct json *root, const struct json *c, const char *part, const char *name, struct str *out)
+static bool wanted(const struct json *root, const struct json *c, const char *part,
+                   const char *name, struct str *out)
 {
 	const struct json *own = json_get(json_get(c, part), name);
 	const struct json *v = own != NULL ? own : json_get(json_get(root, part), name);
@@ -193,13 +202,17 @@ static struct definition *one_step(struct str step, enum op op)
 	struct buf      doc = { 0 };
 
 	if (op == OP_CHECK)
-		buf_cstr(&doc, "{\"mode\":\"message\",\"deadline\":\"1m\",\"check\":{\"url\":\"http://a/\"},"
-		               "\"steps\":{\"a\":{\"kind\":\"retriable\",\"action\":{\"url\":\"http://a/\"}}}}");
+		buf_cstr(&doc, "{\"mode\":\"message\",\"deadline\":\"1m\","
+		               "\"check\":{\"url\":\"http://a/\"},\"steps\":{\"a\":"
+		               "{\"kind\":\"retriable\",\"action\":{\"url\":\"http://a/\"}}}}");
 	else
-		buf_fmt(&doc, "{\"mode\":\"saga\",\"steps\":{\"%.*s\":{\"try\":{\"url\":\"http://a/\"},"
-		        "\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\"}}}}", (int)step.n, step.p);
+		buf_fmt(&doc,
+		        "{\"mode\":\"saga\",\"steps\":{\"%.*s\":{\"try\":{\"url\":\"http://a/\"},"
+		        "\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\"}}}}",
+		        (int)step.n, step.p);
 	struct str         kept = arena_str(&arena, buf_view(&doc));
-	struct definition *d = definition_compile(kept, DEFINITION_INLINE, (struct str){ 0 }, &findings);
+	struct definition *d =
+		definition_compile(kept, DEFINITION_INLINE, (struct str){ 0 }, &findings);
 
 	buf_fini(&doc);
 	if (d == NULL)
@@ -225,7 +238,8 @@ static bool sends(const struct call_text *t, const char *name, bool some, struct
 
 static bool render(const struct json *root, const struct json *c, struct call_text *out)
 {
-	const struct call_rules rules = { .callback_base = STR("https://sagad.example"), .callback_key = STR("key") };
+	const struct call_rules rules = { .callback_base = STR("https://sagad.example"),
+		                          .callback_key = STR("key") };
 	struct str              gid, step, op, v;
 	struct err              err = { 0 };
 	uint64_t                attempt = 0, epoch = 0;
@@ -244,9 +258,15 @@ static bool render(const struct json *root, const struct json *c, struct call_te
 	text_to_u64(v, &epoch);
 	struct definition *d = one_step(step, op_of(op));
 	struct str         no_output = { 0 };
-	struct call_spec   spec = { .scope = { .def = d, .gid = gid, .now = accepted, .outputs = &no_output },
-	                            .step = op_of(op) == OP_CHECK ? TXN_CHECK : 0, .op = op_of(op), .attempt = (uint32_t)attempt,
-	                            .epoch = epoch, .deadline_at = deadline, .span = 0xab };
+	struct call_spec   spec = {
+		  .scope = { .def = d, .gid = gid, .now = accepted, .outputs = &no_output },
+		  .step = op_of(op) == OP_CHECK ? TXN_CHECK : 0,
+		  .op = op_of(op),
+		  .attempt = (uint32_t)attempt,
+		  .epoch = epoch,
+		  .deadline_at = deadline,
+		  .span = 0xab
+	};
 	bool good = d != NULL && call_render(&spec, &rules, NULL, NULL, &arena, out, &err);
 
 	if (d != NULL)
@@ -264,18 +284,20 @@ static void check_headers(const struct json *root)
 		if (!is_true(c, "sent"))
 			continue;
 		bool good = render(root, c, &t);
-		for (const struct json *h = json_get(root, "headers")->first; good && h != NULL; h = h->next) {
+		for (const struct json *h = json_get(root, "headers")->first; good && h != NULL;
+		     h = h->next) {
 			struct str want = { 0 };
 			bool       some = wanted(root, c, "headers", cstr(h->key), &want);
 
-			if (!str_is(h->key, "traceparent") || !has(json_get(c, "headers"), "Saga-Id"))
+			if (!str_is(h->key, "traceparent") ||
+			    !has(json_get(c, "headers"), "Saga-Id"))
 				wrong += !sends(&t, cstr(h->key), some, want);
 		}
 		ok(good && wrong == 0, "we send: %s", cstr(text(c, "name")));
 	}
 }
 
-/* ---- outcomes.json ------------------------------------------------------------------------------ */
+/* ---- outcomes.json ----------------------------------------------------------------------- */
 
 static struct definition *asked;
 
@@ -284,14 +306,16 @@ static bool learns(const struct json *c, enum op op, const struct call_reply *re
 	struct call_lesson l;
 
 	call_learn(asked, op == OP_CHECK ? TXN_CHECK : 0, op, reply, now_ms, &l);
-	bool good = str_is(text(c, "outcome"), outcome_name(l.outcome)) && l.gone == is_true(c, "gone") &&
-	            l.bare_conflict == is_true(c, "bare_conflict") && l.stale_epoch == is_true(c, "stale_epoch") &&
-	            str_eq(l.output, text(c, "output")) && (!has(c, "error") || str_is(text(c, "error"), l.error)) &&
-	            (!has(c, "retry_after_ms") || l.retry_after_ms == number(c, "retry_after_ms", -1));
+	bool good =
+		str_is(text(c, "outcome"), outcome_name(l.outcome)) &&
+		l.gone == is_true(c, "gone") && l.bare_conflict == is_true(c, "bare_conflict") &&
+		l.stale_epoch == is_true(c, "stale_epoch") && str_eq(l.output, text(c, "output")) &&
+		(!has(c, "error") || str_is(text(c, "error"), l.error)) &&
+		(!has(c, "retry_after_ms") || l.retry_after_ms == number(c, "retry_after_ms", -1));
 
 	if (!good)
-		printf("# %s, output %.*s, %lld ms, \"%s\"\n", outcome_name(l.outcome), (int)l.output.n, l.output.p,
-		       (long long)l.retry_after_ms, l.error);
+		printf("# %s, output %.*s, %lld ms, \"%s\"\n", outcome_name(l.outcome),
+		       (int)l.output.n, l.output.p, (long long)l.retry_after_ms, l.error);
 	return good;
 }
 
@@ -301,28 +325,33 @@ static void check_outcomes(const struct json *root)
 
 	asked = one_step(STR("a"), OP_TRY);
 	for (each(c, root, "cases")) {
-		struct call_reply reply = { .status = (int)number(c, "status", -1), .body = text(c, "body"),
-			                    .saga_outcome = text(c, "saga_outcome"), .retry_after = text(c, "retry_after") };
+		struct call_reply reply = { .status = (int)number(c, "status", -1),
+			                    .body = text(c, "body"),
+			                    .saga_outcome = text(c, "saga_outcome"),
+			                    .retry_after = text(c, "retry_after") };
 
 		ok(learns(c, op_of(text(c, "op")), &reply, now_ms), "%s", cstr(text(c, "name")));
 	}
 	for (each(a, root, "answers")) {
 		const struct json *body = json_get(a, "body");
 		struct call_reply  reply = { .status = (int)number(a, "status", -1),
-			                     .retry_after = text(json_get(a, "headers"), "Retry-After") };
+			                     .retry_after =
+			                             text(json_get(a, "headers"), "Retry-After") };
 		struct call_lesson l;
 
 		if (body != NULL)
-			reply.body = body->type == JSON_STRING ? json_text(body, &arena) : body->raw;
+			reply.body =
+				body->type == JSON_STRING ? json_text(body, &arena) : body->raw;
 		call_learn(asked, 0, op_of(text(a, "op")), &reply, now_ms, &l);
 		ok(str_is(text(a, "outcome"), outcome_name(l.outcome)) &&
-		   (!has(a, "retry_after_s") || l.retry_after_ms == 1000 * number(a, "retry_after_s", -1)),
+		           (!has(a, "retry_after_s") ||
+		            l.retry_after_ms == 1000 * number(a, "retry_after_s", -1)),
 		   "an answer teaches: %s: %s", cstr(text(a, "name")), outcome_name(l.outcome));
 	}
 	definition_drop(asked);
 }
 
-/* ---- templates.json ------------------------------------------------------------------------------- */
+/* ---- templates.json ---------------------------------------------------------------------- */
 
 static int find_step(void *ctx, struct str name)
 {
@@ -347,16 +376,22 @@ static void reads(void *ctx, const struct json *node, int step, bool defaulted)
 	(void)ctx, (void)node, (void)step, (void)defaulted;
 }
 
-static struct template *compile(struct json *root, const struct json *c, struct template_paths *paths)
+static struct template *compile(struct json *root, const struct json *c,
+                                struct template_paths *paths)
 {
-	struct template_compiler compiler = { .arena = &arena, .paths = paths, .step = find_step, .report = report,
-		                              .reads = reads, .ctx = root };
+	struct template_compiler compiler = { .arena = &arena,
+		                              .paths = paths,
+		                              .step = find_step,
+		                              .report = report,
+		                              .reads = reads,
+		                              .ctx = root };
 	struct str               place = text(c, "place"), source = text(c, "template");
 
 	buf_clear(&said);
 	if (str_is(place, "json"))
 		return template_of_json(&compiler, json_parse(source, &arena, NULL));
-	return template_of_text(&compiler, NULL, source, str_is(place, "path") ? TEMPLATE_PATH : TEMPLATE_HEADER);
+	return template_of_text(&compiler, NULL, source,
+	                        str_is(place, "path") ? TEMPLATE_PATH : TEMPLATE_HEADER);
 }
 
 static void check_fill(struct json *root, const struct json *c)
@@ -368,19 +403,27 @@ static void check_fill(struct json *root, const struct json *c)
 	size_t                n = 0;
 
 	for (each(step, root, "outputs"))
-		outputs[n++] = step->type == JSON_STRING ? json_text(step, &arena) : (struct str){ 0 };
-	struct template_sources sources = { .input = text(root, "input"), .outputs = outputs, .output_n = n,
-		                            .gid = text(root, "gid"), .definition = text(root, "definition"),
+		outputs[n++] =
+			step->type == JSON_STRING ? json_text(step, &arena) : (struct str){ 0 };
+	struct template_sources sources = { .input = text(root, "input"),
+		                            .outputs = outputs,
+		                            .output_n = n,
+		                            .gid = text(root, "gid"),
+		                            .definition = text(root, "definition"),
 		                            .now = number(root, "now_ms", 0) };
 	struct template *t = compile(root, c, &paths);
 	bool             filled = said.n == 0 &&
 	              template_fill(t, template_find(&paths, &sources, &arena), &arena, &out, &err);
 
 	if (is_true(c, "fails"))
-		ok(said.n == 0 && !filled && err.kind == ERR_INVALID, "no: %s: %s", cstr(text(c, "name")), err.text);
+		ok(said.n == 0 && !filled && err.kind == ERR_INVALID, "no: %s: %s",
+		   cstr(text(c, "name")), err.text);
 	else
-		ok(filled && str_eq(buf_view(&out), text(c, "becomes")), "%s: %s", cstr(text(c, "name")),
-		   filled ? (out.p ? out.p : "") : said.n ? said.p : err.text);
+		ok(filled && str_eq(buf_view(&out), text(c, "becomes")), "%s: %s",
+		   cstr(text(c, "name")),
+		   filled   ? (out.p ? out.p : "")
+		   : said.n ? said.p
+		            : err.text);
 	buf_fini(&out);
 }
 
@@ -392,12 +435,12 @@ static void check_templates(struct json *root)
 		struct template_paths paths = { 0 };
 
 		compile(root, w, &paths);
-		ok(said.n > 0 && strstr(said.p, cstr(text(w, "says"))) != NULL, "refused: %s: %s", cstr(text(w, "name")),
-		   said.n > 0 ? said.p : "it compiled");
+		ok(said.n > 0 && strstr(said.p, cstr(text(w, "says"))) != NULL, "refused: %s: %s",
+		   cstr(text(w, "name")), said.n > 0 ? said.p : "it compiled");
 	}
 }
 
-/* ---- problems.json --------------------------------------------------------------------------------- */
+/* ---- problems.json ----------------------------------------------------------------------- */
 
 static void check_problems(const struct json *root)
 {
@@ -409,7 +452,8 @@ static void check_problems(const struct json *root)
 		bool         known = problem_find(text(c, "code"), &p);
 
 		ok(known && problem_fact(p)->status == number(c, "status", 0) &&
-		   problem_fact(p)->retryable == is_true(c, "retryable"), "%s", cstr(text(c, "code")));
+		           problem_fact(p)->retryable == is_true(c, "retryable"),
+		   "%s", cstr(text(c, "code")));
 	}
 }
 
