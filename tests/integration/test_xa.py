@@ -279,7 +279,7 @@ def test_package_looks_at_what_became_of_its_commands(dsn, gid, monkeypatch):
     service.close()
 
 
-def test_service_of_the_package_passes_the_probes_of_verify(dsn):
+def test_service_of_the_package_passes_the_probes_of_verify(dsn, caplog):
     bank = sagad.Participant(lambda: psycopg.connect(dsn))
     bank.prepared("/hold", confirm="/confirm", cancel="/cancel")(Package.work)
     with make_server("127.0.0.1", 0, wsgi.application(bank), server_class=ManyAtOnce, handler_class=Quiet) as server:
@@ -294,6 +294,7 @@ def test_service_of_the_package_passes_the_probes_of_verify(dsn):
     assert done.returncode == 0 and states.pop("signature") == "skipped", done.stdout
     assert states.pop("old_epoch") == "hint", "the epoch that the try had is in what is prepared"
     assert set(states.values()) == {"ok"}, done.stdout
+    assert not [line for line in caplog.records if line.name == "sagad"], "to meet another call is no error"
     assert not rows(dsn, "SELECT 1 FROM pg_prepared_xacts"), "each was ended"
 
 
