@@ -26,7 +26,7 @@
 	X(timeout,         "timeout",         0,   TEXT,   "DURATION",  "SAGAD_TIMEOUT", \
 	  "How long one request may take; on top of what it is asked to wait. Default: 30s.") \
 	X(json,            "json",            0,   SWITCH, "",          "", \
-	  "Print what sagad answered, as it is, as one JSON value.") \
+	  "Print what sagad answered, as it is, as one JSON value: of several GIDs or FILEs an array. A watch prints one for each change.") \
 	X(no_color,        "no-color",        0,   SWITCH, "",          "NO_COLOR", \
 	  "No colours, even on a terminal.") \
 	X(help,            "help",            'h', SWITCH, "",          "", \

@@ -35,11 +35,32 @@ void ctl_flush(struct ctl *c)
 	buf_clear(&c->out);
 }
 
+/* One answer for each word: with --json they are one array. */
+static bool is_array(const struct ctl *c)
+{
+	const char *words = command_fact(c->args.cmd)->args;
+
+	return c->args.word_n > 1 && (strcmp(words, "GID...") == 0 || strcmp(words, "FILE...") == 0);
+}
+
 void ctl_raw(struct ctl *c)
 {
-	buf_str(&c->out, buf_view(&c->answer.body));
-	if (c->answer.body.n > 0 && c->answer.body.p[c->answer.body.n - 1] != '\n')
+	struct str body = buf_view(&c->answer.body);
+
+	while (body.n > 0 && body.p[body.n - 1] == '\n')
+		body.n--;
+	if (is_array(c))
+		buf_cstr(&c->out, c->raw_n > 0 ? ",\n" : "[");
+	buf_str(&c->out, body);
+	if (!is_array(c))
 		buf_char(&c->out, '\n');
+	c->raw_n++;
+}
+
+void ctl_end_raw(struct ctl *c)
+{
+	if (is_array(c) && c->raw_n > 0)
+		buf_cstr(&c->out, "]\n");
 }
 
 void ctl_say(struct ctl *c, const char *fmt, ...)
@@ -197,7 +218,7 @@ enum exit_status ctl_problem(struct ctl *c)
 	json_array_foreach(look(problem, "errors"), i, e) {
 		struct str pointer = look_text(e, "pointer"), text = look_text(e, "detail");
 
-		ctl_say(c, "  %.*s: %.*s", (int)pointer.n, pointer.p, (int)text.n, text.p);
+		ctl_say(c, "  %.*s%s%.*s", (int)pointer.n, pointer.p, pointer.n ? ": " : "", (int)text.n, text.p);
 	}
 	if (c->answer.retry_after_s > 0)
 		ctl_say(c, "  the same again may work in %ld s", c->answer.retry_after_s);

@@ -15,6 +15,7 @@ struct ctl {
 	struct buf    out;     /* for standard output; written at the end, and by ctl_flush */
 	bool          color, is_terminal; /* of standard output */
 	bool          can_ask;            /* somebody sits there */
+	uint64_t      raw_n;              /* answers that were printed as they came */
 	uint64_t      cut_at;             /* a list was longer than what was asked for: so many were shown */
 };
 
@@ -53,6 +54,7 @@ enum exit_status ctl_operate(struct ctl *c, const char *noun, const char *verb, 
 
 void             ctl_flush(struct ctl *c);
 void             ctl_raw(struct ctl *c);            /* --json: the answer as it came */
+void             ctl_end_raw(struct ctl *c);        /* closes the array of several */
 void             ctl_say(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* standard error */
 enum exit_status ctl_usage(const struct err *err);
 bool             ctl_has(const struct ctl *c, enum flag f);

@@ -21,6 +21,10 @@ enum exit_status run_completion(struct ctl *c)
 {
 	struct err err;
 
+	if (ctl_has(c, FLAG_json)) {
+		err_set(&err, ERR_INVALID, "--json: a completion is text for a shell, and no JSON");
+		return ctl_usage(&err);
+	}
 	if (strcmp(c->args.words[0], "bash") == 0) {
 		help_bash(&c->out);
 	} else if (strcmp(c->args.words[0], "zsh") == 0) {
@@ -34,7 +38,7 @@ enum exit_status run_completion(struct ctl *c)
 
 enum exit_status run_version(struct ctl *c)
 {
-	buf_fmt(&c->out, "sagactl %s\n", SAGACTL_VERSION);
+	buf_fmt(&c->out, ctl_has(c, FLAG_json) ? "{\"version\":\"%s\"}\n" : "sagactl %s\n", SAGACTL_VERSION);
 	return EXIT_DONE;
 }
 
@@ -62,6 +66,7 @@ static enum exit_status run(struct ctl *c)
 	if (!client_open(&c->client, &c->args, &err))
 		return ctl_usage(&err);
 	status = RUN[c->args.cmd](c);
+	ctl_end_raw(c);
 	ctl_flush(c);
 	if (c->cut_at)
 		ctl_say(c, "these are the first %llu; --limit shows more", (unsigned long long)c->cut_at);

@@ -447,9 +447,11 @@ def test_what_is_sent(answering, tmp_path):
 def test_every_refusal_has_its_exit_status(answering, code, status):
     ctl, _, answer = answering
     answer.update(status=code, type="application/problem+json", headers={"Retry-After": "3"}, body=json.dumps(
-        {"title": "T", "status": code, "detail": "Do this.", "code": "the_code", "errors": [{"pointer": "/a", "detail": "not b"}]}).encode())
+        {"title": "T", "status": code, "detail": "Do this.", "code": "the_code", "errors": [{"pointer": "/a", "detail": "not b"},
+                                                                                      {"pointer": "", "detail": "nothing is to be changed"}]}).encode())
     done = ctl("txn", "get", "g", status=status)
-    assert done.err == f"sagactl: Do this. ({code} the_code)\nsagactl:   /a: not b\nsagactl:   the same again may work in 3 s\n"
+    assert done.err == f"sagactl: Do this. ({code} the_code)\nsagactl:   /a: not b\n" \
+                       "sagactl:   nothing is to be changed\nsagactl:   the same again may work in 3 s\n"
 
 
 def test_bad_answers(answering):
@@ -472,6 +474,27 @@ def test_problems_of_lists_are_told(answering):
     answer.update(body=b'{"items":[{"gid":"g","phase":"trying"}],"next_cursor":"more"}')
     done = ctl("txn", "list")
     assert "first 50; --limit shows more" in done.err and len(asked) == 50 and "cursor=more" in asked[-1][1], done
+    assert ctl("txn", "list", "--limit", "3").err == "", "as long as was asked for"
+    done = ctl("txn", "list", "--json")
+    assert done.err == "" and done.json["next_cursor"] == "more", done
+
+
+def test_json_is_one_value(answering, tmp_path):
+    ctl, _, answer = answering
+    answer.update(body=b'{"gid":"g","phase":"trying"}\n')
+    assert ctl("txn", "get", "a", "--json").out == '{"gid":"g","phase":"trying"}\n'
+    one = {"gid": "g", "phase": "trying"}
+    assert ctl("txn", "get", "a", "b", "c", "--json").json == [one, one, one]
+    assert ctl("txn", "retry", "a", "b", "-m", "r", "--json").json == [one, one]
+    assert ctl("txn", "patch", "g", "s", "retry.max=5s", "timeout=1s", "-m", "r", "--json").json == one
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text('{"mode": "saga"}')
+    assert ctl("definition", "apply", tmp_path / "a.json", tmp_path / "b.json", "-m", "r", "--json").json == [one, one]
+    answer.update(status=404, type="application/problem+json", body=b'{"detail":"None.","code":"not_found"}')
+    assert ctl("txn", "get", "a", "b", "--json", status=4).out == ""
+    assert ctl("version", "--json").json == {"version": ctl("version").out.split()[1]}
+    refused = ctl("completion", "bash", "--json", status=2)
+    assert refused.out == "" and "--json" in refused.err
 
 
 # ---- a terminal ------------------------------------------------------------------------------------
