@@ -218,12 +218,31 @@ static const struct { enum flag flag; const char *words; } VALUES[] = {
 	{ FLAG_outcome, "ok refused" },
 };
 
+/* "--url | --reason | -m": flags whose value is the next word. */
+static void list_valued(struct buf *out)
+{
+	const char *between = "";
+
+	for (unsigned i = 0; i < FLAG_COUNT; i++) {
+		const struct flag_fact *f = flag_fact((enum flag)i);
+
+		if (f->kind == FLAG_SWITCH)
+			continue;
+		buf_fmt(out, "%s--%s", between, f->name);
+		if (f->letter)
+			buf_fmt(out, " | -%c", f->letter);
+		between = " | ";
+	}
+}
+
 static void bash_values(struct buf *out)
 {
 	for (size_t i = 0; i < sizeof VALUES / sizeof *VALUES; i++)
-		buf_fmt(out, "\t--%s) COMPREPLY=($(compgen -W '%s' -- \"$current\")); return ;;\n",
+		buf_fmt(out, "\t--%s) _sagactl_reply -W '%s'; return ;;\n",
 		        flag_fact(VALUES[i].flag)->name, VALUES[i].words);
-	buf_cstr(out, "\t--token-file | --cacert | --cert | --key) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n");
+	buf_cstr(out, "\t--token-file | --cacert | --cert | --key) _sagactl_reply -f; return ;;\n\t");
+	list_valued(out);
+	buf_cstr(out, ") return ;;\n");
 }
 
 static void bash_verbs(struct buf *out)
@@ -254,37 +273,60 @@ static void bash_flags(struct buf *out)
 	}
 }
 
-/* The words in front of the cursor that are no flags name the command; the values of flags are taken for words,
- * too, but those stand behind the command where one types them. */
+/* bash splits words at COMP_WORDBREAKS, and at colons and equals signs too; what stands together on the line is joined
+ * again. It replaces what stands behind the last break alone, so a reply goes without what is in front of that. */
+static const char BASH_JOIN[] =
+	"_sagactl_reply()\n{\n\tlocal word\n\tCOMPREPLY=()\n"
+	"\twhile IFS= read -r word; do\n\t\tword=$before$word\n\t\tCOMPREPLY+=(\"${word#\"$stem\"}\")\n"
+	"\tdone < <(compgen \"$@\" -- \"$current\")\n}\n";
+
+static const char BASH_WORDS[] =
+	"\tlocal line=${COMP_LINE-} all=() n=0 current before= stem flag= words=() word verbs= flags i\n"
+	"\tCOMPREPLY=()\n"
+	"\tfor ((i = 0; i <= COMP_CWORD; i++)); do\n\t\tword=${COMP_WORDS[i]}\n"
+	"\t\tif ((i > 1)) && [[ $line != [[:space:]]* && ( $word == [:=]* || ${all[n - 1]} == *[:=] ) ]]; then\n"
+	"\t\t\tall[n - 1]+=$word\n\t\telse\n\t\t\tall[n++]=$word\n\t\tfi\n"
+	"\t\tline=${line#\"${line%%[![:space:]]*}\"}\n\t\tline=${line#\"$word\"}\n\tdone\n"
+	"\tcurrent=${all[n - 1]} stem=\n"
+	"\tcase ${COMP_WORDS[COMP_CWORD]} in\n"
+	"\t: | = | := | =: | :: | ==) stem=$current ;;\n"
+	"\t*) stem=${current%\"${COMP_WORDS[COMP_CWORD]}\"} ;;\n\tesac\n"
+	"\tif [[ $current == --*=* ]]; then\n"
+	"\t\tflag=${current%%=*} before=${current%%=*}= current=${current#*=}\n"
+	"\telif ((n > 2)); then\n\t\tflag=${all[n - 2]}\n\tfi\n";
+
+/* The words in front of the cursor that are no flags, nor values of flags, name the command. */
 void help_bash(struct buf *out)
 {
-	buf_cstr(out, "# bash completion for sagactl; made by `sagactl completion bash`\n"
-	              "_sagactl()\n{\n\tlocal current=${COMP_WORDS[COMP_CWORD]} words=() word verbs= flags i\n"
-	              "\tCOMPREPLY=()\n"
-	              "\tcase ${COMP_WORDS[COMP_CWORD - 1]} in\n");
+	buf_cstr(out, "# bash completion for sagactl; made by `sagactl completion bash`\n");
+	buf_cstr(out, BASH_JOIN);
+	buf_cstr(out, "_sagactl()\n{\n");
+	buf_cstr(out, BASH_WORDS);
+	buf_cstr(out, "\tcase $flag in\n");
 	bash_values(out);
-	buf_cstr(out, "\tesac\n"
-	              "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n\t\tword=${COMP_WORDS[i]}\n"
-	              "\t\t[[ $word == -* ]] || words+=(\"$word\")\n\tdone\n"
-	              "\tif ((${#words[@]} == 0)) && [[ $current != -* ]]; then\n\t\tCOMPREPLY=($(compgen -W '");
+	buf_cstr(out, "\tesac\n\t[[ ! $before ]] || return\n"
+	              "\tfor ((i = 1; i < n - 1; i++)); do\n\t\tword=${all[i]}\n\t\tcase $word in\n\t\t");
+	list_valued(out);
+	buf_cstr(out, ") ((++i)) ;;\n\t\t-*) ;;\n\t\t*) words+=(\"$word\") ;;\n\t\tesac\n\tdone\n"
+	              "\tif ((${#words[@]} == 0)) && [[ $current != -* ]]; then\n\t\t_sagactl_reply -W '");
 	for (unsigned i = 0; i < NOUN_COUNT; i++)
 		buf_fmt(out, "%s%s", i ? " " : "", noun_fact(i)->noun);
-	buf_cstr(out, "' -- \"$current\"))\n\t\treturn\n\tfi\n\tcase ${words[0]-} in\n");
+	buf_cstr(out, "'\n\t\treturn\n\tfi\n\tcase ${words[0]-} in\n");
 	bash_verbs(out);
 	buf_cstr(out, "\tesac\n"
 	              "\tif ((${#words[@]} == 1)) && [[ $verbs && $current != -* ]]; then\n"
-	              "\t\tCOMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n\t\treturn\n\tfi\n"
+	              "\t\t_sagactl_reply -W \"$verbs\"\n\t\treturn\n\tfi\n"
 	              "\tflags='");
 	list_flags(out, F_EVERY);
 	buf_cstr(out, "'\n\tword=${words[0]-}\n\t[[ ! $verbs ]] || word=\"$word ${words[1]-}\"\n\tcase $word in\n");
 	bash_flags(out);
 	buf_cstr(out, "\tesac\n"
-	              "\tif [[ $current == -* ]]; then\n\t\tCOMPREPLY=($(compgen -W \"$flags\" -- \"$current\"))\n"
-	              "\telif [[ $word == completion ]]; then\n\t\tCOMPREPLY=($(compgen -W 'bash zsh' -- \"$current\"))\n"
+	              "\tif [[ $current == -* ]]; then\n\t\t_sagactl_reply -W \"$flags\"\n"
+	              "\telif [[ $word == completion ]]; then\n\t\t_sagactl_reply -W 'bash zsh'\n"
 	              "\telif [[ $word == 'definition apply' || $word == 'definition validate' ]]; then\n"
-	              "\t\tCOMPREPLY=($(compgen -f -- \"$current\"))\n"
+	              "\t\t_sagactl_reply -f\n"
 	              "\telif [[ $word == 'bulk start' ]]; then\n"
-	              "\t\tCOMPREPLY=($(compgen -W 'retry pause resume cancel release' -- \"$current\"))\n"
+	              "\t\t_sagactl_reply -W 'retry pause resume cancel release'\n"
 	              "\tfi\n}\ncomplete -o filenames -F _sagactl sagactl\n");
 }
 
@@ -348,16 +390,33 @@ static void zsh_noun(struct buf *out, const char *noun)
 		buf_cstr(out, ") ;;\n");
 }
 
+/* --phase=con: _arguments takes values that are words of their own. */
+static void zsh_values(struct buf *out)
+{
+	buf_cstr(out, "\tcase $words[CURRENT] in\n");
+	for (size_t i = 0; i < sizeof VALUES / sizeof *VALUES; i++)
+		buf_fmt(out, "\t--%s=*) compset -P '*='; compadd - %s; return ;;\n",
+		        flag_fact(VALUES[i].flag)->name, VALUES[i].words);
+	buf_cstr(out, "\t--token-file=* | --cacert=* | --cert=* | --key=*) compset -P '*='; _files; return ;;\n\tesac\n");
+}
+
 void help_zsh(struct buf *out)
 {
 	buf_cstr(out, "#compdef sagactl\n# zsh completion for sagactl; made by `sagactl completion zsh`\n"
-	              "_sagactl() {\n\tlocal -a nouns verbs flags\n\tlocal key=${words[2]-}\n\tnouns=(");
+	              "_sagactl() {\n\tlocal -a nouns verbs flags\n\tlocal key\n");
+	zsh_values(out);
+	buf_cstr(out, "\twhile ((CURRENT > 2)) && [[ $words[2] == -* ]]; do\n\t\tcase $words[2] in\n\t\t");
+	list_valued(out);
+	buf_cstr(out, ")\n\t\t\t((CURRENT > 3)) || break\n\t\t\twords[2]=()\n\t\t\t((CURRENT--)) ;;\n\t\tesac\n"
+	              "\t\twords[2]=()\n\t\t((CURRENT--))\n\tdone\n"
+	              "\tkey=${words[2]-}\n\tnouns=(");
 	for (unsigned i = 0; i < NOUN_COUNT; i++) {
 		buf_fmt(out, "%s'%s:", i ? " " : "", noun_fact(i)->noun);
 		zsh_text(out, noun_fact(i)->text);
 		buf_char(out, '\'');
 	}
-	buf_cstr(out, ")\n\tif ((CURRENT == 2)); then\n\t\t_describe command nouns\n\t\treturn\n\tfi\n"
+	buf_cstr(out, ")\n\tif ((CURRENT == 2)) && [[ $words[2] != -* ]]; then\n"
+	              "\t\t_describe command nouns\n\t\treturn\n\tfi\n"
 	              "\tcase $key in\n");
 	for (unsigned i = 0; i < NOUN_COUNT; i++)
 		zsh_noun(out, noun_fact(i)->noun);

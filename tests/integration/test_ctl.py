@@ -679,7 +679,14 @@ def test_completion_in_a_shell(ctl, shell, tmp_path):
             "txn list --ph\tconfirmi\t": "txn list --phase confirming", "completion z\t": "completion zsh",
             "bulk st\tretry --st\t": "bulk start retry --stuck",
             "txn resolve g s --outc\tref\t": "txn resolve g s --outcome refused",
-            f"definition apply {tmp_path}/_sag\t": f"definition apply {script}"}
+            f"definition apply {tmp_path}/_sag\t": f"definition apply {script}",
+            "--url http://127.0.0.1:7970 txn ret\tgid-2": "--url http://127.0.0.1:7970 txn retry gid-2",
+            "--url=http://x:7970 txn ret\tgid-3": "--url=http://x:7970 txn retry gid-3",
+            "txn list --label a=b:c --ph\tconfirmi\t": "txn list --label a=b:c --phase confirming",
+            "--timeout 3s --json tx\tabandon --conf\t": "--timeout 3s --json txn abandon --confirm"}
+    rows |= {"txn list --phase=confirmi\t": "txn list --phase=confirming", f"--token-file={tmp_path}/_sag\ttxn ret\tg": f"--token-file={script} txn retry g"}
+    if shell == "bash":
+        rows |= {"txn list --phase=\tconfirmi\t": "txn list --phase=confirming", "audit --action=x --by y:z --si\t1d": "audit --action=x --by y:z --since 1d"}
     if shell == "zsh":
         del rows["completion z\t"], rows["bulk st\tretry --st\t"]
         rows["bulk st\tretry --stu\t"] = "bulk start retry --stuck"
