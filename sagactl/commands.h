@@ -110,7 +110,8 @@
 	X(refused,         "refused",         0,   TEXT,   "JSON",      "", \
 	  "An input that has to be refused: JSON, or @FILE.") \
 	X(secret_file,     "secret-file",     0,   TEXT,   "FILE",      "", \
-	  "A file that holds the secret; calls are then signed with it.")
+	  "A file that holds the secret; calls are then signed with it, and those that are not, or whose " \
+	  "signature is another's, have to be refused.")
 
 #define X(field, ...) FLAG_##field,
 enum flag { FLAGS(X) };

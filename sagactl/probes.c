@@ -14,6 +14,10 @@ enum { SETTLE_MAX = 30, SETTLE_MS = 100, RETRY_AFTER_MAX_MS = 2000, AT_ONCE = 5,
 	"remember each call by Saga-Id, Saga-Step and Saga-Op in the transaction of its effect " \
 	"(docs/barrier.md)"
 
+#define COMPARE_ID \
+	"answer 401 unless webhook-id is the one of Saga-Id, Saga-Step and Saga-Op: the " \
+	"signature covers webhook-id, and not these headers (docs/participants.md)"
+
 struct run { /* of one probe */
 	struct verify       *v;
 	struct probe_result *result;
@@ -524,6 +528,11 @@ static void probe_signature(struct run *r)
 	                      "answer 401 to what is signed with another secret");
 	want_refused_outright(r, FLAW_OLD, "a call that was signed an hour ago",
 	                      "answer 401 to a webhook-timestamp more than five minutes off");
+	want_refused_outright(r, FLAW_OF_GID, "a call under the signature of another gid",
+	                      COMPARE_ID);
+	want_refused_outright(r, FLAW_OF_STEP, "a call under the signature of another step",
+	                      COMPARE_ID);
+	want_refused_outright(r, FLAW_OF_OP, "a try under the signature of a cancel", COMPARE_ID);
 }
 
 /* ---- the table --------------------------------------------------------------------------- */

@@ -15,7 +15,10 @@ enum verify_flaw { /* what is wrong with a call, on purpose */
 	FLAW_OP,        /* Saga-Op: explode */
 	FLAW_UNSIGNED,
 	FLAW_SIGNATURE, /* made with another secret */
-	FLAW_OLD        /* signed an hour ago */
+	FLAW_OLD,       /* signed an hour ago */
+	FLAW_OF_GID,    /* signed well, but with the webhook-id of another gid, */
+	FLAW_OF_STEP,   /* of another step, */
+	FLAW_OF_OP      /* of a cancel */
 };
 
 struct verify_call {

@@ -104,6 +104,16 @@ static void add_header(struct exchange *x, const char *line)
 	x->headers = longer;
 }
 
+/* The webhook-id of the call, or of the one that its signature is taken from. */
+static void signed_id(const struct verify_call *c, char out[40])
+{
+	char gid[140];
+
+	snprintf(gid, sizeof gid, "%s%s", c->gid, c->flaw == FLAW_OF_GID ? "-other" : "");
+	webhook_id(str_of(gid), c->flaw == FLAW_OF_STEP ? STR("other") : STR("verify"),
+	           c->flaw == FLAW_OF_OP ? OP_CANCEL : c->op, out);
+}
+
 static void add_signature(struct verify *v, struct exchange *x, struct str body)
 {
 	const struct verify_call *c = x->call;
@@ -112,7 +122,7 @@ static void add_signature(struct verify *v, struct exchange *x, struct str body)
 
 	if (v->secret.n == 0 || c->flaw == FLAW_UNSIGNED)
 		return;
-	webhook_id(str_of(c->gid), STR("verify"), c->op, id);
+	signed_id(c, id);
 	webhook_sign(c->flaw == FLAW_SIGNATURE ? STR("nobody has this secret")
 	                                       : buf_view(&v->secret),
 	             str_of(id), at_s, body, signature);

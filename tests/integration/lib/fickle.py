@@ -55,6 +55,9 @@ class Fickle:
         "unsigned": ("signature", "a call without a signature was answered 201"),
         "any_signature": ("signature", "somebody else has signed was answered 201"),
         "any_time": ("signature", "signed an hour ago was answered 201"),
+        "any_gid": ("signature", "under the signature of another gid was answered 201"),
+        "any_step": ("signature", "under the signature of another step was answered 201"),
+        "any_op_signed": ("signature", "a try under the signature of a cancel was answered 201"),
     }
 
     def __init__(self):
@@ -115,7 +118,20 @@ class Fickle:
         right = "v1," + base64.b64encode(hmac.new(SECRET.encode(), text, hashlib.sha256).digest()).decode()
         if abs(time.time() - int(headers["webhook-timestamp"])) > 300 and not self.has("any_time"):
             return False
+        if not self.is_of_this_call(headers):
+            return False
         return right == headers["webhook-signature"] or self.has("any_signature")
+
+    def is_of_this_call(self, headers):
+        """Was webhook-id made for it? With a fault also the one that sagactl takes from another call."""
+        gid, step, op = (headers.get(name) for name in ("Saga-Id", "Saga-Step", "Saga-Op"))
+        if gid is None or op not in ("try", "confirm", "cancel"):
+            return True  # no call of sagad, and refused as that
+        good = [(gid, step, op)]
+        good += [(f"{gid}-other", step, op)] if self.has("any_gid") else []
+        good += [(gid, "other", op)] if self.has("any_step") else []
+        good += [(gid, step, "cancel")] if self.has("any_op_signed") else []
+        return headers["webhook-id"] in ["msg_" + hashlib.sha256(":".join(of).encode()).hexdigest()[:32] for of in good]
 
     def do_try(self, step, order, gone):
         if step.busy:
