@@ -185,7 +185,9 @@ void handle_bulk_begin(struct request *r)
 	r->own = w;
 	if (!request_only(r, KNOWN) || !request_dry_run(r, &dry) || !request_json(r, false) || !read_wish(r, w, &dry))
 		return;
-	if (dry)
+	if (r->if_match.given && !r->if_match.any)
+		request_problem(r, PROBLEM_BAD_REQUEST, "This has no version: send no If-Match.");
+	else if (dry)
 		look(r);
 	else
 		put(r);

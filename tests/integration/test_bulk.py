@@ -113,6 +113,14 @@ def test_bulk_is_slow_on_purpose_and_can_be_stopped(client, stub, gid):
     over(client, bulk(client, "cancel", {"labels": {"run": gid}}, rate=1000))
 
 
+def test_what_begins_has_no_version(client, gid):
+    for dry in (False, True):
+        wish = {"action": "retry", "filter": {"labels": {"run": gid}}, "reason": f"none of {gid}", "dry_run": dry}
+        said = problem(client.post("/v1/bulk", wish, headers={"If-Match": '"1"'}), 400, "bad_request")
+        assert said["detail"] == "This has no version: send no If-Match.", said
+    assert not [b for b in client.get("/v1/bulk?limit=100").json["items"] if b["reason"] == f"none of {gid}"]
+
+
 @pytest.fixture(scope="module")
 def mortal(postgres):
     """A cluster whose replicas are killed; each test adds one for each it kills."""
