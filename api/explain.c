@@ -39,13 +39,16 @@ const struct pause_row *explain_find_pause(const struct explain_facts *f, enum p
 
 /* ---- why: of one step that waits -------------------------------------------------------------------- */
 
-/* What keeps calls to this participant from being made now; GO: nothing. */
+static bool is_target_paused(const struct explain_facts *f, int step, int op)
+{
+	return explain_find_pause(f, PAUSE_PARTICIPANT, explain_target(f, step, op)) != NULL;
+}
+
+/* What keeps calls to this participant, which nobody has paused, from being made now. */
 static struct explain_wait wait_of_target(const struct explain_facts *f, int step, int op, int64_t until)
 {
 	struct api_target t;
 
-	if (explain_find_pause(f, PAUSE_PARTICIPANT, explain_target(f, step, op)) != NULL)
-		return (struct explain_wait){ WHY_PAUSED_PARTICIPANT, 0 };
 	if (!explain_find_target(f, step, op, &t))
 		return (struct explain_wait){ WHY_NO_OWNER, until };
 	if (strcmp(t.breaker, "closed") != 0)
@@ -94,17 +97,23 @@ struct explain_wait explain_wait_of(const struct explain_facts *f, int step, int
 	const struct step *s = explain_step(f, step);
 	const int64_t      due = f->view.row.due_at != AT_NEVER ? f->view.row.due_at : 0;
 	const int64_t      at = not_before(f, step);
+	const bool         is_early = step == TXN_CHECK && s->attempts == 0 && at > f->now;
 
 	if (s->stuck > STUCK_OVERDUE)
 		return wait_of_stuck(s->stuck);
 	if (s->open_op != 0)
 		return (struct explain_wait){ f->is_owner && f->inside.held ? WHY_FULL : WHY_CALLING, 0 };
+	if (f->view.row.paused)
+		return (struct explain_wait){ WHY_PAUSED, 0 };
+	/* Whatever else it waits for: no attempt is made before somebody resumes it. */
+	if (!is_early && is_target_paused(f, step, op))
+		return (struct explain_wait){ WHY_PAUSED_PARTICIPANT, 0 };
 	if (s->put_off_until > f->now)
 		return wait_of_target(f, step, op, s->put_off_until);
 	if (at > f->now && s->flags & STEP_IS_ONGOING)
 		return (struct explain_wait){ WHY_ONGOING, at };
 	if (at > f->now)
-		return (struct explain_wait){ step == TXN_CHECK && s->attempts == 0 ? WHY_DECISION : WHY_BACK_OFF, at };
+		return (struct explain_wait){ is_early ? WHY_DECISION : WHY_BACK_OFF, at };
 	/* Not stored, and so not in a row that was put off and then parked. */
 	if (due > f->now)
 		return wait_of_target(f, step, op, due);

@@ -206,7 +206,26 @@ static void say_deadline(const struct explain_facts *f, struct buf *out)
 		        explain_span(f->now - t->deadline_at, in));
 }
 
-static void say_owner(const struct explain_facts *f, struct buf *out)
+/* "Until then" is said after a sentence that has a time. */
+static void say_nobody(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	const int64_t due = f->view.row.due_at;
+	char          in[32];
+
+	if (due == AT_NEVER)
+		buf_cstr(out, " No replica drives it until a person does something.");
+	else if (x->until != 0)
+		buf_cstr(out, " No replica drives it until then; any of them takes it up when it "
+		              "is due.");
+	else if (due > f->now)
+		buf_fmt(out, " No replica drives it until it is due in %s; any of them takes it up "
+		             "then.",
+		        explain_span(due - f->now, in));
+	else
+		buf_cstr(out, " No replica drives it; it is due, and any of them takes it up.");
+}
+
+static void say_owner(const struct explain_facts *f, const struct explanation *x, struct buf *out)
 {
 	char id[UUID_TEXT + 1], ago[32];
 
@@ -221,11 +240,7 @@ static void say_owner(const struct explain_facts *f, struct buf *out)
 		buf_char(out, '.');
 		return;
 	case OWNER_NOBODY:
-		if (f->view.row.due_at == AT_NEVER)
-			buf_cstr(out, " No replica drives it until a person does something.");
-		else
-			buf_cstr(out, " No replica drives it until then; any of them takes it up "
-			              "when it is due.");
+		say_nobody(f, x, out);
 		return;
 	case OWNER_LEFT:
 	case OWNER_FENCED:
@@ -255,5 +270,5 @@ void explain_say_more(const struct explain_facts *f, const struct explanation *x
 	if (f->view.txn != NULL && x->why != WHY_PAUSED)
 		say_deadline(f, out);
 	say_definition(f, out);
-	say_owner(f, out);
+	say_owner(f, x, out);
 }

@@ -109,6 +109,7 @@ def test_paused_and_parked(make_cluster, stub):
     cluster.client.begin(gid="p", **one(stub))
     assert cluster.client.post("/v1/transactions/p/pause", {"actor": "ada", "reason": "to look"}).status == 200
     got = until(lambda: (lambda e: e if e["owner"] is None else None)(explain(cluster, "p")))
+    assert [step["why"] for step in got["steps"]] == ["paused"], got
     assert got["why"] == "paused" and " by ada (to look) while it was trying. No replica drives it until" in got["sentence"], got
 
 
@@ -130,6 +131,25 @@ def test_paused_participant_and_definition(three, stub, gid):
     assert "New starts of its definition were paused" in got["sentence"], got
     three.client.post(f"/v1/participants/{stub.host}/resume", why)
     assert three.client.ended(gid)["phase"] == "confirmed"
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_participant_paused_after_an_attempt_failed(make_cluster, stub, parked):
+    cluster = make_cluster(count=2, flags=["--park-after=100ms" if parked else "--park-after=60s"])
+    stub.on("/b", Reply(503, {"error": "no paper"}))
+    cluster.client.begin(gid="late", **one(stub))
+    got = until(lambda: (lambda e: e if e["why"] == "back_off" and (e["owner"] is None) == parked else None)(explain(cluster, "late")))
+    assert got["steps"][0]["failed_attempts"] == 1, got
+    why = {"actor": "ada", "reason": "new disks"}
+    assert cluster.client.post(f"/v1/participants/{stub.host}/pause", why).status == 200
+    got = explain(cluster, "late", "participant_paused")  # whichever replica is asked, the hint and the step say so, too
+    assert got["sentence"].startswith(f"Step b waits with its try: calls to {stub.host} were paused ") and got["until"] is None, got
+    assert "by ada (new disks)" in got["sentence"] and "next attempt" not in got["sentence"] and "until then" not in got["sentence"], got
+    assert got["hint"].startswith("Resume the participant"), got
+    assert got["steps"][0]["why"] == "participant_paused" and got["steps"][0]["last_error"]["status"] == 503, got
+    assert ("No replica drives it until it is due in" in got["sentence"]) == parked, got
+    assert cluster.client.post(f"/v1/participants/{stub.host}/resume", why).status == 200
+    assert explain(cluster, "late", "back_off")["steps"][0]["why"] == "back_off"
 
 
 def test_no_owner(make_cluster, stub):
