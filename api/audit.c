@@ -189,17 +189,45 @@ static bool read_time(struct request *r, const char *name, int64_t *at)
 	return false;
 }
 
+/* What the engine writes is named as its commands are, the rest as the metrics have it; a bulk
+ * action is started under the name of what it does. */
+static bool is_action(struct str text)
+{
+#define X(name, kind, action) action,
+	static const char *const DEEDS_HERE[] = { DEEDS(X) };
+#undef X
+
+	for (int i = 0; i < COMMAND_COUNT; i++)
+		if (str_is(text, command_name((enum command_kind)i)))
+			return true;
+	for (size_t i = 0; i < sizeof DEEDS_HERE / sizeof DEEDS_HERE[0]; i++)
+		if (i != DEED_BULK_START && str_is(text, DEEDS_HERE[i]))
+			return true;
+	return false;
+}
+
+static bool read_action(struct request *r, struct deed_filter *f)
+{
+	const struct str *action = query_get(&r->query, "action");
+
+	if (action == NULL)
+		return true;
+	f->action = *action;
+	if (is_action(*action))
+		return true;
+	request_problem(r, PROBLEM_BAD_REQUEST, "action is one that the audit has, like pause, retry or register.");
+	return false;
+}
+
 static bool read_filter(struct request *r, struct page *p)
 {
-	const struct str *actor = query_get(&r->query, "actor"), *action = query_get(&r->query, "action");
+	const struct str *actor = query_get(&r->query, "actor");
 	const struct str *cursor = query_get(&r->query, "cursor");
 	struct str        below;
 
 	if (actor)
 		p->filter.actor = *actor;
-	if (action)
-		p->filter.action = *action;
-	if (!read_target(r, &p->filter) || !read_time(r, "since", &p->filter.since) ||
+	if (!read_target(r, &p->filter) || !read_action(r, &p->filter) || !read_time(r, "since", &p->filter.since) ||
 	    !read_time(r, "until", &p->filter.until))
 		return false;
 	for (size_t i = 0; i < r->query.n; i++)

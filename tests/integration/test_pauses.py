@@ -122,6 +122,10 @@ def test_the_audit_pages_and_filters(client, gid):
     assert listed("&actor=a1") == ["r4", "r1"]
     assert listed("&since=1h") == ["r5", "r4", "r3", "r2", "r1", "r0"] and listed("&until=1h") == []
     problem(client.get(f"/v1/audit?participant={host}&gid=x"), 400, "bad_request")
+    for action in ("zz", "", "start", "Pause"):
+        problem(client.get(f"/v1/audit?action={action}"), 400, "bad_request")
+    for action in ("abandon", "register", "drain", "resume"):
+        assert client.get(f"/v1/audit?action={action}").status == 200
     first = client.get(f"/v1/audit?limit=2&participant={host}").json
     problem(client.get(f"/v1/audit?limit=2&cursor={first['next_cursor']}"), 400, "bad_request")
 
