@@ -48,10 +48,13 @@ tap_quietly() { # the failed lines and the last ones
 	"$@" >"$log" || { grep -A40 -m1 '^not ok' "$log" >&2; tail -n 5 "$log" >&2; return 1; }
 	tail -n 2 "$log" >&2
 }
+unmet() { grep -o '[a-z_]*=0(!)' "$1" | sort; } # what a long run of the simulator should have seen, and did not
 run_sim() { # one half on each of two processors
-	local half=$((SIM_SEEDS / 2))
-	tap_quietly build/plain/tests/sim/sim.t 1 $half &
-	TAP_LOG=build/tap-2.log tap_quietly build/plain/tests/sim/sim.t $((half + 1)) $half && wait $!
+	local half=$((SIM_SEEDS / 2)) unmet
+	tap_quietly build/plain/tests/sim/sim.t 1 $half --part &
+	TAP_LOG=build/tap-2.log tap_quietly build/plain/tests/sim/sim.t $((half + 1)) $half --part && wait $! || return
+	unmet=$(comm -12 <(unmet build/tap.log) <(unmet build/tap-2.log))
+	[ -z "$unmet" ] || { say "neither half has met:" $unmet; return 1; }
 }
 run_sim-asan() { tap_quietly build/asan/tests/sim/sim.t 100001 $SIM_SEEDS_ASAN; }
 run_bugs() { srcdir=$root tap_quietly tests/sim/bugs.t; }

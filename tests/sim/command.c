@@ -61,6 +61,8 @@ static void joined(struct request *q, enum command_result result, enum verdict v
 		command_script(rec, 1 + 20 * (int64_t)choose(rec->w, 10));
 	} else if (result != COMMAND_APPLIED && result != COMMAND_UNKNOWN) {
 		command_script(rec, 100);
+	} else {
+		rec->caller_done = true;
 	}
 }
 
@@ -74,8 +76,10 @@ static void scripted(struct request *q, enum command_result result, enum verdict
 	}
 	/* The callers' confirm and cancel, and callbacks of services: asked until they are heard. */
 	bool heard = result == COMMAND_APPLIED && v != VERDICT_NOT_READY && v != VERDICT_IN_DOUBT;
-	if (heard || result == COMMAND_UNKNOWN || rec->ended)
+	if (heard || result == COMMAND_UNKNOWN || rec->ended) {
+		rec->caller_done = true; /* should a failover forget it, his back-check says that he does not go on */
 		return;
+	}
 	if (q->c.kind == COMMAND_CONFIRM || q->c.kind == COMMAND_CANCEL)
 		command_script(rec, 200);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sim.c - runs seeds and kept tapes; shrinks what fails and tells its story.
  *
- *   sim [first-seed] [count] [--progress] [--no-shrink] [--tape FILE] [--keep FILE]: the tape of what failed
+ *   sim [first-seed] [count] [--part] [--progress] [--no-shrink] [--tape FILE] [--keep FILE]: the tape of what failed
  */
 #include "tests/sim/world.h"
 
@@ -171,7 +171,7 @@ int main(int argc, char **argv)
 {
 	uint64_t    numbers[2] = { 1, 1000 };
 	int         n = 0;
-	bool        progress = false;
+	bool        progress = false, part = false;
 	const char *tape = NULL, *srcdir = getenv("srcdir");
 	char        folder[400];
 	unsigned    tapes = 0;
@@ -179,6 +179,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--progress") == 0)
 			progress = true;
+		else if (strcmp(argv[i], "--part") == 0)
+			part = true; /* whoever runs the others compares what none of them has met */
 		else if (strcmp(argv[i], "--tape") == 0 && i + 1 < argc)
 			tape = argv[++i];
 		else if (strcmp(argv[i], "--keep") == 0 && i + 1 < argc)
@@ -211,7 +213,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
 	}
 	printf("ok 1 - %u tapes and %llu seeds", tapes, (unsigned long long)numbers[1]);
-	bool all = tell_seen(numbers[1]);
+	bool all = tell_seen(numbers[1]) || part;
 	printf("%s 2 - everything interesting has happened\n1..2\n", all ? "ok" : "not ok");
 	return !all;
 }
