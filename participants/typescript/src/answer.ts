@@ -92,7 +92,7 @@ function conventional(op: Op, status: number): Outcome {
   return "misconfigured";
 }
 
-function isJson(text: string): boolean {
+export function isJson(text: string): boolean {
   try {
     JSON.parse(text);
     return true;

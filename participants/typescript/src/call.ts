@@ -48,7 +48,7 @@ export class NotACall extends Error {
 const GID = /^[!#-&(-[\]-~]{1,128}$/; // printable ASCII without space, quotes and backslash
 const STEP = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 const NUMBER = /^[0-9]{1,19}$/;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
+const TIME = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
 const ATTEMPT_MAX = 2n ** 32n - 1n;
 const EPOCH_MAX = 2n ** 63n - 1n;
 
@@ -62,6 +62,11 @@ export function headerOf(headers: HeadersLike, name: string): string | undefined
     found = key === undefined ? undefined : headers[key];
   }
   return (Array.isArray(found) ? found.join(", ") : found)?.trim();
+}
+
+/** Does it come from sagad, or from who means to be sagad? Whether it can be read is another question. */
+export function isCall(headers: HeadersLike): boolean {
+  return ["Saga-Id", "Saga-Step", "Saga-Op"].some((name) => headerOf(headers, name) !== undefined);
 }
 
 function matching(headers: HeadersLike, name: string, pattern: RegExp): string {
@@ -78,11 +83,19 @@ function numberOf(headers: HeadersLike, name: string, least: bigint, most: bigin
   return BigInt(value);
 }
 
+/** Date takes 30 February for 2 March, and 24:00 for the next day. */
+function isOnClock(clock: string): boolean {
+  const at = new Date(`${clock}Z`);
+  return !Number.isNaN(at.getTime()) && at.toISOString().startsWith(clock);
+}
+
 function timeOf(headers: HeadersLike, name: string): Date | undefined {
   const value = headerOf(headers, name);
   if (value === undefined) return undefined;
-  const at = new Date(TIME.test(value) ? value : NaN);
-  if (Number.isNaN(at.getTime())) throw new NotACall(name, "is no time");
+  const clock = TIME.exec(value)?.[1];
+  const at = new Date(value);
+  const year = at.getUTCFullYear(); // of what databases can be told
+  if (clock === undefined || !isOnClock(clock) || !(year >= 1 && year <= 9999)) throw new NotACall(name, "is no time");
   return at;
 }
 

@@ -94,7 +94,7 @@ export function mariadb<C extends MariadbPoolConnection>(pool: { getConnection()
   };
 }
 
-// ---- SQLite: the shape of better-sqlite3 and node:sqlite --------------------------------------------
+// ---- SQLite: any driver of this shape ---------------------------------------------------------------
 
 export interface SqliteDatabase {
   exec(sql: string): unknown;

@@ -2,6 +2,7 @@
 // A Participant behind node:http, and as middleware of Express.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { failed } from "./answer.js";
+import { isCall } from "./call.js";
 import type { Participant, Reply } from "./participant.js";
 
 export interface AdapterOptions {
@@ -52,10 +53,13 @@ export function listener<C>(participant: Participant<C>, { bodyMax = BODY_MAX }:
   };
 }
 
-/** app.use(middleware(participant)), or below a prefix; before express.json(). What is not ours goes on to the next. */
+/**
+ * app.use(middleware(participant)), or below a prefix; before express.json(). What is not ours goes on to the next, but for calls of
+ * sagad: the 404 at the end of an app may pass for "there is nothing to cancel", so a call that nobody knows is answered 400 here.
+ */
 export function middleware<C>(participant: Participant<C>, { bodyMax = BODY_MAX }: AdapterOptions = {}) {
   return (request: IncomingMessage, response: ServerResponse, next: (why?: unknown) => void): void => {
-    if (!participant.has(pathOf(request))) next();
+    if (!participant.has(pathOf(request)) && !isCall(request.headers)) next();
     else answer(participant, request, response, bodyMax).catch(() => response.destroy());
   };
 }

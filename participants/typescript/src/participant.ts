@@ -48,6 +48,16 @@ function paramsOf(pattern: readonly string[], segments: readonly string[]): Reco
   return params;
 }
 
+/** Undefined: it is not UTF-8. What was meant by other bytes nobody knows, so nothing is done for them. */
+function textOf(body: string | Uint8Array): string | undefined {
+  if (typeof body === "string") return body;
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+  } catch {
+    return undefined;
+  }
+}
+
 export class Participant<C> {
   readonly #database: Database<C>;
   readonly #secrets: readonly string[];
@@ -107,9 +117,9 @@ export class Participant<C> {
     let answer: Answer;
     try {
       if (this.#secrets.length > 0) verify(headers, body, this.#secrets, { toleranceS: this.#toleranceS });
-      const text = typeof body === "string" ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
       op = parseCall(headers).op;
-      answer = await this.#route(path, headers, text, op);
+      const text = textOf(body);
+      answer = text === undefined ? failed(400, "the body is not UTF-8") : await this.#route(path, headers, text, op);
     } catch (why) {
       if (why instanceof BadSignature) {
         this.#log(`a call of ${path} is not let in`, why.message);
@@ -135,9 +145,13 @@ export class Participant<C> {
 
   async #route(path: string, headers: HeadersLike, text: string, op: Op): Promise<Answer> {
     const found = this.#find(path);
-    if (found === undefined) return failed(404, "there is nothing at this path");
-    const serve = found[0].serves.get(op);
-    if (serve === undefined) return failed(404, `there is no ${op} here`);
+    const serve = found?.[0].serves.get(op);
+    if (found === undefined || serve === undefined) {
+      // No 404: definitions may take that of a cancel for "there is nothing to cancel", and a path with a slip in it would pass for one.
+      const why = found === undefined ? "there is nothing at this path" : `there is no ${op} here`;
+      this.#log(`a call of ${path} is answered 400`, why);
+      return failed(400, why);
+    }
     return serve(parseCall(headers, text, found[1]));
   }
 }

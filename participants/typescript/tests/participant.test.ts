@@ -214,11 +214,72 @@ test("paths", async () => {
   const to = (path: string, gid: string) => service.serve(path, headers("try", { "Saga-Id": gid }), "");
   assert.equal((await to("/a.b/grand/rooms/x%2Fy%C3%AB", "p")).body, '{"hotel":"grand","id":"x/yë"}');
   for (const path of ["/axb/grand/rooms/1", "/a.b/grand/rooms/1/2", "/a.b/grand/rooms/", "/rooms/", "/", "/%"]) {
-    assert.equal((await to(path, "q")).status, 404, path);
+    assert.equal((await to(path, "q")).status, 400, path);
   }
-  assert.equal((await serve("confirm")).status, 404);
+  assert.equal((await serve("confirm")).status, 400);
   assert.throws(() => service.on("/rooms", "try", () => undefined), RangeError);
   assert.throws(() => service.on("/rooms", "undo" as "try", () => undefined), RangeError);
+});
+
+test("a cancel at a path with a slip is not taken for one that has nothing to undo", async () => {
+  const { db, service, serve, logged } = await hotel();
+  service.on("/bill", "try", () => undefined);
+  assert.equal((await serve("try", "2")).status, 200);
+  const slip = await service.serve("/roms", headers("cancel"), "");
+  assert.deepEqual([slip.status, slip.body], [400, '{"error":"there is nothing at this path"}']);
+  const other = await service.serve("/bill", headers("cancel"), "");
+  assert.deepEqual([other.status, other.body], [400, '{"error":"there is no cancel here"}']);
+  assert.match(logged.join("\n"), /of \/roms is answered 400: there is nothing[^]*of \/bill is answered 400: there is no cancel/);
+  assert.deepEqual(db.effects(), ["book 2"]);
+});
+
+test("an answer that is not JSON is not kept", async () => {
+  const db = await memory();
+  const { service, logged } = quiet(db);
+  let body = "{oops";
+  for (const op of ["try", "cancel"] as const) {
+    service.on("/rooms", op, (_, used) => {
+      used.effect(op);
+      return new Answer(op === "try" && body === "no" ? 422 : 200, body);
+    });
+  }
+  assert.equal((await service.serve("/rooms", headers(), "")).status, 503);
+  body = "no";
+  assert.equal((await service.serve("/rooms", headers(), "")).status, 503);
+  assert.match(logged.join(), /try of step room of g-1 is rolled back.*the body of the answer 200 is not JSON.*422 is not JSON/);
+  assert.deepEqual(db.effects(), []);
+  body = "";
+  assert.equal((await service.serve("/rooms", headers(), "")).status, 200);
+  body = "{oops";
+  assert.equal((await service.serve("/rooms", headers("cancel"), "")).status, 503);
+  assert.deepEqual(db.effects(), ["try"]);
+  const unkept = new Barrier(sqliteSession(db)).keep({ gid: "g-1", step: "room", op: "cancel" }, new Answer(200, "1 2"));
+  await assert.rejects(unkept, TypeError);
+});
+
+test("a body that is not UTF-8 is not worked on", async () => {
+  const { db, service } = await hotel();
+  const serve = (...bytes: number[]) => service.serve("/rooms", headers(), new Uint8Array(bytes));
+  for (const bytes of [[0x22, 0xff, 0x22], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf]]) {
+    const got = await serve(...bytes);
+    assert.deepEqual([got.status, got.body], [400, '{"error":"the body is not UTF-8"}']);
+  }
+  assert.deepEqual(db.effects(), []);
+  assert.equal((await serve(0xef, 0xbb, 0xbf, 0xc3, 0xab)).status, 200);
+  assert.deepEqual(db.effects(), ["book \ufeffë"]);
+});
+
+test("times that are on no calendar", async () => {
+  const { db, serve } = await hotel();
+  const wrong = ["2126-02-30T00:00:00Z", "2126-02-29T00:00:00Z", "2126-04-31T00:00:00+02:00", "2126-01-01T24:00:00Z", "2126-01-01T23:60:00Z"];
+  for (const at of [...wrong, "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "2126-00-01T00:00:00Z"]) {
+    for (const name of ["Saga-Deadline", "Saga-Accepted"]) {
+      const got = await serve("try", "", { [name]: at });
+      assert.deepEqual([got.status, got.body], [400, `{"error":"${name} is no time"}`], at);
+    }
+  }
+  assert.deepEqual(db.effects(), []);
+  assert.equal((await serve("try", "2", { "Saga-Deadline": "2128-02-29T23:59:59.999999999-11:30" })).status, 200);
 });
 
 test("a signed call of another op is not let in", async () => {
@@ -275,7 +336,7 @@ test("behind node:http", async () => {
     assert.deepEqual([undone.status, undone.headers.get("content-length")], [204, null]);
     assert.equal((await post(`${url}/rooms`, "try", "x".repeat(101))).status, 413);
     assert.equal((await fetch(`${url}/rooms`)).status, 400);
-    assert.equal((await post(`${url}/nowhere`, "try", "")).status, 404);
+    assert.equal((await post(`${url}/nowhere`, "try", "")).status, 400);
     assert.equal(await (await post(`${url}/zoë`, "try", "", { "Saga-Id": "z" })).json(), "zoë");
   });
   assert.deepEqual(db.effects(), ["book 2", "cancel"]);
@@ -290,7 +351,11 @@ test("in Express", async () => {
   app.use((_: unknown, response: any) => response.status(418).end());
   await served(app, async (url) => {
     assert.equal((await post(`${url}/saga/rooms`, "try", "2")).status, 200);
-    assert.equal((await post(`${url}/saga/else`, "try", "2")).status, 418);
+    assert.equal((await post(`${url}/saga/else`, "try", "2")).status, 400);
+    for (const name of ["Saga-Id", "saga-step", "Saga-Op"]) {
+      assert.equal((await fetch(`${url}/saga/else`, { method: "POST", headers: { [name]: "x" } })).status, 400, name);
+    }
+    assert.equal((await fetch(`${url}/saga/else`, { method: "POST", body: "2" })).status, 418);
     assert.equal((await post(`${url}/raw/rooms`, "try", "3", { "Saga-Id": "g-3" })).status, 200);
     assert.equal((await post(`${url}/late/rooms`, "try", "{}", { "Saga-Id": "g-4" })).status, 400);
   });

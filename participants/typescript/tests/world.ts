@@ -8,7 +8,7 @@ export function vectors(name: string): any {
   return JSON.parse(readFileSync(new URL(`../../vectors/${name}.json`, import.meta.url), "utf8"));
 }
 
-/** SQLite itself, in the shape of better-sqlite3 and node:sqlite, without a compiler. */
+/** SQLite itself, in the shape that sqlite() asks for, without a compiler. */
 export class Memory implements SqliteDatabase {
   readonly #db = new sqliteWasm.Database(":memory:");
 
