@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The barrier of a service that keeps its data in MariaDB (10.6 or newer); docs/barrier.md says how it is used. Feed it to the
--- client once (mariadb DATABASE < mariadb.sql); to run it again is harmless: calls of that moment fail and come again.
--- Kept to what MySQL 8.0.20 understands as well; what stands in /*M! */ is for MariaDB alone.
+-- client once (mariadb DATABASE < mariadb.sql); to run it again is harmless, also for services at work.
+-- Kept to what MySQL 8.0.20 understands as well; what stands in /*M! */ is for MariaDB alone, and without OR REPLACE MySQL makes the
+-- procedures once.
 
 -- One row per step, so that its try, confirm and cancel wait for each other whoever comes first. A row that is neither
 -- tried nor cancelled is one that its own transaction has just made.
@@ -34,9 +35,6 @@ INSERT INTO sagad_barrier_mark (only_one, swept) VALUES (1, '1970-01-01') ON DUP
 -- Procedures run in the mode that they were made in: what does not fit is an error and not cut.
 SET @sagad_sql_mode = @@sql_mode;
 SET sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION';
-DROP PROCEDURE IF EXISTS sagad_barrier;
-DROP PROCEDURE IF EXISTS sagad_barrier_keep;
-DROP PROCEDURE IF EXISTS sagad_barrier_sweep;
 
 DELIMITER //
 
@@ -47,7 +45,8 @@ DELIMITER //
 --   late       what came before forbids it: answer status and body
 -- In each case commit before the answer goes out. in_deadline is the header as it came, or NULL.
 -- What is given is wider than what may be given, as parameters are cut to fit by the sql_mode of the caller.
-CREATE PROCEDURE sagad_barrier(
+-- Replaced in one go: a DROP before it would be seen by whoever calls meanwhile.
+CREATE /*M! OR REPLACE */ PROCEDURE sagad_barrier(
 	given_gid varchar(255) CHARACTER SET utf8mb4, given_step varchar(255) CHARACTER SET utf8mb4, in_op varchar(16) CHARACTER SET utf8mb4,
 	given_epoch varchar(32) CHARACTER SET utf8mb4, in_deadline varchar(40) CHARACTER SET utf8mb4)
 MODIFIES SQL DATA SQL SECURITY INVOKER
@@ -151,7 +150,7 @@ END //
 -- Keeps what a duplicate shall be answered. 202 and 425 (it goes on) may be followed by the end of it, in a later transaction.
 -- kept is 0, and nothing was, if there was no run, an answer is kept already, or the step was cancelled meanwhile: roll back.
 -- An answer that settles nothing (5xx, 429, …) is not for keeping: roll back.
-CREATE PROCEDURE sagad_barrier_keep(
+CREATE /*M! OR REPLACE */ PROCEDURE sagad_barrier_keep(
 	in_gid varchar(128) CHARACTER SET ascii COLLATE ascii_bin, in_step varchar(64) CHARACTER SET ascii COLLATE ascii_bin,
 	in_op varchar(16) CHARACTER SET ascii, in_status integer, in_body mediumtext CHARACTER SET utf8mb4)
 MODIFIES SQL DATA SQL SECURITY INVOKER
@@ -186,7 +185,7 @@ END //
 
 -- Deletes up to in_batch (NULL: 10000) steps whose deadline and last change are longer ago than in_days, and says how many. From
 -- then on a call of a step with so old a deadline that is not known is answered late: nobody can tell whether it was done.
-CREATE PROCEDURE sagad_barrier_sweep(in_days double, in_batch integer)
+CREATE /*M! OR REPLACE */ PROCEDURE sagad_barrier_sweep(in_days double, in_batch integer)
 MODIFIES SQL DATA SQL SECURITY INVOKER
 BEGIN
 	DECLARE past, found_one boolean DEFAULT false;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL barrier: its truth table, calls that race on two connections, the clean-up, and what it costs."""
+import concurrent.futures
 import contextlib
 import functools
 import itertools
@@ -182,6 +183,39 @@ def test_script_of_mariadb_may_run_again_and_keeps_what_is_there(mariadb, maria)
     mariadb.run_script(maria.db.decode(), SCRIPTS["mariadb"])
     on.begin()
     assert on.ask("again", "a", "try", 1, None)["answer"] == "duplicate"
+
+
+def test_mariadb_is_set_up_by_several_at_once_while_others_call(mariadb):
+    """Services run the script when they start, and their replicas are at work."""
+    name, ended = mariadb.new_database(""), threading.Event()
+
+    def setup():
+        mariadb.run_script(name, SCRIPTS["mariadb"])
+
+    def call(service):
+        with mariadb.connect(name) as db:
+            on, calls = OnMariadb(db), 0
+            while not ended.is_set() or not calls:
+                on.begin()
+                assert on.ask(f"{service}-{calls}", "a", "try", 1, None)["answer"] == "run"
+                assert on.keep(f"{service}-{calls}", "a", "try", 201, "{}")
+                db.commit()
+                calls += 1
+            return calls
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(setup) for _ in range(2)]:
+            done.result()
+        services = [pool.submit(call, f"service{i}") for i in range(2)]
+        try:
+            for _ in range(5):
+                for done in [pool.submit(setup) for _ in range(2)]:
+                    done.result()
+        finally:
+            ended.set()
+        made = sum(service.result() for service in services)
+    with mariadb.connect(name) as db:
+        assert OnMariadb(db).execute("SELECT count(*) FROM sagad_barrier_step WHERE try_status = 201") == [(made,)]
 
 
 def test_mariadb_wants_a_transaction(maria):
