@@ -172,6 +172,26 @@ def test_script_may_run_again_and_keeps_what_is_there(db):
     assert OnPostgres(db).ask("again", "a", "try", 1, None)["answer"] == "duplicate"
 
 
+def test_postgresql_needs_the_rights_that_the_guide_names(db):
+    part = (ROOT / "docs/barrier.md").read_text().split("## Rights on PostgreSQL")[1].split("\n## ")[0]
+    grants = re.findall(r"^    (GRANT .*);$", part, re.M)
+    assert len(grants) == 2
+    db.execute("CREATE ROLE service")
+    for grant in grants:
+        db.execute(grant)
+    db.execute("SET LOCAL ROLE service")
+    service = OnPostgres(db)
+    assert service.ask("least", "a", "try", 1, None)["answer"] == "run"
+    assert service.keep("least", "a", "try", 201, "{}")
+    assert service.ask("least", "a", "cancel", 1, None)["answer"] == "run"
+    assert service.ask("old", "a", "try", 1, "2020-01-01T00:00:00Z")["answer"] == "run"
+    assert service.sweep(86400) == 0
+    with db.transaction(force_rollback=True), pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with db.transaction():
+            db.execute("SELECT count(*) FROM effect")
+    db.rollback()  # the role as well
+
+
 # ---- MariaDB alone ------------------------------------------------------------------------------
 
 
@@ -240,7 +260,7 @@ def test_mariadb_cuts_nothing_to_fit_whatever_the_sql_mode(maria, arguments):
 
 def test_mariadb_needs_the_rights_that_the_guide_names(mariadb, connect_maria, maria):
     database, on = maria.db.decode(), OnMariadb(maria)
-    guide = (ROOT / "docs/barrier.md").read_text()
+    guide = (ROOT / "docs/barrier.md").read_text().split("## MariaDB and MySQL")[1]
     on.execute("CREATE OR REPLACE USER service@localhost")
     grants = re.findall(r"^    (GRANT .*);$", guide, re.M)
     assert len(grants) >= 3
