@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import sqlite3
+import ssl
 import time
 
 import pytest
@@ -214,14 +215,53 @@ def test_paths(hotel):
     assert serve(hotel, "/a.b/grand/rooms/x%2Fy", gid="p")[0] == 204
     assert seen == [{"hotel": "grand", "id": "x%2Fy"}]
     for path in ("/axb/grand/rooms/1", "/a.b/grand/rooms/1/2", "/rooms/", "/"):
-        assert serve(hotel, path, gid="q")[0] == 404
-    assert serve(hotel, op="confirm")[0] == 404
+        assert serve(hotel, path, gid="q")[0] == 400  # 404 may be mapped to ok
+    assert serve(hotel, op="confirm")[0] == 400
     with pytest.raises(ValueError):
         hotel.on("/rooms")
     with pytest.raises(ValueError):
         hotel.on("/rooms", "undo")
     with pytest.raises(ValueError):
         sagad.Participant(lambda: None, secrets=["whsec_*"])
+
+
+async def awaited(call, db):
+    pass
+
+
+def test_what_nobody_would_await_is_not_taken(service):
+    for register in (service.on("/a"), service.prepared("/b", confirm="/c", cancel="/d")):
+        with pytest.raises(TypeError, match="async"):
+            register(awaited)
+
+
+@pytest.mark.parametrize("answer", [{"a": float("nan")}, float("inf"), sagad.Answer(200, "NaN"), sagad.Answer(200, "{")])
+def test_what_is_no_json_is_not_kept(service, effects, caplog, answer):
+    answers = [answer, {"a": 1}]
+
+    @service.on("/rooms")
+    def book(call, db):
+        effect(db, "book")
+        return answers.pop(0)
+    assert serve(service)[0] == 503 and effects() == []
+    assert "is no JSON" in caplog.text
+    assert serve(service)[:2] == (200, '{"a":1}') and effects() == ["book"]
+
+
+def test_what_cannot_be_read_is_a_mistake_of_the_caller(hotel, effects):
+    for body in (b"{", b"\xff", b"[" * 100000):
+        assert serve(hotel, body=body)[0] == 400
+    assert serve(hotel, **{"Saga-Deadline": "9999-12-31T23:59:59-10:00"})[0] == 400
+    assert effects() == [] and serve(hotel, body=b"2")[0] == 200
+
+
+def test_whom_to_trust_is_told_to_reports(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sagad.transport.Transport, "send", lambda self, *_, **__: seen.append(self._context))
+    context = ssl.create_default_context()
+    sagad.complete("https://sagad/complete?x=1", context=context)
+    sagad.fail("https://sagad/complete?x=1", "why", context=context)
+    assert seen == [context, context]
 
 
 def test_no_connection_is_no_answer(hotel, db):

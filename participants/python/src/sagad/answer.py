@@ -139,13 +139,20 @@ def retry_after_ms(text: Optional[str], now_s: float) -> int:
     return int(min(max(wait, 0), _DAY_S) * 1000)
 
 
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
 def _is_json(body: bytes) -> bool:
     try:
-        json.loads(body)
+        json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return False
     return True
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as why:
+        raise ValueError(f"the answer is no JSON, which has no NaN and no Infinity: give back None or a text instead ({why})") from why

@@ -8,7 +8,7 @@ import pathlib
 import sys
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Protocol, Tuple
 
-from .answer import Answer, failed
+from .answer import Answer, Outcome, failed, outcome_of
 from .call import Call
 
 _MESSAGE = "=message"  # no step has such a name; sagad_message() of PostgreSQL uses the same
@@ -98,6 +98,10 @@ class Barrier:
         return self.keep_of(call.gid, call.step, call.op, answer)
 
     def keep_of(self, gid: str, step: str, op: str, answer: Answer) -> bool:
+        """Raises ValueError for what sagad could not read: every duplicate would be told it again."""
+        if (outcome_of(op, answer.status) is Outcome.OK
+                and outcome_of(op, answer.status, body=answer.encoded()) is Outcome.MISCONFIGURED):
+            raise ValueError(f"the answer's body is no JSON, it cannot be an output: {(answer.body or '')[:100]}")
         return bool(self._told(_KEEP, (gid, step, op, answer.status, answer.body), "kept")[0])
 
     def finish(self, gid: str, step: str, op: str, answer: Answer) -> None:

@@ -18,7 +18,7 @@ _ATTEMPT_MAX, _EPOCH_MAX = 2**32 - 1, 2**63 - 1
 
 
 class NotACall(ValueError):
-    """The request does not carry the headers of a call: answer 400. header: which one is wrong."""
+    """The request does not carry the headers of a call, or its body cannot be read: answer 400. header: what is wrong."""
 
     def __init__(self, header: str, why: str):
         super().__init__(f"{header} {why}")
@@ -44,8 +44,11 @@ class Call:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # names in lower case
 
     def json(self, **options: Any) -> Any:
-        """The body; None if there is none. options: of json.loads, as in parse_float=decimal.Decimal."""
-        return json.loads(self.body, **options) if self.body.strip() else None
+        """The body; None if there is none. options: of json.loads, as in parse_float=decimal.Decimal. Raises NotACall."""
+        try:
+            return json.loads(self.body, **options) if self.body.strip() else None
+        except (ValueError, RecursionError) as why:
+            raise NotACall("the body", "is no JSON") from why
 
     @property
     def accepted_at(self) -> Optional[datetime.datetime]:
@@ -103,4 +106,9 @@ def _time(text: str) -> datetime.datetime:
     if found is None:
         raise ValueError("no time")
     whole, fraction, zone = found.groups()
-    return datetime.datetime.fromisoformat(f"{whole}.{((fraction or '') + '000000')[:6]}{zone.replace('Z', '+00:00')}")
+    at = datetime.datetime.fromisoformat(f"{whole}.{((fraction or '') + '000000')[:6]}{zone.replace('Z', '+00:00')}")
+    try:
+        at.astimezone(datetime.timezone.utc)
+    except OverflowError:
+        raise ValueError("no time that can be had in UTC") from None
+    return at

@@ -164,22 +164,24 @@ def new_gid() -> str:
     return str(uuid.UUID(int=bits))
 
 
-def complete(callback: str, output: Any = None, *, timeout_s: float = 15) -> None:
-    """Reports the success of a call that was answered 202: callback is its call.callback. Again is harmless."""
-    _report(callback, output, timeout_s)
+def complete(callback: str, output: Any = None, *, timeout_s: float = 15, context: Optional[ssl.SSLContext] = None) -> None:
+    """Reports the success of a call that was answered 202: callback is its call.callback. Again is harmless.
+
+    context: whom to trust, as Client takes it."""
+    _report(callback, output, timeout_s, context)
 
 
-def fail(callback: str, why: str, *, timeout_s: float = 15) -> None:
+def fail(callback: str, why: str, *, timeout_s: float = 15, context: Optional[ssl.SSLContext] = None) -> None:
     """Reports its refusal."""
     head, _, query = callback.partition("?")
     if not head.endswith("/complete"):
         raise ValueError("not a callback URL of sagad")
-    _report(f"{head[:-len('complete')]}fail?{query}", {"error": why}, timeout_s)
+    _report(f"{head[:-len('complete')]}fail?{query}", {"error": why}, timeout_s, context)
 
 
-def _report(url: str, body: Any, timeout_s: float) -> None:
+def _report(url: str, body: Any, timeout_s: float, context: Optional[ssl.SSLContext]) -> None:
     content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
-    transport, path = Transport.to(url)
+    transport, path = Transport.to(url, context)
     try:
         transport.send("POST", path, content,
                        {"Content-Type": "application/json"} if content else {}, within_s=timeout_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -19,6 +20,14 @@ log = logging.getLogger("sagad")
 BODY_MAX = 1 << 20  # bytes
 
 _Job = Tuple[Optional[Work], bool]  # the function, and whether PostgreSQL prepares what it does
+
+
+def _plain(work: Work) -> Work:
+    """Functions are called in threads, with a connection that blocks."""
+    for function in (work, getattr(work, "__call__", None)):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{getattr(work, '__qualname__', work)} is async, and nobody would await it: use def")
+    return work
 
 
 def _close(connection: Any) -> None:
@@ -43,7 +52,7 @@ class Participant:
     def on(self, path: str, op: str = "try") -> Callable[[Work], Work]:
         """@participant.on("/rooms/{id}/cancel", "cancel"): {id} comes as call.params["id"]."""
         def take(work: Work) -> Work:
-            works[op] = work, False
+            works[op] = _plain(work), False
             return work
         works = self._works(path, op)
         return take
@@ -55,7 +64,7 @@ class Participant:
     def prepared(self, path: str, confirm: str, cancel: str) -> Callable[[Work], Work]:
         """@participant.prepared("/hold", confirm="/confirm", cancel="/cancel"): a try that PostgreSQL holds open (sagad.xa)."""
         def take(work: Work) -> Work:
-            tries["try"] = work, True
+            tries["try"] = _plain(work), True
             confirms["confirm"] = cancels["cancel"] = None, True
             return work
         tries, confirms, cancels = self._works(path, "try"), self._works(confirm, "confirm"), self._works(cancel, "cancel")
@@ -105,9 +114,10 @@ class Participant:
             if found is None:
                 continue
             if call.op not in works:
-                return failed(404, f"there is no {call.op} here")
+                return failed(400, f"there is no {call.op} here")
             return self._run(dataclasses.replace(call, params=found.groupdict()), *works[call.op])
-        return failed(404, "there is nothing at this path")
+        # Definitions take the 404 of a cancel for "there is nothing to undo": what was mistyped must not look like that.
+        return failed(400, "there is nothing at this path")
 
     def _run(self, call: Call, work: Optional[Work], prepares: bool) -> Answer:
         try:

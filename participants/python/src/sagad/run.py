@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, Tuple
 
 from .answer import Answer, Outcome, Refused, answer_of, failed, outcome_of, unavailable
 from .barrier import Barrier, Connection
-from .call import Call
+from .call import Call, NotACall
 
 log = logging.getLogger("sagad")
 
@@ -28,6 +28,9 @@ def run(connection: Connection, call: Call, work: Optional[Work], dialect: Optio
     for left in reversed(range(_ATTEMPTS)):
         try:
             return _run_once(barrier, call, work)
+        except NotACall as why:
+            _roll_back(barrier)
+            return failed(400, str(why))
         except Exception as why:  # pylint: disable=broad-except
             _roll_back(barrier)
             if left and _is_passing(why):

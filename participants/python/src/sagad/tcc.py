@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Type
@@ -67,15 +68,15 @@ class Tcc:
         self.transaction = self._client.join(self.gid, name, confirm=confirm, cancel=cancel, try_=try_, data=data, **more)
 
     def call(self, name: str, url: str, data: Any = None, *, confirm: "Target", cancel: "Target", timeout_s: float = 15,
-             **more: Any) -> Any:
+             context: Optional[ssl.SSLContext] = None, **more: Any) -> Any:
         """Joins, then calls the step's try from here: its output. Raises Refused; Unreachable when nobody can tell.
 
-        It is called again while its outcome is unknown, for timeout_s.
+        It is called again while its outcome is unknown, for timeout_s. context: whom to trust, as Client takes it.
         """
         self.join(name, confirm=confirm, cancel=cancel, data=data, **more)
         body = b"" if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
         end, attempt, pause = time.monotonic() + timeout_s, 1, _FIRST_PAUSE_S
-        link, path = Transport.to(url)
+        link, path = Transport.to(url, context)
         try:
             while True:
                 reply, what = self._try(link, path, name, attempt, body, end)

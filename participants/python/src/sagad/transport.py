@@ -122,10 +122,10 @@ class Transport:
             raise OSError(f"not HTTP: {failure!r}") from failure
 
     @classmethod
-    def to(cls, url: str) -> Tuple["Transport", str]:
+    def to(cls, url: str, context: Optional[ssl.SSLContext] = None) -> Tuple["Transport", str]:
         """For one URL: who sends, and the path and query to send to."""
         parts = urllib.parse.urlsplit(url)
-        return cls([f"{parts.scheme}://{parts.netloc}"]), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls([f"{parts.scheme}://{parts.netloc}"], context=context), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def close(self) -> None:
         """This thread's connections."""

@@ -15,7 +15,7 @@ from typing import Any, Iterator, Optional
 
 from .answer import Answer, Outcome, Refused, answer_of, failed, outcome_of, unavailable
 from .barrier import Barrier, Connection
-from .call import GID, STEP, Call
+from .call import GID, STEP, Call, NotACall
 from .client import Client
 from .problem import Problem
 from .run import Work
@@ -68,6 +68,8 @@ def run(connection: Connection, call: Call, work: Optional[Work] = None) -> Answ
                 return _OPS[call.op](barrier, call, _id_of(call), work)
             finally:
                 _roll_back(barrier)
+    except NotACall as why:
+        return failed(400, str(why))
     except Exception as why:  # pylint: disable=broad-except
         # 55P03, lock_not_available: it met a try that is at work, or prepared, which is nothing to worry about.
         log.log(logging.INFO if _state_of(why) == "55P03" else logging.ERROR, "%s of step %s of %s is rolled back and answered 503",
