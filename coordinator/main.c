@@ -23,6 +23,7 @@ struct sagad {
 	int              ops_fds[WORKERS_MAX];
 	char             advertise[600];
 	char             ops_host[300];
+	bool             shown_password; /* the DSN's, where others see it */
 };
 
 static int fail(const struct err *err)
@@ -120,6 +121,9 @@ static int run_worker(void *ctx, unsigned index)
 
 static bool need_dsn(const struct sagad *s, struct err *err)
 {
+	if (s->shown_password)
+		return err_set(err, ERR_INVALID, "a password in --dsn or SAGAD_DSN is seen by others: put the dsn into a "
+		               "file that only sagad may read, and give --dsn-file or SAGAD_DSN_FILE");
 	if (s->options.dsn[0] != '\0')
 		return true;
 	return err_set(err, ERR_INVALID, "no database is named: give --dsn, for instance "
@@ -251,16 +255,23 @@ static int dispatch(struct sagad *s)
 	return EXIT_SETTINGS;
 }
 
-/* The process list is for everybody. What was read is a copy. */
-static void hide_passwords(int argc, char **argv)
+/* Command lines and environments are shown to others. What was read of them is a copy. */
+static bool hide_passwords(int argc, char **argv)
 {
+	const char *env = getenv("SAGAD_DSN");
+	bool        shown = env != NULL && pg_dsn_has_password(env);
+
 	for (int i = 1; i < argc; i++) {
 		char *dsn = strncmp(argv[i], "--dsn=", 6) == 0 ? argv[i] + 6
 		            : strcmp(argv[i], "--dsn") == 0 && i + 1 < argc ? argv[i + 1] : NULL;
 
-		if (dsn != NULL && (strstr(dsn, "password") != NULL || strchr(dsn, '@') != NULL))
+		if (dsn == NULL)
+			continue;
+		shown |= pg_dsn_has_password(dsn);
+		if (strstr(dsn, "password") != NULL || strchr(dsn, '@') != NULL) /* one that cannot be read, too */
 			memset(dsn, 'x', strlen(dsn));
 	}
+	return shown;
 }
 
 int main(int argc, char **argv)
@@ -272,7 +283,7 @@ int main(int argc, char **argv)
 		return token_command(argc - 2, argv + 2);
 	if (!options_read(&s.options, argc, argv, environ, &err))
 		return fail(&err);
-	hide_passwords(argc, argv);
+	s.shown_password = hide_passwords(argc, argv);
 	int status = dispatch(&s);
 	options_fini(&s.options);
 	return status;

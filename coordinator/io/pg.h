@@ -64,6 +64,8 @@ struct pg_schema {
 	int version, known;
 };
 
+/* Does a password stand in it? One that cannot be read has none; pg_migrate() and pg_check() say so. */
+bool pg_dsn_has_password(const char *dsn);
 /* Brings the schema up to this program's version; any number of replicas may try at once. Blocks: use
  * it before the loop runs. ERR_UNAVAILABLE: no server; ERR_REFUSED: err says what a person must change. */
 bool pg_migrate(const char *dsn, struct pg_schema *schema, struct err *err) __attribute__((warn_unused_result));

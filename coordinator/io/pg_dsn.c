@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/base/mem.h"
 #include "coordinator/base/text.h"
+#include "coordinator/io/pg.h"
 #include "coordinator/io/pg_link.h"
 
 #include <stdio.h>
@@ -52,6 +53,17 @@ void pg_dsn_pace(struct pg_dsn *dsn, uint32_t ttl_ms)
 	dsn->connect_ms = silent_ms < LINK_CONNECT_MS ? silent_ms : LINK_CONNECT_MS;
 	snprintf(dsn->user_timeout, sizeof dsn->user_timeout, "%u", silent_ms);
 	snprintf(dsn->keepalives_idle, sizeof dsn->keepalives_idle, "%u", silent_ms < 4000 ? 1 : silent_ms / 2000);
+}
+
+bool pg_dsn_has_password(const char *text)
+{
+	PQconninfoOption *options = PQconninfoParse(text, NULL);
+	bool              has = false;
+
+	for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++)
+		has |= strcmp(o->keyword, "password") == 0 && o->val != NULL && o->val[0] != '\0';
+	PQconninfoFree(options);
+	return has;
 }
 
 static const char *default_of(const struct pg_dsn *dsn, const char *name)

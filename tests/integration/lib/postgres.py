@@ -194,7 +194,10 @@ class GivenPostgres(Postgres):
     is_ours = False
 
     def __init__(self, dsn):  # pylint: disable=super-init-not-called
-        self.server = dsn
+        parts = psycopg.conninfo.conninfo_to_dict(dsn)
+        if "password" in parts:  # sagad takes none on its command line
+            os.environ["PGPASSWORD"] = parts.pop("password")
+        self.server = psycopg.conninfo.make_conninfo(**parts)
 
     def close(self):
         pass
