@@ -19,7 +19,7 @@
 	X(config,           "config",                TEXT,  "",                      0,       0,           "file", \
 	  "A file with lines `name = value`; # begins a comment.") \
 	X(dsn,              "dsn",                   TEXT,  "",                      0,       0,           "dsn", \
-	  "Where the log is: a libpq connection string or URI. Several hosts may stand in it.") \
+	  "Where the log is: a libpq connection string or URI. Several hosts may stand in it, a password may not: see dsn-file.") \
 	X(dsn_file,         "dsn-file",              TEXT,  "",                      0,       0,           "file", \
 	  "A file that holds the dsn, so that its password is in no process list.") \
 	X(listen,           "listen",                TEXT,  "127.0.0.1:7070",        0,       0,           "address:port", \
