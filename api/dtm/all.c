@@ -1,24 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * all.c - many at once: a list, newest first, and waiting calls that are to be made now.
+ * all.c - a list of many, newest first.
  */
 #include "api/dtm/dtm.h"
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, RESET_TIMEOUT_S = 105, RESET_EXAMINES = 2000 };
-
-/* ---- reading -------------------------------------------------------------------------- */
-
-static bool read_limit(struct request *r, unsigned *limit)
-{
-	struct str text = dtm_param(r, "limit");
-	uint64_t   n = LIMIT_DEFAULT;
-
-	if (text.n > 0 && (!text_to_u64(text, &n) || n < 1)) {
-		dtm_error(r, "limit must be a number from 1 on");
-		return false;
-	}
-	*limit = n > LIMIT_MAX ? LIMIT_MAX : (unsigned)n;
-	return true;
-}
+/* ---- reading ----------------------------------------------------------------------------- */
 
 /* Milliseconds since the epoch, as text. */
 static bool read_time(struct request *r, const char *name, int64_t *at)
@@ -44,7 +29,7 @@ static unsigned phases_of(struct str status)
 	return phases;
 }
 
-/* ---- GET /all ----------------------------------------------------------------------------- */
+/* ---- GET /all ---------------------------------------------------------------------------- */
 
 struct page {
 	struct request *r;
@@ -68,7 +53,8 @@ static void answer_page(struct page *p, struct str next)
 	dtm_data(p->r, &p->body);
 }
 
-static void on_page(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
+static void on_page(void *arg, enum log_result result, const struct row *rows, size_t n,
+                    const struct list_page *page)
 {
 	struct page p = { .r = arg };
 
@@ -100,7 +86,8 @@ static void on_one(void *arg, enum log_result result, const struct view *view)
 void handle_dtm_all(struct request *r)
 {
 	struct store_port *store = &r->api->store;
-	struct dtm_filter  filter = { .phases = phases_of(dtm_param(r, "status")), .kind = dtm_param(r, "transType") };
+	struct dtm_filter  filter = { .phases = phases_of(dtm_param(r, "status")),
+		                      .kind = dtm_param(r, "transType") };
 	struct str         gid = dtm_param(r, "gid");
 	unsigned           limit;
 
@@ -109,77 +96,7 @@ void handle_dtm_all(struct request *r)
 			engine_read(r->api->engine, r->gid, on_one, r);
 		return;
 	}
-	if (read_limit(r, &limit) && read_time(r, "createTimeStart", &filter.since) && read_time(r, "createTimeEnd", &filter.until))
+	if (dtm_read_limit(r, &limit) && read_time(r, "createTimeStart", &filter.since) &&
+	    read_time(r, "createTimeEnd", &filter.until))
 		store->dtm_list(store->ctx, &filter, dtm_param(r, "position"), limit, on_page, r);
-}
-
-/* ---- GET /resetCronTime ------------------------------------------------------------------------ */
-
-struct reset {
-	struct str *gids;
-	size_t      n, at, done;
-	unsigned    limit;
-};
-
-static void reset_next(struct request *r);
-
-static void on_reset(void *arg, enum command_result result, enum verdict verdict, const struct view *view, const struct err *err)
-{
-	struct request *r = arg;
-	struct reset   *s = dtm_of(r)->own;
-
-	(void)view, (void)err;
-	s->done += result == COMMAND_APPLIED && verdict == VERDICT_ACCEPTED;
-	reset_next(r);
-}
-
-/* One after the other: each is a commit of its own, and nobody is in a hurry. Those that wait for nothing but a decision, or for their
- * start, do not count: they would be there again for who asks until nothing remains. */
-static void reset_next(struct request *r)
-{
-	struct dtm   *d = dtm_of(r);
-	struct reset *s = d->own;
-	struct buf    body = { 0 };
-
-	if (s->at < s->n && s->done < s->limit) {
-		d->command = (struct command){ .kind = COMMAND_RETRY, .gid = s->gids[s->at++], .role = STR("operator"),
-			                       .actor = request_principal(r)->name, .request_id = r->request_id,
-			                       .reason = STR("resetCronTime of DTM's protocol") };
-		engine_command(r->api->engine, &d->command, on_reset, r);
-		return;
-	}
-	buf_fmt(&body, "{\"has_remaining\":%s,\"succeed_count\":%zu}", s->done == s->limit ? "true" : "false", s->done);
-	dtm_data(r, &body);
-}
-
-static void on_sleepers(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
-{
-	struct request *r = arg;
-	struct reset   *s = dtm_of(r)->own;
-
-	(void)page;
-	if (result != LOG_DONE) {
-		dtm_away(r, result);
-		return;
-	}
-	s->gids = arena_array(request_arena(r), n, sizeof *s->gids);
-	for (size_t i = 0; i < n; i++)
-		s->gids[s->n++] = arena_str(request_arena(r), rows[i].gid);
-	reset_next(r);
-}
-
-void handle_dtm_reset_cron_time(struct request *r)
-{
-	struct store_port *store = &r->api->store;
-	struct reset      *s = arena_alloc(request_arena(r), sizeof *s);
-	struct str         text = dtm_param(r, "timeout");
-	uint64_t           seconds = RESET_TIMEOUT_S;
-
-	dtm_of(r)->own = s;
-	if (text.n > 0 && (!text_to_u64(text, &seconds) || seconds > 315360000)) {
-		dtm_error(r, "timeout must be a number of seconds, at most ten years");
-		return;
-	}
-	if (read_limit(r, &s->limit))
-		store->dtm_sleepers(store->ctx, (int64_t)seconds * r->api->config.dtm_second_ms, RESET_EXAMINES, on_sleepers, r);
 }

@@ -10,8 +10,7 @@
 #include <string.h>
 
 struct beginning {
-	void (*begun)(struct request *r, const struct view *view);
-	void (*exists)(struct request *r, const struct view *view);
+	dtm_then *begun, *exists;
 };
 
 static void on_begun(void *arg, enum begin_result result, const struct view *view)
@@ -30,7 +29,7 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 		dtm_error(r, "too many transactions are under way");
 		return;
 	case BEGIN_AWAY:
-		dtm_error(r, "the database is away, or this replica is not live; the same again is safe");
+		dtm_error(r, "the database is away, or this replica is not live: try again");
 		return;
 	case BEGIN_LOST:
 		dtm_error(r, "it is not known whether it was stored; the same again is safe");
@@ -46,8 +45,9 @@ static void refuse_document(struct request *r, const struct findings *f)
 {
 	for (size_t i = 0; i < f->n; i++)
 		if (!f->items[i].warning) {
-			dtm_error(r, "%.*s: %.*s", (int)f->items[i].pointer.n, f->items[i].pointer.p,
-			          (int)f->items[i].detail.n, f->items[i].detail.p);
+			dtm_error(r, "%.*s: %.*s", (int)f->items[i].pointer.n,
+			          f->items[i].pointer.p, (int)f->items[i].detail.n,
+			          f->items[i].detail.p);
 			return;
 		}
 	dtm_error(r, "these steps cannot be run");
@@ -68,9 +68,13 @@ static void begin_with(struct request *r, struct definition *def)
 	struct dtm *d = dtm_of(r);
 	uint8_t     digest[32];
 	struct buf  input = { 0 }, labels = { 0 };
-	struct row  row = { .gid = r->gid, .def = def, .document = definition_document(def),
-		            .traceparent = traceparent_of(r), .retention_ms = definition_retention_ms(def) };
-	int64_t     limit_ms = definition_deadline_ms(def), from = d->start_at ? d->start_at : request_now(r);
+	struct row  row = { .gid = r->gid,
+		            .def = def,
+		            .document = definition_document(def),
+		            .traceparent = traceparent_of(r),
+		            .retention_ms = definition_retention_ms(def) };
+	int64_t     limit_ms = definition_deadline_ms(def);
+	int64_t     from = d->start_at ? d->start_at : request_now(r);
 
 	dtm_write_input(r, &input);
 	buf_fmt(&labels, "{\"dtm\":\"%s\"}", dtm_kind_name(d->trans.kind));
@@ -78,13 +82,13 @@ static void begin_with(struct request *r, struct definition *def)
 	row.labels = buf_view(&labels);
 	digest_sha256(buf_view(&r->x->body), digest);
 	memcpy(row.hash, digest, sizeof row.hash);
-	engine_begin(r->api->engine, &row, d->start_at, limit_ms > 0 ? from + limit_ms : 0, on_begun, r);
+	engine_begin(r->api->engine, &row, d->start_at, limit_ms > 0 ? from + limit_ms : 0,
+	             on_begun, r);
 	buf_fini(&input);
 	buf_fini(&labels);
 }
 
-void dtm_begin(struct request *r, void (*begun)(struct request *r, const struct view *view),
-               void (*exists)(struct request *r, const struct view *view))
+void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists)
 {
 	struct dtm        *d = dtm_of(r);
 	struct findings   *findings = arena_alloc(request_arena(r), sizeof *findings);
@@ -104,7 +108,7 @@ void dtm_begin(struct request *r, void (*begun)(struct request *r, const struct 
 	definition_drop(def);
 }
 
-/* ---- the end ---------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------- */
 
 static void answer_rolled_back(struct request *r, const struct view *view)
 {
@@ -129,7 +133,8 @@ static void answer_end(struct request *r, const struct view *view)
 	case PHASE_TRYING:
 	case PHASE_CONFIRMING:
 	case PHASE_CANCELLING:
-		dtm_ongoing(r, "the transaction is %s: it goes on, query tells how", dtm_status(view->row.phase));
+		dtm_ongoing(r, "the transaction is %s: it goes on, query tells how",
+		            dtm_status(view->row.phase));
 		return;
 	}
 }
@@ -142,7 +147,7 @@ static void on_end(void *arg, enum log_result result, const struct view *view)
 	if (view)
 		answer_end(r, view);
 	else
-		dtm_ongoing(r, "it is stored, but the database is away: query tells how it goes on");
+		dtm_ongoing(r, "it is stored, but the database is away: query tells the rest");
 }
 
 void dtm_answer_submitted(struct request *r, const struct view *view)

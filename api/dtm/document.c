@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * document.c - what all kinds have in common in the documents that they become: the calls, and how answers are read.
+ * document.c - what the documents of all kinds have in common: calls, and how answers are read.
  */
 #include "api/dtm/dtm.h"
 
@@ -9,10 +9,12 @@
 enum {
 	REQUEST_TIMEOUT_S = 3, /* DTM's defaults, in seconds of the protocol */
 	RETRY_INTERVAL_S = 10,
-	TIMEOUT_MIN_MS = 10, TIMEOUT_MAX_MS = 600000,
-	INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000,
+	TIMEOUT_MIN_MS = 10,
+	TIMEOUT_MAX_MS = 600000,
+	INTERVAL_MIN_MS = 10,
+	INTERVAL_MAX_MS = 3600 * 1000,
 	BACKOFF_MAX_MS = 60000,
-	LIMITED_INITIAL_MS = 100 /* retries that are counted begin sooner: DTM makes no pause at all between them */
+	LIMITED_INITIAL_MS = 100 /* of retries that are counted: DTM makes no pause between them */
 };
 
 static int64_t between(int64_t v, int64_t min, int64_t max)
@@ -20,7 +22,7 @@ static int64_t between(int64_t v, int64_t min, int64_t max)
 	return v < min ? min : v > max ? max : v;
 }
 
-/* ---- payloads -------------------------------------------------------------------------- */
+/* ---- payloads ---------------------------------------------------------------------------- */
 
 size_t dtm_payload_count(const struct dtm_trans *t)
 {
@@ -30,7 +32,8 @@ size_t dtm_payload_count(const struct dtm_trans *t)
 /* Old clients put it into the step. */
 const struct json *dtm_payload(const struct dtm_trans *t, size_t i)
 {
-	return t->payloads != NULL ? json_at(t->payloads, i) : dtm_member(json_at(t->steps, i), "data");
+	return t->payloads != NULL ? json_at(t->payloads, i)
+	                           : dtm_member(json_at(t->steps, i), "data");
 }
 
 /* What is no text goes out as JSON. */
@@ -41,10 +44,11 @@ static struct str payload_text(struct request *r, const struct json *payload)
 
 static bool is_empty(const struct json *payload)
 {
-	return payload == NULL || payload->type == JSON_NULL || (payload->type == JSON_STRING && payload->raw.n == 2);
+	return payload == NULL || payload->type == JSON_NULL ||
+	       (payload->type == JSON_STRING && payload->raw.n == 2);
 }
 
-/* ---- URLs --------------------------------------------------------------------------------- */
+/* ---- URLs -------------------------------------------------------------------------------- */
 
 /* Brackets only around an address. */
 static bool may_stand_in_url(unsigned char c, bool in_path)
@@ -96,7 +100,7 @@ static void write_url(struct request *r, const struct dtm_call *call, struct buf
 	buf_fini(&url);
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------ */
+/* ---- bodies ------------------------------------------------------------------------------ */
 
 /* A text in which nothing is a template of ours. */
 static void write_literal(struct str text, struct buf *out)
@@ -118,7 +122,8 @@ static bool find_method(struct str url, struct str *method)
 	static const char NAME[] = "method=";
 
 	for (size_t i = 1; i + sizeof NAME - 1 <= url.n; i++) {
-		if ((url.p[i - 1] != '?' && url.p[i - 1] != '&') || memcmp(url.p + i, NAME, sizeof NAME - 1) != 0)
+		if ((url.p[i - 1] != '?' && url.p[i - 1] != '&') ||
+		    memcmp(url.p + i, NAME, sizeof NAME - 1) != 0)
 			continue;
 		size_t start = i + sizeof NAME - 1, end = start;
 
@@ -141,13 +146,14 @@ static bool is_json_rpc(struct request *r, const struct dtm_call *call, struct s
 static void write_rpc_params(struct request *r, const struct dtm_call *call, struct buf *out)
 {
 	struct json_error  err;
-	struct str         text = is_empty(call->payload) ? STR("{}") : payload_text(r, call->payload);
+	struct str text = is_empty(call->payload) ? STR("{}") : payload_text(r, call->payload);
 	const struct json *params = json_parse(text, request_arena(r), &err);
 
 	buf_char(out, '{');
-	for (const struct json *m = params && params->type == JSON_OBJECT ? params->first : NULL; m; m = m->next) {
-		if (str_is(m->key, "gid") || str_is(m->key, "trans_type") || str_is(m->key, "branch_id") ||
-		    str_is(m->key, "op"))
+	for (const struct json *m = params && params->type == JSON_OBJECT ? params->first : NULL; m;
+	     m = m->next) {
+		if (str_is(m->key, "gid") || str_is(m->key, "trans_type") ||
+		    str_is(m->key, "branch_id") || str_is(m->key, "op"))
 			continue;
 		buf_json(out, m->key);
 		buf_char(out, ':');
@@ -163,7 +169,8 @@ static void write_rpc_params(struct request *r, const struct dtm_call *call, str
 	buf_char(out, '}');
 }
 
-static void write_rpc(struct request *r, const struct dtm_call *call, struct str method, struct buf *out)
+static void write_rpc(struct request *r, const struct dtm_call *call, struct str method,
+                      struct buf *out)
 {
 	struct buf b = { 0 };
 
@@ -207,15 +214,19 @@ void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *
 	buf_char(out, '}');
 }
 
-/* ---- the head ------------------------------------------------------------------------------------- */
+/* ---- the head ---------------------------------------------------------------------------- */
 
-/* Those that a document may name: the others are the coordinator's, and DTM's own clients send none of them. */
+/* Those that a document may name: the others are the coordinator's; DTM's clients send none. */
 static bool is_for_branches(struct str name)
 {
-	static const char *const OURS[] = { "idempotency-key", "content-length", "host", "transfer-encoding", "connection",
-		                            "keep-alive", "traceparent", "expect", "upgrade", "te", "trailer" };
+	static const char *const OURS[] = {
+		"idempotency-key", "content-length", "host",   "transfer-encoding", "connection",
+		"keep-alive",      "traceparent",    "expect", "upgrade",           "te",
+		"trailer"
+	};
 
-	if ((name.n >= 5 && strncasecmp(name.p, "saga-", 5) == 0) || (name.n >= 8 && strncasecmp(name.p, "webhook-", 8) == 0))
+	if ((name.n >= 5 && strncasecmp(name.p, "saga-", 5) == 0) ||
+	    (name.n >= 8 && strncasecmp(name.p, "webhook-", 8) == 0))
 		return false;
 	for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++)
 		if (name.n == strlen(OURS[i]) && strncasecmp(name.p, OURS[i], name.n) == 0)
@@ -228,7 +239,8 @@ static void write_headers(struct request *r, const struct dtm_trans *t, struct b
 	bool has_type = false;
 
 	buf_cstr(out, ",\"headers\":{");
-	for (const struct json *h = t->headers != NULL ? t->headers->first : NULL; h != NULL; h = h->next) {
+	for (const struct json *h = t->headers != NULL ? t->headers->first : NULL; h != NULL;
+	     h = h->next) {
 		if (h->type != JSON_STRING || !is_for_branches(h->key))
 			continue;
 		has_type |= h->key.n == 12 && strncasecmp(h->key.p, "content-type", 12) == 0;
@@ -254,42 +266,52 @@ static void write_duration(const char *name, int64_t ms, struct buf *out)
 /* DTM doubles without end; we stop at a minute, or at the interval that was asked for. */
 static void write_retry(const struct dtm_trans *t, int64_t base, struct buf *out)
 {
-	int64_t initial = t->retry_limit > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
+	int64_t initial =
+		t->retry_limit > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
 	char    first[32], last[32];
 
-	buf_fmt(out, ",\"retry\":{\"initial\":\"%s\",\"factor\":2,\"max\":\"%s\",\"jitter\":\"none\"", text_of_ms(initial, first),
+	buf_fmt(out,
+	        ",\"retry\":{\"initial\":\"%s\",\"factor\":2,\"max\":\"%s\",\"jitter\":\"none\"",
+	        text_of_ms(initial, first),
 	        text_of_ms(base > BACKOFF_MAX_MS ? base : BACKOFF_MAX_MS, last));
 	if (t->retry_limit > 0)
 		buf_fmt(out, ",\"attempts\":%llu", (unsigned long long)t->retry_limit + 1);
 	buf_char(out, '}');
 }
 
+/* A word counts before the status, the one that stands first here before the others. */
 static void write_answers(const struct dtm_trans *t, struct buf *out)
 {
+	buf_cstr(out, ",\"outcomes\":{\"200\":\"ok\",\"425\":\"ongoing\",\"409\":\"refused\","
+	              "\"*\":\"unknown\"},\"words\":{");
 	if (str_is(t->protocol, "json-rpc"))
-		buf_cstr(out, ",\"outcomes\":{\"200\":\"ok\",\"425\":\"ongoing\",\"409\":\"refused\",\"*\":\"unknown\"},"
-		              "\"words\":{\"ONGOING\":\"ongoing\",\"-32902\":\"ongoing\",\"FAILURE\":\"refused\","
-		              "\"-32901\":\"refused\",\"\\\"error\\\":{\":\"unknown\",\"\\\"error\\\": {\":\"unknown\"}");
+		buf_cstr(out, "\"ONGOING\":\"ongoing\",\"-32902\":\"ongoing\","
+		              "\"FAILURE\":\"refused\",\"-32901\":\"refused\","
+		              "\"\\\"error\\\":{\":\"unknown\","
+		              "\"\\\"error\\\": {\":\"unknown\"}");
 	else
-		buf_cstr(out, ",\"outcomes\":{\"200\":\"ok\",\"425\":\"ongoing\",\"409\":\"refused\",\"*\":\"unknown\"},"
-		              "\"words\":{\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}");
+		buf_cstr(out, "\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}");
 }
 
 void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
 	const int64_t           second = r->api->config.dtm_second_ms;
-	int64_t                 base = t->retry_interval ? t->retry_interval : RETRY_INTERVAL_S * second;
-	int64_t                 timeout = t->request_timeout ? t->request_timeout : REQUEST_TIMEOUT_S * 1000;
+	int64_t                 base = t->retry_interval;
+	int64_t                 timeout = t->request_timeout;
+	char                    poll[32];
 
+	if (base == 0)
+		base = RETRY_INTERVAL_S * second;
 	if (t->retry_interval == 0 && t->timeout_to_fail > 0 && t->timeout_to_fail < base)
 		base = t->timeout_to_fail;
+	if (timeout == 0)
+		timeout = REQUEST_TIMEOUT_S * 1000; /* by the wall clock, always */
 	base = between(base, INTERVAL_MIN_MS, INTERVAL_MAX_MS);
 	buf_fmt(out, "{\"mode\":\"%s\"", mode);
 	if (deadline_ms > 0)
 		write_duration("deadline", deadline_ms, out);
 	buf_fmt(out, ",\"max_parallel\":%d,\"defaults\":{\"poll\":\"", TXN_STEPS_MAX);
-	char poll[32];
 	buf_cstr(out, text_of_ms(base, poll));
 	buf_char(out, '"');
 	write_duration("timeout", between(timeout, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS), out);
@@ -299,7 +321,7 @@ void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, st
 	buf_char(out, '}');
 }
 
-/* ---- the input ---------------------------------------------------------------------------------------- */
+/* ---- the input --------------------------------------------------------------------------- */
 
 static void write_raw(const char *name, const struct json *value, struct buf *out)
 {
@@ -312,8 +334,8 @@ static void write_raw(const char *name, const struct json *value, struct buf *ou
 /* In the order in which DTM's own answers have them; `concurrent` is always among them. */
 static void write_options(struct request *r, struct buf *out)
 {
-	static const char *const NAMES[] = { "wait_result", "timeout_to_fail", "request_timeout", "retry_interval",
-		                             "branch_headers", "retry_limit" };
+	static const char *const NAMES[] = { "wait_result",    "timeout_to_fail", "request_timeout",
+		                             "retry_interval", "branch_headers",  "retry_limit" };
 
 	buf_cstr(out, ",\"options\":{\"concurrent\":");
 	buf_cstr(out, dtm_of(r)->trans.concurrent ? "true" : "false");

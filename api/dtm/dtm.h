@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * dtm.h - a façade: requests of DTM's HTTP protocol as transactions of ours. docs/dtm.md says how they correspond.
- *
- * Read, translate, begin or command, answer. What is special of a kind is in the file of that name; the engine knows none of it.
+ * dtm.h - a façade: requests of DTM's HTTP protocol as transactions of ours. README.md is the map
+ * of this folder; docs/dtm.md says how the two correspond. The engine knows nothing of it.
  */
 #ifndef API_DTM_DTM_H
 #define API_DTM_DTM_H
@@ -26,7 +25,7 @@ enum dtm_kind { DTM_KINDS(X) };
 enum { DTM_KIND_COUNT = 0 DTM_KINDS(X) };
 #undef X
 
-/* A Trans object as the wire has it. Slices of the body or of the arena; what is absent or null is empty. */
+/* A Trans object as the wire has it. Slices of the body or of the arena; absent or null: empty. */
 struct dtm_trans {
 	enum dtm_kind      kind;
 	struct str         gid, query_prepared, custom_data, protocol, rollback_reason;
@@ -37,20 +36,23 @@ struct dtm_trans {
 	uint64_t           retry_limit;
 };
 
+/* What goes on with a transaction that was read, begun or found. */
+typedef void dtm_then(struct request *r, const struct view *view);
+
 /* One request of the façade; r->own. */
 struct dtm {
 	struct dtm_trans trans;
-	struct str       rpc_id;   /* raw JSON; empty: it did not come by /api/json-rpc */
-	struct str       document; /* what is to be begun */
-	int64_t          start_at; /* 0: now */
+	struct str        rpc_id;   /* raw JSON; empty: it did not come by /api/json-rpc */
+	struct str        document; /* what is to be begun */
+	int64_t           start_at; /* 0: now */
 	struct beginning *beginning;
-	bool             was_begun; /* it has been tried: what is unknown now has gone meanwhile */
-	struct command   command;
-	struct str       reason;   /* that the journal gave */
-	struct str       refused;  /* the step whose refusal it is asked for, or empty: somebody's cancel */
-	void           (*then)(struct request *r, const struct view *view);
-	struct topics   *topics;   /* that its steps name; NULL: not asked for */
-	void            *own;      /* of one route */
+	bool              was_begun; /* it has been tried: what is unknown now has gone meanwhile */
+	struct command    command;
+	struct str        reason;  /* that the journal gave */
+	struct str        refused; /* the step whose refusal the journal tells; empty: a cancel */
+	dtm_then         *then;
+	struct topics    *topics; /* that its steps name; NULL: not asked for */
+	void             *own;    /* of one route */
 };
 
 const char *dtm_kind_name(enum dtm_kind k);
@@ -59,28 +61,31 @@ const char *dtm_status(enum phase phase);
 /* Was it begun by this protocol? Its kind then. */
 bool dtm_kind_of(const struct row *row, enum dtm_kind *kind);
 
-/* ---- reading (trans.c): false means that it has been answered ------------------------ */
+/* ---- reading (trans.c): false means that it has been answered ---------------------------- */
 
-struct dtm *dtm_of(struct request *r);     /* made when first asked for */
+struct dtm *dtm_of(struct request *r); /* made when first asked for */
 /* A parameter of the query; empty if it is not there. */
 struct str dtm_param(const struct request *r, const char *name);
-bool dtm_body(struct request *r);          /* r->body: an object; whatever its media type says */
+/* ?limit=, 100 unless given, 1000 at most. */
+bool dtm_read_limit(struct request *r, unsigned *limit);
+bool dtm_body(struct request *r); /* r->body: an object; whatever its media type says */
 /* As DTM finds members: names in any case of letters, null is absent. */
 const struct json *dtm_member(const struct json *object, const char *name);
-struct str dtm_text(struct request *r, const struct json *object, const char *name); /* empty unless a string */
+/* Empty unless it is a string. */
+struct str dtm_text(struct request *r, const struct json *object, const char *name);
 bool dtm_read_trans(struct request *r);
 /* The gid of r->body or, where it is NULL, of the query; remembered in r->gid. */
 bool dtm_read_gid(struct request *r, struct str gid);
 bool dtm_branch_is_valid(struct str id);
 
-/* ---- writing documents (document.c) ----------------------------------------------------- */
+/* ---- writing documents (document.c) ------------------------------------------------------ */
 
 struct dtm_call {
-	struct str         url;       /* as the client gave it; empty: nothing is called */
+	struct str         url; /* as the client gave it; empty: nothing is called */
 	struct str         branch_id, op;
-	const struct json *payload;   /* a string, sent as its text; or NULL */
+	const struct json *payload;    /* a string, sent as its text; or NULL */
 	int                payload_at; /* 0 and above: it is that one of input.payloads */
-	bool               post;      /* also without a payload */
+	bool               post;       /* also without a payload */
 };
 
 /* {"mode":…,"defaults":{…} with what holds for all calls; a closing brace is wanted. */
@@ -92,32 +97,36 @@ void dtm_write_input(struct request *r, struct buf *out);
 size_t dtm_payload_count(const struct dtm_trans *t);
 const struct json *dtm_payload(const struct dtm_trans *t, size_t i);
 
-/* ---- topics (topics.c) ----------------------------------------------------------------------- */
+/* ---- topics (topics.c) ------------------------------------------------------------------- */
 
-/* Reads the topics that the steps of a message name, then calls `then`; at once where there are none. */
+/* Reads the topics that a message's steps name, then calls `then`; at once if there are none. */
 void dtm_with_topics(struct request *r, void (*then)(struct request *r));
 /* The URLs behind an action; false: it names no topic. */
 bool dtm_topic_urls(struct request *r, struct str action, const struct json **subscribers);
 
-/* ---- the kinds: each writes a document; false: answered ------------------------------------ */
+/* ---- the kinds: each writes a document; false: answered ---------------------------------- */
 
 bool saga_document(struct request *r, struct buf *out);
 bool msg_document(struct request *r, bool is_prepared, struct buf *out);
 bool msg_delay(struct request *r, int64_t *ms);
-void open_document(struct request *r, struct buf *out);                      /* tcc, xa: branches join */
-bool branch_document(struct request *r, enum dtm_kind kind, struct buf *out); /* of r->body, a registration */
-
-bool workflow_branch(struct request *r, struct buf *out);                     /* the same, for a workflow */
+void open_document(struct request *r, struct buf *out); /* tcc, xa: branches join */
+/* What joins them: of r->body, a registration. */
+bool branch_document(struct request *r, enum dtm_kind kind, struct buf *out);
+bool workflow_branch(struct request *r, struct buf *out); /* the same, for a workflow */
 void workflow_submit(struct request *r);
-void workflow_show_branches(struct request *r, const struct view *view, uint64_t id, struct buf *out);
+void workflow_show_branches(struct request *r, const struct view *view, uint64_t id,
+                            struct buf *out);
 
-/* ---- doing (begin.c, routes.c) ------------------------------------------------------------------ */
+/* ---- doing (begin.c, command.c, global.c, branches.c) ------------------------------------ */
 
 /* Begins d->document. `exists` is called when the gid is taken. */
-void dtm_begin(struct request *r, void (*begun)(struct request *r, const struct view *view),
-               void (*exists)(struct request *r, const struct view *view));
+void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists);
 /* Success; with wait_result when it has ended. */
 void dtm_answer_submitted(struct request *r, const struct view *view);
+/* For r->gid; it lives as long as the request, which has one. */
+struct command *dtm_command(struct request *r, enum command_kind kind);
+/* What only operators do is journalled and audited; clients have no names but their tokens'. */
+void dtm_be_operator(struct request *r, struct command *c, const char *role, const char *reason);
 /* Not an answer with a verdict: says what went wrong. */
 void dtm_command_failed(struct request *r, enum command_result result, const struct err *err);
 void dtm_new_gid(struct request *r);
@@ -126,20 +135,21 @@ void dtm_prepare(struct request *r);
 void dtm_submit(struct request *r);
 void dtm_abort(struct request *r);
 void dtm_register(struct request *r, enum dtm_kind usual); /* usual: of clients that name none */
-
 /* Calls `then`, now or later, when it is known why it was rolled back. */
-void dtm_ask_reason(struct request *r, const struct view *view, void (*then)(struct request *r, const struct view *view));
+void dtm_ask_reason(struct request *r, const struct view *view, dtm_then *then);
 
-/* ---- answering (reply.c) -------------------------------------------------------------------------- */
+/* ---- answering (reply.c) ----------------------------------------------------------------- */
+
+#define DTM_SAYS __attribute__((format(printf, 2, 3)))
 
 void dtm_ok(struct request *r);
-void dtm_data(struct request *r, struct buf *body);                     /* 200; takes the memory */
-void dtm_failure(struct request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* 409 */
-void dtm_ongoing(struct request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* 425 */
-void dtm_error(struct request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* 500 */
+void dtm_data(struct request *r, struct buf *body); /* 200; takes the memory */
+void dtm_failure(struct request *r, const char *fmt, ...) DTM_SAYS; /* 409 */
+void dtm_ongoing(struct request *r, const char *fmt, ...) DTM_SAYS; /* 425 */
+void dtm_error(struct request *r, const char *fmt, ...) DTM_SAYS;   /* 500 */
 void dtm_away(struct request *r, enum log_result result);
 
-/* ---- showing (show.c) ------------------------------------------------------------------------------- */
+/* ---- showing (show.c) -------------------------------------------------------------------- */
 
 void dtm_show_transaction(struct request *r, const struct view *view, struct buf *out);
 /* {"id":…, the times and the gid; members follow. */

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * msg.c - a message of DTM: prepared it is a message of ours, with its back-check; submitted without that it is a saga
- * whose steps must all succeed.
+ * msg.c - a message of DTM: prepared it is a message of ours, with its back-check; submitted
+ * without that it is a saga whose steps must all succeed.
  */
 #include "api/dtm/dtm.h"
 
 enum { CHECK_AFTER_S = 10 };
 
 /* `before`: the branch written last, and then this one. */
-static void write_branch(struct request *r, struct str url, size_t i, struct str id, struct buf *before, struct buf *out)
+static void write_branch(struct request *r, struct str url, size_t i, struct str id,
+                         struct buf *before, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
-	const struct dtm_call   call = { .url = url, .op = STR("action"), .branch_id = id, .payload = dtm_payload(t, i),
+	const struct dtm_call   call = { .url = url,
+		                         .op = STR("action"),
+		                         .branch_id = id,
+		                         .payload = dtm_payload(t, i),
 		                         .payload_at = (int)i };
 
-	buf_fmt(out, "%s\"branch-%.*s\":{\"kind\":\"retriable\",", before->n > 0 ? "," : "", (int)id.n, id.p);
+	buf_fmt(out, "%s\"branch-%.*s\":{\"kind\":\"retriable\",", before->n > 0 ? "," : "",
+	        (int)id.n, id.p);
 	if (before->n > 0 && !t->concurrent)
 		buf_fmt(out, "\"after\":[\"branch-%s\"],", before->p);
 	buf_cstr(out, "\"action\":");
@@ -24,7 +29,8 @@ static void write_branch(struct request *r, struct str url, size_t i, struct str
 }
 
 /* A topic is a branch for each who wants it: 01 if that is one, else 01-01, 01-02, … */
-static void write_step(struct request *r, const struct json *step, size_t i, struct buf *before, struct buf *out)
+static void write_step(struct request *r, const struct json *step, size_t i, struct buf *before,
+                       struct buf *out)
 {
 	struct str         action = dtm_text(r, step, "action");
 	const struct json *subscribers;
@@ -49,7 +55,9 @@ static void write_step(struct request *r, const struct json *step, size_t i, str
 
 static void write_check(struct request *r, struct buf *out)
 {
-	struct dtm_call call = { .url = dtm_of(r)->trans.query_prepared, .branch_id = STR("00"), .op = STR("msg"),
+	struct dtm_call call = { .url = dtm_of(r)->trans.query_prepared,
+		                 .branch_id = STR("00"),
+		                 .op = STR("msg"),
 		                 .payload_at = -1 };
 
 	buf_cstr(out, ",\"check\":");
@@ -61,7 +69,8 @@ static int64_t check_after_ms(const struct request *r, const struct dtm_trans *t
 {
 	if (t->timeout_to_fail > 0)
 		return t->timeout_to_fail;
-	return t->retry_interval > 0 ? t->retry_interval : CHECK_AFTER_S * r->api->config.dtm_second_ms;
+	return t->retry_interval > 0 ? t->retry_interval
+	                             : CHECK_AFTER_S * r->api->config.dtm_second_ms;
 }
 
 bool msg_document(struct request *r, bool is_prepared, struct buf *out)
@@ -71,10 +80,11 @@ bool msg_document(struct request *r, bool is_prepared, struct buf *out)
 	struct buf              before = { 0 };
 
 	if (is_prepared && t->query_prepared.n == 0) {
-		dtm_error(r, "query_prepared is empty: who is to be asked whether the message goes out?");
+		dtm_error(r, "query_prepared is empty: who knows whether the message goes out?");
 		return false;
 	}
-	dtm_write_head(r, is_prepared ? "message" : "saga", is_prepared ? check_after_ms(r, t) : 0, out);
+	dtm_write_head(r, is_prepared ? "message" : "saga", is_prepared ? check_after_ms(r, t) : 0,
+	               out);
 	if (is_prepared)
 		write_check(r, out);
 	buf_cstr(out, ",\"steps\":{");

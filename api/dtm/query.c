@@ -3,13 +3,13 @@
  */
 #include "api/dtm/dtm.h"
 
-/* ---- reasons --------------------------------------------------------------------------- */
+/* ---- reasons ----------------------------------------------------------------------------- */
 
-/* Somebody said so (of a workflow that is its result), or what the step's note told was overwritten by the answer to its cancel: only the journal knows. */
+/* Somebody said so (of a workflow that is its result), or what the step's note told was overwritten
+ * by the answer to its cancel: only the journal knows. */
 static bool is_reason_elsewhere(const struct view *view)
 {
 	const struct txn *t = view->txn;
-
 	enum dtm_kind     kind;
 
 	if (t == NULL)
@@ -24,9 +24,11 @@ static bool is_reason_elsewhere(const struct view *view)
 static bool is_reason(const struct dtm *d, const struct entry *e)
 {
 	if (d->refused.n > 0)
-		return str_eq(e->step, d->refused) && str_is(e->outcome, outcome_name(OUTCOME_REFUSED)) &&
+		return str_eq(e->step, d->refused) &&
+		       str_is(e->outcome, outcome_name(OUTCOME_REFUSED)) &&
 		       str_is(e->op, op_name(OP_TRY));
-	return e->detail.n > 0 && (str_is(e->what, command_name(COMMAND_CANCEL)) || str_is(e->what, command_name(COMMAND_CONFIRM)));
+	return e->detail.n > 0 && (str_is(e->what, command_name(COMMAND_CANCEL)) ||
+	                           str_is(e->what, command_name(COMMAND_CONFIRM)));
 }
 
 static void on_view(void *arg, enum log_result result, const struct view *view)
@@ -50,7 +52,7 @@ static void on_journal(void *arg, enum log_result result, const struct entry_row
 	engine_read(r->api->engine, r->gid, on_view, r);
 }
 
-void dtm_ask_reason(struct request *r, const struct view *view, void (*then)(struct request *r, const struct view *view))
+void dtm_ask_reason(struct request *r, const struct view *view, dtm_then *then)
 {
 	struct store_port *store = &r->api->store;
 	struct dtm        *d = dtm_of(r);
@@ -60,7 +62,8 @@ void dtm_ask_reason(struct request *r, const struct view *view, void (*then)(str
 		return;
 	}
 	if (view->txn->cause == CAUSE_REFUSED && view->row.def)
-		d->refused = arena_str(request_arena(r), definition_step_name(view->row.def, view->txn->cause_step));
+		d->refused = arena_str(request_arena(r),
+		                       definition_step_name(view->row.def, view->txn->cause_step));
 	d->then = then;
 	store->journal(store->ctx, r->gid, 0, PAGE_MAX, on_journal, r);
 }

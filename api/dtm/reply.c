@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * reply.c - answers in DTM's words: by status and body, or as JSON-RPC, where the status is always 200.
+ * reply.c - answers in DTM's words: by status and body, or as JSON-RPC, whose status is always 200.
  */
 #include "api/dtm/dtm.h"
 
@@ -50,7 +50,8 @@ void dtm_ok(struct request *r)
 	dtm_data(r, &body);
 }
 
-static void answer_no(struct request *r, unsigned status, const char *result, int code, struct str message)
+static void answer_no(struct request *r, unsigned status, const char *result, int code,
+                      struct str message)
 {
 	struct buf body = { 0 };
 

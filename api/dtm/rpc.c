@@ -11,7 +11,8 @@ static void answer_wrong(struct request *r, struct str id, int code, const char 
 
 	buf_cstr(&body, "{\"jsonrpc\":\"2.0\",\"id\":");
 	buf_str(&body, id.n ? id : STR("null"));
-	buf_fmt(&body, ",\"error\":{\"code\":%d,\"message\":\"%s\"},\"result\":null}", code, message);
+	buf_fmt(&body, ",\"error\":{\"code\":%d,\"message\":\"%s\"},\"result\":null}", code,
+	        message);
 	request_answer_as(r, 200, "application/json; charset=utf-8", &body);
 }
 
@@ -28,7 +29,8 @@ static void call_method(struct request *r, struct str method, struct str id)
 	else if (str_is(method, "registerBranch"))
 		dtm_register(r, DTM_TCC);
 	else
-		answer_wrong(r, id, RPC_METHOD, "no such method: newGid, prepare, submit, abort and registerBranch are known");
+		answer_wrong(r, id, RPC_METHOD,
+		             "known are newGid, prepare, submit, abort and registerBranch");
 }
 
 void handle_dtm_json_rpc(struct request *r)
@@ -43,9 +45,10 @@ void handle_dtm_json_rpc(struct request *r)
 		answer_wrong(r, (struct str){ 0 }, RPC_PARSE, "the body is not JSON");
 		return;
 	}
-	if (id == NULL || id->type != JSON_STRING || id->raw.n <= 2 || version == NULL || !str_is(version->raw, "\"2.0\"")) {
-		answer_wrong(r, id && id->type == JSON_STRING ? id->raw : (struct str){ 0 }, RPC_REQUEST,
-		             "jsonrpc is 2.0 and id a string that is not empty");
+	if (id == NULL || id->type != JSON_STRING || id->raw.n <= 2 || version == NULL ||
+	    !str_is(version->raw, "\"2.0\"")) {
+		answer_wrong(r, id && id->type == JSON_STRING ? id->raw : (struct str){ 0 },
+		             RPC_REQUEST, "jsonrpc is 2.0 and id a string that is not empty");
 		return;
 	}
 	if (params != NULL && params->type != JSON_OBJECT) {
@@ -53,6 +56,7 @@ void handle_dtm_json_rpc(struct request *r)
 		return;
 	}
 	dtm_of(r)->rpc_id = id->raw;
-	r->body = params ? (struct json *)params : json_parse(str_of(EMPTY), request_arena(r), &err);
+	r->body =
+		params ? (struct json *)params : json_parse(str_of(EMPTY), request_arena(r), &err);
 	call_method(r, dtm_text(r, root, "method"), id->raw);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * saga.c - a saga of DTM as one of ours: a chain, or with custom_data.concurrent what its orders say.
+ * saga.c - a saga of DTM as one of ours: a chain, or with custom_data.concurrent as its orders say.
  */
 #include "api/dtm/dtm.h"
 
@@ -42,7 +42,7 @@ static const struct json *prerequisites_of(const struct orders *o, size_t i)
 	return dtm_member(o->before, name);
 }
 
-/* Names that DTM would repeat are written once: a prerequisite is one, however often it is named. */
+/* A prerequisite is one, however often it is named. */
 static bool is_named_before(const struct json *list, const struct json *number)
 {
 	for (const struct json *it = list->first; it != number; it = it->next)
@@ -65,7 +65,8 @@ static bool write_after(struct request *r, const struct orders *o, size_t i, str
 	buf_cstr(out, "\"after\":[");
 	for (const struct json *it = list->first; it != NULL; it = it->next) {
 		if (!json_u64(it, &before) || before >= steps) {
-			dtm_error(r, "orders of step %zu: there is no step %.*s", i, (int)(it->raw.n > 40 ? 40 : it->raw.n), it->raw.p);
+			dtm_error(r, "orders of step %zu: there is no step %.*s", i,
+			          (int)(it->raw.n > 40 ? 40 : it->raw.n), it->raw.p);
 			return false;
 		}
 		if (is_named_before(list, it))
@@ -77,7 +78,8 @@ static bool write_after(struct request *r, const struct orders *o, size_t i, str
 	return true;
 }
 
-static bool write_step(struct request *r, const struct orders *o, const struct json *step, size_t i, struct buf *out)
+static bool write_step(struct request *r, const struct orders *o, const struct json *step, size_t i,
+                       struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
 	struct buf              id = { 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * show.c - a transaction as DTM's clients read it: the global one, and a row for each op of each branch.
+ * show.c - a transaction as DTM's clients read it: the global one, a row for each op of a branch.
  */
 #include "api/dtm/dtm.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the global one ------------------------------------------------------------------ */
+/* ---- the global one ---------------------------------------------------------------------- */
 
 /* DTM counts rows; we have none to count. In the order of creation, and it fits a double. */
 static uint64_t id_of(const struct row *row)
@@ -83,7 +83,8 @@ static struct str timeout_text(struct request *r, const struct view *v)
 	struct str kept;
 
 	buf_fmt(&text, "Timeout after %lld seconds",
-	        (long long)((v->row.deadline_at - v->row.created_at) / r->api->config.dtm_second_ms));
+	        (long long)((v->row.deadline_at - v->row.created_at) /
+	                    r->api->config.dtm_second_ms));
 	kept = arena_str(request_arena(r), buf_view(&text));
 	buf_fini(&text);
 	return kept;
@@ -111,7 +112,8 @@ struct str dtm_rollback_reason(struct request *r, const struct view *v)
 	case CAUSE_REFUSED:
 		if (dtm_of(r)->reason.n > 0)
 			return dtm_of(r)->reason;
-		return t->cause_step < t->step_count ? v->notes[t->cause_step].error : (struct str){ 0 };
+		return t->cause_step < t->step_count ? v->notes[t->cause_step].error
+		                                     : (struct str){ 0 };
 	case CAUSE_ATTEMPTS:
 		return t->cause_step < t->step_count ? limit_text(r, v) : (struct str){ 0 };
 	case CAUSE_DEADLINE:
@@ -156,7 +158,7 @@ void dtm_show_transaction(struct request *r, const struct view *v, struct buf *o
 	buf_cstr(out, ",\"concurrent\":false}");
 }
 
-/* ---- the branches -------------------------------------------------------------------------- */
+/* ---- the branches ------------------------------------------------------------------------ */
 
 struct branch_op {
 	enum op     op;
@@ -166,10 +168,13 @@ struct branch_op {
 /* In the order in which DTM makes their rows. */
 static size_t ops_of(enum dtm_kind kind, const struct branch_op **ops)
 {
-	static const struct branch_op SAGA[] = { { OP_CANCEL, "compensate" }, { OP_TRY, "action" } };
-	static const struct branch_op TCC[] = { { OP_CANCEL, "cancel" }, { OP_CONFIRM, "confirm" } };
+	static const struct branch_op SAGA[] = { { OP_CANCEL, "compensate" },
+		                                 { OP_TRY, "action" } };
+	static const struct branch_op TCC[] = { { OP_CANCEL, "cancel" },
+		                                { OP_CONFIRM, "confirm" } };
 	static const struct branch_op MSG[] = { { OP_TRY, "action" } };
-	static const struct branch_op XA[] = { { OP_CANCEL, "rollback" }, { OP_CONFIRM, "commit" } };
+	static const struct branch_op XA[] = { { OP_CANCEL, "rollback" },
+		                               { OP_CONFIRM, "commit" } };
 
 	switch (kind) {
 	case DTM_SAGA:
@@ -190,8 +195,8 @@ static size_t ops_of(enum dtm_kind kind, const struct branch_op **ops)
 	return 0;
 }
 
-/* Of a step that was cancelled only its cause is known to have failed; what is not known counts as done, since it was
- * worth undoing. */
+/* Of a step that was cancelled only its cause is known to have failed; what is not known counts as
+ * done, since it was worth undoing. */
 static const char *try_status(const struct txn *t, uint16_t i)
 {
 	switch (t->steps[i].state) {
@@ -206,7 +211,9 @@ static const char *try_status(const struct txn *t, uint16_t i)
 	case STEP_CANCELLED:
 		if (t->cause_step != i)
 			return "succeed";
-		return t->cause == CAUSE_REFUSED ? "failed" : t->cause == CAUSE_ATTEMPTS ? "prepared" : "succeed";
+		return t->cause == CAUSE_REFUSED    ? "failed"
+		       : t->cause == CAUSE_ATTEMPTS ? "prepared"
+		                                    : "succeed";
 	}
 	return "";
 }
@@ -245,21 +252,24 @@ void dtm_show_data(struct buf *out, struct str body)
 	free(text);
 }
 
-static void show_call(struct request *r, const struct view *v, const struct str *outputs, uint16_t i, enum op op, struct buf *out)
+static void show_call(struct request *r, const struct view *v, const struct str *outputs,
+                      uint16_t i, enum op op, struct buf *out)
 {
-	const struct scope     scope = { v->row.def, v->row.gid, v->row.created_at, v->row.input, outputs };
+	const struct scope     scope = { v->row.def, v->row.gid, v->row.created_at, v->row.input,
+		                         outputs };
 	struct definition_call call = { 0 };
 	struct err             err;
 
-	if (!definition_has_call(v->row.def, i, op) || definition_calls_nothing(v->row.def, i, op) ||
+	if (!definition_has_call(v->row.def, i, op) ||
+	    definition_calls_nothing(v->row.def, i, op) ||
 	    !definition_render(&scope, i, op, request_arena(r), &call, &err))
 		return;
 	show_text(out, "url", given_url(call.url));
 	dtm_show_data(out, call.body);
 }
 
-static void show_branch(struct request *r, const struct view *v, const struct str *outputs, uint16_t i,
-                        const struct branch_op *op, uint64_t id, struct buf *out)
+static void show_branch(struct request *r, const struct view *v, const struct str *outputs,
+                        uint16_t i, const struct branch_op *op, uint64_t id, struct buf *out)
 {
 	const struct note *note = &v->notes[i];
 	struct str         name = definition_step_name(v->row.def, i);
@@ -267,11 +277,14 @@ static void show_branch(struct request *r, const struct view *v, const struct st
 
 	dtm_show_times(out, id, v);
 	show_call(r, v, outputs, i, op->op, out);
-	show_text(out, "branch_id", (struct str){ name.p + sizeof DTM_BRANCH_PREFIX - 1, name.n - sizeof DTM_BRANCH_PREFIX + 1 });
+	show_text(out, "branch_id",
+	          (struct str){ name.p + sizeof DTM_BRANCH_PREFIX - 1,
+	                        name.n - sizeof DTM_BRANCH_PREFIX + 1 });
 	show_word(out, "op", op->name);
 	show_word(out, "status", status);
 	if (strcmp(status, "succeed") == 0 && note->answered_at && note->op == op->op)
-		show_time(out, op->op == OP_CANCEL ? "rollback_time" : "finish_time", note->answered_at);
+		show_time(out, op->op == OP_CANCEL ? "rollback_time" : "finish_time",
+		          note->answered_at);
 	buf_char(out, '}');
 }
 

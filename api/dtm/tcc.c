@@ -9,14 +9,21 @@ void open_document(struct request *r, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
 
-	dtm_write_head(r, "tcc", t->timeout_to_fail > 0 ? t->timeout_to_fail : TIMEOUT_TO_FAIL_S * r->api->config.dtm_second_ms, out);
+	dtm_write_head(r, "tcc",
+	               t->timeout_to_fail > 0 ? t->timeout_to_fail
+	                                      : TIMEOUT_TO_FAIL_S * r->api->config.dtm_second_ms,
+	               out);
 	buf_char(out, '}');
 }
 
-static void write_second(struct request *r, const char *member, struct str url, const char *op, bool is_xa, struct buf *out)
+static void write_second(struct request *r, const char *member, struct str url, const char *op,
+                         bool is_xa, struct buf *out)
 {
-	const struct dtm_call call = { .url = url, .branch_id = dtm_text(r, r->body, "branch_id"), .op = str_of(op),
-		                       .payload = is_xa ? NULL : dtm_member(r->body, "data"), .payload_at = -1,
+	const struct dtm_call call = { .url = url,
+		                       .branch_id = dtm_text(r, r->body, "branch_id"),
+		                       .op = str_of(op),
+		                       .payload = is_xa ? NULL : dtm_member(r->body, "data"),
+		                       .payload_at = -1,
 		                       .post = is_xa };
 
 	buf_fmt(out, ",\"%s\":", member);
@@ -34,8 +41,10 @@ bool branch_document(struct request *r, enum dtm_kind kind, struct buf *out)
 		return false;
 	}
 	buf_fmt(out, "{\"name\":\"branch-%.*s\"", (int)id.n, id.p);
-	write_second(r, "confirm", dtm_text(r, r->body, is_xa ? "url" : "confirm"), is_xa ? "commit" : "confirm", is_xa, out);
-	write_second(r, "cancel", dtm_text(r, r->body, is_xa ? "url" : "cancel"), is_xa ? "rollback" : "cancel", is_xa, out);
+	write_second(r, "confirm", dtm_text(r, r->body, is_xa ? "url" : "confirm"),
+	             is_xa ? "commit" : "confirm", is_xa, out);
+	write_second(r, "cancel", dtm_text(r, r->body, is_xa ? "url" : "cancel"),
+	             is_xa ? "rollback" : "cancel", is_xa, out);
 	buf_char(out, '}');
 	return true;
 }

@@ -10,9 +10,9 @@
 #define CATEGORY STR("topics")
 #define SCHEME "topic://"
 
-enum { TOPICS_OF_A_MESSAGE = 16, TRIES = 10, KV_LIMIT_DEFAULT = 100, KV_LIMIT_MAX = 1000 };
+enum { TOPICS_OF_A_MESSAGE = 16, TRIES = 10 };
 
-/* ---- subscribe and unsubscribe ------------------------------------------------------------ */
+/* ---- subscribe and unsubscribe ----------------------------------------------------------- */
 
 struct topic_change {
 	struct str topic, url, remark;
@@ -21,7 +21,8 @@ struct topic_change {
 };
 
 /* [{"url": …, "remark": …}, …] with one more, or one less. False: answered. */
-static bool rewrite(struct request *r, const struct topic_change *c, struct str old, struct buf *out)
+static bool rewrite(struct request *r, const struct topic_change *c, struct str old,
+                    struct buf *out)
 {
 	struct json_error  err;
 	const struct json *list = json_parse(old.n ? old : STR("[]"), request_arena(r), &err);
@@ -39,7 +40,10 @@ static bool rewrite(struct request *r, const struct topic_change *c, struct str 
 		buf_str(out, it->raw);
 	}
 	if (found == c->add) {
-		dtm_error(r, "%s", c->add ? "this url exists" : list && list->n > 0 ? "no such an url " : "this topic is empty");
+		dtm_error(r, "%s",
+		          c->add                ? "this url exists"
+		          : list && list->n > 0 ? "no such an url "
+		                                : "this topic is empty");
 		return false;
 	}
 	if (c->add) {
@@ -82,7 +86,9 @@ static void on_topic(void *arg, enum log_result result, const struct dtm_kv_row 
 	} else if (n == 0 && !c->add) {
 		dtm_error(r, "no such a topic");
 	} else if (rewrite(r, c, n > 0 ? rows[0].v : (struct str){ 0 }, &text)) {
-		const struct dtm_kv_row row = { .cat = CATEGORY, .k = c->topic, .v = arena_str(request_arena(r), buf_view(&text)),
+		const struct dtm_kv_row row = { .cat = CATEGORY,
+			                        .k = c->topic,
+			                        .v = arena_str(request_arena(r), buf_view(&text)),
 			                        .version = n > 0 ? rows[0].version : 0 };
 
 		store->dtm_kv_write(store->ctx, &row, on_written, r);
@@ -102,7 +108,10 @@ static void change(struct request *r, bool add)
 {
 	struct topic_change *c = arena_alloc(request_arena(r), sizeof *c);
 
-	*c = (struct topic_change){ .topic = dtm_param(r, "topic"), .url = dtm_param(r, "url"), .remark = dtm_param(r, "remark"), .add = add };
+	*c = (struct topic_change){ .topic = dtm_param(r, "topic"),
+		                    .url = dtm_param(r, "url"),
+		                    .remark = dtm_param(r, "remark"),
+		                    .add = add };
 	dtm_of(r)->own = c;
 	if (c->topic.n == 0)
 		dtm_error(r, "empty topic");
@@ -139,11 +148,12 @@ void handle_dtm_topic_delete(struct request *r)
 	store->dtm_kv_delete(store->ctx, CATEGORY, request_param(r, 0), on_deleted, r);
 }
 
-/* ---- keys and values ------------------------------------------------------------------------ */
+/* ---- keys and values --------------------------------------------------------------------- */
 
 static void show_kv(struct str cat, const struct dtm_kv_row *row, struct buf *out)
 {
-	buf_fmt(out, "{\"id\":%llu", (unsigned long long)row->created_at << 12 | (str_hash(row->k, 0) & 0xfff));
+	buf_fmt(out, "{\"id\":%llu",
+	        (unsigned long long)row->created_at << 12 | (str_hash(row->k, 0) & 0xfff));
 	show_time(out, "create_time", row->created_at);
 	show_time(out, "update_time", row->updated_at);
 	show_text(out, "cat", cat);
@@ -195,13 +205,10 @@ static void read_kvs(struct request *r, struct str k, struct str after, unsigned
 
 void handle_dtm_scan_kv(struct request *r)
 {
-	struct str text = dtm_param(r, "limit");
-	uint64_t   limit = KV_LIMIT_DEFAULT;
+	unsigned limit;
 
-	if (text.n > 0 && (!text_to_u64(text, &limit) || limit < 1))
-		dtm_error(r, "limit must be a number from 1 on");
-	else
-		read_kvs(r, (struct str){ 0 }, dtm_param(r, "position"), limit > KV_LIMIT_MAX ? KV_LIMIT_MAX : (unsigned)limit, true);
+	if (dtm_read_limit(r, &limit))
+		read_kvs(r, (struct str){ 0 }, dtm_param(r, "position"), limit, true);
 }
 
 void handle_dtm_query_kv(struct request *r)
@@ -214,7 +221,7 @@ void handle_dtm_query_kv(struct request *r)
 		read_kvs(r, k, (struct str){ 0 }, 1, false);
 }
 
-/* ---- messages to topics ---------------------------------------------------------------------- */
+/* ---- messages to topics ------------------------------------------------------------------ */
 
 /* What a message's steps name, and who wants it. */
 struct named {
@@ -256,7 +263,8 @@ bool dtm_topic_urls(struct request *r, struct str action, const struct json **su
 
 static void read_next(struct request *r);
 
-static void on_subscribers(void *arg, enum log_result result, const struct dtm_kv_row *rows, size_t n)
+static void on_subscribers(void *arg, enum log_result result, const struct dtm_kv_row *rows,
+                           size_t n)
 {
 	struct request   *r = arg;
 	struct topics    *t = dtm_of(r)->topics;
@@ -267,7 +275,8 @@ static void on_subscribers(void *arg, enum log_result result, const struct dtm_k
 		return;
 	}
 	if (n > 0)
-		t->named[t->at].subscribers = json_parse(arena_str(request_arena(r), rows[0].v), request_arena(r), &err);
+		t->named[t->at].subscribers =
+			json_parse(arena_str(request_arena(r), rows[0].v), request_arena(r), &err);
 	if (t->named[t->at].subscribers == NULL || t->named[t->at].subscribers->n == 0) {
 		dtm_error(r, "topic not found");
 		return;
@@ -282,7 +291,8 @@ static void read_next(struct request *r)
 	struct topics     *t = dtm_of(r)->topics;
 
 	if (t->at < t->n)
-		store->dtm_kv_read(store->ctx, CATEGORY, t->named[t->at].topic, (struct str){ 0 }, 1, on_subscribers, r);
+		store->dtm_kv_read(store->ctx, CATEGORY, t->named[t->at].topic, (struct str){ 0 },
+		                   1, on_subscribers, r);
 	else
 		t->then(r);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * trans.c - reads what DTM's clients send: members in any case, null for absent, seconds as numbers.
+ * trans.c - reads what DTM's clients send: names in any case, null for absent, numbers of seconds.
  */
 #include "api/dtm/dtm.h"
 
 #include <string.h>
 #include <strings.h>
+
+enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000 };
 
 /* Ten years, as far as our durations go. */
 #define SECONDS_MAX (3650ll * 86400)
@@ -42,14 +44,28 @@ struct str dtm_param(const struct request *r, const char *name)
 	return value != NULL ? *value : (struct str){ 0 };
 }
 
-/* ---- members ----------------------------------------------------------------------- */
+bool dtm_read_limit(struct request *r, unsigned *limit)
+{
+	struct str text = dtm_param(r, "limit");
+	uint64_t   n = LIMIT_DEFAULT;
+
+	if (text.n > 0 && (!text_to_u64(text, &n) || n < 1)) {
+		dtm_error(r, "limit must be a number from 1 on");
+		return false;
+	}
+	*limit = n > LIMIT_MAX ? LIMIT_MAX : (unsigned)n;
+	return true;
+}
+
+/* ---- members ----------------------------------------------------------------------------- */
 
 const struct json *dtm_member(const struct json *object, const char *name)
 {
 	const struct json *found = object ? json_get(object, name) : NULL;
 	const size_t       n = strlen(name);
 
-	for (const struct json *m = object ? object->first : NULL; m != NULL && found == NULL; m = m->next)
+	for (const struct json *m = object ? object->first : NULL; m != NULL && found == NULL;
+	     m = m->next)
 		if (m->key.n == n && strncasecmp(m->key.p, name, n) == 0)
 			found = m;
 	return found != NULL && found->type != JSON_NULL ? found : NULL;
@@ -59,15 +75,18 @@ struct str dtm_text(struct request *r, const struct json *object, const char *na
 {
 	const struct json *m = dtm_member(object, name);
 
-	return m != NULL && m->type == JSON_STRING ? json_text(m, request_arena(r)) : (struct str){ 0 };
+	return m != NULL && m->type == JSON_STRING ? json_text(m, request_arena(r))
+	                                           : (struct str){ 0 };
 }
 
-static bool member_of(struct request *r, const char *name, enum json_type type, const struct json **out)
+static bool member_of(struct request *r, const char *name, enum json_type type,
+                      const struct json **out)
 {
 	*out = dtm_member(r->body, name);
 	if (*out == NULL || (*out)->type == type)
 		return true;
-	dtm_error(r, "%s must be %s, not %s", name, json_type_name(type), json_type_name((*out)->type));
+	dtm_error(r, "%s must be %s, not %s", name, json_type_name(type),
+	          json_type_name((*out)->type));
 	return false;
 }
 
@@ -113,7 +132,8 @@ static bool seconds_of(struct request *r, const char *name, int64_t *ms)
 	const struct json *m = dtm_member(r->body, name);
 
 	*ms = 0;
-	if (m == NULL || (m->type == JSON_NUMBER && read_seconds(m->raw, r->api->config.dtm_second_ms, ms)))
+	if (m == NULL ||
+	    (m->type == JSON_NUMBER && read_seconds(m->raw, r->api->config.dtm_second_ms, ms)))
 		return true;
 	dtm_error(r, "%s must be a number of seconds, at most ten years", name);
 	return false;
@@ -130,7 +150,7 @@ static bool count_of(struct request *r, const char *name, uint64_t *out)
 	return false;
 }
 
-/* ---- gid and branch ------------------------------------------------------------------- */
+/* ---- gid and branch ---------------------------------------------------------------------- */
 
 bool dtm_read_gid(struct request *r, struct str gid)
 {
@@ -146,7 +166,8 @@ bool dtm_read_gid(struct request *r, struct str gid)
 		return false;
 	}
 	if (!gid_is_valid(gid)) {
-		dtm_error(r, "a gid is 1 to 128 printable ASCII characters without space, quotes and backslash");
+		dtm_error(r, "a gid is 1 to 128 printable ASCII characters without space, quotes "
+		             "and backslash");
 		return false;
 	}
 	r->gid = gid;
@@ -163,7 +184,7 @@ bool dtm_branch_is_valid(struct str id)
 	return id.n > 0 && id.n <= DTM_BRANCH_MAX;
 }
 
-/* ---- the object --------------------------------------------------------------------------- */
+/* ---- the object -------------------------------------------------------------------------- */
 
 bool dtm_body(struct request *r)
 {
@@ -181,22 +202,26 @@ bool dtm_body(struct request *r)
 
 static bool read_options(struct request *r, struct dtm_trans *t)
 {
-	return flag_of(r, "wait_result", &t->wait_result) && flag_of(r, "concurrent", &t->concurrent) &&
+	return flag_of(r, "wait_result", &t->wait_result) &&
+	       flag_of(r, "concurrent", &t->concurrent) &&
 	       seconds_of(r, "timeout_to_fail", &t->timeout_to_fail) &&
 	       seconds_of(r, "request_timeout", &t->request_timeout) &&
-	       seconds_of(r, "retry_interval", &t->retry_interval) && count_of(r, "retry_limit", &t->retry_limit) &&
+	       seconds_of(r, "retry_interval", &t->retry_interval) &&
+	       count_of(r, "retry_limit", &t->retry_limit) &&
 	       member_of(r, "branch_headers", JSON_OBJECT, &t->headers);
 }
 
 /* What must be so whatever the kind is. */
 static bool is_sound(struct request *r, const struct dtm_trans *t)
 {
-	for (const struct json *s = t->steps != NULL ? t->steps->first : NULL; s != NULL; s = s->next)
+	for (const struct json *s = t->steps != NULL ? t->steps->first : NULL; s != NULL;
+	     s = s->next)
 		if (s->type != JSON_OBJECT) {
 			dtm_error(r, "a step is an object");
 			return false;
 		}
-	for (const struct json *p = t->payloads != NULL ? t->payloads->first : NULL; p != NULL; p = p->next)
+	for (const struct json *p = t->payloads != NULL ? t->payloads->first : NULL; p != NULL;
+	     p = p->next)
 		if (p->type != JSON_STRING && p->type != JSON_NULL) {
 			dtm_error(r, "a payload is a string");
 			return false;
@@ -206,7 +231,8 @@ static bool is_sound(struct request *r, const struct dtm_trans *t)
 		return false;
 	}
 	if (t->payloads != NULL && t->steps != NULL && t->payloads->n < t->steps->n) {
-		dtm_error(r, "there are %u steps and %u payloads", (unsigned)t->steps->n, (unsigned)t->payloads->n);
+		dtm_error(r, "there are %u steps and %u payloads", (unsigned)t->steps->n,
+		          (unsigned)t->payloads->n);
 		return false;
 	}
 	return true;
@@ -221,23 +247,27 @@ bool dtm_read_trans(struct request *r)
 		return false;
 	t->gid = r->gid;
 	if (!read_kind(type, &t->kind)) {
-		dtm_error(r, "unknown trans_type: \"%.*s\"", (int)(type.n > 64 ? 64 : type.n), type.p);
+		dtm_error(r, "unknown trans_type: \"%.*s\"", (int)(type.n > 64 ? 64 : type.n),
+		          type.p);
 		return false;
 	}
-	return text_of(r, "query_prepared", &t->query_prepared) && text_of(r, "custom_data", &t->custom_data) &&
-	       text_of(r, "protocol", &t->protocol) && text_of(r, "rollback_reason", &t->rollback_reason) &&
-	       member_of(r, "steps", JSON_ARRAY, &t->steps) && member_of(r, "payloads", JSON_ARRAY, &t->payloads) &&
-	       member_of(r, "req_extra", JSON_OBJECT, &t->req_extra) && read_options(r, t) && is_sound(r, t);
+	return text_of(r, "query_prepared", &t->query_prepared) &&
+	       text_of(r, "custom_data", &t->custom_data) && text_of(r, "protocol", &t->protocol) &&
+	       text_of(r, "rollback_reason", &t->rollback_reason) &&
+	       member_of(r, "steps", JSON_ARRAY, &t->steps) &&
+	       member_of(r, "payloads", JSON_ARRAY, &t->payloads) &&
+	       member_of(r, "req_extra", JSON_OBJECT, &t->req_extra) && read_options(r, t) &&
+	       is_sound(r, t);
 }
 
-/* ---- what the log keeps ---------------------------------------------------------------------- */
+/* ---- what the log keeps ------------------------------------------------------------------ */
 
 bool dtm_kind_of(const struct row *row, enum dtm_kind *kind)
 {
 	struct str raw;
 
-	return row->labels.n > 0 && json_member(row->labels, "dtm", &raw) && raw.n > 2 && raw.p[0] == '"' &&
-	       read_kind((struct str){ raw.p + 1, raw.n - 2 }, kind);
+	return row->labels.n > 0 && json_member(row->labels, "dtm", &raw) && raw.n > 2 &&
+	       raw.p[0] == '"' && read_kind((struct str){ raw.p + 1, raw.n - 2 }, kind);
 }
 
 const char *dtm_status(enum phase phase)

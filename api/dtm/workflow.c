@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * workflow.c - a workflow runs in its client: we keep what it has done, and call it again until it says how it ended.
- *
- * An open transaction whose branches are records. Its check is the call that makes the client go on; no answer to it decides
- * anything.
+ * workflow.c - a workflow runs in its client: we keep what it did and call it until it says how it
+ * ended. It is an open transaction whose branches are records; its check is the call that makes
+ * the client go on, and no answer to that decides anything.
  */
 #include "api/dtm/dtm.h"
 
@@ -14,11 +13,12 @@
 
 enum { RESUME_AFTER_S = 10 };
 
-/* ---- base64 ----------------------------------------------------------------------------- */
+/* ---- base64 ------------------------------------------------------------------------------ */
 
 static int value_of(char c)
 {
-	static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char DIGITS[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const char       *at = c != '\0' ? strchr(DIGITS, c) : NULL;
 
 	return at != NULL ? (int)(at - DIGITS) : -1;
@@ -45,7 +45,7 @@ static bool decode(struct str text, struct buf *out)
 	return true;
 }
 
-/* ---- prepareWorkflow: what becomes of it ------------------------------------------------------ */
+/* ---- prepareWorkflow: what becomes of it ------------------------------------------------- */
 
 struct workflow { /* of custom_data */
 	struct str name;
@@ -56,7 +56,7 @@ static bool read_workflow(struct request *r, struct workflow *w)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
 	struct json_error       err;
-	const struct json      *custom = t->custom_data.n > 0 ? json_parse(t->custom_data, request_arena(r), &err) : NULL;
+	const struct json      *custom = NULL;
 	struct buf              data = { 0 };
 	bool                    fine;
 
@@ -64,12 +64,15 @@ static bool read_workflow(struct request *r, struct workflow *w)
 		dtm_error(r, "query_prepared is empty: who is to go on with the workflow?");
 		return false;
 	}
+	if (t->custom_data.n > 0)
+		custom = json_parse(t->custom_data, request_arena(r), &err);
 	w->name = dtm_text(r, custom, "name");
 	if (w->name.n == 0) {
 		dtm_error(r, "custom_data must be {\"name\": …, \"data\": base64}");
 		return false;
 	}
-	fine = decode(dtm_text(r, custom, "data"), &data) && text_is_utf8(buf_view(&data)) && !memchr(data.n ? data.p : "", '\0', data.n);
+	fine = decode(dtm_text(r, custom, "data"), &data) && text_is_utf8(buf_view(&data)) &&
+	       !memchr(data.n ? data.p : "", '\0', data.n);
 	w->data = arena_str(request_arena(r), buf_view(&data));
 	buf_fini(&data);
 	if (!fine)
@@ -84,7 +87,8 @@ static const struct json *payload_of(struct request *r, struct str data)
 	struct buf   text = { 0 };
 
 	buf_json(&text, data);
-	*made = (struct json){ .type = JSON_STRING, .raw = arena_str(request_arena(r), buf_view(&text)) };
+	*made = (struct json){ .type = JSON_STRING,
+		               .raw = arena_str(request_arena(r), buf_view(&text)) };
 	buf_fini(&text);
 	return made;
 }
@@ -92,10 +96,16 @@ static const struct json *payload_of(struct request *r, struct str data)
 static void write_document(struct request *r, const struct workflow *w, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
-	const struct dtm_call   call = { .url = t->query_prepared, .branch_id = STR("00"), .op = w->name,
-		                         .payload = payload_of(r, w->data), .payload_at = -1 };
+	const struct dtm_call   call = { .url = t->query_prepared,
+		                         .branch_id = STR("00"),
+		                         .op = w->name,
+		                         .payload = payload_of(r, w->data),
+		                         .payload_at = -1 };
 
-	dtm_write_head(r, "tcc", t->retry_interval > 0 ? t->retry_interval : RESUME_AFTER_S * r->api->config.dtm_second_ms, out);
+	dtm_write_head(r, "tcc",
+	               t->retry_interval > 0 ? t->retry_interval
+	                                     : RESUME_AFTER_S * r->api->config.dtm_second_ms,
+	               out);
 	buf_cstr(out, ",\"check\":");
 	dtm_write_call(r, &call, out);
 	out->n--; /* its brace */
@@ -145,7 +155,7 @@ void handle_dtm_prepare_workflow(struct request *r)
 	dtm_begin(r, answer_progress, on_begun_before);
 }
 
-/* ---- registerBranch ------------------------------------------------------------------------------ */
+/* ---- registerBranch ---------------------------------------------------------------------- */
 
 static bool is_word(struct str text)
 {
@@ -156,14 +166,18 @@ static bool is_word(struct str text)
 bool workflow_branch(struct request *r, struct buf *out)
 {
 	static const char *const KEPT[] = { "branch_id", "op", "status", "data", "url" };
-	struct str               id = dtm_text(r, r->body, "branch_id"), op = dtm_text(r, r->body, "op");
+	struct str               id = dtm_text(r, r->body, "branch_id");
+	struct str               op = dtm_text(r, r->body, "op");
 	const char              *comma = "";
 
 	if (!dtm_branch_is_valid(id) || id.n + op.n >= DTM_BRANCH_MAX || !is_word(op)) {
-		dtm_error(r, "a branch_id and an op are letters, digits, - and _, at most %d together", DTM_BRANCH_MAX - 1);
+		dtm_error(r,
+		          "a branch_id and an op are letters, digits, - and _, at most %d together",
+		          DTM_BRANCH_MAX - 1);
 		return false;
 	}
-	buf_fmt(out, "{\"name\":\"" DTM_BRANCH_PREFIX "%.*s_%.*s\",\"data\":{", (int)id.n, id.p, (int)op.n, op.p);
+	buf_fmt(out, "{\"name\":\"" DTM_BRANCH_PREFIX "%.*s_%.*s\",\"data\":{", (int)id.n, id.p,
+	        (int)op.n, op.p);
 	for (size_t i = 0; i < sizeof KEPT / sizeof *KEPT; i++) {
 		const struct json *m = dtm_member(r->body, KEPT[i]);
 
@@ -177,9 +191,10 @@ bool workflow_branch(struct request *r, struct buf *out)
 	return true;
 }
 
-/* ---- submit ------------------------------------------------------------------------------------------ */
+/* ---- submit ------------------------------------------------------------------------------ */
 
-static void on_ended(void *arg, enum command_result result, enum verdict verdict, const struct view *view, const struct err *err)
+static void on_ended(void *arg, enum command_result result, enum verdict verdict,
+                     const struct view *view, const struct err *err)
 {
 	struct request *r = arg;
 
@@ -192,25 +207,27 @@ static void on_ended(void *arg, enum command_result result, enum verdict verdict
 		dtm_command_failed(r, result, err);
 }
 
-/* Its result, or why it failed, is the reason of the decision: the journal has it in the same commit. */
+/* Its result, or why it failed, is the reason of the decision: the same commit journals it. */
 void workflow_submit(struct request *r)
 {
-	struct dtm *d = dtm_of(r);
-	struct str  status = dtm_text(r, d->trans.req_extra, "status");
-	bool        succeeded = str_is(status, "succeed");
+	struct dtm     *d = dtm_of(r);
+	struct str      status = dtm_text(r, d->trans.req_extra, "status");
+	bool            succeeded = str_is(status, "succeed");
+	struct command *c;
 
 	if (!succeeded && !str_is(status, "failed")) {
 		dtm_error(r, "req_extra.status must be succeed or failed");
 		return;
 	}
-	d->command = (struct command){ .kind = succeeded ? COMMAND_CONFIRM : COMMAND_CANCEL, .gid = r->gid, .request_id = r->request_id,
-		                       .reason = dtm_text(r, d->trans.req_extra, succeeded ? "result" : "rollback_reason") };
-	engine_command(r->api->engine, &d->command, on_ended, r);
+	c = dtm_command(r, succeeded ? COMMAND_CONFIRM : COMMAND_CANCEL);
+	c->reason = dtm_text(r, d->trans.req_extra, succeeded ? "result" : "rollback_reason");
+	engine_command(r->api->engine, c, on_ended, r);
 }
 
-/* ---- showing ------------------------------------------------------------------------------------------- */
+/* ---- showing ----------------------------------------------------------------------------- */
 
-static void show_record(struct request *r, const struct view *v, const struct json *data, uint64_t id, struct buf *out)
+static void show_record(struct request *r, const struct view *v, const struct json *data,
+                        uint64_t id, struct buf *out)
 {
 	struct str bytes = dtm_text(r, data, "data");
 
@@ -227,7 +244,8 @@ static void show_record(struct request *r, const struct view *v, const struct js
 void workflow_show_branches(struct request *r, const struct view *v, uint64_t id, struct buf *out)
 {
 	struct json_error  err;
-	const struct json *root = json_parse(definition_document(v->row.def), request_arena(r), &err);
+	const struct json *root =
+		json_parse(definition_document(v->row.def), request_arena(r), &err);
 	const struct json *joined = dtm_member(root, "joined");
 
 	for (const struct json *it = joined ? joined->first : NULL; it != NULL; it = it->next) {

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * branches.c - registerBranch and its older names: a branch joins what was prepared.
+ */
+#include "api/dtm/dtm.h"
+#include "api/places.h"
+
+static void on_joined(void *arg, enum command_result result, enum verdict verdict,
+                      const struct view *view, const struct err *err)
+{
+	struct request *r = arg;
+
+	(void)view;
+	if (result == COMMAND_APPLIED &&
+	    (verdict == VERDICT_ACCEPTED || verdict == VERDICT_ALREADY))
+		dtm_ok(r);
+	else if (result == COMMAND_APPLIED && verdict == VERDICT_LIMIT)
+		dtm_error(r, "too many branches: %d is the limit", TXN_STEPS_MAX);
+	else if (result == COMMAND_APPLIED || result == COMMAND_UNKNOWN)
+		dtm_failure(r, "no trans with gid: %.*s status: prepared found", (int)r->gid.n,
+		            r->gid.p);
+	else
+		dtm_command_failed(r, result, err);
+}
+
+static bool is_flat(struct request *r)
+{
+	for (const struct json *m = r->body->first; m != NULL; m = m->next)
+		if (m->type != JSON_STRING && m->type != JSON_NULL) {
+			dtm_error(r,
+			          "a branch is registered with strings alone; this is none: %.*s",
+			          (int)(m->key.n > 64 ? 64 : m->key.n), m->key.p);
+			return false;
+		}
+	return true;
+}
+
+/* Old clients name no trans_type: their route does. */
+void dtm_register(struct request *r, enum dtm_kind usual)
+{
+	struct str      type = dtm_text(r, r->body, "trans_type");
+	enum dtm_kind   kind = usual;
+	struct buf      doc = { 0 };
+	struct json_error err;
+	struct command *c;
+
+	if (!is_flat(r) || !dtm_read_gid(r, dtm_text(r, r->body, "gid")))
+		return;
+	if (str_is(type, "tcc"))
+		kind = DTM_TCC;
+	else if (str_is(type, "xa"))
+		kind = DTM_XA;
+	else if (str_is(type, "workflow"))
+		kind = DTM_WORKFLOW;
+	if (type.n > 0 && !str_is(type, dtm_kind_name(kind))) {
+		dtm_error(r, "unknow trans type: %.*s", (int)(type.n > 64 ? 64 : type.n), type.p);
+		return;
+	}
+	if (!(kind == DTM_WORKFLOW ? workflow_branch(r, &doc) : branch_document(r, kind, &doc))) {
+		buf_fini(&doc);
+		return;
+	}
+	c = dtm_command(r, COMMAND_JOIN);
+	c->body = arena_str(request_arena(r), buf_view(&doc));
+	buf_fini(&doc);
+	if (places_check_step(r, json_parse(c->body, request_arena(r), &err)))
+		engine_command(r->api->engine, c, on_joined, r);
+	else
+		dtm_error(r, "a branch is where calls are refused (calls.deny, calls.allow)");
+}
+
+void handle_dtm_register_branch(struct request *r)
+{
+	if (dtm_body(r))
+		dtm_register(r, DTM_TCC);
+}
+
+void handle_dtm_register_tcc_branch(struct request *r)
+{
+	handle_dtm_register_branch(r);
+}
+
+void handle_dtm_register_xa_branch(struct request *r)
+{
+	if (dtm_body(r))
+		dtm_register(r, DTM_XA);
+}
+

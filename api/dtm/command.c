@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * command.c - a command to the engine, and what is said when it came to no verdict.
+ */
+#include "api/dtm/dtm.h"
+
+void dtm_command_failed(struct request *r, enum command_result result, const struct err *err)
+{
+	switch (result) {
+	case COMMAND_APPLIED:
+	case COMMAND_UNKNOWN:
+		dtm_error(r, "no TransGlobal with gid: %.*s found", (int)r->gid.n, r->gid.p);
+		return;
+	case COMMAND_INVALID:
+		dtm_error(r, "%s", err ? err->text : "it cannot be done");
+		return;
+	case COMMAND_DIFFERS:
+		dtm_error(r, "this branch is registered with other content: UniqueKeyConflict");
+		return;
+	case COMMAND_AWAY:
+		dtm_error(r, "the database is away; the same again is safe");
+		return;
+	case COMMAND_LATE:
+		dtm_error(r, "its owner has not answered in time; the same again is safe");
+		return;
+	case COMMAND_LOST:
+		dtm_error(r, "it is not known whether it was done; the same again is safe");
+		return;
+	}
+}
+
+struct command *dtm_command(struct request *r, enum command_kind kind)
+{
+	struct command *c = &dtm_of(r)->command;
+
+	*c = (struct command){ .kind = kind, .gid = r->gid, .request_id = r->request_id };
+	return c;
+}
+
+void dtm_be_operator(struct request *r, struct command *c, const char *role, const char *reason)
+{
+	c->actor = request_principal(r)->name;
+	c->role = str_of(role);
+	c->reason = str_of(reason);
+}
+

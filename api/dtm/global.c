@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * global.c - prepare, submit, abort: a global transaction begins and is decided.
+ */
+#include "api/audit.h"
+#include "api/dtm/dtm.h"
+
+/* ---- prepare ----------------------------------------------------------------------------- */
+
+static void on_prepared(struct request *r, const struct view *view)
+{
+	(void)view;
+	dtm_ok(r);
+}
+
+static void on_prepared_before(struct request *r, const struct view *view)
+{
+	if (view->row.phase == PHASE_PREPARED)
+		dtm_ok(r);
+	else
+		dtm_failure(r, "current status '%s', cannot prepare.", dtm_status(view->row.phase));
+}
+
+/* Takes the buffer's memory. */
+static void keep_document(struct request *r, struct buf *doc)
+{
+	dtm_of(r)->document = arena_str(request_arena(r), buf_view(doc));
+	buf_fini(doc);
+}
+
+static void prepare_with(struct request *r, struct buf *doc, bool fine)
+{
+	keep_document(r, doc);
+	if (fine)
+		dtm_begin(r, on_prepared, on_prepared_before);
+}
+
+static void prepare_msg(struct request *r)
+{
+	struct buf doc = { 0 };
+	bool       fine = msg_document(r, true, &doc);
+
+	prepare_with(r, &doc, fine);
+}
+
+void dtm_prepare(struct request *r)
+{
+	struct buf doc = { 0 };
+
+	if (!dtm_read_trans(r))
+		return;
+	switch (dtm_of(r)->trans.kind) {
+	case DTM_TCC:
+	case DTM_XA:
+		open_document(r, &doc);
+		prepare_with(r, &doc, true);
+		return;
+	case DTM_MSG:
+		dtm_with_topics(r, prepare_msg);
+		return;
+	case DTM_SAGA:
+	case DTM_WORKFLOW:
+		dtm_error(r, "a %s is not prepared", dtm_kind_name(dtm_of(r)->trans.kind));
+		return;
+	}
+}
+
+void handle_dtm_prepare(struct request *r)
+{
+	if (dtm_body(r))
+		dtm_prepare(r);
+}
+
+/* ---- submit ------------------------------------------------------------------------------ */
+
+static void refuse_submit(struct request *r, enum phase phase)
+{
+	/* Misspelt in DTM, and clients may look for it. */
+	dtm_failure(r, "current status '%s', cannot sumbmit.", dtm_status(phase));
+}
+
+static void begin_msg(struct request *r);
+
+static void on_confirmed(void *arg, enum command_result result, enum verdict verdict,
+                         const struct view *view, const struct err *err)
+{
+	struct request *r = arg;
+	bool            is_msg = dtm_of(r)->trans.kind == DTM_MSG;
+
+	if (result == COMMAND_UNKNOWN && is_msg && !dtm_of(r)->was_begun)
+		begin_msg(r);
+	else if (result != COMMAND_APPLIED)
+		dtm_command_failed(r, result, err);
+	else if (verdict == VERDICT_ACCEPTED ||
+	         (verdict == VERDICT_ALREADY && !phase_is_ended(view->row.phase)))
+		dtm_answer_submitted(r, view);
+	else
+		refuse_submit(r, view->row.phase);
+}
+
+static void confirm(struct request *r)
+{
+	struct command *c = dtm_command(r, COMMAND_CONFIRM);
+	int64_t         delay = 0;
+
+	if (dtm_of(r)->trans.kind == DTM_MSG && !msg_delay(r, &delay))
+		return;
+	c->start_at = delay > 0 ? request_now(r) + delay : 0;
+	engine_command(r->api->engine, c, on_confirmed, r);
+}
+
+static void on_submitted(struct request *r, const struct view *view)
+{
+	dtm_answer_submitted(r, view);
+}
+
+/* Submitted before: nothing is called again, whatever DTM does. */
+static void on_submitted_before(struct request *r, const struct view *view)
+{
+	if (view->row.phase == PHASE_TRYING || view->row.phase == PHASE_CONFIRMING)
+		dtm_answer_submitted(r, view);
+	else if (view->row.phase == PHASE_PREPARED)
+		confirm(r);
+	else
+		refuse_submit(r, view->row.phase);
+}
+
+static void begin_with(struct request *r, struct buf *doc, bool fine)
+{
+	keep_document(r, doc);
+	dtm_of(r)->was_begun = true;
+	if (fine)
+		dtm_begin(r, on_submitted, on_submitted_before);
+}
+
+static void begin_saga(struct request *r)
+{
+	struct buf doc = { 0 };
+	bool       fine = saga_document(r, &doc);
+
+	begin_with(r, &doc, fine);
+}
+
+static void begin_msg_now(struct request *r)
+{
+	struct buf doc = { 0 };
+	int64_t    delay = 0;
+	bool       fine = msg_document(r, false, &doc) && msg_delay(r, &delay);
+
+	if (delay > 0)
+		dtm_of(r)->start_at = request_now(r) + delay;
+	begin_with(r, &doc, fine);
+}
+
+static void begin_msg(struct request *r)
+{
+	dtm_with_topics(r, begin_msg_now);
+}
+
+void dtm_submit(struct request *r)
+{
+	if (!dtm_read_trans(r))
+		return;
+	switch (dtm_of(r)->trans.kind) {
+	case DTM_SAGA:
+		begin_saga(r);
+		return;
+	case DTM_MSG: /* who gave a back-check has mostly prepared it */
+		if (dtm_of(r)->trans.query_prepared.n > 0)
+			confirm(r);
+		else
+			begin_msg(r);
+		return;
+	case DTM_TCC:
+	case DTM_XA:
+		confirm(r);
+		return;
+	case DTM_WORKFLOW:
+		workflow_submit(r);
+		return;
+	}
+}
+
+void handle_dtm_submit(struct request *r)
+{
+	if (dtm_body(r))
+		dtm_submit(r);
+}
+
+/* ---- abort ------------------------------------------------------------------------------- */
+
+static void refuse_abort(struct request *r, enum phase phase)
+{
+	dtm_failure(r, "trans type: '%s' current status '%s', cannot abort.",
+	            dtm_kind_name(dtm_of(r)->trans.kind), dtm_status(phase));
+}
+
+static void on_aborted(void *arg, enum command_result result, enum verdict verdict,
+                       const struct view *view, const struct err *err)
+{
+	struct request *r = arg;
+
+	if (result != COMMAND_APPLIED)
+		dtm_command_failed(r, result, err);
+	else if (verdict == VERDICT_ACCEPTED ||
+	         (verdict == VERDICT_ALREADY && view->row.phase == PHASE_CANCELLING))
+		dtm_ok(r);
+	else
+		refuse_abort(r, view->row.phase);
+}
+
+/* A saga is not to be aborted by who claims that it is a tcc. */
+static void on_abort_view(void *arg, enum log_result result, const struct view *view)
+{
+	struct request *r = arg;
+	struct dtm     *d = dtm_of(r);
+	enum dtm_kind   kind;
+
+	if (result != LOG_DONE) {
+		dtm_away(r, result);
+	} else if (view == NULL || !dtm_kind_of(&view->row, &kind)) {
+		dtm_error(r, "no TransGlobal with gid: %.*s found", (int)r->gid.n, r->gid.p);
+	} else if (kind == DTM_SAGA || kind == DTM_WORKFLOW ||
+	           (view->row.phase != PHASE_PREPARED && view->row.phase != PHASE_CANCELLING)) {
+		refuse_abort(r, view->row.phase);
+	} else {
+		struct command *c = dtm_command(r, COMMAND_CANCEL);
+
+		c->reason = d->trans.rollback_reason;
+		if (c->reason.n > REASON_BYTES_MAX)
+			c->reason.n = REASON_BYTES_MAX;
+		engine_command(r->api->engine, c, on_aborted, r);
+	}
+}
+
+void dtm_abort(struct request *r)
+{
+	if (dtm_read_trans(r))
+		engine_read(r->api->engine, r->gid, on_abort_view, r);
+}
+
+void handle_dtm_abort(struct request *r)
+{
+	if (dtm_body(r))
+		dtm_abort(r);
+}
+
