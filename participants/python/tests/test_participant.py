@@ -6,6 +6,7 @@ import json
 import sqlite3
 import ssl
 import time
+from decimal import Decimal
 
 import pytest
 from conftest import headers
@@ -264,6 +265,32 @@ def test_whom_to_trust_is_told_to_reports(monkeypatch):
     assert seen == [context, context]
 
 
+def test_a_try_called_from_here_is_called_as_the_client_calls(monkeypatch):
+    trusts, own, sent = ssl.create_default_context(), ssl.create_default_context(), []
+
+    def to_sagad(self, method, path, *_, **__):
+        phase = b"confirmed" if path.partition("?")[0].endswith("/confirm") else b"prepared"
+        return sagad.transport.Reply(200, {}, b'{"gid": "g", "phase": "%s", "output": 1.10}' % phase)
+
+    def to_service(self, method, path, body, headers, timeout_s):
+        sent.append((self._context, body, headers))
+        assert timeout_s <= 3
+        return sagad.transport.Reply(503 if "later" in headers else 200, {}, b"1.10")
+    monkeypatch.setattr(sagad.transport.Transport, "send", to_sagad)
+    monkeypatch.setattr(sagad.transport.Transport, "send_once", to_service)
+    client = sagad.Client("https://sagad", token="for sagad alone", timeout_s=3, context=trusts, decimals=True)
+    at = {"confirm": "https://s/c", "cancel": "https://s/u"}
+    with client.tcc(traceparent="00-1-2-01") as tcc:
+        assert tcc.call("a", "https://s/t", {"price": Decimal("1.10")}, **at) == Decimal("1.10")
+        tcc.call("b", "https://s/t", context=own, headers={"X-Shop": "7", "Saga-Op": "cancel"}, **at)
+        with pytest.raises(sagad.Unreachable, match="within 0.2 s"):
+            tcc.call("c", "https://s/t", timeout_s=0.2, headers={"later": "1"}, **at)
+    assert [context for context, _, _ in sent[:2]] == [trusts, own] and sent[0][1] == b'{"price":1.10}'
+    assert all(headers["traceparent"] == "00-1-2-01" and headers["Saga-Op"] == "try" for _, _, headers in sent)
+    assert sent[1][2]["X-Shop"] == "7" and "for sagad alone" not in str(sent)
+    assert client.get("g").output == Decimal("1.10")
+
+
 def test_no_connection_is_no_answer(hotel, db):
     def connect():
         raise sqlite3.OperationalError("no")
@@ -294,16 +321,16 @@ def test_a_connection_of_a_module_that_nobody_knows():
 # ---- adapters ------------------------------------------------------------------------------------
 
 
-def over_wsgi(app, path, sent, body):
+def over_wsgi(app, path, sent, body, method="POST"):
     got = {}
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": path.encode().decode("latin-1"), "CONTENT_LENGTH": str(len(body)),
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path.encode().decode("latin-1"), "CONTENT_LENGTH": str(len(body)),
                "CONTENT_TYPE": "application/json", "wsgi.input": io.BytesIO(body + b"the next request"),
                **{f"HTTP_{name.upper().replace('-', '_')}": text for name, text in sent.items()}}
     content = b"".join(app(environ, lambda status, had: got.update(status=status, headers=dict(had))))
     return int(got["status"].split()[0]), got["headers"], content
 
 
-def over_asgi(app, path, sent, body, root=""):
+def over_asgi(app, path, sent, body, root="", method="POST"):
     parts = [body[:3], body[3:]]
     got = {"body": b""}
 
@@ -315,7 +342,8 @@ def over_asgi(app, path, sent, body, root=""):
             got.update(status=message["status"], headers={n.decode().title(): t.decode() for n, t in message["headers"]})
         else:
             got["body"] += message["body"]
-    scope = {"type": "http", "path": path, "root_path": root, "headers": [(n.lower().encode(), t.encode()) for n, t in sent.items()]}
+    pairs = sent.items() if isinstance(sent, dict) else sent
+    scope = {"type": "http", "method": method, "path": path, "root_path": root, "headers": [(n.lower().encode(), t.encode()) for n, t in pairs]}
     asyncio.run(app(scope, receive, send))
     return got["status"], got["headers"], got["body"]
 
@@ -333,6 +361,33 @@ def test_adapters(hotel, effects, adapter, over):
     assert effects() == ["book {'nights': 2}", "cancel"]
     hotel.on("/zoë/{name}")(lambda call, db: call.params["name"])
     assert over(app, "/zoë/ärger", headers(gid="z"), b"")[2] == '"ärger"'.encode()
+
+
+@pytest.mark.parametrize("op, method, status", [
+    ("try", "PUT", 200), ("try", "GET", 405), ("try", "HEAD", 405), ("try", "post", 405), ("cancel", "GET", 405), ("cancel", "DELETE", 200),
+])
+def test_methods(hotel, effects, op, method, status):
+    for adapter, over in ((wsgi, over_wsgi), (asgi, over_asgi)):
+        got, sent, body = over(adapter.application(hotel), "/rooms", headers(op, gid=adapter.__name__), b"1", method=method)
+        assert got == status and (got == 200) == ("Allow" not in sent)
+        assert got == 200 or (sent["Allow"], json.loads(body)) == ("POST, PUT, PATCH, DELETE", {"error": f"a {op} is not called with {method}"})
+    assert status == 200 or effects() == []
+
+
+def test_headers_that_stand_there_twice(hotel, effects):
+    app = asgi.application(hotel)
+    for name in ("saga-id", "Saga-Callback", "idempotency-key"):
+        got, _, body = over_asgi(app, "/rooms", [*headers().items(), ("Saga-Callback", "http://a"), ("Idempotency-Key", "1"), (name, "x")], b"1")
+        assert got == 400 and json.loads(body) == {"error": f"{name.title()} stands there twice"}
+    assert over_asgi(app, "/rooms", [*headers().items(), ("Via", "a"), ("via", "b"), ("Saga-Weather", "a"), ("Saga-Weather", "b")], b"1")[0] == 200
+    # What stands in front of a WSGI application has joined them.
+    over = {"g-1,g-1": ("Saga-Id", 400), "try,try": ("Saga-Op", 400), "http://a,http://b": ("Saga-Callback", 400), "2,2": ("Saga-Epoch", 400)}
+    for text, (name, status) in over.items():
+        sent = {**headers(), "Idempotency-Key": '"g-1:room:try"', name: text}
+        assert over_wsgi(wsgi.application(hotel), "/rooms", sent, b"1")[0] == status, name
+    assert effects() == ["book 1"]
+    sent = headers(gid="a,b", **{"Idempotency-Key": '"a,b:room:try"'})
+    assert over_wsgi(wsgi.application(hotel), "/rooms", sent, b"1")[0] == 200
 
 
 def test_a_body_that_breaks_off_is_no_call(hotel, effects):

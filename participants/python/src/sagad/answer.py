@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import email.utils
 import enum
 import json
+import math
 import re
-from typing import Any, Dict, Mapping, Optional
+import secrets
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 
 class Outcome(str, enum.Enum):
@@ -18,6 +21,7 @@ class Outcome(str, enum.Enum):
     MISCONFIGURED = "misconfigured"  # a person must look
 
 
+ANSWER_MAX = 1 << 20  # bytes of a body that sagad reads, unless its calls.response-max says otherwise
 _DAY_S = 86400.0
 _ASCTIME = re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\Z", re.ASCII)
 KEPT_REFUSALS = (409, 410, 422, 424)
@@ -35,6 +39,12 @@ class Answer:
     status: int
     body: Optional[str] = None
     extra: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.status, int) and 200 <= self.status <= 599):
+            raise ValueError(f"no status of an answer: {self.status!r}")
+        if not (self.body is None or isinstance(self.body, str)):
+            raise TypeError(f"the body of an answer is a text of JSON, not {type(self.body).__name__}")
 
     def headers(self, op: Optional[str] = None) -> Dict[str, str]:
         """What to send along, as an answer to that op."""
@@ -65,10 +75,10 @@ def refused(why: str = "refused", status: int = 422) -> Answer:
     return failed(status, why)
 
 
-def ongoing(output: Any = None, retry_after_s: Optional[int] = None) -> Answer:
+def ongoing(output: Any = None, retry_after_s: Optional[float] = None) -> Answer:
     """It goes on: sagad asks again, or waits for complete() or fail() at call.callback."""
     return Answer(202, _text({} if output is None else output),
-                  {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
+                  {} if retry_after_s is None else {"Retry-After": str(max(math.ceil(retry_after_s), 0))})
 
 
 def gone(why: str = "gone") -> Answer:
@@ -82,7 +92,8 @@ def unavailable(why: str = "it failed here; call again") -> Answer:
 
 
 def failed(status: int, why: str) -> Answer:
-    return Answer(status, _text({"error": why}))
+    # What cannot be sent of a reason is no reason to fail.
+    return Answer(status, _text({"error": str(why).encode("utf-8", "replace").decode()}))
 
 
 class Refused(Exception):
@@ -143,16 +154,41 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
 
+def _object(members: List[Tuple[str, Any]]) -> None:
+    if len({name for name, _ in members}) < len(members):
+        raise ValueError("a name twice")
+
+
+_ESCAPED = re.compile(rb"\\(?:u0000|.)", re.DOTALL)
+
+
 def _is_json(body: bytes) -> bool:
+    """As sagad reads it, which takes no name twice and no NUL."""
     try:
-        json.loads(body, parse_constant=_no_number)
+        json.loads(body, parse_constant=_no_number, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return False
-    return True
+    return b"\\u0000" not in _ESCAPED.findall(body)
+
+
+def json_text(value: Any) -> str:
+    """JSON of value, in which a Decimal is a number with exactly its digits."""
+    mark = secrets.token_hex(16)  # nobody's text has it
+
+    def number(found: Any) -> str:
+        if not isinstance(found, decimal.Decimal):
+            raise TypeError(f"{type(found).__name__} has no form in JSON: {found!r:.100}")
+        if not found.is_finite():
+            raise ValueError(f"a Decimal {found}")
+        return f"{mark}{found}"
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=number)
+    text = re.sub(f'"{mark}([^"]+)"', r"\1", text) if mark in text else text
+    text.encode()  # half a surrogate pair is no text
+    return text
 
 
 def _text(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json_text(value)
     except ValueError as why:
-        raise ValueError(f"the answer is no JSON, which has no NaN and no Infinity: give back None or a text instead ({why})") from why
+        raise ValueError(f"the answer is no JSON, which has no NaN, no Infinity and no half characters: give back None or a text instead ({why})") from why

@@ -36,8 +36,9 @@ async def _served(participant: Participant, scope: Any, body: bytes) -> _Answer:
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     if root and path.startswith(root + "/"):
         path = path[len(root):]
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return await asyncio.get_running_loop().run_in_executor(None, participant.serve, path, headers, body)
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    method = scope.get("method", "POST")
+    return await asyncio.get_running_loop().run_in_executor(None, participant.serve, path, headers, body, method)
 
 
 async def _body(receive: _Receive, body_max: int) -> Optional[bytes]:

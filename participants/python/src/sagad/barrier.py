@@ -8,7 +8,7 @@ import pathlib
 import sys
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Protocol, Tuple
 
-from .answer import Answer, Outcome, failed, outcome_of
+from .answer import ANSWER_MAX, Answer, Outcome, failed, outcome_of
 from .call import Call
 
 _MESSAGE = "=message"  # no step has such a name; sagad_message() of PostgreSQL uses the same
@@ -32,6 +32,14 @@ _SWEEP = {
     "mariadb": "CALL sagad_barrier_sweep(%s / 86400, NULL)",
     "sqlite": "INSERT INTO sagad_barrier_sweep (retention_days) VALUES (%s / 86400.0)",
 }
+
+
+def check_kept(op: str, answer: Answer) -> None:
+    body = answer.encoded()
+    if len(body) > ANSWER_MAX:
+        raise ValueError(f"the answer has {len(body)} bytes, and sagad reads {ANSWER_MAX} at most")
+    if outcome_of(op, answer.status) is Outcome.OK and outcome_of(op, answer.status, body=body) is Outcome.MISCONFIGURED:
+        raise ValueError(f"the answer's body is no JSON, it cannot be an output: {(answer.body or '')[:100]}")
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -90,7 +98,7 @@ class Barrier:
         """May this call be worked on? Waits for others that work on the same step."""
         # Where there is no deadline, the acceptance says how old a call is.
         until = call.deadline_at or call.accepted_at
-        text = until and until.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        text = until and until.astimezone(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
         return Verdict(*self._told(_ASK, (call.gid, call.step, call.op, call.epoch, text), "answer, status, body"))
 
     def keep(self, call: Call, answer: Answer) -> bool:
@@ -99,9 +107,7 @@ class Barrier:
 
     def keep_of(self, gid: str, step: str, op: str, answer: Answer) -> bool:
         """Raises ValueError for what sagad could not read: every duplicate would be told it again."""
-        if (outcome_of(op, answer.status) is Outcome.OK
-                and outcome_of(op, answer.status, body=answer.encoded()) is Outcome.MISCONFIGURED):
-            raise ValueError(f"the answer's body is no JSON, it cannot be an output: {(answer.body or '')[:100]}")
+        check_kept(op, answer)
         return bool(self._told(_KEEP, (gid, step, op, answer.status, answer.body), "kept")[0])
 
     def finish(self, gid: str, step: str, op: str, answer: Answer) -> None:

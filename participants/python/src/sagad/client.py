@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import json
 import secrets
 import ssl
@@ -11,6 +12,7 @@ import urllib.parse
 import uuid
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
+from .answer import json_text
 from .problem import Problem, Unreachable
 from .tcc import Tcc
 from .transport import Reply, Transport
@@ -64,13 +66,16 @@ class Client:
 
     timeout_s: how long a request is repeated while nobody answers or sagad says 429 or 503. Requests can be repeated because a transaction
     begins under a gid that is chosen here, and deciding twice is deciding once.
+
+    context: whom to trust. decimals: outputs have Decimal for 1.10, as money wants; a Decimal is sent with its digits in any case.
     """
 
     def __init__(self, urls: Union[str, Sequence[str]], *, token: Optional[str] = None, timeout_s: float = 15,
-                 context: Optional[ssl.SSLContext] = None):
+                 context: Optional[ssl.SSLContext] = None, decimals: bool = False):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._transport = Transport([urls] if isinstance(urls, str) else urls, headers=headers, context=context)
-        self.timeout_s = timeout_s
+        self.timeout_s, self.context = timeout_s, context
+        self._parse_float = decimal.Decimal if decimals else None
 
     # ---- transactions ----------------------------------------------------------------------------
 
@@ -96,7 +101,7 @@ class Client:
         return self._until_ended(reply, wait_s)
 
     def get(self, gid: str) -> Transaction:
-        return _transaction(self._ask("GET", _path(gid)))
+        return self._told(self._ask("GET", _path(gid)))
 
     def wait(self, gid: str, wait_s: float = 60) -> Transaction:
         """Until it has ended, at most so long: look at .ended."""
@@ -108,7 +113,7 @@ class Client:
         step = {"name": name, "confirm": _target(confirm), "cancel": _target(cancel), "data": data, **more}
         if try_ is not None:
             step.update({"try": _target(try_), "call_try": True})
-        return _transaction(self._ask("POST", _path(gid, "/steps"), {n: v for n, v in step.items() if v is not None}))
+        return self._told(self._ask("POST", _path(gid, "/steps"), {n: v for n, v in step.items() if v is not None}))
 
     def confirm(self, gid: str, wait_s: float = 0) -> Transaction:
         """Raises Problem with code decided if it is cancelled, not_ready if a step that sagad tries is not ok yet."""
@@ -137,7 +142,7 @@ class Client:
         sent: Dict[str, str] = dict(headers or {})
         content = None
         if body is not None:
-            content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+            content = json_text(body).encode()
             sent["Content-Type"] = "application/json"
         waits = min(wait_s, _WAIT_MAX_S)
         if waits > 0:
@@ -147,12 +152,20 @@ class Client:
     def _until_ended(self, reply: Reply, wait_s: float) -> Transaction:
         """A wait may be longer than one request can."""
         end = time.monotonic() + wait_s - min(wait_s, _WAIT_MAX_S)
-        now = _transaction(reply)
+        now = self._told(reply)
         while not now.ended and time.monotonic() < end:
             left = end - time.monotonic()
-            again = _transaction(self._ask("GET", _path(now.gid), wait_s=left))
+            again = self._told(self._ask("GET", _path(now.gid), wait_s=left))
             now = dataclasses.replace(again, replayed=now.replayed)
         return now
+
+    def output_of(self, body: bytes) -> Any:
+        """What that JSON says; None if there is none."""
+        return json.loads(body, parse_float=self._parse_float) if body.strip() else None
+
+    def _told(self, reply: Reply) -> Transaction:
+        data = self.output_of(reply.body)
+        return Transaction(data["gid"], data["phase"], data.get("result"), "saga-replayed" in reply.headers, data)
 
     def close(self) -> None:
         self._transport.close()
@@ -180,7 +193,7 @@ def fail(callback: str, why: str, *, timeout_s: float = 15, context: Optional[ss
 
 
 def _report(url: str, body: Any, timeout_s: float, context: Optional[ssl.SSLContext]) -> None:
-    content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
+    content = b"" if body is None else json_text(body).encode()
     transport, path = Transport.to(url, context)
     try:
         transport.send("POST", path, content,
@@ -195,8 +208,3 @@ def _path(gid: str, rest: str = "") -> str:
 
 def _target(target: Optional[Target]) -> Any:
     return {"url": target} if isinstance(target, str) else target
-
-
-def _transaction(reply: Reply) -> Transaction:
-    data = json.loads(reply.body)
-    return Transaction(data["gid"], data["phase"], data.get("result"), "saga-replayed" in reply.headers, data)

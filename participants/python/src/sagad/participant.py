@@ -6,12 +6,12 @@ import dataclasses
 import inspect
 import logging
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from . import xa
 from .answer import Answer, failed
 from .barrier import Barrier, Connection
-from .call import OPS, Call, NotACall
+from .call import METHODS, OPS, Call, Headers, NotACall
 from .run import Work, run
 from .webhook import TOLERANCE_S, BadSignature, key_of, verify
 
@@ -26,8 +26,14 @@ def _plain(work: Work) -> Work:
     """Functions are called in threads, with a connection that blocks."""
     for function in (work, getattr(work, "__call__", None)):
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{getattr(work, '__qualname__', work)} is async, and nobody would await it: use def")
+            raise TypeError(f"{getattr(work, '__qualname__', work)} is async, and nobody would await it: use def, or sagad.aio")
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(f"{getattr(work, '__qualname__', work)} has a yield, and nobody would go on with it: use return")
     return work
+
+
+def _told(answer: Answer, op: Optional[str], more: Optional[Dict[str, str]] = None) -> Tuple[int, Dict[str, str], bytes]:
+    return answer.status, {**answer.headers(op), **(more or {})}, answer.encoded() if answer.status != 204 else b""
 
 
 def _close(connection: Any) -> None:
@@ -38,12 +44,12 @@ class Participant:
     """connect gives a DB-API connection for one call; release takes it back (default: it is closed). With a pool:
     Participant(pool.getconn, release=pool.putconn).
 
-    secrets: if any are given every call has to be signed with one of them.
+    secrets: if any are given every call has to be signed with one of them. decimals: call.json() gives Decimal for 1.10, as money wants.
     """
 
     def __init__(self, connect: Callable[[], Connection], *, release: Optional[Callable[[Any], None]] = None,
-                 secrets: Iterable[str] = (), tolerance_s: float = TOLERANCE_S, dialect: Optional[str] = None):
-        self.connect, self.release, self.dialect = connect, release or _close, dialect
+                 secrets: Iterable[str] = (), tolerance_s: float = TOLERANCE_S, dialect: Optional[str] = None, decimals: bool = False):
+        self.connect, self.release, self.dialect, self.decimals = connect, release or _close, dialect, decimals
         self.secrets, self.tolerance_s = tuple(secrets), tolerance_s
         for secret in self.secrets:
             key_of(secret)  # what is wrong with it is said now
@@ -73,6 +79,8 @@ class Participant:
     def _works(self, path: str, op: str) -> Dict[str, _Job]:
         if op not in OPS:
             raise ValueError(f"no such op: {op}")
+        if not (isinstance(path, str) and path.startswith("/")):
+            raise ValueError(f'a path begins with a slash, as in @participant.on("/rooms"): {path!r:.100}')
         pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)) + r"\Z")
         found = [works for known, works in self._routes if known.pattern == pattern.pattern]
         works: Dict[str, _Job] = found[0] if found else {}
@@ -92,21 +100,23 @@ class Participant:
         finally:
             self.release(connection)
 
-    def serve(self, path: str, headers: Mapping[str, str], body: bytes) -> Tuple[int, Dict[str, str], bytes]:
+    def serve(self, path: str, headers: Headers, body: bytes, method: str = "POST") -> Tuple[int, Dict[str, str], bytes]:
         """Status, headers and body to answer. path: decoded, without the query."""
         op = None
         try:
-            if self.secrets:
-                verify(headers, body, self.secrets, tolerance_s=self.tolerance_s)
-            call = Call.parse(headers, body)
+            call = dataclasses.replace(Call.parse(headers, body), decimals=self.decimals)
             op = call.op
+            if method not in METHODS[op]:
+                return _told(failed(405, f"a {op} is not called with {method}"), op, {"Allow": ", ".join(METHODS[op])})
+            if self.secrets:
+                verify(call.headers, body, self.secrets, tolerance_s=self.tolerance_s)
             answer = self._route(path, call)
         except BadSignature as why:
             log.warning("a call of %s is not let in: %s", path, why)
             answer = failed(401, str(why))
         except NotACall as why:
             answer = failed(400, str(why))
-        return answer.status, answer.headers(op), answer.encoded() if answer.status != 204 else b""
+        return _told(answer, op)
 
     def _route(self, path: str, call: Call) -> Answer:
         for pattern, works in self._routes:

@@ -13,7 +13,9 @@ log = logging.getLogger("sagad")
 
 Work = Callable[[Call, Any], Any]
 
-_ATTEMPTS = 3
+ENDED = "the function has ended the transaction it was given, or left it failed: it may neither commit nor roll back, nor go on after an error of the database"
+KEPT = "the function kept an answer of its own"
+ATTEMPTS = 3
 _AGAIN = ("40001", "40P01", 1213, 1020)  # serialization failure, deadlock; of MariaDB: deadlock, changed since the snapshot
 
 
@@ -25,7 +27,7 @@ def run(connection: Connection, call: Call, work: Optional[Work], dialect: Optio
     work alone is run, or, if it is None, what message() has left in the database answers.
     """
     barrier = Barrier(connection, dialect)
-    for left in reversed(range(_ATTEMPTS)):
+    for left in reversed(range(ATTEMPTS)):
         try:
             return _run_once(barrier, call, work)
         except NotACall as why:
@@ -33,10 +35,13 @@ def run(connection: Connection, call: Call, work: Optional[Work], dialect: Optio
             return failed(400, str(why))
         except Exception as why:  # pylint: disable=broad-except
             _roll_back(barrier)
-            if left and _is_passing(why):
+            if left and is_passing(why):
                 continue
             log.exception("%s of step %s of %s is rolled back and answered 503", call.op, call.step, call.gid)
             break
+        except BaseException:
+            _roll_back(barrier)  # who stops the thread shall not leave a transaction in a connection that others get
+            raise
     return unavailable()
 
 
@@ -68,28 +73,34 @@ def _asked(barrier: Barrier, call: Call, work: Work) -> Answer:
 
 def _worked(barrier: Barrier, call: Call, work: Work) -> Tuple[Answer, bool]:
     """The answer, and whether to commit it."""
-    can_refuse = call.op == "try"
-    if can_refuse:
-        barrier.execute("SAVEPOINT sagad_work")
+    barrier.execute("SAVEPOINT sagad_work")
     try:
         answer = answer_of(work(call, barrier.connection))
     except Refused as no:
         answer = no.answer
-    is_refusal = outcome_of(call.op, answer.status) is Outcome.REFUSED
-    if is_refusal and not can_refuse and answer.status != 410:
-        log.error("%s of step %s of %s cannot be refused: %s", call.op, call.step, call.gid, answer.body)
-        return failed(500, f"a {call.op} cannot be refused"), False
-    if not answer.settles(call.op):
+    answer, keeps = judged(call, answer)
+    if not keeps:
         return answer, False
-    # A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network.
-    if is_refusal:
-        barrier.execute("ROLLBACK TO SAVEPOINT sagad_work")
+    try:
+        # A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network.
+        is_refusal = outcome_of(call.op, answer.status) is Outcome.REFUSED
+        barrier.execute("ROLLBACK TO SAVEPOINT sagad_work" if is_refusal else "RELEASE SAVEPOINT sagad_work")
+    except Exception as why:
+        raise RuntimeError(ENDED) from why
     if not barrier.keep(call, answer):
-        raise RuntimeError("the work kept an answer of its own")
+        raise RuntimeError(KEPT)
     return answer, True
 
 
-def _is_passing(why: BaseException) -> bool:
+def judged(call: Call, answer: Answer) -> Tuple[Answer, bool]:
+    """What to answer for what the work gave back, and whether it is for keeping."""
+    if outcome_of(call.op, answer.status) is Outcome.REFUSED and call.op != "try" and answer.status != 410:
+        log.error("%s of step %s of %s cannot be refused: %s", call.op, call.step, call.gid, answer.body)
+        return failed(500, f"a {call.op} cannot be refused"), False
+    return answer, answer.settles(call.op)
+
+
+def is_passing(why: BaseException) -> bool:
     """Of two that met in the database this one was told to begin again."""
     state = getattr(why, "sqlstate", None) or getattr(why, "pgcode", None)
     return (state or (why.args[0] if why.args else None)) in _AGAIN

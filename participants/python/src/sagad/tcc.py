@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Type
 
-from .answer import Outcome, Refused, outcome_of, retry_after_ms
+from .answer import Outcome, Refused, json_text, outcome_of, retry_after_ms
 from .problem import Problem, Unreachable
 from .transport import ATTEMPT_S, Reply, Transport
 from .webhook import message_id, sign
@@ -67,21 +67,23 @@ class Tcc:
         """A step whose try sagad calls (try_), or which is tried in some way of your own after this. data: the body of its calls."""
         self.transaction = self._client.join(self.gid, name, confirm=confirm, cancel=cancel, try_=try_, data=data, **more)
 
-    def call(self, name: str, url: str, data: Any = None, *, confirm: "Target", cancel: "Target", timeout_s: float = 15,
-             context: Optional[ssl.SSLContext] = None, **more: Any) -> Any:
+    def call(self, name: str, url: str, data: Any = None, *, confirm: "Target", cancel: "Target", timeout_s: Optional[float] = None,
+             context: Optional[ssl.SSLContext] = None, headers: Optional[Mapping[str, str]] = None, **more: Any) -> Any:
         """Joins, then calls the step's try from here: its output. Raises Refused; Unreachable when nobody can tell.
 
-        It is called again while its outcome is unknown, for timeout_s. context: whom to trust, as Client takes it.
+        It is called again while its outcome is unknown, for timeout_s. timeout_s and context (whom to trust): those of the client, unless
+        given. headers: of your own, for this call; the client's token is for sagad alone.
         """
         self.join(name, confirm=confirm, cancel=cancel, data=data, **more)
-        body = b"" if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+        timeout_s = self._client.timeout_s if timeout_s is None else timeout_s
+        body = b"" if data is None else json_text(data).encode()
         end, attempt, pause = time.monotonic() + timeout_s, 1, _FIRST_PAUSE_S
-        link, path = Transport.to(url, context)
+        link, path = Transport.to(url, context or self._client.context)
         try:
             while True:
-                reply, what = self._try(link, path, name, attempt, body, end)
+                reply, what = self._try(link, path, {**(headers or {}), **self._headers(name, attempt, body)}, body, end)
                 if what is Outcome.OK:
-                    return json.loads(reply.body) if reply.body.strip() else None
+                    return self._client.output_of(reply.body)
                 if what is Outcome.REFUSED:
                     raise Refused(_why(reply))
                 if what is Outcome.MISCONFIGURED:
@@ -94,19 +96,21 @@ class Tcc:
         finally:
             link.close()
 
-    def _try(self, link: Transport, path: str, name: str, attempt: int, body: bytes, end: float) -> "tuple[Reply, Outcome]":
-        headers = self._headers(name, attempt, body)
+    @staticmethod
+    def _try(link: Transport, path: str, headers: Mapping[str, str], body: bytes, end: float) -> "tuple[Reply, Outcome]":
         try:
             reply = link.send_once("POST", path, body, headers, max(min(end - time.monotonic(), ATTEMPT_S), 0.1))
         except OSError:
             return Reply(0, {}, b""), Outcome.UNKNOWN
-        bare_conflict = reply.status == 409 and attempt > 1 and "saga-outcome" not in reply.headers
+        bare_conflict = reply.status == 409 and headers["Saga-Attempt"] != "1" and "saga-outcome" not in reply.headers
         what = outcome_of("try", reply.status, reply.headers.get("saga-outcome"), reply.body)
         return reply, Outcome.UNKNOWN if bare_conflict else what
 
     def _headers(self, name: str, attempt: int, body: bytes) -> Dict[str, str]:
         made = {"Content-Type": "application/json", "Saga-Id": self.gid, "Saga-Step": name, "Saga-Op": "try",
                 "Saga-Attempt": str(attempt), "Idempotency-Key": f'"{self.gid}:{name}:try"'}
+        if self._more.get("traceparent"):
+            made["traceparent"] = self._more["traceparent"]
         for header, member in (("Saga-Accepted", "created_at"), ("Saga-Deadline", "deadline_at")):
             if self.transaction and self.transaction.data.get(member):
                 made[header] = self.transaction.data[member]

@@ -7,7 +7,9 @@ import binascii
 import hashlib
 import hmac
 import time
-from typing import Iterable, Mapping, Optional
+from typing import Iterable, Optional
+
+from .call import Headers, NotACall, lowered
 
 TOLERANCE_S = 300
 
@@ -46,14 +48,17 @@ def message_id(gid: str, step: str, op: str) -> str:
     return "msg_" + hashlib.sha256(f"{gid}:{step}:{op}".encode()).hexdigest()[:32]
 
 
-def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], *,
+def verify(headers: Headers, body: bytes, secrets: Iterable[str], *,
            now: Optional[float] = None, tolerance_s: float = TOLERANCE_S) -> None:
     """Raises BadSignature unless one of secrets signed these bytes within tolerance_s of now.
 
     Several secrets: while one is replaced both are good. The signature covers webhook-id, webhook-timestamp and
     the body; of the Saga headers webhook-id covers gid, step and op, so these three are compared with it.
     """
-    low = {name.lower(): value.strip() for name, value in headers.items()}
+    try:
+        low = lowered(headers)
+    except NotACall as why:
+        raise BadSignature("signature", str(why)) from why
     sent_id, stamp, given = (low.get("webhook-" + name) for name in ("id", "timestamp", "signature"))
     if sent_id is None or stamp is None or given is None:
         raise BadSignature("missing", "the request is not signed")

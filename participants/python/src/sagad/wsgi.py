@@ -28,7 +28,7 @@ def application(participant: Participant, body_max: int = BODY_MAX) -> Callable[
             content = environ["wsgi.input"].read(length)
             if len(content) < length:
                 raise ConnectionError("the caller has gone")
-            status, headers, body = participant.serve(path, _headers(environ), content)
+            status, headers, body = participant.serve(path, _headers(environ), content, environ.get("REQUEST_METHOD", "POST"))
         start_response(f"{status} {_phrase(status)}", [*headers.items(), ("Content-Length", str(len(body)))]
                        if status != 204 else list(headers.items()))
         return [body]
