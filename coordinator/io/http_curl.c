@@ -16,6 +16,8 @@
 enum {
 	POOL_MAX = 256,          /* idle easy handles kept */
 	BODY_KEPT = 64 << 10,    /* a body buffer larger than this is not kept */
+	CONNECTIONS_KEPT = 1024, /* open ones, used or not, beyond which the oldest idle one is closed */
+	KEPT_S = 60,             /* older ones are not used again */
 	HEADER_VALUE_MAX = 128
 };
 
@@ -205,6 +207,7 @@ static void set_lasting(struct curl_transfer *t)
 	 * costs more than HTTP/1.1 on both sides. */
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEPT_S);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
 	/* Else a time-out or an abort waits for the resolver's thread, and all others with it. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
@@ -439,6 +442,8 @@ struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard,
 	curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
 	curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
 	curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+	/* Its own limit is four times the transfers of this moment: between two bursts it would close nearly all. */
+	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
 	return h;
 }
 
