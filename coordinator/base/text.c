@@ -195,6 +195,7 @@ const char *text_of_ms(int64_t ms, char *out)
 
 /* Years 0 to 9999, the ones that RFC 3339 can write. */
 #define TIME_MIN_MS (-62167219200000)
+#define YEAR_1_MS   (-62135596800000)
 #define TIME_MAX_MS 253402300799999
 #define DAY_MS      86400000
 
@@ -272,11 +273,23 @@ static bool offset(struct str a, size_t at, int *minutes)
 	return true;
 }
 
+/* timegm() takes 30 February for 2 March. */
+static bool is_day(int year, int month, int day)
+{
+	static const int days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	bool             leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] &&
+	       (leap || month != 2 || day <= 28);
+}
+
+/* Second 60 is refused: who sends it means a leap second, which this clock does not have. */
 bool text_to_time(struct str a, int64_t *ms)
 {
 	struct tm tm = { 0 };
 	int       fraction = 0, scale = 100, minutes;
 	size_t    at = 19;
+	int64_t   found;
 
 	if (!digits(a, 0, 4, &tm.tm_year) || !digits(a, 5, 2, &tm.tm_mon) ||
 	    !digits(a, 8, 2, &tm.tm_mday) || !digits(a, 11, 2, &tm.tm_hour) ||
@@ -293,12 +306,15 @@ bool text_to_time(struct str a, int64_t *ms)
 		if (at == start)
 			return false;
 	}
-	if (!offset(a, at, &minutes) || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
-	    tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+	if (!offset(a, at, &minutes) || !is_day(tm.tm_year, tm.tm_mon, tm.tm_mday) ||
+	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 59)
 		return false;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
-	*ms = ((int64_t)timegm(&tm) - minutes * 60) * 1000 + fraction;
+	found = ((int64_t)timegm(&tm) - minutes * 60) * 1000 + fraction;
+	if (found < YEAR_1_MS || found > TIME_MAX_MS)
+		return false;
+	*ms = found;
 	return true;
 }
 

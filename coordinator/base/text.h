@@ -41,7 +41,8 @@ const char *text_of_ms(int64_t ms, char *out);
 /* RFC 3339 in UTC with milliseconds, as in 2026-11-23T08:40:54.123Z.
  * ms since the Unix epoch; out holds at least 32 bytes. */
 const char *text_of_time(int64_t ms, char *out);
-/* RFC 3339 with any offset; fraction optional. */
+/* RFC 3339 with any offset; a fraction of any length is cut to ms. Years 1 to 9999 in UTC, no second
+ * 60. participants/vectors/headers.json has what is one and what is not. */
 bool text_to_time(struct str a, int64_t *ms);
 
 /* Zeroed memory is an empty buffer. p is NUL-terminated whenever not NULL. */

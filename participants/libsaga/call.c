@@ -14,6 +14,11 @@ const char *saga_op_name(enum saga_op op)
 	return "";
 }
 
+const char *saga_op_methods(enum saga_op op)
+{
+	return op == SAGA_CHECK ? "POST, PUT, PATCH, DELETE, GET" : "POST, PUT, PATCH, DELETE";
+}
+
 int saga_fault_status(enum saga_fault fault)
 {
 	switch (fault) {
@@ -57,9 +62,64 @@ const char *saga_request_header(const struct saga_request *request, const char *
 
 /* ---- the headers ------------------------------------------------------------------------- */
 
-static struct saga_slice header(const struct saga_request *request, const char *name)
+/* X(NAME, "as it is written", the fault when it stands there twice). */
+#define HEADERS(X)                                            \
+	X(ID, "Saga-Id", ID)                                  \
+	X(STEP, "Saga-Step", STEP)                            \
+	X(OP, "Saga-Op", OP)                                  \
+	X(ATTEMPT, "Saga-Attempt", ATTEMPT)                   \
+	X(EPOCH, "Saga-Epoch", EPOCH)                         \
+	X(ACCEPTED, "Saga-Accepted", ACCEPTED)                \
+	X(DEADLINE, "Saga-Deadline", DEADLINE)                \
+	X(CALLBACK, "Saga-Callback", CALLBACK)                \
+	X(KEY, "Idempotency-Key", KEY)                        \
+	X(TRACEPARENT, "traceparent", NONE)                   \
+	X(WEBHOOK_ID, "webhook-id", WEBHOOK_ID)               \
+	X(WEBHOOK_TIME, "webhook-timestamp", WEBHOOK_TIME)    \
+	X(WEBHOOK_SIGNATURE, "webhook-signature", WEBHOOK_SIGNATURE)
+
+#define X(name, text, twice) HEADER_##name,
+enum header { HEADERS(X) };
+#undef X
+#define X(...) +1
+enum { HEADER_COUNT = 0 HEADERS(X) };
+#undef X
+
+struct found {
+	const char *value[HEADER_COUNT]; /* NULL: not there */
+};
+
+static enum saga_fault find_headers(const struct saga_request *request, struct found *out)
 {
-	return slice_trim(slice(saga_request_header(request, name)));
+	static const struct {
+		const char *name;
+		enum saga_fault twice;
+	} known[] = {
+#define X(name, text, twice) { text, SAGA_FAULT_##twice },
+		HEADERS(X)
+#undef X
+	};
+
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < request->header_count; i++) {
+		const struct saga_header *h = &request->headers[i];
+		int at = 0;
+
+		while (at < HEADER_COUNT && strcasecmp(h->name, known[at].name) != 0)
+			at++;
+		if (at == HEADER_COUNT)
+			continue;
+		if (out->value[at] && known[at].twice != SAGA_FAULT_NONE)
+			return known[at].twice;
+		if (!out->value[at])
+			out->value[at] = h->value;
+	}
+	return SAGA_FAULT_NONE;
+}
+
+static struct saga_slice header(const struct found *found, enum header which)
+{
+	return slice_trim(slice(found->value[which]));
 }
 
 static bool read_gid(struct saga_slice s, char out[SAGA_GID_MAX + 1])
@@ -105,30 +165,30 @@ static bool read_op(struct saga_slice s, enum saga_op *out)
 }
 
 /* What may be missing, but is not wrong: a header that is there and empty is. */
-static enum saga_fault read_rest(const struct saga_request *request, struct saga_call *out)
+static enum saga_fault read_rest(const struct found *found, struct saga_call *out)
 {
 	struct saga_slice s;
 	uint64_t v;
 
-	s = header(request, "Saga-Attempt");
+	s = header(found, HEADER_ATTEMPT);
 	if (s.p && (!slice_number(s, UINT32_MAX, &v) || !v))
 		return SAGA_FAULT_ATTEMPT;
 	out->attempt = s.p ? (uint32_t)v : 0;
-	s = header(request, "Saga-Epoch");
+	s = header(found, HEADER_EPOCH);
 	if (s.p && !slice_number(s, INT64_MAX, &v))
 		return SAGA_FAULT_EPOCH;
 	out->epoch = s.p ? (int64_t)v : -1;
-	s = header(request, "Saga-Accepted");
+	s = header(found, HEADER_ACCEPTED);
 	out->accepted_ms = SAGA_NO_TIME;
 	if (s.p && !slice_time(s, &out->accepted_ms))
 		return SAGA_FAULT_ACCEPTED;
-	s = header(request, "Saga-Deadline");
+	s = header(found, HEADER_DEADLINE);
 	out->deadline_ms = SAGA_NO_TIME;
 	if (s.p && !slice_time(s, &out->deadline_ms))
 		return SAGA_FAULT_DEADLINE;
-	out->callback = header(request, "Saga-Callback");
-	out->traceparent = header(request, "traceparent");
-	out->key = header(request, "Idempotency-Key");
+	out->callback = header(found, HEADER_CALLBACK);
+	out->traceparent = header(found, HEADER_TRACEPARENT);
+	out->key = header(found, HEADER_KEY);
 	if (out->key.n >= 2 && out->key.p[0] == '"' && out->key.p[out->key.n - 1] == '"') {
 		out->key.p++;
 		out->key.n -= 2;
@@ -138,15 +198,16 @@ static enum saga_fault read_rest(const struct saga_request *request, struct saga
 
 /* The signature covers webhook-id, time and body. The other headers are bound to it by the id,
  * which is made of gid, step and op: else a try that was overheard could be sent as a cancel. */
-static enum saga_fault verify(const struct saga_request *request, const struct saga_trust *trust,
-			      int64_t now_s, const struct saga_call *call)
+static enum saga_fault verify(const struct saga_request *request, const struct found *found,
+			      const struct saga_trust *trust, int64_t now_s,
+			      const struct saga_call *call)
 {
-	const char *id = saga_request_header(request, "webhook-id");
+	const char *id = found->value[HEADER_WEBHOOK_ID];
 	char wanted[SAGA_WEBHOOK_ID_MAX];
 	enum saga_fault fault;
 
-	fault = saga_verify(trust, now_s, id, saga_request_header(request, "webhook-timestamp"),
-			    saga_request_header(request, "webhook-signature"), request->body,
+	fault = saga_verify(trust, now_s, id, found->value[HEADER_WEBHOOK_TIME],
+			    found->value[HEADER_WEBHOOK_SIGNATURE], request->body,
 			    request->body_size);
 	if (fault != SAGA_FAULT_NONE)
 		return fault;
@@ -154,20 +215,43 @@ static enum saga_fault verify(const struct saga_request *request, const struct s
 	return strcmp(id, wanted) ? SAGA_FAULT_OTHER_CALL : SAGA_FAULT_NONE;
 }
 
+static bool is_method_of(enum saga_op op, const char *method)
+{
+	struct saga_slice left = slice(saga_op_methods(op));
+	size_t n = method ? strlen(method) : 0;
+
+	while (n && left.n >= n) {
+		size_t word = strcspn(left.p, ",");
+
+		if (word == n && !memcmp(left.p, method, n))
+			return true;
+		word += strspn(left.p + word, ", ");
+		left.p += word;
+		left.n -= word;
+	}
+	return false;
+}
+
 enum saga_fault saga_call_read(const struct saga_request *request, const struct saga_trust *trust,
 			       int64_t now_s, struct saga_call *out)
 {
 	enum saga_fault fault;
+	struct found found;
 
 	*out = (struct saga_call){ .body = request->body, .body_size = request->body_size };
-	if (!read_gid(header(request, "Saga-Id"), out->gid))
+	fault = find_headers(request, &found);
+	if (fault != SAGA_FAULT_NONE)
+		return fault;
+	if (!read_gid(header(&found, HEADER_ID), out->gid))
 		return SAGA_FAULT_ID;
-	if (!read_step(header(request, "Saga-Step"), out->step))
+	if (!read_step(header(&found, HEADER_STEP), out->step))
 		return SAGA_FAULT_STEP;
-	if (!read_op(header(request, "Saga-Op"), &out->op))
+	if (!read_op(header(&found, HEADER_OP), &out->op))
 		return SAGA_FAULT_OP;
-	fault = read_rest(request, out);
+	fault = read_rest(&found, out);
+	if (fault == SAGA_FAULT_NONE && !is_method_of(out->op, request->method))
+		fault = SAGA_FAULT_METHOD;
 	if (fault == SAGA_FAULT_NONE && trust && trust->secrets)
-		fault = verify(request, trust, now_s, out);
+		fault = verify(request, &found, trust, now_s, out);
 	return fault;
 }

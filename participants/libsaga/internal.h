@@ -46,7 +46,8 @@ static inline struct saga_slice slice(const char *s)
 struct saga_slice slice_trim(struct saga_slice s); /* of blanks and tabs */
 /* A whole number without sign, of digits only. */
 bool slice_number(struct saga_slice s, uint64_t max, uint64_t *out);
-/* RFC 3339, to the millisecond. */
+/* RFC 3339, as text_to_time() of the coordinator reads it: T and Z of either case, a fraction of
+ * any length cut to ms, years 1 to 9999 in UTC, no second 60. */
 bool slice_time(struct saga_slice s, int64_t *ms);
 bool is_utf8(const char *p, size_t n);
 

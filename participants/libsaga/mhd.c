@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECTIONS = 400, IDLE_S = 60 };
+enum { CONNECTIONS = 400, IDLE_S = 60, HEAD_MEMORY = 32768 };
 
 /* ---- one request ------------------------------------------------------------------------- */
 
@@ -40,9 +40,8 @@ static void add(struct incoming *in, const char *data, size_t size)
 }
 
 struct headers {
-	struct saga_header list[SAGA_MHD_HEADERS_MAX];
-	size_t n;
-	bool too_many;
+	struct saga_header *list;
+	size_t n, room;
 };
 
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
@@ -51,12 +50,24 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 	struct headers *h = ctx;
 
 	(void)kind;
-	if (h->n == SAGA_MHD_HEADERS_MAX) {
-		h->too_many = true;
+	if (h->n == h->room)
 		return MHD_NO;
-	}
 	h->list[h->n++] = (struct saga_header){ name, value ? value : "" };
 	return MHD_YES;
+}
+
+/* How many there may be follows from the memory that the daemon gives a connection: beyond it
+ * libmicrohttpd itself answers 431. */
+static bool take_headers(struct MHD_Connection *conn, struct headers *h)
+{
+	int n = MHD_get_connection_values(conn, MHD_HEADER_KIND, NULL, NULL);
+
+	h->n = 0;
+	h->room = n > 0 ? (size_t)n : 0;
+	h->list = calloc(h->room + 1, sizeof(*h->list));
+	if (h->list)
+		MHD_get_connection_values(conn, MHD_HEADER_KIND, on_header, h);
+	return h->list;
 }
 
 static enum MHD_Result send_answer(struct MHD_Connection *conn, struct saga_answer *answer)
@@ -75,6 +86,8 @@ static enum MHD_Result send_answer(struct MHD_Connection *conn, struct saga_answ
 			MHD_add_response_header(r, "Content-Type", "application/json");
 		if (outcome)
 			MHD_add_response_header(r, "Saga-Outcome", outcome);
+		if (answer->allow)
+			MHD_add_response_header(r, "Allow", answer->allow);
 		if (answer->retry_after_s > 0) {
 			snprintf(seconds, sizeof(seconds), "%d", answer->retry_after_s);
 			MHD_add_response_header(r, "Retry-After", seconds);
@@ -114,20 +127,16 @@ enum MHD_Result saga_mhd_request(const struct saga_service *service, size_t body
 		*size = 0;
 		return MHD_YES;
 	}
-	headers.n = 0;
-	headers.too_many = false;
-	MHD_get_connection_values(conn, MHD_HEADER_KIND, on_header, &headers);
 	if (in->too_big)
 		return send_error(conn, 413, "the body is too big");
-	if (headers.too_many)
-		return send_error(conn, 431, "too many headers");
-	if (in->no_memory)
+	if (in->no_memory || !take_headers(conn, &headers))
 		return send_error(conn, 503, "out of memory");
 	request.headers = headers.list;
 	request.header_count = headers.n;
 	request.body = in->body ? in->body : "";
 	request.body_size = in->n;
 	saga_service_handle(service, &request, &answer);
+	free(headers.list);
 	return send_answer(conn, &answer);
 }
 
@@ -225,7 +234,10 @@ struct saga_mhd *saga_mhd_open(const struct saga_service *service,
 			MHD_OPTION_NOTIFY_COMPLETED, saga_mhd_completed, NULL,
 			MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_TIMEOUT,
 			(unsigned)IDLE_S, MHD_OPTION_CONNECTION_LIMIT,
-			options->connections ? options->connections : CONNECTIONS, MHD_OPTION_END);
+			options->connections ? options->connections : CONNECTIONS,
+			MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+			options->head_memory ? options->head_memory : (size_t)HEAD_MEMORY,
+			MHD_OPTION_END);
 		if (!mhd->daemon)
 			fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?",
 			     options->listen);

@@ -79,6 +79,8 @@ void saga_service_handle(const struct saga_service *s, const struct saga_request
 		handle_call(s, request->path, &call, answer);
 	else
 		saga_answer_fault(answer, fault);
+	if (fault == SAGA_FAULT_METHOD)
+		answer->allow = saga_op_methods(call.op);
 	if (s->after)
 		s->after(s->ctx, fault == SAGA_FAULT_NONE ? &call : NULL, answer);
 }

@@ -160,20 +160,25 @@ static bool take_zone(const char **p, const char *end, int *minutes)
 	return true;
 }
 
+/* The first and the last moment that RFC 3339 can write and databases can keep. */
+#define YEAR_1_MS    (-62135596800000)
+#define YEAR_9999_MS 253402300799999
+
 bool slice_time(struct saga_slice s, int64_t *ms)
 {
 	static const int days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 	const char *p = s.p, *end = s.p + s.n, *dot;
 	struct tm tm = { 0 };
 	int year, month, fraction = 0, zone;
+	int64_t found;
 	bool leap;
 
-	if (!s.n || !take_digits(&p, end, 4, 0, 9999, &year) || !take_char(&p, end, "-") ||
+	if (!s.n || !take_digits(&p, end, 4, 1, 9999, &year) || !take_char(&p, end, "-") ||
 	    !take_digits(&p, end, 2, 1, 12, &month) || !take_char(&p, end, "-") ||
 	    !take_digits(&p, end, 2, 1, days[month - 1], &tm.tm_mday) ||
-	    !take_char(&p, end, "Tt ") || !take_digits(&p, end, 2, 0, 23, &tm.tm_hour) ||
+	    !take_char(&p, end, "Tt") || !take_digits(&p, end, 2, 0, 23, &tm.tm_hour) ||
 	    !take_char(&p, end, ":") || !take_digits(&p, end, 2, 0, 59, &tm.tm_min) ||
-	    !take_char(&p, end, ":") || !take_digits(&p, end, 2, 0, 60, &tm.tm_sec))
+	    !take_char(&p, end, ":") || !take_digits(&p, end, 2, 0, 59, &tm.tm_sec))
 		return false;
 	leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 	if (month == 2 && tm.tm_mday == 29 && !leap)
@@ -188,7 +193,10 @@ bool slice_time(struct saga_slice s, int64_t *ms)
 		return false;
 	tm.tm_year = year - 1900;
 	tm.tm_mon = month - 1;
-	*ms = ((int64_t)timegm(&tm) - zone * 60) * 1000 + fraction;
+	found = ((int64_t)timegm(&tm) - zone * 60) * 1000 + fraction;
+	if (found < YEAR_1_MS || found > YEAR_9999_MS)
+		return false;
+	*ms = found;
 	return true;
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services and clients on libsaga, with real replicas: a service that dies before it answers, duplicates, cancels that overtake."""
+import http.client
 import os
 import subprocess
 import threading
@@ -146,5 +147,35 @@ def test_what_is_no_call(world, gid):
     assert post("/hold/confirm", headers=call).status == 400, "a try at the URL of the confirm"
     assert "Saga-Op" in post("/hold", headers={**call, "Saga-Op": "TRY"}).json["error"]
     assert post("/hold", b"x" * (1 << 20 | 1), headers=call).status == 413
-    assert post("/hold", headers={**call, **{f"X-{i}": "y" for i in range(70)}}).status == 431
+    assert post("/hold", headers={**call, "X-Big": "y" * 40_000}).status == 431
     assert effects(data, gid) == []
+    for method in ("GET", "OPTIONS", "QUERY"):
+        answer = service.client.send(method, "/hold", headers=call)
+        assert (answer.status, answer.headers["Allow"]) == (405, "POST, PUT, PATCH, DELETE"), answer
+    for name, again in (("Saga-Id", gid), ("Saga-Op", "cancel"), ("saga-epoch", "1")):
+        answer = doubled(service, {"Saga-Epoch": "2", **call}, name, again)
+        assert answer[0] == 400 and name.lower() in answer[1].lower(), answer
+    assert effects(data, gid) == []
+    assert doubled(service, call, "X-Weather", "fair")[0] == 200
+
+
+def doubled(service, headers, name, again):
+    """One header more, in a line of its own."""
+    link = http.client.HTTPConnection(service.at, timeout=30)
+    try:
+        link.putrequest("POST", "/hold")
+        for line in [*headers.items(), ("X-Weather", "foul"), (name, again), ("Content-Length", "0")]:
+            link.putheader(*line)
+        link.endheaders()
+        answer = link.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        link.close()
+
+
+def test_a_call_may_have_many_headers(world, gid):
+    """As many as a definition may give it, and what proxies add; other methods than POST as well."""
+    _, service, data = world
+    call = {"Saga-Id": gid, "Saga-Step": "a", "Saga-Op": "try", **{f"X-{i}": "y" * 50 for i in range(120)}}
+    assert [service.client.send(method, "/hold", b"{}", headers=call).status for method in ("PUT", "DELETE", "PATCH")] == [200] * 3
+    assert effects(data, gid) == ["try"]

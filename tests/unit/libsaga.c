@@ -194,6 +194,92 @@ static bool same_call(const struct saga_call *got, const json_t *call, const jso
 	       same_slice(got->traceparent, json_string_value(field(call, base, "traceparent")));
 }
 
+static void test_doubled(const json_t *root)
+{
+	json_t *c, *v;
+	const char *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, "doubled"), i, c) {
+		struct saga_header headers[LIST_MAX];
+		struct saga_request request = { "POST", "/", headers, 0, "", 0 };
+		struct saga_call call;
+		enum saga_fault fault;
+
+		request.header_count = merge(json_object_get(root, "headers"),
+		                             json_object_get(c, "headers"), false, headers);
+		json_object_foreach(json_object_get(c, "again"), name, v)
+			headers[request.header_count++] =
+				(struct saga_header){ name, json_string_value(v) };
+		fault = saga_call_read(&request, NULL, 0, &call);
+		ok(same(saga_fault_header(fault), text(c, "wrong") ? text(c, "wrong") : "") &&
+		           saga_fault_status(fault) == (text(c, "wrong") ? 400 : 200),
+		   "headers: %s: %s %s", text(c, "name"), saga_fault_header(fault),
+		   saga_fault_text(fault));
+	}
+	ok(i > 15, "%zu sets of headers with some of them doubled", i);
+}
+
+static void test_times(const json_t *root)
+{
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, "times"), i, c) {
+		struct saga_header headers[] = { { "Saga-Id", "g" },
+			                         { "Saga-Step", "a" },
+			                         { "Saga-Op", "try" },
+			                         { "Saga-Accepted", text(c, "text") },
+			                         { "Saga-Deadline", "1970-01-01T00:00:00Z" } };
+		struct saga_request request = { "POST", "/", headers, 5, "", 0 };
+		const json_t *ms = json_object_get(c, "ms");
+		struct saga_call call;
+		enum saga_fault fault = saga_call_read(&request, NULL, 0, &call);
+
+		if (json_is_integer(ms))
+			ok(fault == SAGA_FAULT_NONE && call.accepted_ms == json_integer_value(ms),
+			   "times: %s: %lld", text(c, "name"), (long long)call.accepted_ms);
+		else
+			ok(fault == SAGA_FAULT_ACCEPTED, "times: %s is none", text(c, "name"));
+	}
+	ok(i > 40, "%zu times", i);
+}
+
+static void test_methods(const json_t *root)
+{
+	static const char *const methods[] = { "GET",   "HEAD",    "POST",  "PUT",  "PATCH",
+		                               "DELETE", "OPTIONS", "TRACE", "post", "POST,",
+		                               "POST, PUT", "P", "", NULL };
+	struct saga_header headers[] = { { "Saga-Id", "g" },
+		                         { "Saga-Step", "a" },
+		                         { "Saga-Op", NULL } };
+	const char *op;
+	json_t *list, *v;
+	size_t i;
+
+	json_object_foreach(json_object_get(root, "methods"), op, list) {
+		char allow[100] = "";
+
+		headers[2].value = op;
+		json_array_foreach(list, i, v)
+			snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s",
+			         i ? ", " : "", json_string_value(v));
+		ok(same(saga_op_methods(op_of(op)), allow), "%s by %s", op, allow);
+		for (size_t m = 0; m < sizeof(methods) / sizeof(methods[0]); m++) {
+			struct saga_request request = { methods[m], "/", headers, 3, "", 0 };
+			struct saga_call call;
+			bool among = false;
+
+			json_array_foreach(list, i, v)
+				among |= same(methods[m], json_string_value(v));
+			ok(saga_call_read(&request, NULL, 0, &call) ==
+			           (among ? SAGA_FAULT_NONE : SAGA_FAULT_METHOD),
+			   "a %s by %s: %s", op, methods[m] ? methods[m] : "nothing",
+			   among ? "yes" : "no");
+		}
+	}
+}
+
 static void test_headers(void)
 {
 	json_t *root = load("headers.json"), *c;
@@ -222,6 +308,9 @@ static void test_headers(void)
 		}
 	}
 	ok(i > 40 && wrong > 20, "%zu sets of headers, %zu of them wrong", i, wrong);
+	test_doubled(root);
+	test_times(root);
+	test_methods(root);
 	json_decref(root);
 }
 

@@ -274,6 +274,17 @@ static bool render(const struct json *root, const struct json *c, struct call_te
 	return good;
 }
 
+static void check_times(const struct json *root)
+{
+	for (each(c, root, "times")) {
+		int64_t ms = 0;
+		bool    good = text_to_time(text(c, "text"), &ms);
+
+		ok(good == has(c, "ms") && (!good || ms == number(c, "ms", 0)), "times: %s: %s",
+		   cstr(text(c, "name")), good ? "read" : "refused");
+	}
+}
+
 static void check_headers(const struct json *root)
 {
 	struct call_text t;
@@ -465,6 +476,7 @@ int main(void)
 	check_signatures(signatures);
 	check_verify(signatures);
 	check_headers(load("headers.json"));
+	check_times(load("headers.json"));
 	check_outcomes(load("outcomes.json"));
 	check_templates(load("templates.json"));
 	check_problems(load("problems.json"));

@@ -64,17 +64,28 @@ struct saga_call {
 
 #define SAGA_NO_TIME INT64_MIN
 
-/* What is wrong with a request. X(NAME, status to answer, "header", "what is wrong with it"). */
+/* The methods that run the work of an op, as the header Allow lists them: those that definitions
+ * may call with, but GET for a check alone: what may be cached must have no effect. */
+SAGA_API const char *saga_op_methods(enum saga_op op);
+
+/* What is wrong with a request. X(NAME, status to answer, "header", "what is wrong with it"). A
+ * header that stands there twice is wrong, whatever it says: two readers would take one each. */
 #define SAGA_FAULTS(X)                                                                             \
 	X(NONE, 200, "", "nothing is wrong")                                                       \
 	X(ID, 400, "Saga-Id",                                                                      \
-	  "not 1 to 128 printable characters without space, quotes, backslash")                    \
-	X(STEP, 400, "Saga-Step", "not the name of a step")                                        \
-	X(OP, 400, "Saga-Op", "not try, confirm, cancel or check")                                 \
-	X(ATTEMPT, 400, "Saga-Attempt", "not a number from 1")                                     \
-	X(EPOCH, 400, "Saga-Epoch", "not a number from 0")                                         \
-	X(ACCEPTED, 400, "Saga-Accepted", "not a time")                                            \
-	X(DEADLINE, 400, "Saga-Deadline", "not a time")                                            \
+	  "not one of 1 to 128 printable characters without space, quotes, backslash")             \
+	X(STEP, 400, "Saga-Step", "not one name of a step")                                        \
+	X(OP, 400, "Saga-Op", "not one of try, confirm, cancel and check")                         \
+	X(ATTEMPT, 400, "Saga-Attempt", "not one number from 1")                                   \
+	X(EPOCH, 400, "Saga-Epoch", "not one number from 0")                                       \
+	X(ACCEPTED, 400, "Saga-Accepted", "not one time")                                          \
+	X(DEADLINE, 400, "Saga-Deadline", "not one time")                                          \
+	X(CALLBACK, 400, "Saga-Callback", "there twice")                                           \
+	X(KEY, 400, "Idempotency-Key", "there twice")                                              \
+	X(WEBHOOK_ID, 400, "webhook-id", "there twice")                                            \
+	X(WEBHOOK_TIME, 400, "webhook-timestamp", "there twice")                                   \
+	X(WEBHOOK_SIGNATURE, 400, "webhook-signature", "there twice")                              \
+	X(METHOD, 405, "the method", "not one that calls are made with")                           \
 	X(UNSIGNED, 401, "webhook-signature", "the call is not signed")                            \
 	X(TIME, 401, "webhook-timestamp", "too long ago, or ahead of the clock here")              \
 	X(SIGNATURE, 401, "webhook-signature", "not made with a secret that is known here")        \
@@ -98,7 +109,8 @@ struct saga_trust {
 	int window_s; /* between the signature's time and now; 0: 300 */
 };
 
-/* now_s: time(NULL). trust may be NULL. A header that stands there twice is read the first time. */
+/* now_s: time(NULL). trust may be NULL. After SAGA_FAULT_METHOD gid, step and op are those of the
+ * call, for saga_op_methods(). */
 SAGA_API enum saga_fault saga_call_read(const struct saga_request *request,
 					const struct saga_trust *trust, int64_t now_s,
 					struct saga_call *out) SAGA_USE;
@@ -123,6 +135,7 @@ enum saga_result {
 struct saga_answer {
 	int status;        /* 0: as the result says */
 	int retry_after_s; /* header Retry-After; 0: none */
+	const char *allow; /* header Allow, of a 405; or NULL. Not freed */
 	char *body;        /* JSON, from malloc(), terminated; or NULL */
 	size_t body_size;
 	char log[200];     /* for the service's own log: why it is a 4xx or 5xx; never sent */

@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-enum { SAGA_MHD_BODY_MAX = 1 << 20, SAGA_MHD_HEADERS_MAX = 64 };
+enum { SAGA_MHD_BODY_MAX = 1 << 20 };
 
 /* For a daemon of your own: its access handler hands on what it was given, with the service.
  * on the first call *state is NULL. The body may have body_max bytes. */
@@ -31,6 +31,7 @@ struct saga_mhd_options { /* zero means the default */
 	const char *listen;       /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
 	unsigned connections;     /* at most [400] */
 	size_t body_max;          /* bytes [SAGA_MHD_BODY_MAX] */
+	size_t head_memory;       /* bytes for URL and headers; beyond them 431 [32768] */
 };
 
 /* The service outlives it. */
