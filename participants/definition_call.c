@@ -59,6 +59,13 @@ int definition_outcome(const struct definition *d, uint16_t step, enum op op, in
 	return by_word < 0 || by_status == OUTCOME_ONGOING ? by_status : by_word;
 }
 
+bool definition_has_words(const struct definition *d, uint16_t step, enum op op)
+{
+	const struct call_plan *call = find_call(d, step, op);
+
+	return call != NULL && call->answers.word_n > 0;
+}
+
 struct str definition_target(const struct definition *d, uint16_t step, enum op op)
 {
 	const struct call_plan *call = find_call(d, step, op);

@@ -84,6 +84,26 @@ static void append_clean(struct call_lesson *out, struct str s, size_t room)
 			*p = '?';
 }
 
+static struct str trimmed(struct str s)
+{
+	while (s.n > 0 && strchr(" \t\r\n", s.p[0]) != NULL && s.p[0] != '\0') {
+		s.p++;
+		s.n--;
+	}
+	while (s.n > 0 && strchr(" \t\r\n", s.p[s.n - 1]) != NULL && s.p[s.n - 1] != '\0')
+		s.n--;
+	return s;
+}
+
+/* Of a service whose answers are read as texts: the text is what it says. A page is for nobody's eyes here. */
+static void append_text(struct call_lesson *out, struct str body)
+{
+	if (body.n == 0 || body.n > DETAIL_BODY_MAX || strchr("{[<", body.p[0]) != NULL)
+		return;
+	append_clean(out, STR(": "), 2);
+	append_clean(out, body, DETAIL_MAX);
+}
+
 /* What the participant itself says, where it says it in one of the usual members. */
 static void append_detail(struct call_lesson *out, struct str body)
 {
@@ -159,17 +179,6 @@ static enum outcome conventional(int status, enum op op, struct call_lesson *out
 	}
 }
 
-static struct str trimmed(struct str s)
-{
-	while (s.n > 0 && strchr(" \t\r\n", s.p[0]) != NULL && s.p[0] != '\0') {
-		s.p++;
-		s.n--;
-	}
-	while (s.n > 0 && strchr(" \t\r\n", s.p[s.n - 1]) != NULL && s.p[s.n - 1] != '\0')
-		s.n--;
-	return s;
-}
-
 /* "Not JSON" alone costs somebody an afternoon where a name stands twice. */
 static void say_not_json(struct str body, struct call_lesson *out)
 {
@@ -214,10 +223,13 @@ void call_learn(const struct definition *d, uint16_t step, enum op op,
 		out->outcome = (enum outcome)mapped;
 	else if (reply->status == 0 || !header_outcome(reply->saga_outcome, &out->outcome))
 		out->outcome = conventional(reply->status, op, out);
-	if (out->outcome != OUTCOME_OK)
+	if (out->outcome != OUTCOME_OK) {
 		say(reply, out);
-	else if (op == OP_TRY)
+		if (definition_has_words(d, step, op))
+			append_text(out, trimmed(reply->body));
+	} else if (op == OP_TRY) {
 		take_output(reply, mapped >= 0, out);
+	}
 	if (out->outcome == OUTCOME_ONGOING || out->outcome == OUTCOME_UNKNOWN)
 		out->retry_after_ms = retry_after_ms(reply->retry_after, now_ms);
 }

@@ -122,6 +122,33 @@ static void check_map(void)
 	ok(l.outcome == OUTCOME_OK, "a step that is not there harms nobody");
 }
 
+static void check_texts(void)
+{
+	static const struct {
+		uint16_t    step;
+		enum op     op;
+		int         status;
+		const char *body, *error;
+	} answers[] = {
+		{ 2, OP_TRY, 200, "  no seats: NO\n", "HTTP 200: no seats: NO" },
+		{ 2, OP_TRY, 500, "out of\npaper", "HTTP 500: out of paper" },
+		{ 2, OP_TRY, 409, "{\"message\":\"NO\"}", "HTTP 409: NO" },
+		{ 2, OP_TRY, 409, "{\"NO\":1}", "HTTP 409" },
+		{ 2, OP_TRY, 500, "<html>", "HTTP 500" },
+		{ 2, OP_TRY, 500, "[1]", "HTTP 500" },
+		{ 2, OP_TRY, 500, "   ", "HTTP 500" },
+		{ 2, OP_CONFIRM, 500, "out of paper", "HTTP 500" }, /* it has no words */
+		{ 0, OP_TRY, 500, "out of paper", "HTTP 500" },
+	};
+	struct call_lesson l;
+
+	for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+		call_learn(definition, answers[i].step, answers[i].op,
+		           &(struct call_reply){ .status = answers[i].status, .body = str_of(answers[i].body) }, NOW_MS, &l);
+		ok(strcmp(l.error, answers[i].error) == 0, "a text where there are words: %s", l.error);
+	}
+}
+
 static const struct {
 	const char *text;
 	int64_t     ms;
@@ -197,13 +224,16 @@ int main(void)
 	definition = definition_compile(STR("{\"mode\":\"saga\",\"steps\":{"
 		"\"a\":{\"try\":{\"url\":\"http://a/\"},\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\"}},"
 		"\"b\":{\"try\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"refused\",\"409\":\"refused\",\"418\":\"ok\"}},"
-		"\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"ok\"}}}}}"),
+		"\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"ok\"}}},"
+		"\"c\":{\"try\":{\"url\":\"http://a/\",\"words\":{\"NO\":\"refused\"}},"
+		"\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\"}}}}"),
 		DEFINITION_INLINE, (struct str){ 0 }, &findings);
 	if (definition == NULL)
 		return 1;
 	check_table();
 	check_headers();
 	check_map();
+	check_texts();
 	check_delays();
 	check_output();
 	check_errors();

@@ -26,7 +26,7 @@ def test_a_failure_rolls_back_in_reverse_order_the_failing_branch_too(dtm, stub,
     stub.on("/b", reply)
     saga = dtm("saga", wait_result=True)
     saga.add("/a", "/a-undo").add("/b", "/b-undo").add("/c", "/c-undo")
-    failure(saga.submit(), "HTTP")
+    failure(saga.submit(), f"HTTP {reply.status}" + (": it is a FAILURE" if b"it is" in reply.body else ""))
     assert saga.called() == ["/a action", "/b action", "/b-undo compensate", "/a-undo compensate"]
     got = saga.query()
     assert got["transaction"]["status"] == "failed" and got["transaction"]["rollback_reason"].startswith("HTTP")
