@@ -37,7 +37,7 @@ def circle():
     (b"bytes", "bytes has no form in JSON"), ({1, 2}, "set has no form in JSON"), (object(), "object has no form"),
     (Decimal("NaN"), "is no JSON"), ({"a": Decimal("-Infinity")}, "is no JSON"), ("half \ud800", "no half characters"), (circle(), "Circular"),
     (lambda: sagad.Answer(200, b"{}"), "text of JSON, not bytes"), (lambda: sagad.Answer("200"), "no status"), (lambda: sagad.Answer(42), "no status"),
-    (sagad.Answer(200, '{"a":1,"a":2}'), "is no JSON"), (sagad.Answer(200, '{"a":{"\\u0000":1}}'), "is no JSON"), ({1: "a", "1": "b"}, "is no JSON"),
+    (sagad.Answer(200, '{"a":1,"a":2}'), "is no JSON"), (sagad.Answer(200, '{"a":{"\\u0000":1}}'), "is no JSON"), (sagad.Answer(200, '["\\ud800"]'), "is no JSON"), ({1: "a", "1": "b"}, "is no JSON"),
     ("x" * (1 << 20), "sagad reads 1048576 at most"), (lambda: sagad.refused("no", 400), "400 is no refusal"), (lambda: 1 / 0, "ZeroDivisionError"),
 ], ids=lambda text: text.replace(" ", "-") if isinstance(text, str) and len(text) < 50 else "")
 def test_what_cannot_be_answered_is_rolled_back_and_told(service, effects, caplog, wrong, why):

@@ -38,6 +38,45 @@ def test_headers(case):
             "traceparent": got.traceparent} == {**HEADERS["call"], **case["call"]}
 
 
+@pytest.mark.parametrize("name", ["Saga-Accepted", "Saga-Deadline"])
+@pytest.mark.parametrize("case", HEADERS["times"], ids=named)
+def test_times(case, name):
+    call = {**HEADERS["headers"], name: case["text"]}
+    if case["ms"] is None:
+        with pytest.raises(sagad.NotACall) as why:
+            sagad.Call.parse(call)
+        assert why.value.header == name
+        return
+    got = sagad.Call.parse(call)
+    assert ms(got.accepted_at if name == "Saga-Accepted" else got.deadline_at) == case["ms"]
+
+
+@pytest.mark.parametrize("case", HEADERS["doubled"], ids=named)
+def test_what_stands_there_twice(case, service):
+    pairs = [*sent(case).items(), *case["again"].items()]
+    if "wrong" not in case:
+        assert sagad.Call.parse(pairs).gid == HEADERS["call"]["gid"]
+        return
+    with pytest.raises(sagad.NotACall) as why:
+        sagad.Call.parse(pairs)
+    assert why.value.header == case["wrong"]
+    # Before it is asked who signed it.
+    signed = sagad.Participant(lambda: None, secrets=["s"])
+    assert signed.serve("/", pairs, b"")[0] == 400
+
+
+@pytest.mark.parametrize("op", HEADERS["methods"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS", "post", ""])
+def test_methods(op, method, service):
+    service.on("/", op)(lambda call, db: None)
+    wants = HEADERS["methods"][op]
+    status, told, body = service.serve("/", {**HEADERS["headers"], "Saga-Op": op}, b"", method)
+    if method in wants:
+        assert status in (200, 204, 410)  # a confirm without its try
+    else:
+        assert (status, told["Allow"]) == (405, ", ".join(wants)) and json.loads(body)["error"]
+
+
 def test_secrets():
     for secret in SIGNATURES["secrets"]:
         if secret["bytes"] is None:

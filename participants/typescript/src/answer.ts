@@ -13,6 +13,8 @@ const SETTLES: Record<string, readonly number[]> = {
   cancel: [200, 201, 202, 204, 410, 425],
 };
 const DAY_MS = 86400000;
+/** Bytes of a body that sagad reads, unless its calls.response-max says otherwise. */
+export const ANSWER_MAX = 1 << 20;
 
 /** body: JSON text, sent byte for byte as it is. */
 export class Answer {
@@ -20,7 +22,10 @@ export class Answer {
     readonly status: number,
     readonly body: string | null = null,
     readonly extra: Readonly<Record<string, string>> = {},
-  ) {}
+  ) {
+    if (!Number.isInteger(status) || status < 200 || status > 599) throw new RangeError(`no status of an answer: ${String(status)}`);
+    if (body !== null && typeof body !== "string") throw new TypeError(`the body of an answer is a text of JSON, not ${typeof body}`);
+  }
 
   /** What to send along, as an answer to that op. */
   headers(op?: Op): Record<string, string> {
@@ -40,11 +45,11 @@ export class Answer {
 
 /** output: any JSON value; for a try it is the step's output, which later steps can read. */
 export function ok(output?: unknown, status = 200): Answer {
-  return output === undefined ? new Answer(204) : new Answer(status, JSON.stringify(output));
+  return output === undefined ? new Answer(204) : new Answer(status, jsonText(output));
 }
 
 export function failed(status: number, why: string): Answer {
-  return new Answer(status, JSON.stringify({ error: why }));
+  return new Answer(status, JSON.stringify({ error: Buffer.from(String(why)).toString() })); // half a surrogate pair is no reason to fail
 }
 
 export function refused(why = "refused", status = 422): Answer {
@@ -54,7 +59,7 @@ export function refused(why = "refused", status = 422): Answer {
 
 /** It goes on: sagad asks again, or waits for complete() or fail() at call.callback. */
 export function ongoing(output: unknown = {}, retryAfterS?: number): Answer {
-  return new Answer(202, JSON.stringify(output), retryAfterS === undefined ? {} : { "Retry-After": String(retryAfterS) });
+  return new Answer(202, jsonText(output), retryAfterS === undefined ? {} : { "Retry-After": String(Math.max(Math.ceil(retryAfterS), 0)) });
 }
 
 /** What was held is no more: fine for a cancel. After a confirm the transaction is stuck at once and a person looks. */
@@ -92,9 +97,28 @@ function conventional(op: Op, status: number): Outcome {
   return "misconfigured";
 }
 
+/** JSON.stringify() makes null of what is no number. */
+function finite(_: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`JSON has no ${value}: give back null or a text instead`);
+  return value;
+}
+
+function jsonText(value: unknown): string {
+  const text = JSON.stringify(value, finite) as string | undefined;
+  if (text === undefined) throw new TypeError(`${typeof value} has no form in JSON`);
+  return text;
+}
+
+/** As sagad reads it, which takes no NUL and no half of a surrogate pair. */
 export function isJson(text: string): boolean {
+  const isText = (value: string) => !value.includes("\0") && Buffer.from(value).toString() === value;
+  const look = (name: string, value: unknown) => {
+    if (!isText(name) || (typeof value === "string" && !isText(value))) throw new SyntaxError("no text");
+    return value;
+  };
   try {
-    JSON.parse(text);
+    // What is written with escapes has to be looked at closer.
+    JSON.parse(text, text.includes("\\u") ? look : undefined);
     return true;
   } catch {
     return false;

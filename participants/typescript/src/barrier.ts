@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every call once: sagad's SQL barrier, in a transaction of the service's own database.
 import { readFile } from "node:fs/promises";
-import { Answer, failed, isJson } from "./answer.js";
+import { ANSWER_MAX, Answer, failed, isJson } from "./answer.js";
 import { type Call, type Op, callOf } from "./call.js";
 import type { Dialect, Row, Session } from "./database.js";
 
@@ -87,7 +87,9 @@ export class Barrier {
   /** Keeps what duplicates shall be answered. False: cancelled meanwhile, or kept already: roll back. Throws if its body is no JSON. */
   async keep(call: { gid: string; step: string; op: Op }, answer: Answer): Promise<boolean> {
     // Once kept it would be sent for ever, and never be understood.
-    if (answer.body !== null && String(answer.body).trim() !== "" && !isJson(answer.body)) {
+    const size = Buffer.byteLength(answer.body ?? "");
+    if (size > ANSWER_MAX) throw new RangeError(`the answer has ${size} bytes, and sagad reads ${ANSWER_MAX} at most`);
+    if (answer.body !== null && answer.body.trim() !== "" && !isJson(answer.body)) {
       throw new TypeError(`the body of the answer ${answer.status} is not JSON`);
     }
     const row = await this.#told(KEEP, [call.gid, call.step, call.op, answer.status, answer.body], "kept");

@@ -5,7 +5,12 @@ export const OPS = ["try", "confirm", "cancel", "check"] as const;
 /** A saga's action is its try, its compensation its cancel; check asks the sender of a message whether he committed. */
 export type Op = (typeof OPS)[number];
 
-export type HeadersLike = Headers | Record<string, string | string[] | undefined>;
+/** What definitions may call with. GET asks, and changes nothing. */
+const DO = ["POST", "PUT", "PATCH", "DELETE"] as const;
+export const METHODS: Readonly<Record<Op, readonly string[]>> = { try: DO, confirm: DO, cancel: DO, check: [...DO, "GET"] };
+
+/** A name may be in several of the pairs. */
+export type HeadersLike = Iterable<readonly [string, string]> | Record<string, string | string[] | undefined>;
 
 /** One call of one op of one step. The same call may come twice, late, or after its cancel. */
 export interface Call {
@@ -29,11 +34,11 @@ export interface Call {
   readonly text: string;
   /** Of the route's {names}. */
   readonly params: Readonly<Record<string, string>>;
-  /** The body; undefined if there is none. Numbers beyond 2^53 are safe in text only. */
+  /** The body; undefined if there is none. Numbers beyond 2^53, and decimals, are exact in text only. Throws NotACall. */
   json<T = any>(): T;
 }
 
-/** The request does not carry the headers of a call: answer 400. */
+/** The request does not carry the headers of a call, or its body cannot be read: answer 400. */
 export class NotACall extends Error {
   constructor(
     /** Which one is wrong. */
@@ -48,36 +53,57 @@ export class NotACall extends Error {
 const GID = /^[!#-&(-[\]-~]{1,128}$/; // printable ASCII without space, quotes and backslash
 const STEP = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 const NUMBER = /^[0-9]{1,19}$/;
-const TIME = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
+// RFC 3339.
+const TIME = /^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 const ATTEMPT_MAX = 2n ** 32n - 1n;
 const EPOCH_MAX = 2n ** 63n - 1n;
 
-/** One header, its name in any case, without the white space around it. */
-export function headerOf(headers: HeadersLike, name: string): string | undefined {
-  if (headers instanceof Headers) return headers.get(name)?.trim();
-  let found = headers[name];
-  if (found === undefined) {
-    const low = name.toLowerCase();
-    const key = Object.keys(headers).find((known) => known.toLowerCase() === low);
-    found = key === undefined ? undefined : headers[key];
+const SINGLE = new Map(
+  [
+    ...["Saga-Id", "Saga-Step", "Saga-Op", "Saga-Attempt", "Saga-Epoch", "Saga-Accepted", "Saga-Deadline", "Saga-Callback"],
+    ...["Idempotency-Key", "webhook-id", "webhook-timestamp", "webhook-signature"],
+  ].map((name) => [name.toLowerCase(), name]),
+);
+
+/** Names in lower case, values without the white space around them. */
+export type Lowered = ReadonlyMap<string, string>;
+
+/** Throws NotACall if a header that says what to do stands there twice. */
+export function lowered(headers: HeadersLike): Lowered {
+  return joined(headers, (name) => {
+    const single = SINGLE.get(name);
+    if (single !== undefined) throw new NotACall(single, "stands there twice");
+  });
+}
+
+export function joined(headers: HeadersLike, twice: (name: string) => void = () => undefined): Lowered {
+  const low = new Map<string, string>();
+  const pairs = Symbol.iterator in headers ? (headers as Iterable<readonly [string, string]>) : Object.entries(headers);
+  for (const [name, values] of pairs) {
+    for (const value of values === undefined ? [] : Array.isArray(values) ? values : [values]) {
+      const own = name.toLowerCase();
+      const before = low.get(own);
+      if (before !== undefined) twice(own);
+      low.set(own, before === undefined ? value.trim() : `${before}, ${value.trim()}`);
+    }
   }
-  return (Array.isArray(found) ? found.join(", ") : found)?.trim();
+  return low;
 }
 
 /** Does it come from sagad, or from who means to be sagad? Whether it can be read is another question. */
-export function isCall(headers: HeadersLike): boolean {
-  return ["Saga-Id", "Saga-Step", "Saga-Op"].some((name) => headerOf(headers, name) !== undefined);
+export function isCall(headers: Readonly<Record<string, unknown>>): boolean {
+  return ["saga-id", "saga-step", "saga-op"].some((name) => headers[name] !== undefined);
 }
 
-function matching(headers: HeadersLike, name: string, pattern: RegExp): string {
-  const value = headerOf(headers, name);
+function matching(headers: Lowered, name: string, pattern: RegExp): string {
+  const value = headers.get(name.toLowerCase());
   if (!value) throw new NotACall(name, "is missing: this is no call of sagad");
   if (!pattern.test(value)) throw new NotACall(name, "cannot be read");
   return value;
 }
 
-function numberOf(headers: HeadersLike, name: string, least: bigint, most: bigint): bigint | undefined {
-  const value = headerOf(headers, name);
+function numberOf(headers: Lowered, name: string, least: bigint, most: bigint): bigint | undefined {
+  const value = headers.get(name.toLowerCase());
   if (value === undefined) return undefined;
   if (!NUMBER.test(value) || BigInt(value) < least || BigInt(value) > most) throw new NotACall(name, `is no number from ${least} on`);
   return BigInt(value);
@@ -89,14 +115,22 @@ function isOnClock(clock: string): boolean {
   return !Number.isNaN(at.getTime()) && at.toISOString().startsWith(clock);
 }
 
-function timeOf(headers: HeadersLike, name: string): Date | undefined {
-  const value = headerOf(headers, name);
+function timeOf(headers: Lowered, name: string): Date | undefined {
+  const value = headers.get(name.toLowerCase());
   if (value === undefined) return undefined;
-  const clock = TIME.exec(value)?.[1];
-  const at = new Date(value);
+  const [, day, time, fraction = "", zone = ""] = TIME.exec(value) ?? [];
+  const clock = `${day}T${time}`;
+  const at = new Date(`${clock}.${fraction.slice(0, 3).padEnd(3, "0")}${zone.toUpperCase()}`);
   const year = at.getUTCFullYear(); // of what databases can be told
-  if (clock === undefined || !isOnClock(clock) || !(year >= 1 && year <= 9999)) throw new NotACall(name, "is no time");
+  if (!isOnClock(clock) || !(year >= 1 && year <= 9999)) throw new NotACall(name, "is no time");
   return at;
+}
+
+function callbackOf(headers: Lowered): string | undefined {
+  const value = headers.get("saga-callback");
+  // As servers join two headers of one name.
+  if (value !== undefined && /\s|,https?:\/\//.test(value)) throw new NotACall("Saga-Callback", "is no URL");
+  return value;
 }
 
 class ParsedCall implements Call {
@@ -111,7 +145,11 @@ class ParsedCall implements Call {
   }
 
   json<T>(): T {
-    return (this.text.trim() === "" ? undefined : JSON.parse(this.text)) as T;
+    try {
+      return (this.text.trim() === "" ? undefined : JSON.parse(this.text)) as T;
+    } catch {
+      throw new NotACall("the body", "is no JSON");
+    }
   }
 }
 
@@ -122,18 +160,22 @@ export function callOf(fields: Partial<Omit<Call, "json">> & Pick<Call, "gid" | 
 
 /** Throws NotACall. */
 export function parseCall(headers: HeadersLike, text = "", params: Record<string, string> = {}): Call {
-  const op = OPS.find((known) => known === headerOf(headers, "Saga-Op"));
+  return readCall(lowered(headers), text, params);
+}
+
+export function readCall(low: Lowered, text: string, params: Record<string, string>): Call {
+  const op = OPS.find((known) => known === low.get("saga-op"));
   if (op === undefined) throw new NotACall("Saga-Op", `is not one of ${OPS.join(", ")}`);
-  const attempt = numberOf(headers, "Saga-Attempt", 1n, ATTEMPT_MAX);
-  const epoch = numberOf(headers, "Saga-Epoch", 0n, EPOCH_MAX);
-  const accepted = timeOf(headers, "Saga-Accepted");
-  const deadline = timeOf(headers, "Saga-Deadline");
-  const callback = headerOf(headers, "Saga-Callback");
-  const key = headerOf(headers, "Idempotency-Key");
-  const traceparent = headerOf(headers, "traceparent");
+  const attempt = numberOf(low, "Saga-Attempt", 1n, ATTEMPT_MAX);
+  const epoch = numberOf(low, "Saga-Epoch", 0n, EPOCH_MAX);
+  const accepted = timeOf(low, "Saga-Accepted");
+  const deadline = timeOf(low, "Saga-Deadline");
+  const callback = callbackOf(low);
+  const key = low.get("idempotency-key");
+  const traceparent = low.get("traceparent");
   return new ParsedCall({
-    gid: matching(headers, "Saga-Id", GID),
-    step: matching(headers, "Saga-Step", STEP),
+    gid: matching(low, "Saga-Id", GID),
+    step: matching(low, "Saga-Step", STEP),
     op,
     text,
     params,

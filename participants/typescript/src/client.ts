@@ -104,12 +104,12 @@ function known(got: Received): Known {
 /** urls: the replicas, or what stands before them; any replica serves any request. */
 export class Client {
   readonly #transport: Transport;
-  readonly #timeoutMs: number;
+  readonly timeoutMs: number;
 
   constructor(urls: string | readonly string[], { token, timeoutMs = 15000, fetch: to = fetch }: ClientOptions = {}) {
     const headers: Record<string, string> = token ? { Authorization: `Bearer ${token}` } : {};
     this.#transport = new Transport(typeof urls === "string" ? [urls] : urls, headers, to);
-    this.#timeoutMs = timeoutMs;
+    this.timeoutMs = timeoutMs;
   }
 
   /**
@@ -176,7 +176,7 @@ export class Client {
         headers: { ...headers, ...(body !== undefined && { "Content-Type": "application/json" }) },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       },
-      this.#timeoutMs,
+      this.timeoutMs,
       waits,
     );
   }

@@ -35,10 +35,15 @@ async function bodyOf(request: Request, bodyMax: number): Promise<Buffer | Reply
 
 async function answer<C>(participant: Participant<C>, request: Request, response: ServerResponse, bodyMax: number): Promise<void> {
   const body = await bodyOf(request, bodyMax);
-  const said = Buffer.isBuffer(body) ? await participant.serve(pathOf(request), request.headers, body) : body;
+  const said = Buffer.isBuffer(body) ? await participant.serve(pathOf(request), pairsOf(request), body, request.method) : body;
   const content = Buffer.from(said.body);
   response.writeHead(said.status, { ...said.headers, ...(said.status !== 204 && { "Content-Length": content.length }) });
   response.end(content);
+}
+
+/** As they came: request.headers has joined those of one name, or dropped all but the first. */
+function* pairsOf({ rawHeaders }: IncomingMessage): Generator<[string, string]> {
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) yield [rawHeaders[at] ?? "", rawHeaders[at + 1] ?? ""];
 }
 
 function pathOf(request: IncomingMessage): string {
@@ -59,7 +64,9 @@ export function listener<C>(participant: Participant<C>, { bodyMax = BODY_MAX }:
  */
 export function middleware<C>(participant: Participant<C>, { bodyMax = BODY_MAX }: AdapterOptions = {}) {
   return (request: IncomingMessage, response: ServerResponse, next: (why?: unknown) => void): void => {
-    if (!participant.has(pathOf(request)) && !isCall(request.headers)) next();
+    // A path of the participant's may have a GET of the app's own beside it.
+    const isOurs = isCall(request.headers) || (request.method === "POST" && participant.has(pathOf(request)));
+    if (!isOurs) next();
     else answer(participant, request, response, bodyMax).catch(() => response.destroy());
   };
 }

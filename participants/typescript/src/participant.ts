@@ -2,7 +2,7 @@
 // A service that takes part: paths and ops to functions, whatever the web framework.
 import { type Answer, failed, unavailable } from "./answer.js";
 import { Barrier } from "./barrier.js";
-import { type Call, type HeadersLike, NotACall, OPS, type Op, parseCall } from "./call.js";
+import { type Call, type HeadersLike, type Lowered, METHODS, NotACall, OPS, type Op, lowered, readCall } from "./call.js";
 import type { Database } from "./database.js";
 import { type Log, type Work, run } from "./run.js";
 import { BadSignature, TOLERANCE_S, keyOf, verify } from "./webhook.js";
@@ -93,6 +93,7 @@ export class Participant<C> {
 
   #add(path: string, op: Op, serve: Serve): this {
     if (!OPS.includes(op)) throw new RangeError(`no such op: ${op}`);
+    if (!path.startsWith("/")) throw new RangeError(`a path begins with a slash: ${path}`);
     const segments = path.split("/");
     let route = this.#routes.find((known) => known.segments.join("/") === path);
     if (route === undefined) this.#routes.push((route = { segments, serves: new Map() }));
@@ -112,14 +113,19 @@ export class Participant<C> {
     return this.#find(path) !== undefined;
   }
 
-  async serve(path: string, headers: HeadersLike, body: string | Uint8Array): Promise<Reply> {
+  async serve(path: string, headers: HeadersLike, body: string | Uint8Array, method = "POST"): Promise<Reply> {
     let op: Op | undefined;
     let answer: Answer;
     try {
-      if (this.#secrets.length > 0) verify(headers, body, this.#secrets, { toleranceS: this.#toleranceS });
-      op = parseCall(headers).op;
+      const low = lowered(headers);
+      op = readCall(low, "", {}).op;
+      if (!METHODS[op].includes(method)) {
+        const no = failed(405, `a ${op} is not called with ${method}`);
+        return { status: no.status, headers: { ...no.headers(), Allow: METHODS[op].join(", ") }, body: no.body ?? "" };
+      }
+      if (this.#secrets.length > 0) verify(low, body, this.#secrets, { toleranceS: this.#toleranceS });
       const text = textOf(body);
-      answer = text === undefined ? failed(400, "the body is not UTF-8") : await this.#route(path, headers, text, op);
+      answer = text === undefined ? failed(400, "the body is not UTF-8") : await this.#route(path, low, text, op);
     } catch (why) {
       if (why instanceof BadSignature) {
         this.#log(`a call of ${path} is not let in`, why.message);
@@ -143,7 +149,7 @@ export class Participant<C> {
     return undefined;
   }
 
-  async #route(path: string, headers: HeadersLike, text: string, op: Op): Promise<Answer> {
+  async #route(path: string, headers: Lowered, text: string, op: Op): Promise<Answer> {
     const found = this.#find(path);
     const serve = found?.[0].serves.get(op);
     if (found === undefined || serve === undefined) {
@@ -152,6 +158,6 @@ export class Participant<C> {
       this.#log(`a call of ${path} is answered 400`, why);
       return failed(400, why);
     }
-    return serve(parseCall(headers, text, found[1]));
+    return serve(readCall(headers, text, found[1]));
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sagad says when it does not do it: RFC 9457 problems, decoded.
-import { type HeadersLike, headerOf } from "./call.js";
+import { type HeadersLike, joined } from "./call.js";
 
 const AGAIN = [408, 429, 502, 503, 504];
 
@@ -34,7 +34,7 @@ export class Problem extends Error {
     this.title = text("title");
     this.detail = text("detail");
     this.retryable = typeof said["retryable"] === "boolean" ? said["retryable"] : AGAIN.includes(status);
-    const wait = headerOf(headers, "Retry-After");
+    const wait = joined(headers).get("retry-after");
     this.retryAfterS = wait !== undefined && /^[0-9]{1,9}$/.test(wait) ? Number(wait) : undefined;
     this.gid = text("gid");
     this.requestId = text("request_id");

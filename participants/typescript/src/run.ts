@@ -2,7 +2,7 @@
 // One call in one local transaction: barrier, work, what is kept, commit.
 import { Answer, Refused, answerOf, failed, outcomeOf, unavailable } from "./answer.js";
 import { Barrier } from "./barrier.js";
-import type { Call } from "./call.js";
+import { type Call, NotACall } from "./call.js";
 import type { Database, Session } from "./database.js";
 
 /**
@@ -16,13 +16,14 @@ export type Output = Answer | Json | void;
 /** Hears of what failed here. */
 export type Log = (message: string, why: unknown) => void;
 
+const ENDED =
+  "the function has ended the transaction it was given, or left it failed: it may neither commit nor roll back, nor go on after an error of the database";
 const ATTEMPTS = 3;
 // Serialization failure, deadlock; of MariaDB: deadlock, changed since the snapshot.
 const PASSING: readonly unknown[] = ["40001", "40P01", 1213, 1020];
 
 async function worked<C>(barrier: Barrier, session: Session<C>, call: Call, work: Work<C>, log: Log): Promise<[Answer, boolean]> {
-  const canRefuse = call.op === "try";
-  if (canRefuse) await session.query("SAVEPOINT sagad_work");
+  await session.query("SAVEPOINT sagad_work");
   let answer: Answer;
   try {
     answer = answerOf(await work(call, session.connection));
@@ -31,13 +32,17 @@ async function worked<C>(barrier: Barrier, session: Session<C>, call: Call, work
     answer = why.answer;
   }
   const isRefusal = outcomeOf(call.op, answer.status) === "refused";
-  if (isRefusal && !canRefuse && answer.status !== 410) {
+  if (isRefusal && call.op !== "try" && answer.status !== 410) {
     log(`${call.op} of step ${call.step} of ${call.gid} cannot be refused`, answer.body);
     return [failed(500, `a ${call.op} cannot be refused`), false];
   }
   if (!answer.settles(call.op)) return [answer, false];
-  // A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network.
-  if (isRefusal) await session.query("ROLLBACK TO SAVEPOINT sagad_work");
+  try {
+    // A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network.
+    await session.query(`${isRefusal ? "ROLLBACK TO" : "RELEASE"} SAVEPOINT sagad_work`);
+  } catch (why) {
+    throw new Error(ENDED, { cause: why });
+  }
   if (!(await barrier.keep(call, answer))) throw new Error("the work kept an answer of its own");
   return [answer, true];
 }
@@ -89,6 +94,7 @@ export function run<C>(database: Database<C>, call: Call, work: Work<C> | null, 
           broken(); // the connection is gone, and with it the transaction
           left = 0;
         }
+        if (why instanceof NotACall) return failed(400, why.message); // its body could not be read
         if (left > 0 && isPassing(why)) continue;
         log(`${call.op} of step ${call.step} of ${call.gid} is rolled back and answered 503`, why);
         return unavailable();

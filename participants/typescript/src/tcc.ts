@@ -19,6 +19,8 @@ export interface TccOptions {
   secrets?: readonly string[];
   input?: unknown;
   labels?: Readonly<Record<string, string>>;
+  /** Of the trace that goes on in it. */
+  traceparent?: string | undefined;
 }
 
 export interface TccResult<T> {
@@ -30,8 +32,10 @@ export interface TccResult<T> {
 export interface CallOptions {
   confirm: Target;
   cancel: Target;
-  /** How long the try is called again while nobody can tell what came of it. */
+  /** How long the try is called again while nobody can tell what came of it; unless given that of the client. */
   timeoutMs?: number;
+  /** Of your own, for this call; the client's token is for sagad alone. */
+  headers?: Readonly<Record<string, string>>;
   [more: string]: unknown;
 }
 
@@ -62,13 +66,15 @@ export class Tcc {
   readonly #client: Client;
   readonly #fetch: Fetch;
   readonly #secrets: readonly string[];
+  readonly #traceparent: string | undefined;
   /** As it was last seen. */
   transaction: Known;
 
-  constructor(client: Client, to: Fetch, transaction: Known, secrets: readonly string[]) {
+  constructor(client: Client, to: Fetch, transaction: Known, secrets: readonly string[], traceparent?: string) {
     this.#client = client;
     this.#fetch = to;
     this.#secrets = secrets;
+    this.#traceparent = traceparent;
     this.transaction = transaction;
   }
 
@@ -82,15 +88,15 @@ export class Tcc {
   }
 
   /**
-   * Joins, then calls the step's try from here: its output. data: the body of all its calls. Throws Refused; Unreachable when nobody
-   * can tell.
+   * Joins, then calls the step's try from here, with the fetch of the client: its output. data: the body of all its calls. Throws
+   * Refused; Unreachable when nobody can tell.
    */
-  async call<T = any>(name: string, url: string, data: unknown, { timeoutMs = 15000, ...step }: CallOptions): Promise<T> {
+  async call<T = any>(name: string, url: string, data: unknown, { timeoutMs = this.#client.timeoutMs, headers, ...step }: CallOptions): Promise<T> {
     await this.join(name, { ...step, ...(data !== undefined && { data }) });
     const body = data === undefined ? "" : JSON.stringify(data);
     const end = Date.now() + timeoutMs;
     for (let pause = FIRST_PAUSE_MS, attempt = 1; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS), attempt++) {
-      const got = await this.#try(url, name, attempt, body, Math.min(end - Date.now(), ATTEMPT_MS));
+      const got = await this.#try(url, { ...headers, ...this.#headers(name, attempt, body) }, body, Math.min(end - Date.now(), ATTEMPT_MS));
       const told = got.headers.get("saga-outcome");
       const isBareConflict = got.status === 409 && attempt > 1 && told === null;
       const outcome = isBareConflict ? "unknown" : outcomeOf("try", got.status, told, got.body);
@@ -105,8 +111,7 @@ export class Tcc {
     }
   }
 
-  async #try(url: string, name: string, attempt: number, body: string, leftMs: number): Promise<Received> {
-    const headers = this.#headers(name, attempt, body);
+  async #try(url: string, headers: Record<string, string>, body: string, leftMs: number): Promise<Received> {
     try {
       return await sendOnce(this.#fetch, url, { method: "POST", path: "", body, headers }, leftMs);
     } catch {
@@ -125,6 +130,7 @@ export class Tcc {
       "Saga-Op": "try",
       "Saga-Attempt": String(attempt),
       "Idempotency-Key": `"${gid}:${name}:try"`,
+      ...(this.#traceparent !== undefined && { traceparent: this.#traceparent }),
       ...(accepted && { "Saga-Accepted": accepted }),
       ...(deadline && { "Saga-Deadline": deadline }),
       ...(this.#secrets.length > 0 && {
@@ -154,10 +160,10 @@ async function confirm(client: Client, gid: string, waitMs: number): Promise<Kno
 export async function runTcc<T>(
   client: Client,
   to: Fetch,
-  { gid = newGid(), deadline = "1m", waitMs = 20000, secrets = [], ...more }: TccOptions,
+  { gid = newGid(), deadline = "1m", waitMs = 20000, secrets = [], traceparent, ...more }: TccOptions,
   work: (tcc: Tcc) => Promise<T>,
 ): Promise<TccResult<T>> {
-  const tcc = new Tcc(client, to, await client.start({ gid, mode: "tcc", deadline, ...more }), secrets);
+  const tcc = new Tcc(client, to, await client.start({ gid, mode: "tcc", deadline, ...more }, { traceparent }), secrets, traceparent);
   let value: T;
   try {
     value = await work(tcc);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who sent it: signatures as Standard Webhooks 1.0.0 has them, HMAC-SHA256.
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
-import { type HeadersLike, headerOf } from "./call.js";
+import { type HeadersLike, type Lowered, NotACall, lowered } from "./call.js";
 
 export const TOLERANCE_S = 300;
 
@@ -55,9 +55,13 @@ export function verify(
   secrets: readonly string[],
   { nowS = Date.now() / 1000, toleranceS = TOLERANCE_S }: { nowS?: number; toleranceS?: number } = {},
 ): void {
-  const id = headerOf(headers, "webhook-id");
-  const stamp = headerOf(headers, "webhook-timestamp");
-  const given = headerOf(headers, "webhook-signature");
+  let low: Lowered;
+  try {
+    low = lowered(headers);
+  } catch (why) {
+    throw why instanceof NotACall ? new BadSignature("signature", why.message) : why;
+  }
+  const [id, stamp, given] = ["webhook-id", "webhook-timestamp", "webhook-signature"].map((name) => low.get(name));
   if (id === undefined || stamp === undefined || given === undefined) throw new BadSignature("missing", "the request is not signed");
   if (!/^[0-9]{1,15}$/.test(stamp)) throw new BadSignature("timestamp", "webhook-timestamp is no time");
   const age = nowS - Number(stamp);
@@ -71,7 +75,7 @@ export function verify(
     for (const signature of given.split(/\s+/)) good = same(want, signature) || good;
   }
   if (!good) throw new BadSignature("signature", "no secret of ours made this signature");
-  const [gid, step, op] = ["Saga-Id", "Saga-Step", "Saga-Op"].map((name) => headerOf(headers, name));
+  const [gid, step, op] = ["saga-id", "saga-step", "saga-op"].map((name) => low.get(name));
   if (gid !== undefined && !same(messageId(gid, step ?? "", op ?? ""), id)) {
     throw new BadSignature("signature", "webhook-id was made for another gid, step or op");
   }

@@ -5,7 +5,7 @@
 // prepared nobody can have a row of that step: who wants one waits, and is made to give up soon.
 import { Answer, Refused, answerOf, failed, ok, outcomeOf, unavailable } from "./answer.js";
 import { Barrier, type Verdict } from "./barrier.js";
-import { type Call, callOf } from "./call.js";
+import { type Call, NotACall, callOf } from "./call.js";
 import type { Known } from "./client.js";
 import type { Database, Session } from "./database.js";
 import { Problem } from "./problem.js";
@@ -143,6 +143,7 @@ export function runXa<C>(database: Database<C>, call: Call, work: Work<C> | null
       return await serve(session, call, work);
     } catch (why) {
       await session.query("ROLLBACK").catch(broken); // without a connection there is no open transaction either
+      if (why instanceof NotACall) return failed(400, why.message); // its body could not be read
       log(`${call.op} of step ${call.step} of ${call.gid} is answered 503`, why);
       return unavailable();
     }

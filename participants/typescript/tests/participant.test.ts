@@ -2,7 +2,7 @@
 // Functions inside the barrier: what is committed, what is rolled back, what is answered.
 import assert from "node:assert/strict";
 import { type RequestListener, createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { test } from "node:test";
 import express from "express";
 import {
@@ -325,6 +325,17 @@ async function served<T>(app: RequestListener, work: (url: string) => Promise<T>
 
 const post = (url: string, op: string, body: string, more = {}) => fetch(url, { method: "POST", body, headers: headers(op, more) });
 
+/** A request with these lines as well, and all that is answered. */
+async function raw(url: string, all: Record<string, string>, more: string[]): Promise<string> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  const lines = [...Object.entries(all).map(([name, text]) => `${name}: ${text}`), ...more, "Connection: close", "Content-Length: 0"];
+  socket.write(`POST /rooms HTTP/1.1\r\nHost: a\r\n${lines.join("\r\n")}\r\n\r\n`);
+  let got = "";
+  for await (const part of socket) got += String(part);
+  return got;
+}
+
 test("behind node:http", async () => {
   const { db, service } = await hotel();
   service.on("/zoë", "try", () => "zoë");
@@ -338,6 +349,11 @@ test("behind node:http", async () => {
     assert.equal((await fetch(`${url}/rooms`)).status, 400);
     assert.equal((await post(`${url}/nowhere`, "try", "")).status, 400);
     assert.equal(await (await post(`${url}/zoë`, "try", "", { "Saga-Id": "z" })).json(), "zoë");
+    const asked = await fetch(`${url}/rooms`, { headers: headers("try") });
+    assert.deepEqual([asked.status, asked.headers.get("allow")], [405, "POST, PUT, PATCH, DELETE"]);
+    // fetch() would join them.
+    assert.match(await raw(url, headers("try"), ["saga-callback: http://a", "Saga-Callback: http://b"]), /400.*Saga-Callback stands there twice/s);
+    assert.match(await raw(url, headers("try"), ["Via: a", "via: b"]), /200 OK/);
   });
   assert.deepEqual(db.effects(), ["book 2", "cancel"]);
 });
@@ -356,6 +372,9 @@ test("in Express", async () => {
       assert.equal((await fetch(`${url}/saga/else`, { method: "POST", headers: { [name]: "x" } })).status, 400, name);
     }
     assert.equal((await fetch(`${url}/saga/else`, { method: "POST", body: "2" })).status, 418);
+    // What is no call may be the app's own, at the same path.
+    assert.deepEqual([(await fetch(`${url}/saga/rooms`)).status, (await fetch(`${url}/saga/rooms`, { headers: headers("try") })).status], [418, 405]);
+    assert.equal((await fetch(`${url}/saga/rooms`, { method: "POST" })).status, 400);
     assert.equal((await post(`${url}/raw/rooms`, "try", "3", { "Saga-Id": "g-3" })).status, 200);
     assert.equal((await post(`${url}/late/rooms`, "try", "{}", { "Saga-Id": "g-4" })).status, 400);
   });

@@ -6,6 +6,8 @@ import {
   Answer,
   BadSignature,
   NotACall,
+  type Op,
+  Participant,
   Problem,
   Refused,
   type Work,
@@ -17,6 +19,7 @@ import {
   parseCall,
   retryAfterMs,
   sign,
+  sqlite,
   sqliteSession,
   verify,
 } from "sagad";
@@ -27,7 +30,7 @@ const HEADERS = vectors("headers");
 const SIGNATURES = vectors("signatures");
 const OUTCOMES = vectors("outcomes");
 // Of the output's text sagad asks more than a client of a participant can: JSON.parse() does not see these.
-const OF_THE_COORDINATOR = ["a name twice is not JSON here", "nor is a NUL"];
+const OF_THE_COORDINATOR = ["a name twice is not JSON here"];
 
 test("headers", () => {
   assert.ok(HEADERS.cases.length > 40);
@@ -53,6 +56,43 @@ test("headers", () => {
     };
     assert.deepEqual(told, { ...HEADERS.call, ...row.call }, row.name);
     if (!/[^\x20-\x7e\t]/.test(Object.values(sent).join(""))) assert.equal(parseCall(new Headers(sent)).gid, got.gid);
+  }
+});
+
+test("times", () => {
+  assert.ok(HEADERS.times.length > 40);
+  for (const { name, text, ms } of HEADERS.times) {
+    for (const [header, field] of [["Saga-Accepted", "accepted"], ["Saga-Deadline", "deadline"]] as const) {
+      const sent = { ...HEADERS.headers, [header]: text };
+      if (ms === null) assert.throws(() => parseCall(sent), (why) => why instanceof NotACall && why.header === header, name);
+      else assert.equal(parseCall(sent)[field]?.getTime(), ms, name);
+    }
+  }
+});
+
+test("what stands there twice", async () => {
+  assert.ok(HEADERS.doubled.length > 10);
+  const service = new Participant(sqlite(await memory()), { secrets: ["s"], log: () => undefined });
+  for (const row of HEADERS.doubled) {
+    const pairs = [...Object.entries<string>({ ...HEADERS.headers, ...row.headers }), ...Object.entries<string>(row.again)];
+    if (row.wrong === undefined) {
+      assert.equal(parseCall(pairs).gid, HEADERS.call.gid);
+      continue;
+    }
+    assert.throws(() => parseCall(pairs), (why) => why instanceof NotACall && why.header === row.wrong, row.name);
+    assert.equal((await service.serve("/", pairs, "")).status, 400, row.name); // before it is asked who signed it
+  }
+});
+
+test("methods", async () => {
+  for (const [op, wants] of Object.entries<string[]>(HEADERS.methods)) {
+    const { service } = quiet(await memory());
+    service.on("/", op as Op, () => undefined);
+    for (const method of ["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS", "post", ""]) {
+      const got = await service.serve("/", { ...HEADERS.headers, "Saga-Op": op }, "", method);
+      if (wants.includes(method)) assert.ok([200, 204, 410].includes(got.status), `${op} ${method}`);
+      else assert.deepEqual([got.status, got.headers["Allow"]], [405, wants.join(", ")], `${op} ${method}`);
+    }
   }
 });
 

@@ -154,18 +154,20 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
 
 
-def _object(members: List[Tuple[str, Any]]) -> None:
+def _object(members: List[Tuple[str, Any]]) -> List[Tuple[str, Any]]:
     if len({name for name, _ in members}) < len(members):
         raise ValueError("a name twice")
+    return members
 
 
 _ESCAPED = re.compile(rb"\\(?:u0000|.)", re.DOTALL)
 
 
 def _is_json(body: bytes) -> bool:
-    """As sagad reads it, which takes no name twice and no NUL."""
+    """As sagad reads it, which takes no name twice, no NUL and no half of a surrogate pair."""
     try:
-        json.loads(body, parse_constant=_no_number, object_pairs_hook=_object)
+        value = json.loads(body, parse_constant=_no_number, object_pairs_hook=_object)
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return False
     return b"\\u0000" not in _ESCAPED.findall(body)

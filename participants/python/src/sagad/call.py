@@ -16,12 +16,13 @@ METHODS = {"try": _DO, "confirm": _DO, "cancel": _DO, "check": (*_DO, "GET")}
 GID = re.compile(r"[!#-&(-\[\]-~]{1,128}\Z")  # printable ASCII without space, quotes and backslash
 STEP = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
 _NUMBER = re.compile(r"[0-9]{1,19}\Z")
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)  # RFC 3339
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:[0-5]\d)\Z", re.ASCII)  # RFC 3339
 _ATTEMPT_MAX, _EPOCH_MAX = 2**32 - 1, 2**63 - 1
 
 
-_SINGLE = frozenset("saga-" + name for name in ("id", "step", "op", "attempt", "epoch", "accepted", "deadline", "callback")) | {
-    "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"}
+_SINGLE = {name.lower(): name for name in (
+    "Saga-Id", "Saga-Step", "Saga-Op", "Saga-Attempt", "Saga-Epoch", "Saga-Accepted", "Saga-Deadline", "Saga-Callback",
+    "Idempotency-Key", "webhook-id", "webhook-timestamp", "webhook-signature")}
 _TWO_URLS = re.compile(r"\s|,https?://", re.ASCII)  # as servers join two headers of one name
 
 
@@ -107,7 +108,7 @@ def lowered(headers: Headers) -> Dict[str, str]:
     for name, value in headers.items() if hasattr(headers, "items") else headers:
         own = name.lower()
         if own in low and own in _SINGLE:
-            raise NotACall(name.title(), "stands there twice")
+            raise NotACall(_SINGLE[own], "stands there twice")
         low[own] = value.strip() if own not in low else f"{low[own]}, {value.strip()}"
     return low
 
