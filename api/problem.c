@@ -31,16 +31,22 @@ static void add_text(struct buf *out, const char *name, struct str value)
 	buf_json(out, value);
 }
 
+/* Below it the protocol of others is spoken (api/dtm/): its clients look for a message. */
+#define ELSEWHERE STR("/api/")
+
 void problem_write(struct buf *out, enum problem p, const struct problem_text *t)
 {
 	const struct problem_fact *f = &FACTS[p];
+	const struct str           detail = t->detail.n ? t->detail : str_of(f->sentence);
 
 	buf_fmt(out, "{\"type\":\"/problems/%s\",\"title\":\"%s\",\"status\":%u", f->code, f->title, f->status);
-	add_text(out, "detail", t->detail.n ? t->detail : str_of(f->sentence));
+	add_text(out, "detail", detail);
 	add_text(out, "instance", t->instance);
 	buf_fmt(out, ",\"code\":\"%s\",\"retryable\":%s", f->code, f->retryable ? "true" : "false");
 	add_text(out, "gid", t->gid);
 	add_text(out, "request_id", t->request_id);
+	if (str_starts(t->instance, ELSEWHERE))
+		add_text(out, "message", detail);
 	if (t->errors.n) {
 		buf_cstr(out, ",\"errors\":[");
 		buf_str(out, t->errors);

@@ -160,8 +160,9 @@ void dtm_answer_submitted(struct request *r, const struct view *view)
 		answer_end(r, view);
 		return;
 	}
+	if (!r->prefer.wait) /* as for our own API, Prefer: wait=5 makes it shorter */
+		r->prefer.wait_ms = WAIT_MAX_MS;
 	r->prefer.wait = true;
-	r->prefer.wait_ms = WAIT_MAX_MS;
 	if (request_may_wait(r))
 		request_wait(r, on_end);
 }

@@ -8,7 +8,6 @@
 
 enum {
 	REQUEST_TIMEOUT_S = 3, /* DTM's defaults, in seconds of the protocol */
-	RETRY_INTERVAL_S = 10,
 	TIMEOUT_MIN_MS = 10,
 	TIMEOUT_MAX_MS = 600000,
 	INTERVAL_MIN_MS = 10,
@@ -302,7 +301,7 @@ void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, st
 	char                    poll[32];
 
 	if (base == 0)
-		base = RETRY_INTERVAL_S * second;
+		base = DTM_RETRY_INTERVAL_S * second;
 	if (t->retry_interval == 0 && t->timeout_to_fail > 0 && t->timeout_to_fail < base)
 		base = t->timeout_to_fail;
 	if (timeout == 0)

@@ -9,7 +9,7 @@
 #include "participants/definition.h"
 
 #define DTM_BRANCH_PREFIX "branch-" /* and a branch's id are a step's name */
-enum { DTM_BRANCH_MAX = 57 };
+enum { DTM_BRANCH_MAX = 57, DTM_RETRY_INTERVAL_S = 10 };
 
 #define DTM_KINDS(X)           \
 	X(SAGA,     "saga")     \
@@ -29,6 +29,7 @@ enum { DTM_KIND_COUNT = 0 DTM_KINDS(X) };
 struct dtm_trans {
 	enum dtm_kind      kind;
 	struct str         gid, query_prepared, custom_data, protocol, rollback_reason;
+	struct str         kind_text; /* as it was given */
 	const struct json *steps, *payloads, *headers, *req_extra; /* of their type, or NULL */
 	bool               wait_result, concurrent;
 	/* ms; 0: not given */
@@ -66,6 +67,8 @@ bool dtm_kind_of(const struct row *row, enum dtm_kind *kind);
 struct dtm *dtm_of(struct request *r); /* made when first asked for */
 /* A parameter of the query; empty if it is not there. */
 struct str dtm_param(const struct request *r, const char *name);
+/* How long it waits between tries, of the options as the input keeps them: 1 s at least. */
+int64_t dtm_interval_s(struct str options);
 /* ?limit=, 100 unless given, 1000 at most. */
 bool dtm_read_limit(struct request *r, unsigned *limit);
 bool dtm_body(struct request *r); /* r->body: an object; whatever its media type says */
@@ -74,6 +77,8 @@ const struct json *dtm_member(const struct json *object, const char *name);
 /* Empty unless it is a string. */
 struct str dtm_text(struct request *r, const struct json *object, const char *name);
 bool dtm_read_trans(struct request *r);
+/* The little that an abort needs; a kind that is none of DTM's is no error here. */
+bool dtm_read_abort(struct request *r);
 /* The gid of r->body or, where it is NULL, of the query; remembered in r->gid. */
 bool dtm_read_gid(struct request *r, struct str gid);
 bool dtm_branch_is_valid(struct str id);
@@ -112,6 +117,7 @@ bool msg_delay(struct request *r, int64_t *ms);
 void open_document(struct request *r, struct buf *out); /* tcc, xa: branches join */
 /* What joins them: of r->body, a registration. */
 bool branch_document(struct request *r, enum dtm_kind kind, struct buf *out);
+void workflow_prepare(struct request *r, dtm_then *begun, dtm_then *exists);
 bool workflow_branch(struct request *r, struct buf *out); /* the same, for a workflow */
 void workflow_submit(struct request *r);
 void workflow_show_branches(struct request *r, const struct view *view, uint64_t id,

@@ -57,9 +57,11 @@ void dtm_prepare(struct request *r)
 	case DTM_MSG:
 		dtm_with_topics(r, prepare_msg);
 		return;
-	case DTM_SAGA:
 	case DTM_WORKFLOW:
-		dtm_error(r, "a %s is not prepared", dtm_kind_name(dtm_of(r)->trans.kind));
+		workflow_prepare(r, on_prepared, on_prepared_before);
+		return;
+	case DTM_SAGA:
+		dtm_error(r, "a saga is not prepared");
 		return;
 	}
 }
@@ -190,8 +192,10 @@ void handle_dtm_submit(struct request *r)
 
 static void refuse_abort(struct request *r, enum phase phase)
 {
-	dtm_failure(r, "trans type: '%s' current status '%s', cannot abort.",
-	            dtm_kind_name(dtm_of(r)->trans.kind), dtm_status(phase));
+	const struct str kind = dtm_of(r)->trans.kind_text;
+
+	dtm_failure(r, "trans type: '%.*s' current status '%s', cannot abort.", (int)kind.n, kind.p,
+	            dtm_status(phase));
 }
 
 static void on_aborted(void *arg, enum command_result result, enum verdict verdict,
@@ -208,7 +212,16 @@ static void on_aborted(void *arg, enum command_result result, enum verdict verdi
 		refuse_abort(r, view->row.phase);
 }
 
-/* A saga is not to be aborted by who claims that it is a tcc. */
+/* A saga is not to be aborted by who claims that it is a tcc, nor the other way round. */
+static bool can_abort(struct str claimed, enum dtm_kind kind, enum phase phase)
+{
+	bool claims = str_is(claimed, "tcc") || str_is(claimed, "xa") || str_is(claimed, "msg");
+
+	if (!claims || kind == DTM_SAGA || kind == DTM_WORKFLOW)
+		return false;
+	return phase == PHASE_PREPARED || (phase == PHASE_CANCELLING && kind != DTM_MSG);
+}
+
 static void on_abort_view(void *arg, enum log_result result, const struct view *view)
 {
 	struct request *r = arg;
@@ -219,8 +232,7 @@ static void on_abort_view(void *arg, enum log_result result, const struct view *
 		dtm_away(r, result);
 	} else if (view == NULL || !dtm_kind_of(&view->row, &kind)) {
 		dtm_error(r, "no TransGlobal with gid: %.*s found", (int)r->gid.n, r->gid.p);
-	} else if (kind == DTM_SAGA || kind == DTM_WORKFLOW ||
-	           (view->row.phase != PHASE_PREPARED && view->row.phase != PHASE_CANCELLING)) {
+	} else if (!can_abort(d->trans.kind_text, kind, view->row.phase)) {
 		refuse_abort(r, view->row.phase);
 	} else {
 		struct command *c = dtm_command(r, COMMAND_CANCEL);
@@ -234,7 +246,7 @@ static void on_abort_view(void *arg, enum log_result result, const struct view *
 
 void dtm_abort(struct request *r)
 {
-	if (dtm_read_trans(r))
+	if (dtm_read_abort(r))
 		engine_read(r->api->engine, r->gid, on_abort_view, r);
 }
 

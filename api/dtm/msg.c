@@ -79,10 +79,6 @@ bool msg_document(struct request *r, bool is_prepared, struct buf *out)
 	const struct json      *step = t->steps != NULL ? t->steps->first : NULL;
 	struct buf              before = { 0 };
 
-	if (is_prepared && t->query_prepared.n == 0) {
-		dtm_error(r, "query_prepared is empty: who knows whether the message goes out?");
-		return false;
-	}
 	dtm_write_head(r, is_prepared ? "message" : "saga", is_prepared ? check_after_ms(r, t) : 0,
 	               out);
 	if (is_prepared)

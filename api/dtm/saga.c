@@ -24,6 +24,10 @@ static bool read_orders(struct request *r, struct orders *out)
 	}
 	concurrent = dtm_member(custom, "concurrent");
 	out->concurrent = concurrent != NULL && concurrent->type == JSON_TRUE;
+	if (concurrent != NULL && !out->concurrent && concurrent->type != JSON_FALSE) {
+		dtm_error(r, "concurrent in custom_data is true or false");
+		return false;
+	}
 	out->before = dtm_member(custom, "orders");
 	if (out->before == NULL || out->before->type == JSON_OBJECT)
 		return true;
@@ -62,6 +66,10 @@ static bool write_after(struct request *r, const struct orders *o, size_t i, str
 		buf_fmt(out, "\"after\":[\"branch-%02zu\"],", i);
 	if (list == NULL)
 		return true;
+	if (list->type != JSON_ARRAY) {
+		dtm_error(r, "orders of step %zu: a list of numbers is wanted", i);
+		return false;
+	}
 	buf_cstr(out, "\"after\":[");
 	for (const struct json *it = list->first; it != NULL; it = it->next) {
 		if (!json_u64(it, &before) || before >= steps) {

@@ -43,23 +43,27 @@ void dtm_show_times(struct buf *out, uint64_t id, const struct view *v)
 	show_text(out, "gid", v->row.gid);
 }
 
-/* A string that the input keeps; nothing where it is empty. */
-static void show_kept(struct buf *out, const struct view *v, const char *name)
+/* A string that the input keeps; false and nothing where it is empty. */
+static bool show_kept(struct buf *out, const struct view *v, const char *name)
 {
 	struct str raw;
 
 	if (v->row.input.n == 0 || !json_member(v->row.input, name, &raw) || raw.n <= 2)
-		return;
+		return false;
 	buf_fmt(out, ",\"%s\":", name);
 	buf_str(out, raw);
+	return true;
 }
 
+/* The interval is a whole number there, so that parts of a second are rounded up. */
 static void show_options(struct buf *out, const struct view *v)
 {
 	struct str raw;
 
-	if (v->row.input.n > 0 && json_member(v->row.input, "options", &raw))
-		show_text(out, "options", raw);
+	if (v->row.input.n == 0 || !json_member(v->row.input, "options", &raw))
+		return;
+	show_text(out, "options", raw);
+	buf_fmt(out, ",\"next_cron_interval\":%lld", (long long)dtm_interval_s(raw));
 }
 
 /* When it goes on by itself: 0 if nobody knows, or it has ended. */
@@ -140,7 +144,8 @@ void dtm_show_transaction(struct request *r, const struct view *v, struct buf *o
 	show_word(out, "trans_type", dtm_kind_name(kind));
 	show_word(out, "status", dtm_status(v->row.phase));
 	show_kept(out, v, "query_prepared");
-	show_kept(out, v, "protocol");
+	if (!show_kept(out, v, "protocol"))
+		show_word(out, "protocol", "http");
 	if (v->row.phase == PHASE_CONFIRMED)
 		show_time(out, "finish_time", v->row.ended_at);
 	else if (phase_is_ended(v->row.phase))
@@ -282,9 +287,8 @@ static void show_branch(struct request *r, const struct view *v, const struct st
 	                        name.n - sizeof DTM_BRANCH_PREFIX + 1 });
 	show_word(out, "op", op->name);
 	show_word(out, "status", status);
-	if (strcmp(status, "succeed") == 0 && note->answered_at && note->op == op->op)
-		show_time(out, op->op == OP_CANCEL ? "rollback_time" : "finish_time",
-		          note->answered_at);
+	if (strcmp(status, "prepared") != 0 && note->answered_at && note->op == op->op)
+		show_time(out, "finish_time", note->answered_at);
 	buf_char(out, '}');
 }
 

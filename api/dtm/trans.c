@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000 };
+enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, KIND_SHOWN = 64 };
 
 /* Ten years, as far as our durations go. */
 #define SECONDS_MAX (3650ll * 86400)
@@ -127,6 +127,25 @@ static bool read_seconds(struct str text, int64_t unit_ms, int64_t *ms)
 	return i == text.n;
 }
 
+static int64_t kept_ms(struct str options, const char *name)
+{
+	struct str raw;
+	int64_t    ms;
+
+	return json_member(options, name, &raw) && read_seconds(raw, 1000, &ms) ? ms : 0;
+}
+
+int64_t dtm_interval_s(struct str options)
+{
+	const int64_t own = kept_ms(options, "retry_interval");
+	const int64_t limit = kept_ms(options, "timeout_to_fail");
+
+	if (own > 0)
+		return (own + 999) / 1000;
+	return limit > 0 && limit < DTM_RETRY_INTERVAL_S * 1000 ? (limit + 999) / 1000
+	                                                        : DTM_RETRY_INTERVAL_S;
+}
+
 static bool seconds_of(struct request *r, const char *name, int64_t *ms)
 {
 	const struct json *m = dtm_member(r->body, name);
@@ -211,13 +230,55 @@ static bool read_options(struct request *r, struct dtm_trans *t)
 	       member_of(r, "branch_headers", JSON_OBJECT, &t->headers);
 }
 
+/* An address that is no text would pass for one that is empty, and its branch for done. */
+static bool is_step(struct request *r, const struct json *step)
+{
+	static const char *const TEXTS[] = { "action", "compensate" };
+
+	if (step->type != JSON_OBJECT) {
+		dtm_error(r, "a step is an object");
+		return false;
+	}
+	for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+		const struct json *m = dtm_member(step, TEXTS[i]);
+
+		if (m != NULL && m->type != JSON_STRING) {
+			dtm_error(r, "%s of a step is a string", TEXTS[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool is_http(struct str url)
+{
+	return url.n == 0 || str_starts(url, STR("http://")) || str_starts(url, STR("https://")) ||
+	       str_starts(url, STR("topic://"));
+}
+
+/* Whatever the protocol is, a URL of HTTP is called over HTTP. */
+static bool wants_grpc(struct request *r, const struct dtm_trans *t)
+{
+	if (!str_is(t->protocol, "grpc"))
+		return false;
+	for (const struct json *s = t->steps != NULL ? t->steps->first : NULL; s != NULL;
+	     s = s->next)
+		if (!is_http(dtm_text(r, s, "action")) || !is_http(dtm_text(r, s, "compensate")))
+			return true;
+	return !is_http(t->query_prepared);
+}
+
 /* What must be so whatever the kind is. */
 static bool is_sound(struct request *r, const struct dtm_trans *t)
 {
 	for (const struct json *s = t->steps != NULL ? t->steps->first : NULL; s != NULL;
 	     s = s->next)
-		if (s->type != JSON_OBJECT) {
-			dtm_error(r, "a step is an object");
+		if (!is_step(r, s))
+			return false;
+	for (const struct json *h = t->headers != NULL ? t->headers->first : NULL; h != NULL;
+	     h = h->next)
+		if (h->type != JSON_STRING && h->type != JSON_NULL) {
+			dtm_error(r, "a value of branch_headers is a string");
 			return false;
 		}
 	for (const struct json *p = t->payloads != NULL ? t->payloads->first : NULL; p != NULL;
@@ -226,7 +287,7 @@ static bool is_sound(struct request *r, const struct dtm_trans *t)
 			dtm_error(r, "a payload is a string");
 			return false;
 		}
-	if (str_is(t->protocol, "grpc")) {
+	if (wants_grpc(r, t)) {
 		dtm_error(r, "gRPC is not spoken here: branches are called over HTTP");
 		return false;
 	}
@@ -238,17 +299,32 @@ static bool is_sound(struct request *r, const struct dtm_trans *t)
 	return true;
 }
 
+static bool read_who(struct request *r, struct dtm_trans *t)
+{
+	if (!dtm_read_gid(r, dtm_text(r, r->body, "gid")) ||
+	    !text_of(r, "trans_type", &t->kind_text))
+		return false;
+	t->gid = r->gid;
+	if (t->kind_text.n > KIND_SHOWN)
+		t->kind_text.n = KIND_SHOWN;
+	return true;
+}
+
+bool dtm_read_abort(struct request *r)
+{
+	struct dtm_trans *t = &dtm_of(r)->trans;
+
+	return read_who(r, t) && text_of(r, "rollback_reason", &t->rollback_reason);
+}
+
 bool dtm_read_trans(struct request *r)
 {
 	struct dtm_trans *t = &dtm_of(r)->trans;
-	struct str        type;
 
-	if (!dtm_read_gid(r, dtm_text(r, r->body, "gid")) || !text_of(r, "trans_type", &type))
+	if (!read_who(r, t))
 		return false;
-	t->gid = r->gid;
-	if (!read_kind(type, &t->kind)) {
-		dtm_error(r, "unknown trans_type: \"%.*s\"", (int)(type.n > 64 ? 64 : type.n),
-		          type.p);
+	if (!read_kind(t->kind_text, &t->kind)) {
+		dtm_error(r, "unknown trans_type: \"%.*s\"", (int)t->kind_text.n, t->kind_text.p);
 		return false;
 	}
 	return text_of(r, "query_prepared", &t->query_prepared) &&

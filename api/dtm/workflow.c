@@ -136,23 +136,27 @@ static void on_begun_before(struct request *r, const struct view *view)
 		dtm_error(r, "the gid is that of another transaction: UniqueKeyConflict");
 }
 
-void handle_dtm_prepare_workflow(struct request *r)
+void workflow_prepare(struct request *r, dtm_then *begun, dtm_then *exists)
 {
 	struct workflow w;
 	struct buf      doc = { 0 };
 
-	if (!dtm_body(r) || !dtm_read_trans(r))
-		return;
-	if (dtm_of(r)->trans.kind != DTM_WORKFLOW) {
-		dtm_error(r, "trans_type must be workflow");
-		return;
-	}
 	if (!read_workflow(r, &w))
 		return;
 	write_document(r, &w, &doc);
 	dtm_of(r)->document = arena_str(request_arena(r), buf_view(&doc));
 	buf_fini(&doc);
-	dtm_begin(r, answer_progress, on_begun_before);
+	dtm_begin(r, begun, exists);
+}
+
+void handle_dtm_prepare_workflow(struct request *r)
+{
+	if (!dtm_body(r) || !dtm_read_trans(r))
+		return;
+	if (dtm_of(r)->trans.kind == DTM_WORKFLOW)
+		workflow_prepare(r, answer_progress, on_begun_before);
+	else
+		dtm_error(r, "trans_type must be workflow");
 }
 
 /* ---- registerBranch ---------------------------------------------------------------------- */

@@ -100,11 +100,17 @@ def test_delay(dtm, stub):
     error(dtm("msg", gid=msg.gid + "-2", custom_data={"delay": -1}).add("/a").submit(), "delay is a whole number")
 
 
-def test_a_message_without_branches_and_one_without_a_question(dtm, stub):
+def test_a_message_without_branches(dtm):
     msg = dtm("msg", wait_result=True)
     success(msg.submit())
     assert msg.query()["branches"] == []
-    error(dtm("msg").add("/a").prepare(), "query_prepared is empty")
+
+
+def test_a_message_without_a_question_goes_out(dtm, stub):
+    """An empty URL is a success wherever it stands."""
+    msg = dtm("msg", timeout_to_fail=5).add("/a")
+    success(msg.prepare())
+    assert msg.ended() == "succeed" and msg.called() == ["/a action"]
 
 
 def test_a_prepared_message_is_delayed_from_its_submit_on(dtm, stub):

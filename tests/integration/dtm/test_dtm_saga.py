@@ -197,7 +197,7 @@ def test_json_rpc_participants(dtm, stub, gid):
     ({"steps": [1], "payloads": ["x"]}, "a step is an object"), ({"payloads": [{}]}, "a payload is a string"),
     ({"retry_interval": "1"}, "retry_interval must be a number"), ({"timeout_to_fail": -1}, "timeout_to_fail must be a number"),
     ({"wait_result": "yes"}, "wait_result must be true or false"), ({"retry_limit": 0.5}, "retry_limit must be a whole number"),
-    ({"branch_headers": []}, "branch_headers must be"), ({"protocol": "grpc"}, "gRPC"), ({"query_prepared": 1}, "query_prepared must be"),
+    ({"branch_headers": []}, "branch_headers must be"), ({"protocol": "grpc", "steps": [{"action": "host:1/a.B/C"}]}, "gRPC"), ({"query_prepared": 1}, "query_prepared must be"),
     ({"steps": [{"action": "ftp://x"}]}, "a URL begins with http"),
     ({"steps": [{"action": "http://169.254.169.254/latest"}]}, "calls are refused")])
 def test_what_cannot_be_submitted(dtm, more, text):
@@ -222,7 +222,8 @@ def test_query_has_the_shape_that_clients_read(dtm, stub, gid):
     t, (undo, act) = got["transaction"], got["branches"]
     assert t["gid"] == gid and t["trans_type"] == "saga" and t["concurrent"] is False and t["custom_data"] == '{"concurrent": true}'
     assert t["id"] < 2 ** 53 and t["create_time"] <= t["finish_time"] <= t["update_time"]
-    assert not {"query_prepared", "protocol", "rollback_reason", "rollback_time", "owner", "next_cron_time"} & set(t)
+    assert t["protocol"] == "http" and t["next_cron_interval"] == 10
+    assert not {"query_prepared", "rollback_reason", "rollback_time", "owner", "next_cron_time"} & set(t)
     assert act["url"] == stub.url + "/a" and base64.b64decode(act["bin_data"]) == b"x" and act["finish_time"]
     assert undo["op"] == "compensate" and undo["status"] == "prepared" and "rollback_time" not in undo
     assert {act["gid"], undo["gid"]} == {gid} and act["id"] > undo["id"] > t["id"]

@@ -122,7 +122,7 @@ def test_what_cannot_be_prepared(dtm, stub, gid):
     error(flow.t.post("prepareWorkflow", query_prepared=None), "query_prepared is empty")
     error(flow.t.post("prepareWorkflow", custom_data=None), "custom_data must be")
     error(flow.t.post("prepareWorkflow", custom_data={"name": "x", "data": "%%%"}), "the base64 of a text")
-    error(flow.t.prepare(), "a workflow is not prepared")
+    error(flow.t.prepare(custom_data=None), "custom_data must be")
     error(flow.submit("maybe"), "req_extra.status must be")
     error(flow.submit("succeed"), "storage: NotFound")
     success(dtm("tcc", timeout_to_fail=LONG).prepare())
