@@ -287,7 +287,8 @@ static void write_answers(const struct dtm_trans *t, struct buf *out)
 		buf_cstr(out, "\"ONGOING\":\"ongoing\",\"-32902\":\"ongoing\","
 		              "\"FAILURE\":\"refused\",\"-32901\":\"refused\","
 		              "\"\\\"error\\\":{\":\"unknown\","
-		              "\"\\\"error\\\": {\":\"unknown\"}");
+		              "\"\\\"error\\\": {\":\"unknown\","
+		              "\"\\\"error\\\" : {\":\"unknown\"}");
 	else
 		buf_cstr(out, "\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}");
 }

@@ -222,6 +222,17 @@ static bool can_abort(struct str claimed, enum dtm_kind kind, enum phase phase)
 	return phase == PHASE_PREPARED || (phase == PHASE_CANCELLING && kind != DTM_MSG);
 }
 
+/* What is too long for the journal is cut, between two letters. */
+static struct str reason_of(struct str text)
+{
+	if (text.n <= REASON_BYTES_MAX)
+		return text;
+	text.n = REASON_BYTES_MAX;
+	while (text.n > 0 && ((unsigned char)text.p[text.n] & 0xc0) == 0x80)
+		text.n--;
+	return text;
+}
+
 static void on_abort_view(void *arg, enum log_result result, const struct view *view)
 {
 	struct request *r = arg;
@@ -237,9 +248,7 @@ static void on_abort_view(void *arg, enum log_result result, const struct view *
 	} else {
 		struct command *c = dtm_command(r, COMMAND_CANCEL);
 
-		c->reason = d->trans.rollback_reason;
-		if (c->reason.n > REASON_BYTES_MAX)
-			c->reason.n = REASON_BYTES_MAX;
+		c->reason = reason_of(d->trans.rollback_reason);
 		engine_command(r->api->engine, c, on_aborted, r);
 	}
 }

@@ -3,6 +3,8 @@
 import base64
 import json
 
+import pytest
+
 from lib.base import until
 from lib.dtm import error, failure, params_of, path_of, success
 from lib.stub import Reply
@@ -91,6 +93,21 @@ def test_without_data_it_is_called_by_get(dtm, stub):
     until(lambda: stub.calls)
     assert stub.calls[0].method == "GET" and stub.calls[0].body == b""
     success(flow.submit("succeed"))
+
+
+@pytest.mark.parametrize("size", [1000, 30000, 300000])
+def test_a_long_result_comes_back_whole(dtm, stub, size):
+    flow = Workflow(dtm, stub, retry_interval=LONG)
+    success(flow.t.prepare())  # the older name of prepareWorkflow, as far as it goes
+    success(flow.submit("succeed", result=b64("x" * size)))
+    assert flow.prepare()["transaction"]["result"] == b64("x" * size)
+
+
+def test_a_long_reason_comes_back(dtm, stub):
+    flow = Workflow(dtm, stub, retry_interval=LONG)
+    flow.prepare()
+    success(flow.submit("failed", rollback_reason="\u00e4" * 5000))
+    assert flow.t.query()["transaction"]["rollback_reason"] == "\u00e4" * 5000
 
 
 def test_what_has_ended_stays(dtm, stub, gid):
