@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/request.h"
 #include "api/show.h"
+#include "coordinator/base/mem.h"
+
+#include <stdlib.h>
 
 static const char *const NOTHING[] = { NULL };
 
@@ -14,20 +17,14 @@ static const char *member_state_name(enum member_state s)
 	return "unknown";
 }
 
-/* The part of a dead replica's transactions that each live one would take. */
-static double share_of(const struct member *m, double all)
-{
-	return m->state == MEMBER_LIVE && all > 0 ? m->weight * m->speed / all : 0;
-}
-
-static void show_member(struct buf *out, const struct member *m, double all, const struct engine_stats *me)
+static void show_member(struct buf *out, const struct member *m, double share, const struct engine_stats *me)
 {
 	char text[UUID_TEXT + 1];
 
 	buf_fmt(out, "{\"id\":\"%s\",\"state\":\"%s\"", uuid_text(m->id, text), member_state_name(m->state));
 	show_text(out, "address", m->address);
 	buf_fmt(out, ",\"weight\":%u,\"speed\":%.1f,\"load\":%.3f,\"share\":%.3f,\"owns\":%s", m->weight, m->speed,
-	        m->load, share_of(m, all), m->owns ? "true" : "false");
+	        m->load, share, m->owns ? "true" : "false");
 	if (m->state == MEMBER_LIVE)
 		show_text(out, "lease", m->lease.mark != 0 ? STR("row") : STR("lock"));
 	show_time(out, "started_at", m->started_at);
@@ -47,22 +44,22 @@ static void on_members(void *arg, enum log_result result, const struct member *m
 	struct request     *r = arg;
 	struct buf          body = { 0 };
 	struct engine_stats me;
-	double              all = 0;
+	double             *shares;
 
 	if (result != LOG_DONE) {
 		request_away(r, result);
 		return;
 	}
 	engine_stats(r->api->engine, &me);
-	for (size_t i = 0; i < n; i++)
-		if (members[i].state == MEMBER_LIVE)
-			all += members[i].weight * members[i].speed;
+	shares = mem_array(n, sizeof *shares);
+	engine_shares(members, n, shares);
 	buf_cstr(&body, "{\"items\":[");
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
 			buf_cstr(&body, ",\n");
-		show_member(&body, &members[i], all, &me);
+		show_member(&body, &members[i], shares[i], &me);
 	}
+	free(shares);
 	buf_cstr(&body, "],\"next_cursor\":null}\n");
 	request_answer(r, 200, &body);
 }

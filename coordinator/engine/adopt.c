@@ -9,7 +9,7 @@
 
 enum {
 	OTHERS_FIRST_MS = 1000, /* all look more often, but for the crowded */
-	DUE_EVERY_MS = 40, DUE_HELD_MS = 250, DUE_CROWDED_MS = 1000, DUE_COST = 10,
+	DUE_EVERY_MS = 50, DUE_HELD_MS = 250, DUE_CROWDED_MS = 1000, DUE_COST = 10,
 	OTHERS_LOOK_MS = 1500, SWEEP_ROWS_PER_MS = 20, REPORT_MS = 2000, SWEEP_MS = 1000, SWEEP_ALL = 8, ALONE_MS = 5000,
 	GROUP_MS = 1000, GROUP_FIRST = 16, GROUP_MAX = 128
 };
@@ -21,19 +21,12 @@ static bool has_room(const struct engine *e)
 
 /* ---- rows of the dead --------------------------------------------------------------- */
 
-/* Of the power of all that live. */
+/* Of what all that live have; 1 before the list of them is there. */
 static double my_share(const struct engine *e)
 {
-	double all = 0, mine = 0;
+	const struct peer *me = peer_find(e, e->me);
 
-	for (size_t i = 0; i < e->peers_n; i++) {
-		if (e->peers[i].state != MEMBER_LIVE)
-			continue;
-		all += e->peers[i].power;
-		if (uuid_eq(e->peers[i].id, e->me))
-			mine = e->peers[i].power;
-	}
-	return mine > 0 ? mine / all : 1;
+	return me != NULL && me->share > 0 ? me->share : 1;
 }
 
 /* Time for all who live to look, and to take what is theirs: a slow machine does so many rows in a millisecond,
@@ -266,6 +259,23 @@ static void on_due(void *arg, enum log_result result, const struct row *rows, si
 	turn_end(e);
 }
 
+/* Most looks find nothing. */
+static void on_look(void *arg, enum log_result result, struct look found)
+{
+	struct engine *e = arg;
+
+	turn_begin(e);
+	if (result == LOG_DONE)
+		inbox_told(e, found.commands);
+	if (result == LOG_DONE && found.due && e->due_life == e->life && has_room(e) && !failover_holds(e)) {
+		e->ports.log.take_due(e->ports.log.ctx, e->me, DUE_PAGE, on_due, e);
+	} else {
+		e->due_busy = false;
+		chore_soon(e, CHORE_DUE, next_look_ms(e, 0));
+	}
+	turn_end(e);
+}
+
 void adopt_later(struct engine *e)
 {
 	e->due_not_before = boot_ms(e) + OTHERS_FIRST_MS;
@@ -286,7 +296,7 @@ void adopt_due(struct engine *e)
 	e->due_busy = true;
 	e->due_asked_at = boot_ms(e);
 	e->due_life = e->life;
-	e->ports.log.take_due(e->ports.log.ctx, e->me, DUE_PAGE, on_due, e);
+	e->ports.log.look(e->ports.log.ctx, on_look, e);
 }
 
 /* ---- what the others should know, and what nobody needs any more ------------------------------ */

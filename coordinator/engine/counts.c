@@ -161,19 +161,11 @@ void counts_lags(const struct engine *e, struct engine_stats *out)
 /* As they were at the last look; a dead one counts until its row is swept. */
 void counts_members(const struct engine *e, struct engine_stats *out)
 {
-	double all = 0, mine = 0;
+	const struct peer *me = peer_find(e, e->me);
 
-	for (size_t i = 0; i < e->peers_n; i++) {
-		const struct peer *p = &e->peers[i];
-
-		out->members[p->state]++;
-		if (p->state != MEMBER_LIVE)
-			continue;
-		all += p->power;
-		if (uuid_eq(p->id, e->me))
-			mine = p->power;
-	}
-	out->share = all > 0 ? mine / all : 0;
+	for (size_t i = 0; i < e->peers_n; i++)
+		out->members[e->peers[i].state]++;
+	out->share = me != NULL ? me->share : 0;
 }
 
 const char *log_result_name(enum log_result r)

@@ -245,6 +245,9 @@ struct ended { /* borrowed */
 };
 /* In no order; a bounded number. */
 void engine_each_ended(const struct engine *e, void (*each)(void *arg, const struct ended *ended), void *arg);
+/* The part of a dead one's rows that each takes: weight × speed, but who was idle counts as the mean of the others. Their
+ * sum is 1, or 0 if nobody lives who has room. */
+void engine_shares(const struct member *m, size_t n, double *shares);
 struct uuid engine_incarnation(const struct engine *e);
 const char *engine_state_name(enum engine_state s);
 const char *command_name(enum command_kind k);

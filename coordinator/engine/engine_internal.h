@@ -244,7 +244,7 @@ struct peer {
 	int64_t           lock_key;
 	enum member_state state;
 	char             *address;
-	double            power;       /* weight × speed */
+	double            share;       /* of a dead one's rows: engine_shares() */
 	bool              has_room;    /* not crowded when it last said so */
 	bool              owns;
 	uint32_t          rows;        /* that it left, as far as they were counted */
@@ -628,6 +628,7 @@ bool order_is_changed(const struct order *order, const struct txn *t);
 bool order_is_fit(struct engine *e, struct order *order, const struct row *row);
 void orders_away(struct engine *e);   /* all, on leaving */
 void inbox_look(struct engine *e);    /* chore */
+void inbox_told(struct engine *e, bool commands); /* by a look: is there any, whosever? */
 void inbox_ask(struct engine *e);     /* chore: verdicts */
 void inbox_write(const struct command *c, struct buf *out);
 struct order *inbox_parse(struct engine *e, const struct inbox_row *row);

@@ -173,6 +173,17 @@ void inbox_look(struct engine *e)
 	e->ports.log.inbox_read(e->ports.log.ctx, e->me, INBOX_PAGE, on_inbox, e);
 }
 
+/* Who looks for due rows often enough, in turns, need not read an inbox that was seen empty. */
+void inbox_told(struct engine *e, bool commands)
+{
+	if (commands) {
+		chore_soon(e, CHORE_INBOX, 0);
+	} else if (e->chore_at[CHORE_INBOX] > boot_ms(e) && e->chore_at[CHORE_INBOX] != INT64_MAX) {
+		e->stats.inbox_depth = 0;
+		chore_in(e, CHORE_INBOX, INBOX_EVERY_MS);
+	}
+}
+
 void engine_on_poke(struct engine *e, struct str gid)
 {
 	if (members_poked(e, gid))

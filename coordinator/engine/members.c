@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMBERS_EVERY_MS = 1000, MEMBERS_MS_EACH = 10 };
+enum { MEMBERS_EVERY_MS = 1000, MEMBERS_MS_EACH = 10, IDLE_BELOW = 10 };
 
 /* ---- the list ------------------------------------------------------------------------ */
 
@@ -80,23 +80,63 @@ static int compare_peers(const void *a, const void *b)
 	              sizeof(struct uuid));
 }
 
-/* Of what is adopted, whoever has no room takes nothing: K counts three quarters of it as full. */
-static double power_of(const struct member *m)
+static double speed_of(const struct member *m)
 {
-	return m->load > 1.3 ? 0 : m->weight * (m->speed > 1 ? m->speed : 1);
+	return m->speed > 1 ? m->speed : 1;
+}
+
+/* Speed is what somebody was seen to do. Below a tenth of the fastest he was not asked for more, rather than slow:
+ * after a day with all callers at one replica the others would be left out. So he counts as the mean of the rest. */
+static bool was_idle(const struct member *m, double top)
+{
+	return speed_of(m) * IDLE_BELOW < top;
+}
+
+static double mean_speed(const struct member *m, size_t n, double top)
+{
+	double   sum = 0;
+	unsigned busy = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (m[i].state == MEMBER_LIVE && !was_idle(&m[i], top)) {
+			sum += speed_of(&m[i]);
+			busy++;
+		}
+	return busy > 0 ? sum / busy : 1;
+}
+
+/* Whoever has no room takes nothing: K counts three quarters of it as full. */
+void engine_shares(const struct member *m, size_t n, double *shares)
+{
+	double top = 0, all = 0, mean;
+
+	for (size_t i = 0; i < n; i++)
+		if (m[i].state == MEMBER_LIVE && speed_of(&m[i]) > top)
+			top = speed_of(&m[i]);
+	mean = mean_speed(m, n, top);
+	for (size_t i = 0; i < n; i++) {
+		bool takes = m[i].state == MEMBER_LIVE && m[i].load <= 1.3;
+
+		shares[i] = takes ? m[i].weight * (was_idle(&m[i], top) ? mean : speed_of(&m[i])) : 0;
+		all += shares[i];
+	}
+	for (size_t i = 0; i < n && all > 0; i++)
+		shares[i] /= all;
 }
 
 static void keep_members(struct engine *e, const struct member *m, size_t n)
 {
 	struct peer *peers = mem_array(n + 1, sizeof *peers);
+	double      *shares = mem_array(n, sizeof *shares);
 
+	engine_shares(m, n, shares);
 	for (size_t i = 0; i < n; i++) {
 		const struct peer *old = peer_find(e, m[i].id);
 		struct str         address = str_dup(m[i].address);
 
 		peers[i] = (struct peer){ .id = m[i].id, .lock_key = m[i].lock_key,
 					  .state = m[i].state, .address = (char *)(uintptr_t)address.p,
-					  .power = power_of(&m[i]), .has_room = m[i].load <= 1,
+					  .share = shares[i], .has_room = m[i].load <= 1,
 					  .owns = m[i].owns, .rows = m[i].rows, .look_at = AT_NEVER };
 		if (old == NULL) {
 			peer_saw(e, &peers[i], m[i].lease);
@@ -110,6 +150,7 @@ static void keep_members(struct engine *e, const struct member *m, size_t n)
 		peers[i].look_at = old->look_at;
 		peers[i].told = old->told;
 	}
+	free(shares);
 	qsort(peers, n, sizeof *peers, compare_peers);
 	members_fini(e);
 	e->peers = peers;

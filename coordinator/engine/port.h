@@ -239,6 +239,11 @@ static inline enum danger danger_of(uint32_t adoptions)
 	                                    : DANGER_HIGH;
 }
 
+struct look {
+	bool due, commands;
+};
+typedef void look_done(void *arg, enum log_result result, struct look found);
+
 struct log_port {
 	void *ctx;
 	/* One at a time; never cancelled once sent. */
@@ -260,6 +265,9 @@ struct log_port {
 	 * between replicas. */
 	void (*adopt)(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
 	              enum danger danger, rows_done *done, void *arg);
+	/* Is there anything for take_due, or a command without verdict, whosever? A plain read, made so often that it has
+	 * to cost nothing: it may count what somebody else has locked or what is another's. */
+	void (*look)(void *ctx, look_done *done, void *arg);
 	/* Take parked rows whose due_at has passed: owner me, due_at null, epoch + 1, version + 1. */
 	void (*take_due)(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg);
 	/* The same for one gid that is parked, due or not; n == 0 if it is not parked now. */

@@ -26,11 +26,9 @@ static void rows_send(struct rows_job *j, enum statement statement)
 
 enum { SKIP_FOR_MS = 10000 };
 
-struct due_job {
+struct look_job {
 	struct pg_job job;
-	struct uuid   me;
-	unsigned      limit;
-	rows_done    *done;
+	look_done    *done;
 	void         *arg;
 };
 
@@ -94,8 +92,9 @@ static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str af
 	pg_job_send(&j->job, on_page);
 }
 
-static void take_due(struct pg *pg, struct uuid me, unsigned limit, rows_done *done, void *arg)
+static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
 {
+	struct pg        *pg = ctx;
 	struct rows_job  *j = rows_open(pg, false, done, arg);
 	struct pg_params *p = pg_job_params(&j->job);
 
@@ -107,29 +106,30 @@ static void take_due(struct pg *pg, struct uuid me, unsigned limit, rows_done *d
 	pg_job_send(&j->job, on_page);
 }
 
-/* Most looks find nothing. */
-static void on_due(struct pg_job *job)
+static void on_look(struct pg_job *job)
 {
-	struct due_job *j = (struct due_job *)job;
+	struct look_job *j = (struct look_job *)job;
+	PGresult        *r = job->results[0];
+	struct look      found = { 0 };
 
 	if (rows_of(job) > 0)
-		take_due(job->conn->pg, j->me, j->limit, j->done, j->arg);
-	else
-		j->done(j->arg, job->result, NULL, 0);
+		found = (struct look){ .due = cell_bool(r, 0, 0), .commands = cell_bool(r, 0, 1) };
+	j->done(j->arg, job->result, found);
 	pg_job_free(job);
 }
 
-static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
+static void log_look(void *ctx, look_done *done, void *arg)
 {
-	struct pg      *pg = ctx;
-	struct due_job *j = mem_alloc(sizeof *j);
+	struct pg       *pg = ctx;
+	struct look_job *j = mem_alloc(sizeof *j);
 
-	*j = (struct due_job){ .me = me, .limit = limit, .done = done, .arg = arg };
+	j->done = done;
+	j->arg = arg;
 	pg_job_begin(&j->job, &pg->work);
 	j->job.only_reads = true;
 	params_i32(pg_job_params(&j->job), ROW_FORMAT);
-	pg_job_add(&j->job, SQL_DUE);
-	pg_job_send(&j->job, on_due);
+	pg_job_add(&j->job, SQL_LOOK);
+	pg_job_send(&j->job, on_look);
 }
 
 static void log_claim(void *ctx, struct uuid me, struct str gid, rows_done *done, void *arg)
@@ -210,6 +210,7 @@ void pg_log_port(struct pg *pg, struct log_port *port)
 		.restore = pg_restore,
 		.mine = log_mine,
 		.adopt = log_adopt,
+		.look = log_look,
 		.take_due = log_take_due,
 		.claim = log_claim,
 		.read = log_read,

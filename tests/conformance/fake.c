@@ -294,6 +294,7 @@ int main(void)
 	log_suite_run(&suite);
 	f.fate = (struct fake_fate){ .arrive_ms = 3, .land_ms = 5, .answer_ms = 2 };
 	suite.prefix = STR("slow");
+	suite.used = true;
 	log_suite_run(&suite);
 	ok(f.bad == 0, "the suite itself keeps the contract");
 	test_lost_commit_lands_later();

@@ -235,6 +235,22 @@ void suite_adopt(struct suite *s, const struct log_port *p, struct uuid me, stru
 	wait(s);
 }
 
+static void on_look(void *arg, enum log_result result, struct look found)
+{
+	struct suite *s = arg;
+
+	answered(s, result);
+	s->look = found;
+}
+
+void suite_look(struct suite *s, const struct log_port *p)
+{
+	ask(s);
+	s->look = (struct look){ 0 };
+	p->look(p->ctx, on_look, s);
+	wait(s);
+}
+
 void suite_take_due(struct suite *s, struct uuid me, unsigned limit)
 {
 	ask(s);
@@ -366,7 +382,8 @@ void log_suite_run(const struct log_suite *given)
 		const char *name;
 		void      (*run)(struct suite *s);
 	} tests[] = {
-		{ "commits", suite_commits },   { "rows", suite_rows },
+		{ "looks", suite_looks },       { "commits", suite_commits },
+		{ "rows", suite_rows },
 		{ "payloads", suite_payloads }, { "pages", suite_pages },
 		{ "parking", suite_parking },   { "adoption", suite_adoption },
 		{ "inbox", suite_inbox },       { "inbox-misses", suite_inbox_misses },

@@ -19,6 +19,7 @@ struct log_suite {
 	void                 (*failover)(void *ctx, bool on); /* as if the server had been promoted; then no more */
 	void                 (*ok)(void *ctx, bool pass, const char *what);
 	struct str             prefix;    /* at most 20 characters */
+	bool                   used;      /* the suite has run in this database before */
 	struct str             document;  /* inline steps that compile */
 	struct str             grown;     /* others that compile */
 	struct str             broken;    /* does not compile; empty: skip that */

@@ -24,6 +24,7 @@ struct suite {
 	struct inbox_row *inbox;
 	struct settled   *verdicts;
 	struct member    *members;
+	struct look       look;
 	size_t            n;
 	bool              def_seen; /* of the first row */
 	size_t            batch_begins, batch_changes;
@@ -47,6 +48,7 @@ void suite_restore_at(struct suite *s, const struct log_port *p, struct uuid me,
 void suite_mine(struct suite *s, struct uuid me, struct str after, unsigned limit);
 void suite_adopt(struct suite *s, const struct log_port *p, struct uuid me, struct uuid dead, struct str after,
                  unsigned limit, enum danger danger);
+void suite_look(struct suite *s, const struct log_port *p);
 void suite_take_due(struct suite *s, struct uuid me, unsigned limit);
 void suite_claim(struct suite *s, const struct log_port *p, struct uuid me, struct str gid);
 void suite_read(struct suite *s, const struct str *gids, size_t n);
@@ -69,6 +71,7 @@ void suite_commits(struct suite *s);
 void suite_rows(struct suite *s);
 void suite_payloads(struct suite *s);
 void suite_pages(struct suite *s);
+void suite_looks(struct suite *s);
 void suite_parking(struct suite *s);
 void suite_adoption(struct suite *s);
 void suite_inbox(struct suite *s);

@@ -309,6 +309,36 @@ static const struct row *taken(struct suite *s, struct str gid)
 	return NULL;
 }
 
+static bool looks(struct suite *s, bool due, bool commands)
+{
+	suite_look(s, s->given->b);
+	return s->result == LOG_DONE && s->look.due == due && s->look.commands == commands;
+}
+
+/* The first of all, so that nobody else has left anything. */
+void suite_looks(struct suite *s)
+{
+	int64_t        now = s->given->now_ms(s->given->ctx);
+	struct str     past = suite_gid(s, "past"), mine = suite_gid(s, "mine");
+	struct settled done = { suite_id(s), VERDICT_DECIDED };
+
+	if (s->given->used)
+		return;
+	suite_ok(s, looks(s, false, false), "a look finds nothing when there is nothing");
+	suite_begin(s, mine);
+	park(s, suite_gid(s, "far"), now + 3600000);
+	park(s, suite_gid(s, "never"), AT_NEVER);
+	suite_ok(s, looks(s, false, false), "nor what is owned, or parked and not due");
+	park(s, past, now - 1000);
+	suite_ok(s, looks(s, true, false), "what is due is seen");
+	suite_take_due(s, s->me, 100);
+	suite_ok(s, looks(s, false, false), "until it is taken");
+	suite_inbox_put(s, done.id, mine, "{}");
+	suite_ok(s, looks(s, false, true), "a command is seen, also by who may not read it");
+	suite_commit(s, s->given->a, &(struct batch){ .me = s->me, .settled = &done, .settled_count = 1 });
+	suite_ok(s, looks(s, false, false), "until it has its verdict");
+}
+
 void suite_parking(struct suite *s)
 {
 	int64_t           now = s->given->now_ms(s->given->ctx);

@@ -29,7 +29,7 @@ static const struct {
 	{ "RELOAD", "Index Scan using transaction_pkey", NULL },
 	{ "MINE", "using transaction_owner", "(gid)::text >" },
 	{ "ADOPT", "using transaction_owner", "Index Scan using transaction_pkey" },
-	{ "DUE", "using transaction_due", NULL },
+	{ "LOOK", "using transaction_due", "using inbox_open" },
 	{ "TAKE_DUE", "using transaction_due", "Index Scan using transaction_pkey" },
 	{ "CLAIM", "Index Scan using transaction_pkey", NULL },
 	{ "READ", "Index Scan using transaction_pkey", NULL },

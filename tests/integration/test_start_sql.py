@@ -412,17 +412,30 @@ def cpu_of_sessions(dsn):
     return found
 
 
+def statements_of(cluster):
+    """That all replicas have sent so far, but for those of their leases."""
+    return sum(int(re.search(r"^sagad_database_statements_total (\d+)", r.ops("/metrics").text, re.M)[1]) for r in cluster.replicas)
+
+
 @pytest.mark.needs_server_control  # its processes must be ours to look at
-def test_idle_cluster_costs_the_database_little(cluster, capsys):
-    """SAGAD_IDLE_SECONDS=20 and -s for a figure; of three replicas, on a machine that does nothing else."""
-    seconds = float(os.environ.get("SAGAD_IDLE_SECONDS", "1"))
-    before, began = cpu_of_sessions(cluster.dsn), time.monotonic()
-    time.sleep(seconds)
-    after, took = cpu_of_sessions(cluster.dsn), time.monotonic() - began
-    used = sum(ns - before.get(pid, ns) for pid, ns in after.items()) / 1e9 / took
+def test_idle_cluster_costs_the_database_little(make_cluster, capsys):
+    """42 statements a second, with what is planned in the first seconds: one more of each replica, four times a second,
+    is too much. SAGAD_IDLE_SECONDS=20 and -s for figures, on a machine that does nothing else. A busy one makes each
+    statement dearer and their number no larger: of some windows one has to do, and it has three times the processor."""
+    seconds, cluster = float(os.environ.get("SAGAD_IDLE_SECONDS", "1")), make_cluster(ttl=os.environ.get("SAGAD_IDLE_TTL", "10s"))
+    seen = []
+
+    def is_cheap():
+        before, sent, began = cpu_of_sessions(cluster.dsn), statements_of(cluster), time.monotonic()
+        time.sleep(seconds)
+        took, sent, after = time.monotonic() - began, statements_of(cluster) - sent, cpu_of_sessions(cluster.dsn)
+        used = sum(ns - before.get(pid, ns) for pid, ns in after.items()) / 1e9 / took
+        seen.append(f"{sent / took:.1f} statements a second, {100 * used:.2f} % of a core in PostgreSQL")
+        return len(before) >= 9 and sent / took < 50 and used < 0.03
+
+    assert any(is_cheap() for _ in range(10)), seen
     with capsys.disabled():
-        print(f"\nan idle cluster of three: {100 * used:.2f} % of a core in PostgreSQL")
-    assert len(before) >= 9 and used < 0.1
+        print(f"\nan idle cluster of three: {seen[-1]}")
 
 
 def test_replicas_die_while_rows_are_started(make_cluster, stub, gid):

@@ -206,6 +206,25 @@ static bool owns(const struct fake_db *db, struct uuid id)
 	return false;
 }
 
+static struct fake_acted *find_acted(const struct fake_db *db, struct uuid id)
+{
+	for (size_t i = 0; i < db->acted_n; i++)
+		if (uuid_eq(db->acted[i].id, id))
+			return &db->acted[i];
+	return NULL;
+}
+
+static void note_acted(struct fake_db *db, struct uuid id)
+{
+	if (find_acted(db, id) != NULL)
+		return;
+	if (db->acted_n == db->acted_cap) {
+		db->acted_cap = db->acted_cap ? 2 * db->acted_cap : 8;
+		db->acted = mem_grow(db->acted, db->acted_cap, sizeof *db->acted);
+	}
+	db->acted[db->acted_n++] = (struct fake_acted){ .id = id };
+}
+
 static enum log_result enroll(struct fake_db *db, const struct member *me)
 {
 	const struct member *old = find_member(db, me->id);
@@ -213,6 +232,8 @@ static enum log_result enroll(struct fake_db *db, const struct member *me)
 
 	if (old != NULL)
 		return old->state == MEMBER_LIVE ? LOG_DONE : LOG_FENCED;
+	if (find_acted(db, me->id) != NULL && find_acted(db, me->id)->swept)
+		db->config.bad(db->config.ctx, "enrols an incarnation that acted, died and was swept away");
 	if (db->member_n == db->member_cap) {
 		db->member_cap = db->member_cap ? 2 * db->member_cap : 8;
 		db->members = mem_grow(db->members, db->member_cap, sizeof *db->members);
@@ -507,6 +528,19 @@ static void walk_owned(struct fake_op *op)
 	}
 }
 
+static void look(struct fake_op *op)
+{
+	struct fake_db *db = op->db;
+	int64_t         now = db->config.now_ms(db->config.ctx);
+
+	for (size_t i = 0; i < db->row_n && !op->look.due; i++) {
+		const struct row *r = &db->rows[i];
+
+		op->look.due = r->due_at != 0 && r->due_at <= now && r->format <= ROW_FORMAT;
+	}
+	op->look.commands = fake_db_inbox(db, false) > 0;
+}
+
 static void take_due(struct fake_op *op)
 {
 	struct fake_db *db = op->db;
@@ -613,6 +647,8 @@ static void sweep(struct fake_db *db, bool all)
 	for (size_t i = all ? db->member_n : 0; i-- > 0;) {
 		if (db->members[i].state == MEMBER_LIVE || owns(db, db->members[i].id))
 			continue;
+		if (find_acted(db, db->members[i].id) != NULL)
+			find_acted(db, db->members[i].id)->swept = true;
 		free((char *)(uintptr_t)db->members[i].address.p);
 		db->member_n--;
 		memmove(db->members + i, db->members + i + 1, (db->member_n - i) * sizeof *db->members);
@@ -625,6 +661,7 @@ static void report(struct fake_op *op)
 
 	if (m == NULL)
 		return;
+	note_acted(op->db, op->me);
 	m->speed = op->speed;
 	m->load = op->load;
 	m->seen_at = op->db->config.now_ms(op->db->config.ctx);
@@ -653,6 +690,7 @@ void fake_db_apply(struct fake_op *op)
 	case FAKE_RESTORE: op->result = restore(op); break;
 	case FAKE_MINE:
 	case FAKE_ADOPT: walk_owned(op); break;
+	case FAKE_LOOK: look(op); break;
 	case FAKE_TAKE_DUE: take_due(op); break;
 	case FAKE_CLAIM: claim(op); break;
 	case FAKE_READ:
@@ -728,6 +766,7 @@ void fake_db_close(struct fake_db *db)
 	free(db->rows);
 	free(db->inbox);
 	free(db->members);
+	free(db->acted);
 	free(db->entries);
 	free(db);
 }

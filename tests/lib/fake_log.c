@@ -86,6 +86,7 @@ static void call_back(struct fake_op *op, enum log_result result)
 	case FAKE_CLAIM:
 	case FAKE_READ:
 	case FAKE_ENDED: op->done.rows(op->arg, result, n > 0 ? op->rows : NULL, n); break;
+	case FAKE_LOOK: op->done.look(op->arg, result, done ? op->look : (struct look){ 0 }); break;
 	case FAKE_INBOX_READ: op->done.inbox(op->arg, result, n > 0 ? op->inbox_rows : NULL, n); break;
 	case FAKE_INBOX_VERDICTS:
 		op->done.verdicts(op->arg, result, n > 0 ? op->verdicts : NULL, n);
@@ -398,6 +399,14 @@ static void verb_adopt(void *ctx, struct uuid me, struct uuid dead, struct str a
 	page(ctx, FAKE_ADOPT, me, dead, after_gid, limit, danger, done, arg);
 }
 
+static void verb_look(void *ctx, look_done *done, void *arg)
+{
+	struct fake_op *op = new_op(ctx, FAKE_LOOK);
+
+	op->done.look = done;
+	send(op, arg);
+}
+
 static void verb_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)
 {
 	page(ctx, FAKE_TAKE_DUE, me, (struct uuid){ 0 }, (struct str){ 0 }, limit, DANGER_NONE, done, arg);
@@ -539,6 +548,7 @@ struct fake_log *fake_log_open(const struct fake_log_config *config, struct log_
 		.mine = verb_mine,
 		.restore = verb_restore,
 		.adopt = verb_adopt,
+		.look = verb_look,
 		.take_due = verb_take_due,
 		.claim = verb_claim,
 		.read = verb_read,

@@ -19,6 +19,7 @@
 	X(MINE,           OTHERS,  "mine",           false)    \
 	X(RESTORE,        OTHERS,  "restore",        true)     \
 	X(ADOPT,          OTHERS,  "adopt",          true)     \
+	X(LOOK,           OTHERS,  "look",           false)    \
 	X(TAKE_DUE,       OTHERS,  "take_due",       true)     \
 	X(CLAIM,          OTHERS,  "claim",          true)     \
 	X(READ,           OTHERS,  "read",           false)    \

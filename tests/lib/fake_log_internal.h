@@ -44,10 +44,12 @@ struct fake_op {
 	struct settled   *verdicts;
 	struct member    *members;
 	size_t            found;
+	struct look       look;
 
 	union {
 		batch_done    *batch;
 		rows_done     *rows;
+		look_done     *look;
 		log_done      *log;
 		inbox_done    *inbox;
 		verdicts_done *verdicts;
@@ -61,6 +63,12 @@ struct fake_inbox {
 	bool             settled;
 	enum verdict     verdict;
 	int64_t          settled_at;
+};
+
+/* An incarnation that has reported: it was enrolled, and acted. */
+struct fake_acted {
+	struct uuid id;
+	bool        swept;
 };
 
 /* What stood in the database before a write. */
@@ -85,6 +93,8 @@ struct fake_db {
 	size_t                member_n, member_cap;
 	struct entry         *entries;
 	size_t                entry_n, entry_cap;
+	struct fake_acted    *acted; /* on this timeline */
+	size_t                acted_n, acted_cap;
 	struct fake_past      past[FAKE_PAST]; /* oldest first */
 	size_t                past_n;
 	uint64_t              first_epoch; /* of this timeline; 0: no failover yet */

@@ -130,6 +130,7 @@ size_t fake_db_fall_back(struct fake_db *db, size_t lost)
 		swap(db, &db->past[db->past_n - lost]);
 	fake_past_free(db);
 	db->first_epoch += 1u << 24;
+	db->acted_n = 0; /* its row may be among what was lost: it enrols anew */
 	return lost;
 }
 

@@ -72,6 +72,7 @@ bool fake_db_must_wait(const struct fake_op *op)
 	case FAKE_RETIRE: return member_is_shared(op, op->me);
 	case FAKE_MINE:
 	case FAKE_ADOPT:
+	case FAKE_LOOK:
 	case FAKE_TAKE_DUE:
 	case FAKE_READ:
 	case FAKE_ENDED:

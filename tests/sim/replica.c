@@ -191,7 +191,7 @@ static void fate(void *ctx, enum fake_verb verb, struct fake_fate *f)
 	if (w->loop.now < w->stalls_until)
 		f->arrive_ms += w->stalls_until - w->loop.now;
 	/* Polls are many and mostly empty: they take no place on the tape. */
-	if (verb == FAKE_TAKE_DUE || verb == FAKE_INBOX_READ || verb == FAKE_MEMBERS || verb == FAKE_REPORT ||
+	if (verb == FAKE_LOOK || verb == FAKE_TAKE_DUE || verb == FAKE_INBOX_READ || verb == FAKE_MEMBERS || verb == FAKE_REPORT ||
 	    verb == FAKE_ENDED || verb == FAKE_INBOX_VERDICTS || verb == FAKE_SWEEP)
 		return;
 	if (w->loop.now < w->slow_until)

@@ -49,6 +49,7 @@ struct crowd {
 	uint64_t           looks;        /* for parked rows that are due */
 	int64_t            looked_at, gap_ms; /* the longest between two looks */
 	int64_t            look_ms;      /* that the database takes for one */
+	uint64_t           reads;        /* of the inbox */
 };
 
 /* ---- ports ------------------------------------------------------------------------------ */
@@ -202,7 +203,7 @@ static void fate(void *ctx, enum fake_verb verb, struct fake_fate *f)
 	const struct replica *r = ctx;
 
 	*f = (struct fake_fate){ .arrive_ms = verb == FAKE_ADOPT ? 1 + r->w->page_ms
-	                                      : verb == FAKE_TAKE_DUE ? 1 + r->w->look_ms : 1, .answer_ms = 1 };
+	                                      : verb == FAKE_LOOK ? 1 + r->w->look_ms : 1, .answer_ms = 1 };
 }
 
 static void on_answered(void *ctx, enum fake_verb verb, enum log_result result, size_t n, bool heard)
@@ -210,7 +211,8 @@ static void on_answered(void *ctx, enum fake_verb verb, enum log_result result, 
 	struct crowd *w = ctx;
 
 	(void)result, (void)n, (void)heard;
-	if (verb != FAKE_TAKE_DUE)
+	w->reads += verb == FAKE_INBOX_READ;
+	if (verb != FAKE_LOOK)
 		return;
 	if (w->loop.now - w->looked_at > w->gap_ms)
 		w->gap_ms = w->loop.now - w->looked_at;
@@ -541,7 +543,41 @@ static void test_long_looks(void)
 	w->look_ms = 0;
 	run(w, 5000);
 	watch_looks(w, 5000);
-	ok(w->gap_ms <= 45, "and all is well again when they are short: %lld ms", (long long)w->gap_ms);
+	ok(w->gap_ms <= 55, "and all is well again when they are short: %lld ms", (long long)w->gap_ms);
+	crowd_close(w);
+}
+
+static void on_put(void *arg, enum log_result result)
+{
+	(void)arg, (void)result;
+}
+
+/* A command is read soon, though nobody is told of it; and an empty inbox is not read where looks are frequent. */
+static void test_inbox(unsigned n, unsigned most, int64_t worst_ms)
+{
+	struct crowd          *w = crowd_open(n, false);
+	const struct log_port *log = &w->replicas[n / 2].ports.log;
+	struct inbox_row       row = { .gid = STR("nobody's"), .command = STR("cancel"), .body = STR("{}") };
+	int64_t                worst = 0;
+
+	w->reads = 0;
+	run(w, 20000);
+	ok(w->reads / 20 <= most, "%u replicas read an empty inbox %llu times a second", n,
+	   (unsigned long long)w->reads / 20);
+	for (int i = 0; i < 20; i++) {
+		int64_t put_at = w->loop.now;
+
+		row.id.b[0] = (unsigned char)(i + 1);
+		log->inbox_put(log->ctx, &row, on_put, w);
+		run(w, 3);
+		while (fake_db_inbox(w->db, false) > 0 && w->loop.now - put_at < 1000)
+			run(w, 1);
+		if (w->loop.now - put_at > worst)
+			worst = w->loop.now - put_at;
+		run(w, 37);
+	}
+	ok(worst <= worst_ms, "what is put there without a poke has its verdict after %lld ms at the latest",
+	   (long long)worst);
 	crowd_close(w);
 }
 
@@ -610,6 +646,35 @@ static void test_shares(unsigned rows, int64_t page_ms, int64_t worst_ms)
 	crowd_close(w);
 }
 
+/* Load went through one replica alone for a day: that says nothing of the others. */
+static void test_idle_shares(void)
+{
+	struct member m[4] = { { .weight = 100, .speed = 970 }, { .weight = 100, .speed = 1 },
+			       { .weight = 100, .speed = 0 }, { .weight = 100, .speed = 1000, .state = MEMBER_FENCED } };
+	double        s[4];
+
+	engine_shares(m, 4, s);
+	ok(s[0] > 0.33 && s[0] < 0.34 && s[1] == s[0] && s[2] == s[0] && s[3] == 0,
+	   "who was idle has the share of the one that was not: %.2f %.2f %.2f, a dead one %.2f", s[0], s[1], s[2], s[3]);
+	m[1].speed = 485;
+	engine_shares(m, 4, s);
+	ok(s[0] > 0.443 && s[0] < 0.445 && s[1] * 2 > s[0] * 0.99 && s[1] * 2 < s[0] * 1.01 && s[2] > s[1] && s[2] < s[0],
+	   "two have shown something: the idle one counts as their mean: %.2f %.2f %.2f", s[0], s[1], s[2]);
+	m[2].speed = 97.1;
+	engine_shares(m, 4, s);
+	ok(s[2] < s[1] / 4, "a tenth of the fastest is slow, and not idle: %.2f", s[2]);
+	m[0].weight = 300;
+	m[2].speed = 1;
+	m[1].load = 1.5;
+	engine_shares(m, 4, s);
+	ok(s[1] == 0 && s[0] > s[2] * 3 && s[0] + s[2] > 0.999, "weights count, and who has no room takes nothing: %.2f %.2f",
+	   s[0], s[2]);
+	m[0].speed = m[2].speed = m[1].load = 0;
+	m[1].speed = 0.5;
+	engine_shares(m, 4, s);
+	ok(s[0] > 0.599 && s[0] < 0.601 && s[1] == s[2], "if none has shown anything only weights count: %.2f %.2f", s[0], s[1]);
+}
+
 /* Calls hang, so nothing makes progress, and one owner dies after the other: any row may be the killer. All the
  * same nobody waits for hours until his turn has come. */
 static void test_deaths_in_a_row(unsigned rows, int64_t worst_ms)
@@ -645,10 +710,14 @@ int main(void)
 	test_frozen_watcher(50, false);
 	test_frozen_watcher(50, true);
 	test_new_watcher();
-	test_turns(1, 26, 45);
-	test_turns(3, 26, 45);
-	test_turns(50, 26, 45);
+	test_turns(1, 21, 55);
+	test_turns(3, 21, 55);
+	test_turns(50, 21, 55);
 	test_long_looks();
+	test_inbox(1, 0, 70);
+	test_inbox(3, 0, 70);
+	test_inbox(50, 200, 70);
+	test_idle_shares();
 	test_shares(20000, 5, 2000);
 	test_shares(100000, 25, 5000);
 	test_deaths_in_a_row(2000, 15000);
