@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions inside the barrier: what is committed, what is rolled back, what is answered."""
 import asyncio
+import contextlib
 import io
 import json
 import sqlite3
@@ -416,6 +417,20 @@ def test_asgi_below_a_prefix_and_with_a_lifespan(hotel):
         return came.pop(0)
     asyncio.run(app({"type": "lifespan"}, receive, send))
     assert told == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+    @contextlib.asynccontextmanager
+    async def running():
+        told.append("open")
+        yield
+        raise OSError("it cannot be closed")
+    came, told = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}], []
+    with pytest.raises(OSError):
+        asyncio.run(asgi.application(hotel, lifespan=running)({"type": "lifespan"}, receive, send))
+    assert told == ["open", "lifespan.startup.complete", "lifespan.shutdown.failed"]
+    came, told = [{"type": "lifespan.startup"}], []
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(asgi.application(hotel, lifespan=lambda: 1 / 0)({"type": "lifespan"}, receive, send))
+    assert told == ["lifespan.startup.failed"]
 
 
 def test_a_signed_call_of_another_op_is_not_let_in(db):

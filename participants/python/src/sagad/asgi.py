@@ -1,24 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Participant as an ASGI application (version 3); its functions run in threads, as database drivers block."""
+"""A Participant as an ASGI application (version 3): of functions that block, which run in threads, or of async ones (sagad.aio)."""
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, Dict, Optional, Tuple
+import contextlib
+from typing import Any, AsyncContextManager, AsyncIterator, Awaitable, Callable, Dict, Optional, Union
 
+from .aio import Participant as AsyncParticipant
 from .answer import failed
-from .participant import BODY_MAX, Participant
+from .participant import BODY_MAX, Participant, Reply
 
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[Dict[str, Any]], Awaitable[None]]
-_Answer = Tuple[int, Dict[str, str], bytes]
+_Lifespan = Callable[[], AsyncContextManager[Any]]
+_Either = Union[Participant, AsyncParticipant]
 
 
-def application(participant: Participant, body_max: int = BODY_MAX) -> Callable[[Any, _Receive, _Send], Awaitable[None]]:
-    """To be served on its own, or mounted below a prefix of another application (which says so in root_path)."""
+def application(participant: _Either, body_max: int = BODY_MAX, *,
+                lifespan: Optional[_Lifespan] = None) -> Callable[[Any, _Receive, _Send], Awaitable[None]]:
+    """To be served on its own, or mounted below a prefix of another application (which says so in root_path).
+
+    lifespan: what it gives is entered before the first request, as an async context, and left after the last.
+    """
 
     async def serve(scope: Any, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await _live(receive, send, lifespan)
         elif scope["type"] == "http":
             body = await _body(receive, body_max)
             if body is not None:
@@ -32,12 +39,14 @@ def application(participant: Participant, body_max: int = BODY_MAX) -> Callable[
     return serve
 
 
-async def _served(participant: Participant, scope: Any, body: bytes) -> _Answer:
+async def _served(participant: _Either, scope: Any, body: bytes) -> Reply:
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     if root and path.startswith(root + "/"):
         path = path[len(root):]
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     method = scope.get("method", "POST")
+    if isinstance(participant, AsyncParticipant):
+        return await participant.serve(path, headers, body, method)
     return await asyncio.get_running_loop().run_in_executor(None, participant.serve, path, headers, body, method)
 
 
@@ -56,7 +65,7 @@ async def _body(receive: _Receive, body_max: int) -> Optional[bytes]:
     return b"".join(parts)
 
 
-async def _answer(send: _Send, answer: _Answer) -> None:
+async def _answer(send: _Send, answer: Reply) -> None:
     status, headers, body = answer
     sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     if status != 204:
@@ -65,9 +74,18 @@ async def _answer(send: _Send, answer: _Answer) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _lifespan(receive: _Receive, send: _Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": message["type"] + ".complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+@contextlib.asynccontextmanager
+async def _nothing() -> AsyncIterator[None]:
+    yield
+
+
+async def _live(receive: _Receive, send: _Send, lifespan: Optional[_Lifespan]) -> None:
+    phase = (await receive())["type"]
+    try:
+        async with (lifespan or _nothing)():
+            await send({"type": f"{phase}.complete"})
+            phase = (await receive())["type"]
+    except Exception as why:
+        await send({"type": f"{phase}.failed", "message": str(why)})
+        raise
+    await send({"type": f"{phase}.complete"})

@@ -17,21 +17,46 @@ _DIALECT_OF = {
     "psycopg": "postgresql", "psycopg2": "postgresql",
     "pymysql": "mariadb", "MySQLdb": "mariadb", "mariadb": "mariadb", "sqlite3": "sqlite",
 }
-_ASK = {
+ASK = {
     "postgresql": "SELECT answer, status, body FROM sagad_barrier(%s::text, %s::text, %s::text, %s::bigint, %s::timestamptz)",
     "mariadb": "CALL sagad_barrier(%s, %s, %s, %s, %s)",
     "sqlite": "INSERT INTO sagad_barrier VALUES (%s, %s, %s, %s, %s)",
 }
-_KEEP = {
+KEEP = {
     "postgresql": "SELECT sagad_barrier_keep(%s::text, %s::text, %s::text, %s::int, %s::text) AS kept",
     "mariadb": "CALL sagad_barrier_keep(%s, %s, %s, %s, %s)",
     "sqlite": "INSERT INTO sagad_barrier_keep VALUES (%s, %s, %s, %s, %s)",
 }
-_SWEEP = {
+SWEEP = {
     "postgresql": "SELECT sagad_barrier_sweep(make_interval(secs => %s::float8)) AS deleted",
     "mariadb": "CALL sagad_barrier_sweep(%s / 86400, NULL)",
     "sqlite": "INSERT INTO sagad_barrier_sweep (retention_days) VALUES (%s / 86400.0)",
 }
+
+
+def asked(call: Call) -> Tuple[Any, ...]:
+    """What ASK wants to know of a call."""
+    # Where there is no deadline, the acceptance says how old a call is.
+    until = call.deadline_at or call.accepted_at
+    text = until and until.astimezone(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return call.gid, call.step, call.op, call.epoch, text
+
+
+def message_call(gid: str, deadline: str) -> Call:
+    return Call(gid, _MESSAGE, "try", deadline=deadline)
+
+
+def check_call(call: Call) -> Call:
+    """A cancel of the message: if it was not done, it must not be done any more."""
+    return dataclasses.replace(call, step=_MESSAGE, op="cancel", epoch=None)
+
+
+def checked(verdict: "Verdict") -> Answer:
+    if verdict.answer == "run":  # it was done, and nothing undoes it
+        return Answer(200, "{}")
+    if verdict.answer == "late":
+        return Answer(verdict.status or 400, verdict.body)
+    return failed(422, "it was not committed, and will not be")
 
 
 def check_kept(op: str, answer: Answer) -> None:
@@ -40,6 +65,13 @@ def check_kept(op: str, answer: Answer) -> None:
         raise ValueError(f"the answer has {len(body)} bytes, and sagad reads {ANSWER_MAX} at most")
     if outcome_of(op, answer.status) is Outcome.OK and outcome_of(op, answer.status, body=body) is Outcome.MISCONFIGURED:
         raise ValueError(f"the answer's body is no JSON, it cannot be an output: {(answer.body or '')[:100]}")
+
+
+ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('sagad_barrier', 0))"
+
+
+def script_of(dialect: str) -> str:
+    return (pathlib.Path(__file__).parent / "sql" / f"{dialect}.sql").read_text(encoding="utf-8")
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -86,7 +118,8 @@ class Barrier:
     """
 
     def __init__(self, connection: Connection, dialect: Optional[str] = None):
-        module = type(connection).__module__.partition(".")[0]
+        modules = [kind.__module__.partition(".")[0] for kind in type(connection).__mro__]  # it may be of a class of the service's own
+        module = next((name for name in modules if name in _DIALECT_OF), modules[0])
         known = dialect or _DIALECT_OF.get(module)
         if known not in DIALECTS:
             raise ValueError(f"say dialect=: one of {', '.join(DIALECTS)}; nobody knows {module}")
@@ -96,10 +129,7 @@ class Barrier:
 
     def ask(self, call: Call) -> Verdict:
         """May this call be worked on? Waits for others that work on the same step."""
-        # Where there is no deadline, the acceptance says how old a call is.
-        until = call.deadline_at or call.accepted_at
-        text = until and until.astimezone(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-        return Verdict(*self._told(_ASK, (call.gid, call.step, call.op, call.epoch, text), "answer, status, body"))
+        return Verdict(*self._told(ASK, asked(call), "answer, status, body"))
 
     def keep(self, call: Call, answer: Answer) -> bool:
         """Keeps what duplicates of this call shall be answered. False: cancelled meanwhile, or kept already: roll back."""
@@ -108,7 +138,7 @@ class Barrier:
     def keep_of(self, gid: str, step: str, op: str, answer: Answer) -> bool:
         """Raises ValueError for what sagad could not read: every duplicate would be told it again."""
         check_kept(op, answer)
-        return bool(self._told(_KEEP, (gid, step, op, answer.status, answer.body), "kept")[0])
+        return bool(self._told(KEEP, (gid, step, op, answer.status, answer.body), "kept")[0])
 
     def finish(self, gid: str, step: str, op: str, answer: Answer) -> None:
         """In the transaction that does the rest of what was answered 202. Raises Cancelled: roll back."""
@@ -120,7 +150,7 @@ class Barrier:
 
         True: do it. False: it was done before. Raises TooLate: sagad was told that it never happened, so it must not.
         """
-        verdict = self.ask(Call(gid, _MESSAGE, "try", deadline=deadline))
+        verdict = self.ask(message_call(gid, deadline))
         if verdict.answer == "late":
             raise TooLate(f"sagad was told that {gid} never happened, or may have been")
         return verdict.answer == "run"
@@ -129,17 +159,14 @@ class Barrier:
         """What to answer to the check of a message, once this is committed. Waits for a transaction that has asked and not
         ended. If there was none, there will be none."""
         self.execute("SAVEPOINT sagad_check")
-        verdict = self.ask(dataclasses.replace(call, step=_MESSAGE, op="cancel", epoch=None))
-        if verdict.answer == "run":  # it was done, and nothing undoes it
+        verdict = self.ask(check_call(call))
+        if verdict.answer == "run":
             self.execute("ROLLBACK TO SAVEPOINT sagad_check")
-            return Answer(200, "{}")
-        if verdict.answer == "late":
-            return Answer(verdict.status or 400, verdict.body)
-        return failed(422, "it was not committed, and will not be")
+        return checked(verdict)
 
     def sweep(self, retention_s: float) -> int:
         """Forgets steps whose deadline and last change are longer ago; at most 10,000 at once. How many it were."""
-        return int(self._told(_SWEEP, (retention_s,), "deleted")[0])
+        return int(self._told(SWEEP, (retention_s,), "deleted")[0])
 
     def _told(self, statement: Mapping[str, str], arguments: Tuple[Any, ...], columns: str) -> Tuple[Any, ...]:
         if self.dialect != "sqlite":
@@ -149,13 +176,13 @@ class Barrier:
 
     def setup(self) -> None:
         """Puts the barrier into the service's database; again is harmless. Commits."""
-        script = (pathlib.Path(__file__).parent / "sql" / f"{self.dialect}.sql").read_text(encoding="utf-8")
+        script = script_of(self.dialect)
         if self.dialect == "sqlite":
             self.connection.executescript(script)  # type: ignore[attr-defined]
             return
         self.begin()
         if self.dialect == "postgresql":  # two that replace one function at once disturb each other
-            self.execute("SELECT pg_advisory_xact_lock(hashtextextended('sagad_barrier', 0))")
+            self.execute(ALONE)
         for statement in _statements(script) if self.dialect == "mariadb" else [script]:
             self.execute(statement)
         self.commit()

@@ -82,9 +82,7 @@ def _worked(barrier: Barrier, call: Call, work: Work) -> Tuple[Answer, bool]:
     if not keeps:
         return answer, False
     try:
-        # A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network.
-        is_refusal = outcome_of(call.op, answer.status) is Outcome.REFUSED
-        barrier.execute("ROLLBACK TO SAVEPOINT sagad_work" if is_refusal else "RELEASE SAVEPOINT sagad_work")
+        barrier.execute(after_work(call, answer))
     except Exception as why:
         raise RuntimeError(ENDED) from why
     if not barrier.keep(call, answer):
@@ -98,6 +96,12 @@ def judged(call: Call, answer: Answer) -> Tuple[Answer, bool]:
         log.error("%s of step %s of %s cannot be refused: %s", call.op, call.step, call.gid, answer.body)
         return failed(500, f"a {call.op} cannot be refused"), False
     return answer, answer.settles(call.op)
+
+
+def after_work(call: Call, answer: Answer) -> str:
+    """A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network."""
+    is_refusal = outcome_of(call.op, answer.status) is Outcome.REFUSED
+    return "ROLLBACK TO SAVEPOINT sagad_work" if is_refusal else "RELEASE SAVEPOINT sagad_work"
 
 
 def is_passing(why: BaseException) -> bool:
