@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three replicas that take a second of DTM's protocol for 20 ms, shared by the tests of a worker."""
+import psycopg
 import pytest
 
 from lib.dtm import Dtm, make_cluster
+from lib.dtm_xa import XaBank
+from lib.postgres import Postgres
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,25 @@ def dtm(dtm_cluster, stub, gid):
         return Dtm(dtm_cluster.client, stub, kind, gid, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def xa_server(worker):
+    """A PostgreSQL that can prepare; made for those who ask for it."""
+    made = Postgres(f"dtm-xa-{worker}")
+    with psycopg.connect(made.server, autocommit=True) as db:
+        db.execute("ALTER SYSTEM SET max_prepared_transactions = 50")
+    made.stop()
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def xa_banks(xa_server, tmp_path_factory):
+    """Two services, each with a database there."""
+    folder = tmp_path_factory.mktemp("banks")
+    made = [XaBank(xa_server.new_database(), account, folder) for account in ("out", "in")]
+    yield made
+    for bank in made:
+        bank.close()

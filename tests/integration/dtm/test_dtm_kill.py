@@ -15,6 +15,8 @@ CLIENTS, KILLS = 4, 4
 class Clients:
     """Each begins one transaction after the other, and asks again until it hears an answer, as its users do."""
 
+    KINDS = ("saga", "tcc", "msg")
+
     def __init__(self, cluster, bank, stub):
         self.cluster, self.bank, self.stub = cluster, bank, stub
         self.numbers, self.stop, self.promised, self.problems = itertools.count(), threading.Event(), {}, []
@@ -60,14 +62,28 @@ class Clients:
             if done and gid.endswith("0"):
                 self.must(self.until_heard(t.submit), 409)
 
+    def start(self):
+        for t in self.threads:
+            t.start()
+
+    def go_on(self, count):
+        """Until so many more are done."""
+        before = len(self.promised)
+        until(lambda: self.problems or len(self.promised) >= before + count, 60)
+
+    def end(self):
+        self.stop.set()
+        for t in self.threads:
+            t.join(60)
+        assert not self.problems, self.problems[:3]
+
     def work(self, n):
         try:
             while not self.stop.is_set():
                 number = next(self.numbers)
-                kind, fails = ("saga", "tcc", "msg")[number % 3], number % 5 == 0
+                kind, fails = self.KINDS[number % len(self.KINDS)], number % 5 == 0
                 gid = f"{kind}-{n}-{number}"
-                getattr(self, kind)(gid, fails)
-                self.promised[gid] = (kind, fails)
+                self.promised[gid] = (kind, bool(getattr(self, kind)(gid, fails) or fails))
         except Exception as e:  # pylint: disable=broad-except
             self.problems.append(repr(e))
 
@@ -85,18 +101,13 @@ def test_kill_nine(postgres):
     stub.on("/committed", lambda call: Reply(200 if bank.query_prepared(call.gid) else 409))
     clients = Clients(cluster, bank, stub)
     try:
-        for t in clients.threads:
-            t.start()
+        clients.start()
         for n in range(KILLS):
-            before = len(clients.promised)
-            until(lambda: len(clients.promised) >= before + 15, 30)
+            clients.go_on(15)
             victim = cluster.replicas[n % len(cluster.replicas)]
             victim.kill()
             victim.start().ready()
-        clients.stop.set()
-        for t in clients.threads:
-            t.join(60)
-        assert not clients.problems, clients.problems[:3]
+        clients.end()
         verify(clients, bank, cluster)
     finally:
         clients.stop.set()

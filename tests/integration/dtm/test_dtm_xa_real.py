@@ -3,52 +3,29 @@
 stays prepared, and no money is lost."""
 import itertools
 
-import psycopg
 import pytest
 
 from lib.base import until
 from lib.dtm import Dtm, make_cluster, success
-from lib.dtm_xa import XaBank
-from lib.postgres import Postgres
 
 LONG = 30000
 _gids = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server(worker):
-    made = Postgres(f"dtm-xa-{worker}")
-    with psycopg.connect(made.server, autocommit=True) as db:
-        db.execute("ALTER SYSTEM SET max_prepared_transactions = 50")
-    made.stop()
-    made.start()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def own(server):
+def own(xa_server):
     """Three replicas that may be killed."""
-    cluster, remove = make_cluster(server)
+    cluster, remove = make_cluster(xa_server)
     yield cluster
     remove()
 
 
-@pytest.fixture(scope="module")
-def both(server, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("banks")
-    made = [XaBank(server.new_database(), account, folder) for account in ("out", "in")]
-    yield made
-    for bank in made:
-        bank.close()
-
-
 @pytest.fixture
-def banks(both):
+def banks(xa_banks):
     """Whatever a test does, in the end nothing is prepared and the sum is what it was."""
-    yield both
-    assert [bank.prepared() for bank in both] == [0, 0]
-    assert sum(bank.balance() for bank in both) == 0
+    yield xa_banks
+    assert [bank.prepared() for bank in xa_banks] == [0, 0]
+    assert sum(bank.balance() for bank in xa_banks) == 0
 
 
 class Transfer:
@@ -172,12 +149,12 @@ def test_a_service_is_killed_between_the_phases(own, transfer, decision):
     it.ended("succeed" if decision == "submit" else "failed")
 
 
-def test_its_database_crashes_between_the_phases(server, own, transfer):
+def test_its_database_crashes_between_the_phases(xa_server, own, transfer):
     """What is prepared outlives it."""
     it = transfer()
     assert it.act() == [200, 200]
-    server.stop("immediate")
-    server.start()
+    xa_server.stop("immediate")
+    xa_server.start()
     until(lambda: it.prepared() == [1, 1])
     for r in own.replicas:
         r.ready(30)
