@@ -41,6 +41,8 @@ ACCEPTED = "2026-11-23T08:40:54.123Z"
 class Service:
     """The C service as a process."""
 
+    PROGRAM = [PROGRAM]
+
     def __init__(self, dsn):
         self.at = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.at}"
@@ -48,7 +50,7 @@ class Service:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([PROGRAM, self.dsn, self.at], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen([*self.PROGRAM, self.dsn, self.at], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         said, _, _ = select.select([self.process.stdout], [], [], 20)
         assert said and self.process.stdout.readline() == "ready\n"
 
@@ -61,6 +63,12 @@ class Service:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+
+
+class ServiceInPython(Service):
+    """The same with participants/python."""
+
+    PROGRAM = [sys.executable, ROOT / "tests/integration/lib/xa_service.py"]
 
 
 def headers(gid, op):
@@ -339,6 +347,20 @@ def other():
     made = Stub()
     yield made
     made.close()
+
+
+@pytest.fixture
+def in_python(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "Service", ServiceInPython)
+
+
+@pytest.mark.parametrize("decision", ["confirmed", "cancelled"])
+def test_service_in_python_killed_between_the_phases(in_python, dsn, cluster, other, gid, decision):
+    test_service_killed_between_the_phases(dsn, cluster, other, gid, decision)
+
+
+def test_service_in_python_killed_in_its_try(in_python, dsn, gid):
+    test_service_killed_in_its_try(dsn, gid)
 
 
 @pytest.mark.parametrize("decision", ["confirmed", "cancelled"])
