@@ -525,7 +525,7 @@ X(DTM_LIST, ON_STORE,                                                           
 	"bound AS MATERIALIZED (SELECT count(*) AS n, (SELECT (extract(epoch FROM p.created_at) * 1000000)::bigint || '-' || p.gid " \
 	"FROM page p ORDER BY p.created_at, p.gid LIMIT 1) AS last FROM page), "               \
 	"hit AS MATERIALIZED (SELECT p.gid FROM page p WHERE p.phase = ANY ($5::text[]) "      \
-	"AND ($6::text IS NULL OR p.labels LIKE '{\"dtm\":\"' || $6::text || '\"%') "         \
+	"AND ($6::text IS NULL OR starts_with(p.labels, '{\"dtm\":\"' || $6::text || '\"')) "  \
 	"AND ($7::timestamptz IS NULL OR p.created_at >= $7::timestamptz) "                    \
 	"AND ($8::timestamptz IS NULL OR p.created_at <= $8::timestamptz) "                    \
 	"ORDER BY p.created_at DESC, p.gid DESC LIMIT $4::int) "                               \

@@ -30,13 +30,15 @@ static struct dtm_job *open_job(struct pg *pg, bool only_reads, void *arg)
 
 /* ---- transactions ------------------------------------------------------------------ */
 
+#define YEAR_2100_US 4102444800000000
+
 /* "MICROSECONDS-GID"; false: it is none of ours. */
 static bool read_place(struct str text, uint64_t *us, struct str *gid)
 {
 	const char *dash = text.n > 0 ? memchr(text.p, '-', text.n) : NULL;
 
 	if (dash == NULL || !text_to_u64((struct str){ text.p, (size_t)(dash - text.p) }, us) ||
-	    *us > INT64_MAX / 2)
+	    *us > YEAR_2100_US)
 		return false;
 	*gid = (struct str){ dash + 1, text.n - (size_t)(dash - text.p) - 1 };
 	return true;
@@ -90,7 +92,7 @@ static void dtm_list(void *ctx, const struct dtm_filter *f, struct str after, un
 {
 	struct dtm_job   *j = open_job(ctx, true, arg);
 	struct pg_params *p = pg_job_params(&j->job);
-	uint64_t          us = INT64_MAX / 2;
+	uint64_t          us = YEAR_2100_US;
 	struct str        gid = { 0 };
 
 	j->list_done = done;
@@ -100,7 +102,7 @@ static void dtm_list(void *ctx, const struct dtm_filter *f, struct str after, un
 		pg_job_refuse(&j->job, LOG_DONE, deliver_list); /* nothing stored can match */
 		return;
 	}
-	params_i64(p, after.n > 0 ? (int64_t)us : 4102444800000000); /* the year 2100 */
+	params_i64(p, (int64_t)us);
 	params_text(p, gid);
 	params_i32(p, LIST_EXAMINES);
 	params_i32(p, (int32_t)limit);

@@ -99,7 +99,7 @@ def test_all_filters(dtm_cluster, dtm, stub, gid):
     assert found(gid="nobody") == set()
     assert tcc.gid in found(status="prepared", transType="tcc") and saga.gid not in found(status="prepared")
     assert saga.gid in found(transType="saga") and tcc.gid not in found(transType="saga")
-    assert found(status="magic") == found(transType="sa") == found(position="nonsense") == set()
+    assert found(status="magic") == found(transType="sa") == found(transType="%") == found(position="nonsense") == set()
     at = dtm_cluster.client.transaction(saga.gid)["created_at"]
     ms = int(datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() * 1000)
     assert saga.gid in found(createTimeStart=ms - 1, createTimeEnd=ms + 1)
