@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three replicas that take a second of DTM's protocol for 20 ms, shared by the tests of a worker."""
+"""Three replicas that take a second of DTM's protocol for 20 ms, shared by the tests of a worker. They are the sanitized ones: what
+clients may send is read by them, and these tests wait more than they work. Those that are killed are not."""
 import psycopg
 import pytest
 
@@ -10,7 +11,7 @@ from lib.postgres import Postgres
 
 @pytest.fixture(scope="session")
 def dtm_cluster(postgres):
-    cluster, remove = make_cluster(postgres)
+    cluster, remove = make_cluster(postgres, sanitized=True)
     yield cluster
     remove()
 
