@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import uuid
 
 import psycopg
@@ -494,6 +496,28 @@ def test_it_installs_with_its_types_and_its_barrier(tmp_path):
     script = "import sagad, sqlite3; db = sqlite3.connect(':memory:'); sagad.Barrier(db).setup(); print(sagad.__file__)"
     done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(tmp_path)}, cwd="/", capture_output=True, text=True, timeout=60)
     assert done.stdout.strip().startswith(str(tmp_path)), done
+    the_few_lines_of_the_page_run(tmp_path)
+
+
+def the_few_lines_of_the_page_run(installed):
+    block = re.search(r"^```python\n(.*?)^```$", (ROOT / "participants/python/README.md").read_text(), re.M | re.S).group(1)
+    port = closed_port()
+    assert "8080" in block
+    (installed / "stock.py").write_text(block.replace("8080", str(port)))
+    running = subprocess.Popen([sys.executable, "stock.py"], cwd=installed, stderr=subprocess.DEVNULL)
+
+    def call(gid):
+        headers = {"Saga-Id": gid, "Saga-Step": "take", "Saga-Op": "try"}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/pieces", b"{}", headers), timeout=10) as answer:
+                return answer.read()
+        except urllib.error.URLError:
+            return None
+    try:
+        assert until(lambda: call("g-1")) == call("g-1") == b'{"taken":1}' and call("g-2") == b'{"taken":2}'
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_the_pages_of_the_package_are_python():
@@ -502,7 +526,8 @@ def test_the_pages_of_the_package_are_python():
 
 
 def test_the_service_of_the_page_works(dsn, cluster, sdk, serve, gid, monkeypatch):
-    block = re.search(r"^```python\n(.*?)^```$", (ROOT / "participants/python/README.md").read_text(), re.M | re.S).group(1)
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "participants/python/README.md").read_text(), re.M | re.S)
+    block = next(text for text in blocks if 'sagad.Participant(lambda: psycopg' in text)
     made = psycopg.connect
     monkeypatch.setattr(psycopg, "connect", lambda text, **more: made(dsn))
     world = {}

@@ -3,13 +3,17 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import tarfile
+import time
+import urllib.request
 
 import psycopg
 import pytest
 
-from lib.base import ROOT
+import sagad
+from lib.base import ROOT, free_port, until
 
 PACKAGE = ROOT / "participants/typescript"
 
@@ -33,6 +37,68 @@ def test_all_of_its_tests(cluster, postgres, mariadb):
     postgres.drop_database(dsn)
 
 
+SAMPLE = """
+import { Client, Participant, Refused, type SqliteDatabase, listener, sqlite } from "sagad";
+
+const stock = new Participant(sqlite({} as SqliteDatabase), { secrets: ["key"] });
+stock.on("/pieces/{id}", "try", async (call, db) => {
+  const { n } = call.json<{ n: number }>();
+  if (n > 3) throw new Refused("sold out");
+  db.exec("SELECT 1");
+  return { id: call.params["id"] ?? null, n };
+});
+// @ts-expect-error What a driver says of its statement is no answer.
+stock.on("/wrong", "try", (_, db) => db.prepare(""));
+// @ts-expect-error There is no such op.
+stock.on("/wrong", "undo", () => undefined);
+export const handler: (...all: any[]) => void = listener(stock);
+export const { value } = await new Client("http://s").tcc({}, (tcc) => tcc.call<{ a: number }>("a", "http://s", {}, { confirm: "http://s", cancel: "http://s" }));
+export const sum: number = value.a + 1;
+"""
+
+
+def test_the_service_of_the_page_runs(postgres, tmp_path):
+    """Compiled as it stands there; another database, another port."""
+    dsn, port = postgres.new_database(), free_port()
+    given = psycopg.conninfo.conninfo_to_dict(dsn)
+    text = (PACKAGE / "build/readme/0.js").read_text()
+    assert "8080" in text and '"bank"' in text
+    program = PACKAGE / "build/readme/running.js"
+    program.write_text(text.replace("8080", str(port)).replace('"bank"', json.dumps(given["dbname"])))
+    with psycopg.connect(dsn) as db:
+        db.execute("CREATE TABLE account AS SELECT 'carl' AS name, 10 AS balance")
+    running = subprocess.Popen(["node", program], env={**os.environ, **{f"PG{name.upper()}": str(text) for name, text in given.items() if name != "dbname"}})
+    try:
+        until(lambda: accepts(port))
+
+        def call(path, op, n):
+            body, now = json.dumps({"account": "carl", "amount": n}), int(time.time())
+            own = sagad.webhook.message_id("g", "s", op)
+            headers = {"Saga-Id": "g", "Saga-Step": "s", "Saga-Op": op, "webhook-id": own, "webhook-timestamp": str(now),
+                       "webhook-signature": sagad.sign("whsec_bm90IGEgc2VjcmV0", own, now, body.encode())}
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body.encode(), headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read()
+        assert [call("/withdrawals", "try", 7) for _ in range(2)] == [(200, b'{"withdrawn":7}')] * 2
+        with psycopg.connect(dsn) as db:
+            assert db.execute("SELECT balance FROM account").fetchone() == (3,)
+        assert call("/withdrawals/undo", "cancel", 7)[0] == 204
+        with psycopg.connect(dsn) as db:
+            assert db.execute("SELECT balance FROM account").fetchone() == (10,)
+    finally:
+        running.kill()
+        running.wait()
+        postgres.drop_database(dsn)
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
 def test_what_is_packed_works_elsewhere(tmp_path):
     done = subprocess.run(["npm", "pack", "--ignore-scripts", "--json", "--pack-destination", tmp_path], cwd=PACKAGE,
                           capture_output=True, text=True, timeout=120)
@@ -53,6 +119,11 @@ def test_what_is_packed_works_elsewhere(tmp_path):
                                       "console.log(ran[0].includes('sagad_barrier_step'), sign('key', 'msg_1', 1, '{}').length);\n")
     done = subprocess.run(["node", tmp_path / "use.mjs"], capture_output=True, text=True, timeout=60)
     assert done.stdout == "true 47\n", done
+    (tmp_path / "use.mts").write_text(SAMPLE)
+    done = subprocess.run([PACKAGE / "node_modules/.bin/tsc", "--target", "ES2022", "--module", "NodeNext", "--strict", "--noEmit",
+                           "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "--types", "node",
+                           "--typeRoots", PACKAGE / "node_modules/@types", "use.mts"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
     manifest = json.loads((PACKAGE / "package.json").read_text())
     assert not manifest.get("dependencies")
 
