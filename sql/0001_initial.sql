@@ -20,37 +20,42 @@ CREATE DOMAIN sagad.stuck AS text
 
 CREATE TABLE sagad.transaction (
 	created_at         timestamptz NOT NULL,
-	deadline_at        timestamptz,
 	retention_ms       bigint      NOT NULL,
 	epoch              bigint      NOT NULL,
-	definition_version integer,
 	adoptions          integer     NOT NULL,
 	format             smallint    NOT NULL,
 	paused             boolean     NOT NULL,
+	young              boolean     NOT NULL DEFAULT false,
+	owner              uuid,
 	gid                sagad.gid   NOT NULL,
+	stuck              sagad.stuck NOT NULL,
+	labels             text,
+	deadline_at        timestamptz,
+	definition_version integer,
 	hash               bytea       NOT NULL,
 	definition         text COLLATE "C",
 	traceparent        text,
-	labels             text,
-	stuck              sagad.stuck NOT NULL,
 	input              text,
 	document           text,
 	ended_at           timestamptz,
 	due_at             timestamptz,
-	owner              uuid,
 	phase              sagad.phase NOT NULL,
 	version            bigint      NOT NULL,
 	progress           text        NOT NULL,
 	CONSTRAINT transaction_pkey PRIMARY KEY (gid),
-	-- Owned, parked or ended: exactly one of them.
-	CONSTRAINT transaction_place CHECK (num_nonnulls(owner, due_at, ended_at) = 1),
+	-- Owned, parked or ended: exactly one of them. One that ends young keeps the name of who ended it.
+	CONSTRAINT transaction_place CHECK ((owner IS NULL AND ended_at IS NULL) = (due_at IS NOT NULL)
+		AND (young OR owner IS NULL OR ended_at IS NULL)),
 	CONSTRAINT transaction_ended CHECK
 		((ended_at IS NOT NULL) = (phase = ANY ('{confirmed,cancelled,abandoned}'::text[])))
 ) WITH (fillfactor = 40);
 
 -- Neither names a column that changes with a step: a commit of a step must stay a HOT update.
 -- A column in a partial index's WHERE counts as indexed.
-CREATE INDEX transaction_owner ON sagad.transaction (owner, gid) WHERE owner IS NOT NULL;
+-- Most transactions are over seconds after they began, and to put each into an index of owners and to take it out again
+-- was a quarter of what a commit costs. So rows are born young where their gid is between nursery_at and nursery_until of
+-- their owner's replica, and found there by their gids; who is still open when the nursery has moved on is in the index.
+CREATE INDEX transaction_owner ON sagad.transaction (owner, gid) WHERE owner IS NOT NULL AND NOT young;
 CREATE INDEX transaction_due ON sagad.transaction (due_at) WHERE due_at IS NOT NULL;
 
 -- Attempts that did not succeed and what people did. Append-only; deleted with its transaction.
@@ -98,6 +103,9 @@ CREATE TABLE sagad.replica (
 	left_at    timestamptz,
 	left_rows  integer,
 	fenced_by  uuid,
+	-- Its rows are young if their gid is in here. Changed under the lock that begins share.
+	nursery_at    text COLLATE "C" NOT NULL DEFAULT '',
+	nursery_until text COLLATE "C" NOT NULL DEFAULT '',
 	CONSTRAINT replica_pkey PRIMARY KEY (id),
 	CONSTRAINT replica_state CHECK (state IN ('live', 'drained', 'fenced')),
 	CONSTRAINT replica_left CHECK ((left_at IS NULL) = (state = 'live')),
@@ -109,6 +117,8 @@ CREATE TABLE sagad.replica_beat (
 	speed   double precision NOT NULL,
 	load    double precision NOT NULL,
 	seen_at timestamptz      NOT NULL,
+	-- No young row of this replica is open below this gid. The same as nursery_until: none at all.
+	nursery_from text COLLATE "C" NOT NULL DEFAULT '',
 	CONSTRAINT replica_beat_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 

@@ -9,9 +9,25 @@
 
 enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 
+/* Who drives it: an ended one may still name who ended it. */
+#define HOLDER "CASE WHEN t.ended_at IS NULL THEN t.owner END"
+/* What the index of owners has. */
+#define IS_GROWN "NOT t.young"
+/* The open rows of a replica that the index of owners does not have. Bounds that are known before the scan begins. */
+#define IN_NURSERY_OF(id)                                                                      \
+	"t.gid >= (SELECT b.nursery_from FROM sagad.replica_beat b WHERE b.id = " id ") "      \
+	"AND t.gid < (SELECT r.nursery_until FROM sagad.replica r WHERE r.id = " id ") "       \
+	"AND t.young AND t.owner = " id " AND t.ended_at IS NULL"
+/* The same of all replicas, in one look. */
+#define OPEN_NURSERY(bound) "(SELECT " bound " FROM sagad.replica r JOIN sagad.replica_beat b ON b.id = r.id " \
+	"WHERE b.nursery_from < r.nursery_until)"
+#define IN_A_NURSERY                                                                           \
+	"t.gid >= " OPEN_NURSERY("min(b.nursery_from)") " AND t.gid < " OPEN_NURSERY("max(r.nursery_until)") \
+	" AND t.young AND t.ended_at IS NULL"
+
 /* In the order of pg_row.c. */
 #define ROW_COLUMNS                                                                            \
-	"t.gid, t.owner, t.epoch, t.version, t.phase, t.stuck, t.paused, t.adoptions, "        \
+	"t.gid, " HOLDER ", t.epoch, t.version, t.phase, t.stuck, t.paused, t.adoptions, "        \
 	"t.created_at, t.ended_at, t.due_at, t.deadline_at, t.definition, t.definition_version, " \
 	"t.document, t.input, t.labels, t.traceparent, t.hash, t.retention_ms, t.format, t.progress"
 
@@ -25,7 +41,7 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 /* enum danger of engine/port.h. */
 #define DANGER_OF "(CASE WHEN t.adoptions < 2 THEN 0 WHEN t.adoptions < 4 THEN 1 ELSE 2 END)"
 /* Taking a row: whoever held it before is refused by the epoch from now on. */
-#define TAKE "UPDATE sagad.transaction t SET owner = $1::uuid, due_at = NULL, " \
+#define TAKE "UPDATE sagad.transaction t SET owner = $1::uuid, young = false, due_at = NULL, " \
 	"epoch = " NEXT_EPOCH ", version = t.version + 1"
 /* A fenced replica takes nothing more. What slips in between is found by the sweep of its rows.
  * And nobody takes a row whose format is newer than what it reads. */
@@ -37,11 +53,13 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"said AS (INSERT INTO sagad.audit (" DEED_COLUMNS ") SELECT now(), " before ", " after ", " \
 	"$1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text FROM " from ")"
 
+/* Young, if the least of the gids, $16, and the greatest, $17, are in our nursery, as it is under STAND's lock. */
 #define INSERT_BEGINS                                                                          \
-	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, " \
+	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, young, " \
 	"gid, phase, created_at, deadline_at, definition, definition_version, document, input, " \
 	"labels, traceparent, hash, retention_ms, format, progress) "                          \
-	"SELECT $1::uuid, 1, 1, 'none', false, 0, unnest($2::text[]), unnest($3::text[]), "    \
+	"SELECT $1::uuid, 1, 1, 'none', false, 0, COALESCE((SELECT $16::text >= r.nursery_at AND $17::text < r.nursery_until " \
+	"FROM sagad.replica r WHERE r.id = $1::uuid), false), unnest($2::text[]), unnest($3::text[]), "    \
 	"unnest($4::timestamptz[]), unnest($5::timestamptz[]), unnest($6::text[]), unnest($7::int[]), " \
 	"unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), "   \
 	"unnest($12::bytea[]), unnest($13::bigint[]), unnest($14::smallint[]), unnest($15::text[]) "
@@ -65,7 +83,8 @@ X(CHANGE, ON_LOG,                                                               
 	"UPDATE sagad.transaction t SET version = t.version + 1, adoptions = 0, "              \
 	"phase = n.phase, stuck = n.stuck, paused = n.paused, progress = n.progress, "         \
 	"document = COALESCE(n.document, t.document), "                                        \
-	"owner = CASE WHEN n.ended OR n.due_at IS NOT NULL THEN NULL ELSE t.owner END, "       \
+	"owner = CASE WHEN n.due_at IS NOT NULL OR (n.ended AND " IS_GROWN ") THEN NULL ELSE t.owner END, " \
+	"young = t.young AND n.due_at IS NULL, "                                               \
 	"due_at = CASE WHEN NOT n.ended THEN n.due_at END, "                                   \
 	"ended_at = CASE WHEN n.ended THEN now() END "                                         \
 	"FROM (SELECT unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), " \
@@ -73,7 +92,7 @@ X(CHANGE, ON_LOG,                                                               
 	"unnest($10::boolean[]), unnest($11::timestamptz[]) LIMIT cardinality($2::text[])) "   \
 	"AS n(gid, epoch, version, phase, stuck, paused, progress, document, ended, due_at) "  \
 	"WHERE t.gid = n.gid AND t.owner IS NOT DISTINCT FROM $1::uuid "                       \
-	"AND t.epoch = n.epoch AND t.version = n.version RETURNING t.gid")                     \
+	"AND t.epoch = n.epoch AND t.version = n.version AND t.ended_at IS NULL RETURNING t.gid") \
 /* Numbers grow by transaction, need no sequence, and stay exact in a double until 2037. */    \
 /* Nothing is told of a change of this commit that did not apply. */                            \
 X(JOURNAL, ON_LOG,                                                                             \
@@ -106,11 +125,11 @@ X(SETTLE, ON_LOG,                                                               
 	"THEN EXISTS (SELECT 1 FROM sagad.transaction t, "                                     \
 	"unnest($4::text[], $5::bigint[], $6::bigint[]) AS c(gid, epoch, version) "            \
 	"WHERE t.gid = i.gid AND c.gid = t.gid AND t.epoch = c.epoch AND t.version = c.version + 1) " \
-	"ELSE (SELECT t.owner IS NULL OR t.owner = $1::uuid FROM sagad.transaction t "         \
+	"ELSE (SELECT t.owner IS NULL OR t.ended_at IS NOT NULL OR t.owner = $1::uuid FROM sagad.transaction t " \
 	"WHERE t.gid = i.gid) IS DISTINCT FROM false END")                                     \
 X(RELOAD, ON_WORK,                                                                             \
 	"UPDATE sagad.transaction t SET epoch = " NEXT_EPOCH ", version = t.version + 1 "      \
-	"WHERE t.gid = ANY ($2::text[]) AND t.owner IS NOT DISTINCT FROM $1::uuid "            \
+	"WHERE t.gid = ANY ($2::text[]) AND t.owner IS NOT DISTINCT FROM $1::uuid AND t.ended_at IS NULL " \
 	"RETURNING " ROW_COLUMNS)                                                              \
 /* Only forward, only over what nobody has taken since the failover, and never back on a decision. */ \
 X(RESTORE, ON_WORK,                                                                            \
@@ -125,7 +144,7 @@ X(RESTORE, ON_WORK,                                                             
 	"adoptions, created_at, ended_at, due_at, deadline_at, definition, definition_version, document, " \
 	"input, labels, traceparent, hash, retention_ms, format, progress) "                   \
 	"WHERE " I_LIVE " AND n.epoch < " FIRST_EPOCH " "                                      \
-	"ON CONFLICT (gid) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch, "     \
+	"ON CONFLICT (gid) DO UPDATE SET owner = excluded.owner, young = false, epoch = excluded.epoch, " \
 	"version = excluded.version, phase = excluded.phase, stuck = excluded.stuck, paused = excluded.paused, " \
 	"adoptions = excluded.adoptions, ended_at = excluded.ended_at, due_at = excluded.due_at, " \
 	"deadline_at = excluded.deadline_at, document = excluded.document, format = excluded.format, " \
@@ -135,14 +154,17 @@ X(RESTORE, ON_WORK,                                                             
 	"OR (t.phase = 'confirming' AND excluded.phase IN ('confirmed', 'abandoned')) "        \
 	"OR (t.phase = 'cancelling' AND excluded.phase IN ('cancelled', 'abandoned'))) RETURNING t.gid") \
 X(MINE, ON_WORK,                                                                               \
-	"SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                           \
-	"WHERE t.owner = $1::uuid AND t.gid > $2::text ORDER BY t.gid LIMIT $3::int")          \
+	"(SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                          \
+	"WHERE t.owner = $1::uuid AND " IS_GROWN " AND t.gid > $2::text ORDER BY t.gid LIMIT $3::int) UNION ALL " \
+	"(SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                          \
+	"WHERE t.gid > $2::text AND " IN_NURSERY_OF("$1::uuid") " ORDER BY t.gid LIMIT $3::int) " \
+	"ORDER BY gid LIMIT $3::int")                                                          \
 /* Once a row is dangerous, only adoptions from a fenced incarnation count. */                 \
 X(ADOPT, ON_WORK,                                                                              \
 	"WITH dead AS MATERIALIZED (SELECT r.state FROM sagad.replica r "                      \
 	"WHERE r.id = $2::uuid AND r.state <> 'live'), "                                       \
 	"c AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                            \
-	"WHERE EXISTS (SELECT 1 FROM dead) AND " I_LIVE " AND t.owner = $2::uuid AND t.gid > $3::text " \
+	"WHERE EXISTS (SELECT 1 FROM dead) AND " I_LIVE " AND t.owner = $2::uuid AND " IS_GROWN " AND t.gid > $3::text " \
 	"AND " DANGER_OF " = $5::int AND t.format <= $6::int "                                 \
 	"ORDER BY t.gid LIMIT $4::int OFFSET $7::int FOR UPDATE OF t SKIP LOCKED) "            \
 	TAKE ", adoptions = t.adoptions + "                                                    \
@@ -171,7 +193,7 @@ X(INBOX_PUT, ON_WORK,                                                           
 X(INBOX_READ, ON_WORK,                                                                         \
 	"SELECT i.id, i.gid, i.command, i.body FROM sagad.inbox i "                            \
 	"LEFT JOIN sagad.transaction t ON t.gid = i.gid "                                      \
-	"WHERE i.verdict IS NULL AND (t.owner IS NULL OR t.owner = $1::uuid) "                 \
+	"WHERE i.verdict IS NULL AND (t.owner IS NULL OR t.ended_at IS NOT NULL OR t.owner = $1::uuid) " \
 	"AND (t.format <= $3::int) IS NOT FALSE "                                              \
 	"ORDER BY i.created_at, i.id LIMIT $2::int")                                           \
 X(INBOX_VERDICTS, ON_WORK,                                                                     \
@@ -204,18 +226,53 @@ X(REPORT, ON_WORK,                                                              
 	"VALUES ($1::uuid, $2::float8, $3::float8, now()) "                                    \
 	"ON CONFLICT (id) DO UPDATE SET speed = excluded.speed, load = excluded.load, "        \
 	"seen_at = excluded.seen_at")                                                          \
-/* LIMIT keeps the planner from reading every owned row into a hash. */                        \
+/* LIMIT keeps the planner from reading every owned row into a hash. Whose nursery is open may have rows there. */ \
 X(MEMBERS, ON_WORK,                                                                            \
 	"SELECT r.id, r.lock_key, r.state, r.address, r.weight, b.speed, b.load, r.started_at, " \
-	"b.seen_at, r.fenced_by, (SELECT true FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1), " \
+	"b.seen_at, r.fenced_by, (b.nursery_from < r.nursery_until) IS TRUE OR " \
+	"(SELECT true FROM sagad.transaction t WHERE t.owner = r.id AND " IS_GROWN " LIMIT 1), " \
 	"r.left_rows, " LEASE_MARK ", l.ttl_ms "                                               \
 	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id "                  \
 	"LEFT JOIN sagad.lease l ON l.key = r.lock_key AND l.state = 'held' ORDER BY r.id")    \
+/* The nursery begins at gid $2 and ends at $3 from now on; where it was closed, its rows are nowhere below. Not while
+ * another session of ours, which may be gone for us, still begins transactions: STAND's lock says so. */ \
+X(NURSERY_MOVE, ON_LOG,                                                                        \
+	"WITH mine AS MATERIALIZED (SELECT r.id, r.nursery_until FROM sagad.replica r "        \
+	"WHERE r.id = $1::uuid AND r.state = 'live' FOR NO KEY UPDATE SKIP LOCKED), "          \
+	"opened AS (UPDATE sagad.replica_beat b SET nursery_from = $2::text FROM mine "        \
+	"WHERE b.id = mine.id AND b.nursery_from >= mine.nursery_until RETURNING 1) "          \
+	"UPDATE sagad.replica r SET "                                                          \
+	"nursery_at = CASE WHEN EXISTS (SELECT 1 FROM opened) THEN $2::text ELSE GREATEST(r.nursery_at, $2::text) END, " \
+	"nursery_until = CASE WHEN EXISTS (SELECT 1 FROM opened) THEN $3::text ELSE GREATEST(r.nursery_until, $3::text) END " \
+	"FROM mine WHERE r.id = mine.id")                                                      \
+/* No row of ours is young from now on. */                                                      \
+X(NURSERY_SHUT, ON_WORK,                                                                       \
+	"WITH mine AS MATERIALIZED (SELECT r.id FROM sagad.replica r "                         \
+	"WHERE r.id = $1::uuid AND r.state = 'live' FOR NO KEY UPDATE SKIP LOCKED) "           \
+	"UPDATE sagad.replica r SET nursery_at = r.nursery_until FROM mine WHERE r.id = mine.id") \
+/* Rows that are open where the nursery has moved on, or all of it if its replica is dead: the index gets $2 of
+ * them, and nursery_from follows up to the first that is locked or is left for the next time. True: there are more. */ \
+X(NURSERY_LEAVE, ON_WORK,                                                                      \
+	"WITH n AS MATERIALIZED (SELECT r.id, b.nursery_from AS low, "                         \
+	"CASE r.state WHEN 'live' THEN r.nursery_at ELSE r.nursery_until END AS high "         \
+	"FROM sagad.replica r JOIN sagad.replica_beat b ON b.id = r.id WHERE r.id = $1::uuid), " \
+	"page AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                         \
+	"WHERE t.gid >= (SELECT n.low FROM n) AND t.gid < (SELECT n.high FROM n) AND t.young " \
+	"AND t.owner = $1::uuid AND t.ended_at IS NULL ORDER BY t.gid LIMIT $2::int), "        \
+	"free AS MATERIALIZED (SELECT t.gid FROM page p JOIN sagad.transaction t ON t.gid = p.gid " \
+	"WHERE t.young AND t.owner = $1::uuid AND t.ended_at IS NULL FOR NO KEY UPDATE OF t SKIP LOCKED), " \
+	"grown AS (UPDATE sagad.transaction t SET young = false FROM free WHERE t.gid = free.gid RETURNING t.gid), " \
+	"rest AS MATERIALIZED (SELECT p.gid FROM page p EXCEPT SELECT g.gid FROM grown g) "    \
+	"UPDATE sagad.replica_beat b SET nursery_from = COALESCE((SELECT min(rest.gid) FROM rest), " \
+	"CASE WHEN (SELECT count(*) FROM page) = $2::int THEN (SELECT max(p.gid) FROM page p) END, n.high) " \
+	"FROM n WHERE b.id = n.id AND b.nursery_from = n.low AND n.low < n.high "              \
+	"RETURNING (SELECT count(*) FROM grown) = $2::int")                                    \
 /* The first timeline met is no failover. A row comes back from whoever is the first to see a new one. */ \
 X(TIMELINE_NOTE, ON_WORK,                                                                      \
 	"INSERT INTO sagad.timeline (since, timeline, is_failover, unfinished) "               \
 	"SELECT now(), n.timeline, n.is_failover, CASE WHEN n.is_failover THEN "               \
-	"(SELECT count(*) FROM sagad.transaction t WHERE t.owner IS NOT NULL) + "              \
+	"(SELECT count(*) FROM sagad.transaction t WHERE t.owner IS NOT NULL AND " IS_GROWN ") + " \
+	"(SELECT count(*) FROM sagad.transaction t WHERE " IN_A_NURSERY ") + "                                                   \
 	"(SELECT count(*) FROM sagad.transaction t WHERE t.due_at IS NOT NULL) ELSE 0 END "    \
 	"FROM (SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline, " \
 	"(SELECT true FROM sagad.timeline t ORDER BY t.timeline LIMIT 1) IS NOT NULL AS is_failover) n " \
@@ -255,9 +312,10 @@ X(FENCE_LEASE, ON_WORK,                                                         
 	"WHERE l.state <> 'held' OR " LEASE_MARK " = $2::bigint RETURNING 1) "                 \
 	"SELECT (CASE count(*) WHEN 1 THEN '1' ELSE 'that replica lives' END)::int FROM ended") \
 X(FENCE, ON_WORK,                                                                              \
-	"UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = $1::uuid, "   \
-	"left_rows = (SELECT count(*) FROM (SELECT 1 FROM sagad.transaction t WHERE t.owner = $2::uuid " \
-	"ORDER BY t.gid LIMIT $3::int) c) WHERE id = $2::uuid AND state = 'live'")             \
+	"UPDATE sagad.replica r SET state = 'fenced', left_at = now(), fenced_by = $1::uuid, " \
+	"left_rows = (SELECT count(*) FROM (SELECT 1 FROM sagad.transaction t WHERE t.owner = $2::uuid AND " IS_GROWN " " \
+	"ORDER BY t.gid LIMIT $3::int) c) + (SELECT count(*) FROM sagad.transaction t WHERE " IN_NURSERY_OF("$2::uuid") ") " \
+	"WHERE r.id = $2::uuid AND r.state = 'live'") \
 X(LEASE_FREE, ON_WORK,                                                                         \
 	"UPDATE sagad.lease l SET state = 'free' WHERE l.key = $1::bigint AND l.session = $2::bigint " \
 	"AND l.state = 'held'")                                                                \
@@ -297,7 +355,9 @@ X(SWEEP_PAUSE, ON_WORK,                                                         
  * be giving it rows. */                                                                       \
 X(SWEEP_REPLICA, ON_WORK,                                                                      \
 	"WITH gone AS (DELETE FROM sagad.replica r WHERE r.state <> 'live' AND r.id = ANY ($1::uuid[]) " \
-	"AND (SELECT 1 FROM sagad.transaction t WHERE t.owner = r.id LIMIT 1) IS NULL RETURNING r.id, r.lock_key), " \
+	"AND (SELECT 1 FROM sagad.transaction t WHERE t.owner = r.id AND " IS_GROWN " LIMIT 1) IS NULL " \
+	"AND (SELECT b.nursery_from < r.nursery_until FROM sagad.replica_beat b WHERE b.id = r.id) IS NOT TRUE " \
+	"RETURNING r.id, r.lock_key), " \
 	"leases AS (DELETE FROM sagad.lease l USING gone WHERE l.key = gone.lock_key) "        \
 	"DELETE FROM sagad.replica_beat b USING gone WHERE b.id = gone.id")                    \
 /* Of those that never came so far as to enrol. */                                             \
@@ -381,7 +441,8 @@ X(COUNTS, ON_STORE,                                                             
 	"SELECT u.phase, u.stuck, u.parked, count(*), "                                        \
 	"coalesce(max((extract(epoch FROM now() - u.due_at) * 1000)::bigint) FILTER (WHERE u.due_at < now()), 0) FROM (" \
 	"(SELECT t.phase, t.stuck, false AS parked, NULL::timestamptz AS due_at FROM sagad.transaction t " \
-	"WHERE t.owner IS NOT NULL ORDER BY t.owner, t.gid LIMIT $1::int) UNION ALL "          \
+	"WHERE t.owner IS NOT NULL AND " IS_GROWN " ORDER BY t.owner, t.gid LIMIT $1::int) UNION ALL " \
+	"(SELECT t.phase, t.stuck, false, NULL FROM sagad.transaction t WHERE " IN_A_NURSERY " LIMIT $1::int) UNION ALL " \
 	"(SELECT t.phase, t.stuck, true, t.due_at FROM sagad.transaction t "                   \
 	"WHERE t.due_at IS NOT NULL ORDER BY t.due_at LIMIT $1::int)) u GROUP BY 1, 2, 3")
 

@@ -62,7 +62,7 @@ run_bugs() { srcdir=$root tap_quietly tests/sim/bugs.t; }
 run_log() {
 	local dsn test failed=0
 	dsn=$(tools/postgres.sh start .dev/pg-log)
-	for test in conformance/pg conformance/pg_lease conformance/pg_store conformance/pg_operate conformance/pg_dtm conformance/libsaga integration/plans; do
+	for test in conformance/pg conformance/pg_lease conformance/pg_store conformance/pg_operate conformance/pg_dtm conformance/pg_nursery conformance/libsaga integration/plans; do
 		SAGAD_TEST_DSN=$dsn tap_quietly "build/asan/tests/$test.t" || failed=1
 	done
 	tools/postgres.sh remove .dev/pg-log

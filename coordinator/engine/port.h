@@ -223,7 +223,7 @@ struct member {
 	int64_t           started_at, seen_at;
 	struct uuid       fenced_by;
 	struct lease_sight lease;       /* mark 0: its lease is a lock, or was let go */
-	bool              owns;         /* unfinished rows name it */
+	bool              owns;         /* unfinished rows name it; or may, of rows that it began in the last seconds */
 	uint32_t          rows;         /* how many did when it was fenced; counted to MEMBER_ROWS_MAX */
 };
 typedef void members_done(void *arg, enum log_result result, const struct member *m, size_t n);

@@ -94,6 +94,25 @@ static void item_hash(struct pg_params *p, const struct row *r)
 	item_bytes(p, r->hash, sizeof r->hash);
 }
 
+/* The least and the greatest gid of those begins. */
+static void put_range(struct pg_params *p, const struct batch *b, bool fresh)
+{
+	struct str low = { 0 }, high = { 0 };
+
+	for (size_t i = 0; i < b->begin_count; i++) {
+		struct str gid = b->begins[i].gid;
+
+		if (b->begins[i].fresh != fresh)
+			continue;
+		if (low.p == NULL || str_cmp(gid, low) < 0)
+			low = gid;
+		if (high.p == NULL || str_cmp(gid, high) > 0)
+			high = gid;
+	}
+	params_text(p, low);
+	params_text(p, high);
+}
+
 static void put_begins(struct pg_params *p, const struct batch *b, bool fresh, size_t n)
 {
 	const struct row *r;
@@ -113,6 +132,7 @@ static void put_begins(struct pg_params *p, const struct batch *b, bool fresh, s
 	BEGINS(p, PG_INT8, item_i64, r->retention_ms);
 	BEGINS(p, PG_INT2, item_i16, (int16_t)r->format);
 	BEGINS(p, PG_TEXT, item_text, r->progress);
+	put_range(p, b, fresh);
 }
 
 /* A release always names a time, since a null one means "keeps its owner". */
@@ -366,6 +386,7 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 	pg_job_params(job);
 	add(job, SQL_BEGIN);
 	if (b->begin_count > 0) {
+		pg_nursery_move(job, b->me);
 		params_uuid(pg_job_params(job), b->me);
 		j->stand = add(job, SQL_STAND);
 		add_begins(j);

@@ -85,6 +85,13 @@ struct pg_page {
 	int64_t  skip_until; /* boot */
 };
 
+/* Where our rows are born (sql/0001_initial.sql). What the database has of it counts, not what is known here. */
+struct pg_nursery {
+	struct uuid me;       /* of which incarnation */
+	bool        is_open;
+	int64_t     moved_at, born_at; /* boot */
+};
+
 struct pg {
 	struct pg_handles     handles;
 	struct pg_config      config;
@@ -94,6 +101,7 @@ struct pg {
 	struct pg_watch       watch;
 	struct pg_definitions definitions;
 	struct pg_page        adopting, due;
+	struct pg_nursery     nursery;
 	unsigned              sweeps_spared; /* so many of the next find nothing, and are not sent */
 	struct pg_grave      *graves;     /* of the last list of members */
 	size_t                grave_n;
@@ -189,6 +197,19 @@ void pg_log_port(struct pg *pg, struct log_port *port);       /* pg_log.c */
 void pg_commit(void *ctx, const struct batch *batch, batch_done *done, void *arg); /* pg_commit.c */
 void pg_restore(void *ctx, struct uuid me, const struct row *rows, size_t n, rows_done *done, void *arg);
 void pg_member_verbs(struct log_port *port);                  /* pg_member.c */
+/* ---- pg_nursery.c */
+void pg_nursery_move(struct pg_job *job, struct uuid me);     /* into a batch with begins, when it is time */
+void pg_nursery_tick(struct pg *pg, struct uuid me);          /* every few seconds */
+/* A page of rows of a dead one that somebody wants to take. */
+struct pg_adoption {
+	struct uuid me, dead;
+	unsigned    limit;
+	rows_done  *done;
+	void       *arg;
+};
+typedef void pg_adopt_next(struct pg *pg, const struct pg_adoption *a);
+/* Calls next when all that the dead one left in its nursery is in the index of owners. */
+void pg_nursery_clear(struct pg *pg, const struct pg_adoption *a, pg_adopt_next *next);
 void pg_inbox_verbs(struct log_port *port);                   /* pg_inbox.c */
 void pg_lease_port(struct pg *pg, struct lease_port *port);   /* pg_lease.c */
 void pg_lease_init(struct pg *pg);

@@ -74,10 +74,9 @@ static void log_reload(void *ctx, struct uuid me, const struct str *gids, size_t
 	rows_send(j, SQL_RELOAD);
 }
 
-static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
-                      enum danger danger, rows_done *done, void *arg)
+static void adopt_page(struct pg *pg, struct uuid me, struct uuid dead, struct str after, unsigned limit,
+                       enum danger danger, rows_done *done, void *arg)
 {
-	struct pg        *pg = ctx;
 	struct rows_job  *j = rows_open(pg, false, done, arg);
 	struct pg_params *p = pg_job_params(&j->job);
 
@@ -90,6 +89,21 @@ static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str af
 	params_i32(p, (int32_t)pg->adopting.skip);
 	pg_job_add(&j->job, SQL_ADOPT);
 	pg_job_send(&j->job, on_page);
+}
+
+static void on_cleared(struct pg *pg, const struct pg_adoption *a)
+{
+	adopt_page(pg, a->me, a->dead, (struct str){ 0 }, a->limit, DANGER_NONE, a->done, a->arg);
+}
+
+/* A pass begins with what the dead one had begun a moment before. */
+static void log_adopt(void *ctx, struct uuid me, struct uuid dead, struct str after, unsigned limit,
+                      enum danger danger, rows_done *done, void *arg)
+{
+	if (after.n == 0 && danger == DANGER_NONE)
+		pg_nursery_clear(ctx, &(struct pg_adoption){ me, dead, limit, done, arg }, on_cleared);
+	else
+		adopt_page(ctx, me, dead, after, limit, danger, done, arg);
 }
 
 static void log_take_due(void *ctx, struct uuid me, unsigned limit, rows_done *done, void *arg)

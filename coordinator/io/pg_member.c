@@ -85,6 +85,7 @@ static void log_report(void *ctx, struct uuid me, double speed, double load, log
 
 	add_report(&j->job, me, speed, load);
 	pg_job_send(&j->job, on_plain);
+	pg_nursery_tick(ctx, me);
 }
 
 static void log_retire(void *ctx, struct uuid me, log_done *done, void *arg)

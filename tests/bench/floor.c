@@ -20,16 +20,16 @@ static const char prepare_session[] =
 	"ALTER TABLE floor SET (fillfactor = 40)";
 
 static const char insert[] =
-	"INSERT INTO floor (owner, epoch, version, stuck, paused, adoptions, gid, phase, created_at, definition, "
+	"INSERT INTO floor (owner, epoch, version, stuck, paused, young, adoptions, gid, phase, created_at, definition, "
 	"definition_version, input, hash, retention_ms, format, progress) "
-	"SELECT '00000000-0000-4000-8000-000000000000', 1, 1, 'none', false, 0, n.gid, 'trying', now(), 'bench', 1, "
+	"SELECT '00000000-0000-4000-8000-000000000000', 1, 1, 'none', false, true, 0, n.gid, 'trying', now(), 'bench', 1, "
 	"n.input, '\\x0123456789abcdef0123456789abcdef', 604800000, 1, "
 	"'{\"steps\":[{},{}]}' FROM (SELECT unnest($1::text[]), unnest($2::text[])) AS n(gid, input)";
 
 static const char change[] =
 	"UPDATE floor t SET version = t.version + 1, progress = n.progress, "
 	"phase = CASE WHEN n.ended THEN 'confirmed' ELSE t.phase END, "
-	"owner = CASE WHEN n.ended THEN NULL ELSE t.owner END, ended_at = CASE WHEN n.ended THEN now() END "
+	"ended_at = CASE WHEN n.ended THEN now() END "
 	"FROM (SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::boolean[]) "
 	"LIMIT cardinality($1::text[])) AS n(gid, version, progress, ended) "
 	"WHERE t.gid = n.gid AND t.epoch = 1 AND t.version = n.version RETURNING t.gid";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * log.c - what a commit costs: two-step sagas through the log's port, nothing else, at several batch sizes.
  *
- *   SAGAD_TEST_DSN=... log [sagas [SQL to run first, to try a change of the schema]]
+ *   SAGAD_TEST_DSN=... log [sagas [SQL to run first, to try a change of the schema [sagas a batch]]]
  *
  * Each saga is a begin, one step and its end; begins, steps and ends of different sagas share commits,
  * as they do in a busy replica. CPU of the server is that of the backend that commits (same machine).
@@ -72,7 +72,7 @@ static void run(struct bench *b, size_t n, unsigned rounds)
 			char *gid = gids[(round % 3) * n + i];
 
 			b->serial++;
-			uuid_text(uuid_v7(1790000000000 + (int64_t)b->serial, b->serial, i), gid);
+			uuid_text(uuid_v7(clock_now_ms(&b->h->a.clock), b->serial >> 20, b->serial << 44), gid);
 			begins[i] = make_row(b->me, str_of(gid));
 			begins[i].definition = STR("trip");
 			begins[i].definition_version = 1;
@@ -106,6 +106,7 @@ static void run(struct bench *b, size_t n, unsigned rounds)
 int main(int argc, char **argv)
 {
 	static const size_t sizes[] = { 1, 10, 30, 100, 300 };
+	const size_t        only = argc > 3 ? (size_t)atoi(argv[3]) : 0;
 	struct harness      h;
 	const char         *why;
 	unsigned            total = argc > 1 ? (unsigned)atoi(argv[1]) : 60000;
@@ -114,7 +115,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", why);
 		return 1;
 	}
-	if (argc > 2 && !pg_database_run(&h.database, "%s", argv[2]))
+	if (argc > 2 && argv[2][0] != '\0' && !pg_database_run(&h.database, "%s", argv[2]))
 		return 1;
 	struct bench b = { .h = &h, .me = make_id() };
 	memset(b.input, 'x', INPUT_BYTES);
@@ -123,7 +124,9 @@ int main(int argc, char **argv)
 	b.pid = PQbackendPID(h.a.pg->log.link.db);
 	printf("%8s %10s %14s %14s %14s\n", "sagas", "sagas/s", "client us", "server us", "commit ms");
 	printf("%8s %10s %14s %14s %14s\n", "a batch", "", "a saga", "a saga", "");
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+	if (only > 0)
+		run(&b, only, total / (unsigned)only);
+	for (size_t i = 0; only == 0 && i < sizeof sizes / sizeof sizes[0]; i++)
 		run(&b, sizes[i], (unsigned)(total / sizes[i] > 3000 ? 3000 : total / sizes[i]));
 	harness_close(&h);
 	return 0;

@@ -65,22 +65,36 @@ static void suite_report(void *ctx, bool pass, const char *what)
 	ok(pass, "%s", what);
 }
 
-static void run_suite(struct harness *h)
+static void run_suite(struct harness *h, struct str prefix)
 {
-	struct answer    put = { 0 };
-	uint8_t          hash[32] = { 1 };
 	struct log_suite suite = { .a = &h->a.log, .b = &h->b.log, .ctx = h, .pump = suite_pump, .sleep = suite_sleep,
 		                   .now_ms = suite_now, .random = suite_random, .lock = suite_lock,
 		                   .failover = suite_failover,
-		                   .ok = suite_report, .prefix = STR("suite"), .document = str_of(plain),
+		                   .ok = suite_report, .prefix = prefix, .document = str_of(plain),
 		                   .grown = str_of(grown), .broken = STR("{\"steps\":7}"), .name = STR("known"),
 		                   .version = 1 };
+
+	log_suite_run(&suite);
+}
+
+/* Once with gids that are chosen, and once with such as we make: their rows are young (pg_nursery.c). */
+static void run_suites(struct harness *h)
+{
+	enum { AHEAD_MS = 6000 }; /* in the nursery for ten seconds from now on */
+	struct answer put = { 0 };
+	uint8_t       hash[32] = { 1 };
+	char          gid[UUID_TEXT + 1];
 
 	h->a.store.definition_put(h->a.store.ctx, STR("known"), str_of(plain), hash, &somebody, on_definition_put,
 	                            &put);
 	harness_wait(h, &put.done);
 	ok(put.result == LOG_DONE && put.flag && put.version == 1, "a definition is registered");
-	log_suite_run(&suite);
+	run_suite(h, STR("suite"));
+	pg_database_run(&h->database, "TRUNCATE sagad.transaction, sagad.journal, sagad.inbox");
+	uuid_text(uuid_v7(clock_now_ms(&h->a.clock) + AHEAD_MS, 0, 0), gid);
+	run_suite(h, (struct str){ gid, 18 });
+	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.transaction WHERE young AND gid LIKE '%.18s%%'",
+	                        gid)) > 20, "rows of the second suite were young");
 }
 
 /* ---- connections that break ---------------------------------------------------------- */
@@ -446,32 +460,34 @@ static void count_updates(struct harness *h, struct uuid me, int *all, int *hot)
 	                                          "WHERE relname = 'transaction'"));
 }
 
-/* Steps must not touch an index: 254 bytes of WAL against 508 and more. */
+/* Neither steps nor the end touch an index: 254 bytes of WAL against 508 and more. */
 static void test_hot_updates(struct harness *h, struct uuid me)
 {
 	enum { N = 100 };
 	struct row    rows[N];
 	struct change changes[N];
-	char          gids[N][24];
+	char          gids[N][UUID_TEXT + 1];
 	struct answer a;
 	int           all, hot, all_after, hot_after;
 
 	for (int i = 0; i < N; i++) {
-		snprintf(gids[i], sizeof gids[i], "hot-%03d", i);
+		uuid_text(uuid_v7(clock_now_ms(&h->a.clock), 0, (uint64_t)i), gids[i]);
 		rows[i] = make_row(me, str_of(gids[i]));
-		changes[i] = (struct change){ .gid = rows[i].gid, .epoch = 1, .phase = PHASE_TRYING,
-			                      .progress = STR("{\"p\":1}") };
+		changes[i] = (struct change){ .gid = rows[i].gid, .epoch = 1, .progress = STR("{\"p\":1}") };
 	}
 	count_updates(h, me, &all, &hot);
 	commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = rows, .begin_count = N }, &a);
 	for (int step = 1; step <= 2; step++) {
-		for (int i = 0; i < N; i++)
+		for (int i = 0; i < N; i++) {
 			changes[i].version = (uint64_t)step;
+			changes[i].ended = step == 2;
+			changes[i].phase = step == 2 ? PHASE_CONFIRMED : PHASE_TRYING;
+		}
 		commit_batch(h, &h->a, &(struct batch){ .me = me, .changes = changes, .change_count = N }, &a);
 	}
 	count_updates(h, me, &all_after, &hot_after);
 	/* A row at the end of a full page moves now and then. */
-	ok(all_after - all >= 200 && hot_after - hot >= 180, "two steps of a hundred rows are HOT updates: %d of %d",
+	ok(all_after - all >= 200 && hot_after - hot >= 180, "a step and the end of a hundred rows are HOT updates: %d of %d",
 	   hot_after - hot, all_after - all);
 }
 
@@ -486,7 +502,7 @@ int main(void)
 	}
 	struct uuid me = make_id();
 	test_reconnects(&h);
-	run_suite(&h);
+	run_suites(&h);
 	enroll(&h, &h.a, me, 99);
 	test_ended_in_a_commit(&h, me);
 	test_reload_waits(&h, me);

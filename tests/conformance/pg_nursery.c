@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pg_nursery.c - rows that are over soon are in no index of owners, and are found all the same.
+ */
+#include "coordinator/base/mem.h"
+#include "coordinator/io/pg_internal.h"
+#include "tests/conformance/pg_harness.h"
+#include "tests/lib/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GID = UUID_TEXT + 1 };
+
+/* The next of gids that grow, made like those of the daemon. */
+static struct str make_gid(struct harness *h, char gid[GID])
+{
+	static uint64_t serial;
+
+	serial++;
+	return str_of(uuid_text(uuid_v7(clock_now_ms(&h->a.clock), 0, serial << 20), gid));
+}
+
+static bool begin_gid(struct harness *h, struct uuid me, struct str gid)
+{
+	struct row r = make_row(me, gid);
+
+	return begin_row(h, &h->a, &r) == LOG_DONE;
+}
+
+static bool change(struct harness *h, struct uuid me, struct change c)
+{
+	struct answer a;
+
+	c.progress = STR("{}");
+	return commit_batch(h, &h->a, &(struct batch){ .me = me, .changes = &c, .change_count = 1 }, &a) == LOG_DONE && a.changed;
+}
+
+static bool is_young(struct harness *h, struct str gid)
+{
+	return strcmp(pg_database_ask(&h->database, "SELECT young FROM sagad.transaction WHERE gid = '%.*s'",
+	                              (int)gid.n, gid.p), "t") == 0;
+}
+
+static struct uuid make_replica(struct harness *h, int64_t key)
+{
+	struct uuid me = make_id();
+
+	ok(enroll(h, &h->a, me, key), "a replica enrols");
+	return me;
+}
+
+/* As if four seconds and more had gone by. */
+static void move_on(struct harness *h, struct uuid me)
+{
+	char id[GID];
+
+	pg_database_run(&h->database, "UPDATE sagad.replica SET nursery_at = nursery_until WHERE id = '%s'", uuid_text(me, id));
+}
+
+/* What happens every two seconds. All of its jobs are done when a later one is. */
+static void tick(struct harness *h, struct uuid me)
+{
+	struct answer a = { 0 };
+
+	h->a.log.report(h->a.log.ctx, me, 1, 0, on_done, &a);
+	harness_wait(h, &a.done);
+	for (int i = 0; i < 5; i++) {
+		a = (struct answer){ 0 };
+		h->a.log.still_live(h->a.log.ctx, me, on_done, &a);
+		harness_wait(h, &a.done);
+	}
+}
+
+static bool is_open(struct harness *h, struct uuid me)
+{
+	char id[GID];
+
+	return strcmp(pg_database_ask(&h->database, "SELECT nursery_from < nursery_until FROM sagad.replica "
+	                              "JOIN sagad.replica_beat USING (id) WHERE id = '%s'", uuid_text(me, id)), "t") == 0;
+}
+
+static void mine(struct harness *h, struct uuid me, const char *after, unsigned limit, struct answer *a)
+{
+	*a = (struct answer){ 0 };
+	h->a.log.mine(h->a.log.ctx, me, str_of(after), limit, on_rows, a);
+	harness_wait(h, &a->done);
+}
+
+static unsigned s_left; /* of the one that was asked for */
+static bool     s_owns;
+static struct uuid s_id;
+
+static void on_members(void *arg, enum log_result result, const struct member *m, size_t n)
+{
+	struct answer *a = arg;
+
+	for (size_t i = 0; result == LOG_DONE && i < n; i++)
+		if (uuid_eq(m[i].id, s_id)) {
+			s_left = m[i].rows;
+			s_owns = m[i].owns;
+		}
+	a->done = true;
+}
+
+static void ask_members(struct harness *h, struct uuid id)
+{
+	struct answer a = { 0 };
+
+	s_id = id;
+	h->a.log.members(h->a.log.ctx, on_members, &a);
+	harness_wait(h, &a.done);
+}
+
+static void fence(struct harness *h, struct uuid me, struct uuid dead, int64_t key)
+{
+	struct answer a = { 0 };
+
+	h->a.log.fence(h->a.log.ctx, me, dead, key, 0, on_done, &a);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE, "it is fenced");
+}
+
+static size_t adopt(struct harness *h, struct uuid me, struct uuid dead, struct answer *a)
+{
+	*a = (struct answer){ 0 };
+	h->a.log.adopt(h->a.log.ctx, me, dead, (struct str){ 0 }, 10, DANGER_NONE, on_rows, a);
+	harness_wait(h, &a->done);
+	return a->n;
+}
+
+static void test_life(struct harness *h)
+{
+	struct uuid   me = make_replica(h, 1);
+	struct answer a = { 0 };
+	char          one[GID], two[GID], three[GID];
+
+	ok(begin_gid(h, me, make_gid(h, one)) && is_young(h, str_of(one)), "the first row that a replica begins is young");
+	ok(begin_gid(h, me, make_gid(h, two)) && is_young(h, str_of(two)), "and the next");
+	ok(begin_gid(h, me, STR("chosen")) && !is_young(h, STR("chosen")), "one whose gid was chosen is not");
+	make_gid(h, three);
+	memcpy(three, "0000", 4);
+	ok(begin_gid(h, me, str_of(three)) && !is_young(h, str_of(three)), "nor is one whose gid is old");
+	mine(h, me, "", 10, &a);
+	ok(a.n == 4 && strncmp(a.gids, three, 36) == 0 && strncmp(a.gids + 37, one, 36) == 0 &&
+	   strcmp(a.gids + 3 * 37, "chosen ") == 0, "all of them are mine, in the order of gids");
+	mine(h, me, one, 1, &a);
+	ok(a.n == 1 && strcmp(a.gid, two) == 0, "and page by page");
+	ok(change(h, me, (struct change){ .gid = str_of(one), .epoch = 1, .version = 1, .phase = PHASE_CONFIRMED, .ended = true }),
+	   "a young one ends");
+	a = (struct answer){ 0 };
+	h->a.log.read(h->a.log.ctx, &(struct str){ one, 36 }, 1, on_rows, &a);
+	harness_wait(h, &a.done);
+	ok(a.n == 1 && uuid_is_nil(a.row.owner) && a.row.phase == PHASE_CONFIRMED, "and is nobody's");
+	ok(!change(h, me, (struct change){ .gid = str_of(one), .epoch = 1, .version = 2, .phase = PHASE_CONFIRMED, .ended = true }),
+	   "who ended it cannot change it any more");
+	a = (struct answer){ 0 };
+	h->a.log.reload(h->a.log.ctx, me, &(struct str){ one, 36 }, 1, on_rows, &a);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE && a.n == 0, "nor read it again as his own");
+	ok(change(h, me, (struct change){ .gid = str_of(two), .epoch = 1, .version = 1, .phase = PHASE_TRYING, .release = true }) &&
+	   !is_young(h, str_of(two)), "one that is parked is grown");
+	a = (struct answer){ 0 };
+	h->a.log.claim(h->a.log.ctx, me, str_of(two), on_rows, &a);
+	harness_wait(h, &a.done);
+	mine(h, me, one, 10, &a);
+	ok(a.n == 2 && strncmp(a.gids, two, 36) == 0, "and mine again when I take it up");
+}
+
+static void test_leaving(struct harness *h)
+{
+	enum { MANY = 1200 };
+	struct uuid   me = make_replica(h, 2);
+	struct answer a = { 0 };
+	char          over[GID], open[GID], late[GID], (*gids)[GID] = mem_array(MANY, sizeof *gids);
+	struct row   *rows = mem_array(MANY, sizeof *rows);
+
+	begin_gid(h, me, make_gid(h, over));
+	begin_gid(h, me, make_gid(h, open));
+	change(h, me, (struct change){ .gid = str_of(over), .epoch = 1, .version = 1, .phase = PHASE_CONFIRMED, .ended = true });
+	tick(h, me);
+	ok(is_young(h, str_of(open)), "as long as the nursery is where it was, a row is young");
+	move_on(h, me);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.transaction WHERE gid = '%s' FOR UPDATE", open);
+	tick(h, me);
+	ok(is_young(h, str_of(open)) && is_open(h, me), "one that somebody has locked is waited for by nobody, and stays");
+	mine(h, me, "", 10, &a);
+	ok(a.n == 1, "and is still found");
+	pg_database_run(&h->database, "COMMIT");
+	tick(h, me);
+	ok(!is_young(h, str_of(open)) && is_young(h, str_of(over)), "who is open when it moves on, leaves; who has ended, does not");
+	ok(!is_open(h, me), "and the nursery is empty");
+	begin_gid(h, me, make_gid(h, late));
+	ok(!is_young(h, str_of(late)), "what begins behind it is in the index from its birth");
+	mine(h, me, "", 10, &a);
+	ok(a.n == 2, "both are mine");
+	for (int i = 0; i < MANY; i++)
+		rows[i] = make_row(me, make_gid(h, gids[i]));
+	h->a.pg->nursery.moved_at = 0;
+	commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = rows, .begin_count = MANY }, &a);
+	ok(a.flag && is_young(h, str_of(gids[0])) && is_open(h, me), "it opens again at another place");
+	move_on(h, me);
+	tick(h, me);
+	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.transaction WHERE young AND gid >= '%s'", gids[0])) == 0 &&
+	   !is_open(h, me), "many leave in small portions");
+	free(gids);
+	free(rows);
+}
+
+/* A session that is gone for us may still begin what it was told: until then nothing moves. */
+static void test_another_session(struct harness *h)
+{
+	struct uuid me = make_replica(h, 3);
+	char        id[GID], gid[GID];
+
+	uuid_text(me, id);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.replica WHERE id = '%s' FOR SHARE", id);
+	ok(begin_gid(h, me, make_gid(h, gid)) && !is_young(h, str_of(gid)) && !is_open(h, me),
+	   "a nursery does not move while another session begins rows");
+	pg_database_run(&h->database, "COMMIT");
+	h->a.pg->nursery.moved_at = 0;
+	ok(begin_gid(h, me, make_gid(h, gid)) && is_young(h, str_of(gid)), "it does behind it");
+}
+
+static void test_death(struct harness *h)
+{
+	struct uuid   me = make_replica(h, 4), dead = make_replica(h, 5);
+	struct answer a = { 0 };
+	char          over[GID], held[GID], open[GID], id[GID];
+
+	begin_gid(h, dead, make_gid(h, over));
+	begin_gid(h, dead, make_gid(h, held));
+	begin_gid(h, dead, make_gid(h, open));
+	begin_gid(h, dead, STR("grown"));
+	change(h, dead, (struct change){ .gid = str_of(over), .epoch = 1, .version = 1, .phase = PHASE_CONFIRMED, .ended = true });
+	fence(h, me, dead, 5);
+	ask_members(h, dead);
+	ok(s_left == 3 && s_owns, "young rows count among those that it left: %u", s_left);
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.transaction WHERE gid = '%s' FOR UPDATE", held);
+	ok(adopt(h, me, dead, &a) == 2 && strncmp(a.gids, open, 36) == 0, "they are taken over with the others");
+	ask_members(h, dead);
+	ok(s_owns, "but for one that somebody has locked");
+	pg_database_run(&h->database, "COMMIT");
+	ok(adopt(h, me, dead, &a) == 1 && strcmp(a.gid, held) == 0, "and that one later");
+	ok(adopt(h, me, dead, &a) == 0, "no more than that");
+	ask_members(h, dead);
+	ok(!s_owns && !is_open(h, dead), "then its nursery is empty");
+	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.transaction WHERE owner = '%s' AND ended_at IS NULL",
+	                        uuid_text(dead, id))) == 0, "and nothing open is its own");
+}
+
+static void test_counts(struct harness *h)
+{
+	struct uuid me = make_replica(h, 6);
+	char        gid[GID];
+	int         before = atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.transaction WHERE ended_at IS NULL"));
+
+	begin_gid(h, me, make_gid(h, gid));
+	ok(atoi(pg_database_ask(&h->database, "SELECT (SELECT count(*) FROM sagad.transaction t WHERE t.owner IS NOT NULL AND "
+	                        IS_GROWN ") + (SELECT count(*) FROM sagad.transaction t WHERE t.due_at IS NOT NULL) + "
+	                        "(SELECT count(*) FROM sagad.transaction t WHERE " IN_A_NURSERY ")")) == before + 1,
+	   "what is open is in one of two indexes or in a nursery");
+}
+
+/* Nobody begins anything: the nursery shuts, and looks for its rows are short again. */
+static void test_idle(struct harness *h)
+{
+	struct uuid me = make_replica(h, 7);
+	char        gid[GID];
+
+	begin_gid(h, me, make_gid(h, gid));
+	h->a.pg->nursery.born_at -= 5000;
+	tick(h, me);
+	ok(!is_open(h, me) && !is_young(h, str_of(gid)), "a nursery where nothing is born is shut");
+	ok(begin_gid(h, me, make_gid(h, gid)) && is_young(h, str_of(gid)) && is_open(h, me), "and opened by the next row");
+}
+
+int main(void)
+{
+	struct harness h;
+	const char    *why;
+
+	if (!harness_open(&h, "sagad_nursery", &why)) {
+		printf("1..0 # SKIP %s\n", why);
+		return getenv("SAGAD_TEST_DSN") != NULL;
+	}
+	test_life(&h);
+	test_leaving(&h);
+	test_another_session(&h);
+	test_death(&h);
+	test_counts(&h);
+	test_idle(&h);
+	harness_close(&h);
+	return tap_done();
+}
