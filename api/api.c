@@ -74,6 +74,7 @@ static bool open_listeners(struct api *a, struct err *err)
 		.body_max = a->config.body_max,
 		.connections_max = a->config.connections_max,
 		.tls = a->config.tls,
+		.by_library = a->config.by_library,
 		.greet_ms = GREET_MS,
 		.receive_ms = RECEIVE_MS,
 		.idle_ms = IDLE_MS,

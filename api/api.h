@@ -54,6 +54,7 @@ struct api_config {
 	struct str replica_key;    /* of what replicas tell each other; the same; empty: none is believed once tokens are set */
 	struct tls *tls;           /* of the first listener; NULL: in the clear; outlives the api */
 	bool       ops_tls;        /* the second listener has it, too */
+	bool       by_library;     /* libmicrohttpd serves in the clear, too */
 	bool       ops_is_local;   /* health and numbers are open: only this machine reaches them */
 	/* What one caller may ask; see limiter.h. Both 0: no limits. */
 	uint32_t   rate, burst, waiters_each;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * httpd.h - inbound HTTP/1.1: one listener, run by the owner's loop. libmicrohttpd is behind it and nowhere else.
+ * httpd.h - inbound HTTP/1.1: one listener, run by the owner's loop. Behind it is a server of our own, and
+ * libmicrohttpd for TLS.
  */
 #ifndef API_HTTPD_H
 #define API_HTTPD_H
@@ -13,15 +14,16 @@ struct exchange; /* one request and its answer */
 struct tls;
 
 /* Request line and headers together. Beyond some 18 kB of headers, or 30 kB of URL, libmicrohttpd answers by
- * itself, in HTML. */
+ * itself, in HTML; so it does to what is no HTTP. */
 enum { HTTPD_HEAD_MAX = 16 * 1024 };
-enum head { HEAD_FITS, HEAD_LONG_URL, HEAD_LONG_HEADERS };
+enum head { HEAD_FITS, HEAD_LONG_URL, HEAD_LONG_HEADERS, HEAD_WRONG };
 
 struct httpd_config {
 	int      listen_fd;       /* listening; taken, also if opening fails */
 	size_t   body_max;        /* a longer body is read, thrown away, and marked */
 	unsigned connections_max; /* further clients wait in the kernel's queue */
 	struct tls *tls;          /* NULL: in the clear; lives as long as this */
+	bool     by_library;      /* libmicrohttpd serves in the clear, too */
 	unsigned greet_ms;        /* TLS: from the connection to the first request */
 	unsigned receive_ms;      /* from the first byte wanted to the last of a request's body */
 	unsigned idle_ms;         /* between two requests */
@@ -72,7 +74,8 @@ struct exchange {
 	bool         unwelcome;    /* admit said so: its body was thrown away */
 	bool         body_too_big;
 	bool         body_unclear; /* its headers disagree about where it ends: nothing of it was read */
-	enum head    head;         /* what makes it too big: nothing but it was read */
+	enum head    head;         /* why nothing but it was read; of a wrong one nothing else may be known */
+	const char  *wrong;        /* a wrong head: what is */
 	struct arena arena;        /* freed when the exchange is over */
 	void        *user;         /* the handler's */
 	int64_t      since_us;     /* CLOCK_MONOTONIC when the request was complete; before that, when its headers were */

@@ -217,6 +217,10 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 	struct request *r = x->user ? x->user : new_request(api, listener, x);
 
 	rates_note(api, x->since_us / 1000);
+	if (x->head == HEAD_WRONG) {
+		request_problem(r, PROBLEM_BAD_REQUEST, "The request cannot be read: %s.", x->wrong);
+		return;
+	}
 	if (x->head != HEAD_FITS) {
 		request_problem(r, x->head == HEAD_LONG_URL ? PROBLEM_URI_TOO_LONG : PROBLEM_HEADERS_TOO_LARGE, NULL);
 		return;

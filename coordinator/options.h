@@ -44,6 +44,8 @@
 	  "PEM: revocation lists of tls.client-ca; a certificate on one of them is refused. Read again when it changes.") \
 	X(ops_tls,          "ops-tls",               WORD,  "no",                    0,       0,           "no|yes", \
 	  "Health and metrics speak TLS, too, with the certificate, key and clients' authority of the API.") \
+	X(listen_server,    "listen.server",         WORD,  "auto",                  0,       0,           "auto|microhttpd", \
+	  "Who reads requests in the clear: sagad's own HTTP/1.1 server, or libmicrohttpd as for TLS.") \
 	X(limit_rate,       "limit.rate",            U32,   "0",                     0,       1000000,     "requests", \
 	  "Requests a second that one caller may make: who has a token by its name, others by address; 0: no limit.") \
 	X(limit_burst,      "limit.burst",           U32,   "100",                   1,       1000000,     "requests", \

@@ -543,6 +543,7 @@ static bool open_api(struct replica *r, const struct keys *keys, struct err *err
 		.replica_key = keys->replica,
 		.tls = r->tls,
 		.ops_tls = strcmp(r->config->options->ops_tls, "yes") == 0,
+		.by_library = strcmp(r->config->options->listen_server, "microhttpd") == 0,
 		.ops_is_local = listen_is_local(r->config->ops_fd),
 		.rate = r->config->options->limit_rate,
 		.burst = r->config->options->limit_burst,

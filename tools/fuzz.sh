@@ -15,7 +15,7 @@ compile_common() {
 	local sources=(coordinator/base/*.c coordinator/core/*.c coordinator/engine/*.c participants/*.c
 		participants/libsaga/answer.c participants/libsaga/call.c participants/libsaga/json.c
 		participants/libsaga/problem.c participants/libsaga/sign.c participants/libsaga/text.c
-		coordinator/io/response.c api/problem.c api/query.c api/router.c api/start.c)
+		coordinator/io/response.c api/head.c api/problem.c api/query.c api/router.c api/start.c)
 	if [ -e $common/made ] && [ -z "$(find coordinator participants api sql -newer $common/made -name '*.[ch]')" ]; then return; fi
 	rm -rf $common
 	mkdir -p $common

@@ -218,6 +218,26 @@ def test_rubbish(replica):
     assert replica.client.get("/v1/definitions").status == 200
 
 
+@pytest.mark.parametrize("data,says", [
+    (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "not HTTP/1.1"),
+    (b"GET /v1/definitions HTTP/1.1\r\n\r\n", "Host"),
+    (b"GET /v1/definitions HTTP/1.1\r\nHost: x\r\nX-Y : z\r\n\r\n", "name of a header"),
+    (b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "Content-Length"),
+    (b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n", "chunk"),
+])
+def test_what_is_no_http_is_told_why(replica, data, says):
+    head, _, body = raw(replica, data).partition(b"\r\n\r\n")
+    assert b" 400 " in head.split(b"\r\n")[0] and b"application/problem+json" in head and b"Connection: close" in head, head
+    told = json.loads(body)
+    assert told["code"] == "bad_request" and says in told["detail"], told
+
+
+def test_libmicrohttpd_may_serve_all(make_cluster):
+    cluster = make_cluster(count=1, flags=["--listen.server=microhttpd"])
+    assert cluster.client.post("/v1/definitions/validate", saga()).status == 200
+    assert b"<html>" in raw(cluster, b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", close=True)
+
+
 def test_slow_senders_do_not_hold_up_others(replica):
     slow = []
     for _ in range(50):

@@ -66,7 +66,7 @@ rule 'libpq only in the adapters and libsaga' 'libpq' $(others coordinator/io/ p
 rule 'GnuTLS in one file of the API' 'gnutls' $(others api/tls.c)
 # shellcheck disable=SC2046
 rule 'libmicrohttpd in one file of the API, and the glue of libsaga' 'microhttpd\.h' \
-	$(others api/httpd.c participants/libsaga/mhd.c participants/libsaga/saga/mhd.h)
+	$(others api/httpd_mhd.c participants/libsaga/mhd.c participants/libsaga/saga/mhd.h)
 # shellcheck disable=SC2046
 rule 'libcurl only in the adapters, the wiring, the client of sagactl and that of libsaga' 'curl/' \
 	$(others coordinator/io/ coordinator/main.c sagactl/client.c sagactl/verify_http.c participants/libsaga/client_http.c)

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BODY_MAX = 1000, CONNECTIONS_MAX = 8, RECEIVE_MS = 600, IDLE_MS = 1500 };
+enum { BODY_MAX = 1000, CONNECTIONS_MAX = 8, RECEIVE_MS = 600, IDLE_MS = 1500, BIG_BYTES = 8 << 20 };
 
 static struct server {
 	uv_loop_t          loop;
@@ -38,6 +38,32 @@ static void answer(struct exchange *x, unsigned status)
 	exchange_answer(x, status, "text/plain", &body);
 }
 
+/* Megabytes of it: more than the kernel takes at once. */
+static void answer_big(struct exchange *x)
+{
+	struct buf body = { 0 };
+
+	for (size_t i = 0; i < BIG_BYTES; i++)
+		buf_char(&body, (char)('a' + i % 23));
+	exchange_answer(x, 200, "text/plain", &body);
+}
+
+static bool note_query(void *arg, struct str name, struct str value)
+{
+	buf_fmt(arg, "<%.*s|%.*s%s>", (int)name.n, name.p, (int)value.n, value.n ? value.p : "", value.p ? "" : "none");
+	return true;
+}
+
+static void answer_with_query(struct exchange *x)
+{
+	struct buf body = { 0 };
+	struct str list = exchange_header_list(x, "x-list");
+
+	exchange_each_query(x, note_query, &body);
+	buf_fmt(&body, " [%.*s] [%s]", (int)list.n, list.p, exchange_header(x, "X-LIST").n ? exchange_header(x, "X-LIST").p : "");
+	exchange_answer(x, 200, "text/plain", &body);
+}
+
 static void forget(struct exchange *x)
 {
 	for (size_t i = 0; i < server.held_n; i++)
@@ -58,12 +84,28 @@ static void handle(void *ctx, struct exchange *x)
 {
 	(void)ctx;
 	server.handled++;
-	if (x->head != HEAD_FITS) {
+	if (x->head == HEAD_LONG_URL || x->head == HEAD_LONG_HEADERS) {
 		answer(x, x->head == HEAD_LONG_URL ? 414 : 431);
+		return;
+	}
+	if (x->head == HEAD_WRONG) {
+		answer(x, 400);
 		return;
 	}
 	if (x->body_too_big || x->body_unclear) {
 		answer(x, x->body_unclear ? 400 : 413);
+		return;
+	}
+	if (str_is(x->path, "/big-answer")) {
+		answer_big(x);
+		return;
+	}
+	if (str_is(x->path, "/query")) {
+		answer_with_query(x);
+		return;
+	}
+	if (str_is(x->path, "/nothing")) {
+		exchange_answer(x, 204, NULL, NULL);
 		return;
 	}
 	if (!str_starts(x->path, STR("/hold")) && !str_starts(x->path, STR("/watch"))) {
@@ -114,10 +156,10 @@ static int listening_socket(uint16_t *port)
 	return fd;
 }
 
-static void open_server(void)
+static void open_server(bool by_library)
 {
 	struct httpd_config c = {
-		.listen_fd = listening_socket(&server.port),
+		.by_library = by_library,
 		.body_max = BODY_MAX,
 		.connections_max = CONNECTIONS_MAX,
 		.receive_ms = RECEIVE_MS,
@@ -132,6 +174,8 @@ static void open_server(void)
 	struct err      err;
 	struct pollable p;
 
+	server = (struct server){ 0 };
+	c.listen_fd = listening_socket(&server.port);
 	uv_loop_init(&server.loop);
 	server.httpd = httpd_open(&c, &err);
 	if (!server.httpd)
@@ -391,7 +435,7 @@ static int status_of_head(size_t n, bool in_url)
 	return status;
 }
 
-static void test_long_heads(void)
+static void test_long_heads(bool by_library)
 {
 	ok(status_of_head(HTTPD_HEAD_MAX - 100, true) == 200, "a long URL is served");
 	ok(status_of_head(HTTPD_HEAD_MAX - 200, false) == 200, "and so are many headers");
@@ -399,7 +443,140 @@ static void test_long_heads(void)
 	ok(status_of_head(HTTPD_HEAD_MAX + 100, false) == 431, "and so do headers");
 	ok(status_of_head(29000, true) == 414, "up to 29 kB of URL");
 	ok(status_of_head(18000, false) == 431, "and 18 kB of headers, which take more memory");
-	ok(status_of_head(200000, true) == 0, "not beyond");
+	ok(status_of_head(200000, true) == (by_library ? 0 : 414), "beyond that only from our own server");
+}
+
+static void test_query_and_headers(void)
+{
+	int         fd = dial();
+	const char *got;
+
+	say(fd, "GET /query?a=1%202+3&b&&=c&d==&e= HTTP/1.1\r\nHost: x\r\nX-List: one\r\nx-LIST:  two\r\n\r\n");
+	got = hear(fd, "]\n", 300);
+	ok(strstr(got, "\r\n\r\n<a|1%202 3><b|none><|none><|c><d|=><e|>"), "names and values of a query");
+	ok(strstr(got, " [one, two] [one]"), "headers of one name are a list");
+	say(fd, "GET /query HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(fd, "[] []", 1000), "\r\n\r\n [] []"), "there may be neither");
+	say(fd, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+	got = hear(fd, "\r\n\r\n", 1000);
+	ok(strstr(got, " 204 No Content\r\n") && !strstr(got, "Content-Length"), "204 has no length");
+	close(fd);
+	turns(20);
+}
+
+/* Bytes of one answer that came until nothing more did. */
+static size_t hear_all(int fd, unsigned ms)
+{
+	static char piece[65536];
+	uint64_t    end = uv_hrtime() + (uint64_t)ms * 1000000;
+	size_t      n = 0;
+
+	while (uv_hrtime() < end && n < BIG_BYTES) {
+		ssize_t got = recv(fd, piece, sizeof piece, 0);
+
+		if (got == 0)
+			break;
+		n += got > 0 ? (size_t)got : 0;
+		turn();
+	}
+	return n;
+}
+
+static void test_big_answers(void)
+{
+	int fd = dial(), other = dial();
+
+	say(fd, "GET /big-answer HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	say(other, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(other, "/a 0", 1000), "/a 0"), "others are served while one does not take its answer");
+	ok(hear_all(fd, 5000) > BIG_BYTES, "that one gets all of it");
+	say(fd, "GET /b HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(fd, "/b 0", 1000), "/b 0"), "and its connection goes on");
+	say(fd, "GET /big-answer HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	close(fd);
+	close(other);
+	turns(50);
+	ok(server.over == server.handled && httpd_connections(server.httpd) == 0, "who leaves in the midst of it is forgotten");
+}
+
+static void test_how_bytes_come(void)
+{
+	const char *post = "POST /one-by-one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+	int         fd = dial();
+	struct buf  many = { 0 };
+
+	for (const char *p = post; *p; p++)
+		push(fd, p, 1);
+	ok(strstr(hear(fd, "/one-by-one 3", 1000), "/one-by-one 3"), "one by one");
+	for (unsigned i = 0; i < 100; i++)
+		buf_fmt(&many, "POST /%u. HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", i);
+	push(fd, many.p, many.n);
+	ok(strstr(hear(fd, "/99. 3", 2000), "/99. 3"), "a hundred requests in one write");
+	say(fd, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\nGET /behind HTTP/1.1\r\nHost: x\r\n\r\n");
+	turns(20);
+	ok(server.held_n == 1 && !strstr(hear(fd, "HTTP", 50), "HTTP"), "who stands behind a held one waits");
+	let_go();
+	const char *got = hear(fd, "/behind 0", 1000);
+	ok(strstr(got, "/hold 0") && strstr(got, "/behind 0"), "and is served after it");
+	say(fd, "GET /last HTTP/1.1\r\nHost: x\r\n\r\n");
+	shutdown(fd, SHUT_WR);
+	got = hear(fd, "<closed>", 1000);
+	ok(strstr(got, "/last 0") && strstr(got, "<closed>"), "who will say no more still gets an answer");
+	close(fd);
+	buf_fini(&many);
+	turns(20);
+}
+
+static void test_versions_and_asking(void)
+{
+	int         fd = dial();
+	const char *got;
+
+	say(fd, "GET /old HTTP/1.0\r\n\r\n");
+	got = hear(fd, "<closed>", 1000);
+	ok(strstr(got, "/old 0") && strstr(got, "<closed>"), "HTTP/1.0: an answer, and the door");
+	close(fd);
+	fd = dial();
+	say(fd, "GET /close HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	got = hear(fd, "<closed>", 1000);
+	ok(strstr(got, "/close 0") && strstr(got, "<closed>"), "who asks for it is let go");
+	close(fd);
+	fd = dial();
+	say(fd, "POST /ask HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+	ok(strstr(hear(fd, "100 Continue\r\n\r\n", 1000), " 100 Continue\r\n\r\n"), "who asks first is told to go on");
+	say(fd, "hi");
+	ok(strstr(hear(fd, "/ask 2", 1000), "/ask 2"), "and is answered");
+	close(fd);
+	turns(20);
+}
+
+/* libmicrohttpd has answers of its own for these. */
+static void test_what_is_no_http(void)
+{
+	static const char *const wrong[] = {
+		"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+		"GET / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nX : y\r\n\r\n",
+		"\x16\x03\x01\x02\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+	};
+
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		int         fd = dial();
+		const char *got;
+
+		say(fd, wrong[i]);
+		say(fd, "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n");
+		got = hear(fd, "<closed>", 1000);
+		ok(strstr(got, " 400 ") && strstr(got, "Connection: close") && strstr(got, "<closed>") && !strstr(got, "smuggled"),
+		   "what is no HTTP %zu gets our answer and the door", i);
+		close(fd);
+	}
+	turns(20);
+	ok(httpd_connections(server.httpd) == 0, "nothing is left of them");
 }
 
 static void test_slow_senders(void)
@@ -455,13 +632,12 @@ static void test_the_end(void)
 	close(idle);
 }
 
-static void test_closing_with_open_requests(void)
+static void test_closing_with_open_requests(bool by_library)
 {
 	int fd;
 
 	close_server();
-	server = (struct server){ 0 };
-	open_server();
+	open_server(by_library);
 	fd = dial();
 	say(fd, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
 	turns(20);
@@ -472,18 +648,32 @@ static void test_closing_with_open_requests(void)
 	close(fd);
 }
 
-int main(void)
+/* What both servers do; they differ in what is too long or no HTTP at all. */
+static void test_server(bool by_library)
 {
-	open_server();
+	printf("# by %s\n", by_library ? "libmicrohttpd" : "our own server");
+	open_server(by_library);
 	test_plain();
 	test_late_answers();
 	test_who_leaves();
 	test_big_bodies();
 	test_bodies_without_a_clear_end();
-	test_long_heads();
+	test_long_heads(by_library);
+	test_query_and_headers();
+	test_big_answers();
+	test_how_bytes_come();
+	test_versions_and_asking();
+	if (!by_library)
+		test_what_is_no_http();
 	test_slow_senders();
 	test_idle_ones_make_room();
 	test_the_end();
-	test_closing_with_open_requests();
+	test_closing_with_open_requests(by_library);
+}
+
+int main(void)
+{
+	test_server(true);
+	test_server(false);
 	return tap_done();
 }
