@@ -36,6 +36,8 @@ static bool read_txn(struct http_answer *a, struct saga_transaction *out, struct
 		saga_json_text(value, out->result, sizeof(out->result));
 	if (saga_json_find(json, "version", &value))
 		saga_json_integer(value, &out->version);
+	if (saga_json_find(json, "deadline_at", &value))
+		saga_json_text(value, out->deadline, sizeof(out->deadline));
 	out->stuck = saga_json_find(json, "stuck", &value) && !is_word(value, "null") &&
 	             !is_word(value, "false");
 	out->paused = saga_json_find(json, "paused", &value) && is_word(value, "true");

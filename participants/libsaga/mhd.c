@@ -107,11 +107,11 @@ static enum MHD_Result send_error(struct MHD_Connection *conn, int status, const
 	return send_answer(conn, &answer);
 }
 
-enum MHD_Result saga_mhd_request(const struct saga_service *service, size_t body_max,
-				 struct MHD_Connection *conn, const char *path, const char *method,
-				 const char *data, size_t *size, void **state)
+/* request: method and path. */
+static enum MHD_Result take(const struct saga_service *service, size_t body_max,
+			    struct MHD_Connection *conn, struct saga_request request,
+			    const char *data, size_t *size, void **state)
 {
-	struct saga_request request = { .method = method, .path = path };
 	struct saga_answer answer;
 	struct incoming *in = *state;
 	struct headers headers;
@@ -140,6 +140,15 @@ enum MHD_Result saga_mhd_request(const struct saga_service *service, size_t body
 	return send_answer(conn, &answer);
 }
 
+enum MHD_Result saga_mhd_request(const struct saga_service *service, size_t body_max,
+				 struct MHD_Connection *conn, const char *path, const char *method,
+				 const char *data, size_t *size, void **state)
+{
+	struct saga_request request = { .method = method, .path = path };
+
+	return take(service, body_max, conn, request, data, size, state);
+}
+
 void saga_mhd_completed(void *ctx, struct MHD_Connection *conn, void **state,
 			enum MHD_RequestTerminationCode why)
 {
@@ -166,10 +175,19 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const 
 				  const char *method, const char *version, const char *data,
 				  size_t *size, void **state)
 {
+	struct saga_request request = { .method = method, .path = path, .path_encoded = true };
 	struct saga_mhd *mhd = ctx;
 
 	(void)version;
-	return saga_mhd_request(mhd->service, mhd->body_max, conn, path, method, data, size, state);
+	return take(mhd->service, mhd->body_max, conn, request, data, size, state);
+}
+
+/* A %2F in a gid is no end of a segment: who reads the segment decodes it. */
+static size_t keep_encoded(void *ctx, struct MHD_Connection *conn, char *path)
+{
+	(void)ctx;
+	(void)conn;
+	return strlen(path);
 }
 
 SAGA_FORMAT(3, 4)
@@ -217,7 +235,9 @@ static struct addrinfo *address_of(const char *listen, struct saga_error *error)
 struct saga_mhd *saga_mhd_open(const struct saga_service *service,
                                const struct saga_mhd_options *options, struct saga_error *error)
 {
-	struct addrinfo *at = address_of(options->listen, error);
+	struct addrinfo *at = saga_service_check(service, error)
+	                              ? address_of(options->listen, error)
+	                              : NULL;
 	struct saga_mhd *mhd = at ? calloc(1, sizeof(*mhd)) : NULL;
 	unsigned flags =
 		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
@@ -232,6 +252,7 @@ struct saga_mhd *saga_mhd_open(const struct saga_service *service,
 		mhd->daemon = MHD_start_daemon(
 			flags, 0, NULL, NULL, on_request, mhd, MHD_OPTION_SOCK_ADDR, at->ai_addr,
 			MHD_OPTION_NOTIFY_COMPLETED, saga_mhd_completed, NULL,
+			MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
 			MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_TIMEOUT,
 			(unsigned)IDLE_S, MHD_OPTION_CONNECTION_LIMIT,
 			options->connections ? options->connections : CONNECTIONS,

@@ -2,52 +2,37 @@
  * service.c - from a request to its answer, whatever server it came through.
  */
 #include "participants/libsaga/internal.h"
+#include "participants/libsaga/route.h"
 #include "participants/libsaga/saga/xa.h"
 
 #include <stdio.h>
 #include <time.h>
 
-/* A query belongs to the handler, not to the route. */
-static bool path_fits(const char *pattern, const char *path)
-{
-	while (*pattern) {
-		if (*pattern == '*') {
-			size_t n = strcspn(path, "/?");
-
-			if (!n)
-				return false;
-			pattern++;
-			path += n;
-		} else if (*pattern++ != *path++) {
-			return false;
-		}
-	}
-	return !*path || *path == '?';
-}
-
-static const struct saga_route *find_route(const struct saga_service *s, const char *path,
-                                           enum saga_op op)
+static const struct saga_route *find_route(const struct saga_service *s,
+					   const struct saga_call *call)
 {
 	for (size_t i = 0; i < s->route_count; i++)
-		if (s->routes[i].op == op && path_fits(s->routes[i].path, path))
+		if (s->routes[i].op == call->op &&
+		    route_fits(s->routes[i].path, call->path, call->path_encoded))
 			return &s->routes[i];
 	return NULL;
 }
 
-static void handle_call(const struct saga_service *s, const char *path,
-                        const struct saga_call *call, struct saga_answer *answer)
+static void handle_call(const struct saga_service *s, struct saga_call *call,
+                        struct saga_answer *answer)
 {
-	const struct saga_route *route = find_route(s, path, call->op);
+	const struct saga_route *route = find_route(s, call);
 	PGconn *db;
 
 	if (!route) {
 		/* Not 404: a definition may take that of a cancel for "nothing to undo". */
 		answer->status = 400;
 		snprintf(answer->log, sizeof(answer->log), "no %s at %.100s",
-		         saga_op_name(call->op), path);
+		         saga_op_name(call->op), call->path);
 		saga_answer_error(answer, answer->log);
 		return;
 	}
+	call->route = route->path;
 	if (route->before && !route->before(route->ctx, call, answer))
 		return;
 	saga_answer_fini(answer);
@@ -75,8 +60,10 @@ void saga_service_handle(const struct saga_service *s, const struct saga_request
 		return;
 	}
 	fault = saga_call_read(request, &s->trust, time(NULL), &call);
+	call.path = request->path;
+	call.path_encoded = request->path_encoded;
 	if (fault == SAGA_FAULT_NONE)
-		handle_call(s, request->path, &call, answer);
+		handle_call(s, &call, answer);
 	else
 		saga_answer_fault(answer, fault);
 	if (fault == SAGA_FAULT_METHOD)

@@ -56,7 +56,7 @@ struct saga_tcc *saga_tcc_open(struct saga_client *client, const struct saga_tcc
 	tcc->wait_ms = options && options->wait_ms ? options->wait_ms : END_WAIT_MS;
 	snprintf(tcc->gid, sizeof(tcc->gid), "%s", txn.gid);
 	member_text(&txn, "created_at", tcc->accepted, sizeof(tcc->accepted));
-	member_text(&txn, "deadline_at", tcc->deadline, sizeof(tcc->deadline));
+	memcpy(tcc->deadline, txn.deadline, sizeof(tcc->deadline));
 	saga_transaction_fini(&txn);
 	return tcc;
 }

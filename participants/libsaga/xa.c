@@ -4,6 +4,7 @@
  * nobody can have a row of that step. Who wants one waits, and is made to give up soon.
  */
 #include "participants/libsaga/saga/xa.h"
+#include "participants/libsaga/database.h"
 #include "participants/libsaga/internal.h"
 #include "sql/barrier/calls.h"
 #include "sql/barrier/xa_calls.h"
@@ -15,37 +16,6 @@ enum { ID_MAX = 200 }; /* as PostgreSQL has it, with the zero byte: "saga:", 128
 
 /* ---- small words ------------------------------------------------------------------------- */
 
-static PGresult *query(PGconn *db, const char *sql, int n, const char *const *params)
-{
-	PGresult *r = PQexecParams(db, sql, n, NULL, params, NULL, NULL, 0);
-
-	if (PQresultStatus(r) == PGRES_TUPLES_OK)
-		return r;
-	PQclear(r);
-	return NULL;
-}
-
-/* Did the server do that, or something else? PREPARE TRANSACTION and COMMIT of a
- * transaction that has failed roll it back and say so in the tag alone. state:
- * the SQLSTATE where it failed, 6 bytes. */
-static bool command(PGconn *db, const char *sql, const char *tag, char *state)
-{
-	PGresult *r = PQexec(db, sql);
-	const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	bool done = PQresultStatus(r) == PGRES_COMMAND_OK && !strcmp(PQcmdStatus(r), tag);
-
-	if (state)
-		snprintf(state, 6, "%s", code ? code : "");
-	PQclear(r);
-	return done;
-}
-
-static void roll_back(PGconn *db)
-{
-	if (PQtransactionStatus(db) != PQTRANS_IDLE)
-		command(db, "ROLLBACK", "ROLLBACK", NULL);
-}
-
 /* The second word of two: PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED. */
 static bool second_phase(PGconn *db, const char *words, const char *id, char *state)
 {
@@ -55,7 +25,7 @@ static bool second_phase(PGconn *db, const char *words, const char *id, char *st
 	state[0] = '\0';
 	if (quoted) {
 		snprintf(sql, sizeof(sql), "%s %s", words, quoted);
-		done = command(db, sql, words, state);
+		done = db_command(db, sql, words, state);
 	}
 	PQfreemem(quoted);
 	return done;
@@ -76,7 +46,7 @@ static void answer_failed(PGconn *db, struct saga_answer *answer)
 	char log[sizeof(answer->log)];
 
 	snprintf(log, sizeof(log), "%s", answer->log[0] ? answer->log : PQerrorMessage(db));
-	roll_back(db);
+	db_roll_back(db);
 	saga_answer_fini(answer);
 	memcpy(answer->log, log, sizeof(log));
 	saga_answer_result(answer, SAGA_TRY, SAGA_FAILED);
@@ -84,40 +54,15 @@ static void answer_failed(PGconn *db, struct saga_answer *answer)
 
 /* ---- the barrier ------------------------------------------------------------------------- */
 
-enum entry { ENTRY_RUN, ENTRY_ANSWERED, ENTRY_FAILED };
-
 /* In a transaction that it begins. */
 static enum entry enter(PGconn *db, const struct saga_call *call, struct saga_answer *answer)
 {
-	const int64_t ends =
-		call->deadline_ms != SAGA_NO_TIME ? call->deadline_ms : call->accepted_ms;
-	char epoch[24], deadline[24];
-	const char *params[] = { call->gid, call->step, saga_op_name(call->op), NULL, NULL };
-	enum entry entry = ENTRY_ANSWERED;
-	PGresult *r;
+	enum entry entry = ENTRY_FAILED;
 
-	if (!command(db, "BEGIN", "BEGIN", NULL) || !command(db, XA_IMPATIENT, "SET", NULL))
-		return ENTRY_FAILED;
-	if (call->epoch >= 0) {
-		snprintf(epoch, sizeof(epoch), "%lld", (long long)call->epoch);
-		params[3] = epoch;
-	}
-	if (ends != SAGA_NO_TIME) {
-		snprintf(deadline, sizeof(deadline), "%lld", (long long)ends);
-		params[4] = deadline;
-	}
-	r = query(db, BARRIER_ASK, 5, params);
-	if (!r || PQntuples(r) != 1 || !command(db, XA_PATIENT, "SET", NULL)) {
+	if (db_command(db, "BEGIN", "BEGIN", NULL) && db_command(db, XA_IMPATIENT, "SET", NULL))
+		entry = db_ask(db, call, answer);
+	if (entry != ENTRY_FAILED && !db_command(db, XA_PATIENT, "SET", NULL))
 		entry = ENTRY_FAILED;
-	} else if (!strcmp(PQgetvalue(r, 0, 0), "run")) {
-		entry = ENTRY_RUN;
-	} else {
-		answer->status = atoi(PQgetvalue(r, 0, 1));
-		if (!PQgetisnull(r, 0, 2) &&
-		    !saga_answer_body(answer, PQgetvalue(r, 0, 2), (size_t)PQgetlength(r, 0, 2)))
-			entry = ENTRY_FAILED;
-	}
-	PQclear(r);
 	return entry;
 }
 
@@ -130,7 +75,7 @@ static bool keep(PGconn *db, const struct saga_call *call, const struct saga_ans
 	bool kept;
 
 	snprintf(status, sizeof(status), "%d", answer->status);
-	r = query(db, BARRIER_KEEP, 5, params);
+	r = db_query(db, BARRIER_KEEP, 5, params);
 	kept = r && PQntuples(r) == 1 && *PQgetvalue(r, 0, 0) == 't';
 	PQclear(r);
 	return kept;
@@ -138,14 +83,14 @@ static bool keep(PGconn *db, const struct saga_call *call, const struct saga_ans
 
 static bool commit(PGconn *db)
 {
-	return command(db, "COMMIT", "COMMIT", NULL);
+	return db_command(db, "COMMIT", "COMMIT", NULL);
 }
 
 /* ---- try --------------------------------------------------------------------------------- */
 
 static bool is_prepared(PGconn *db, const char *id, bool *found)
 {
-	PGresult *r = query(db, XA_FIND, 1, &id);
+	PGresult *r = db_query(db, XA_FIND, 1, &id);
 	bool known = r != NULL;
 
 	*found = known && PQntuples(r) > 0;
@@ -159,7 +104,7 @@ static bool keep_refusal(PGconn *db, const struct saga_call *call, struct saga_a
 	struct saga_answer earlier = { 0 };
 	enum entry entry;
 
-	roll_back(db);
+	db_roll_back(db);
 	entry = enter(db, call, &earlier);
 	if (entry == ENTRY_ANSWERED) { /* somebody came in between: that is what happened */
 		saga_answer_fini(answer);
@@ -249,7 +194,7 @@ static bool serve_cancel(PGconn *db, const struct saga_call *call, const char *i
 	/* Forbids the try that may still come. One that is at work now is waited for a moment. */
 	entry = enter(db, call, answer);
 	if (entry == ENTRY_RUN) { /* the row was committed with the effect */
-		roll_back(db);
+		db_roll_back(db);
 		answer->status = 409;
 		saga_answer_error(answer, "it was confirmed");
 		return true;
@@ -289,7 +234,7 @@ void saga_xa_serve(PGconn *db, const struct saga_call *call, saga_handler *handl
 
 bool saga_xa_ready(PGconn *db, struct saga_error *error)
 {
-	PGresult *r = query(db, XA_LIMIT, 0, NULL);
+	PGresult *r = db_query(db, XA_LIMIT, 0, NULL);
 	bool some, barrier;
 
 	if (!r)
@@ -395,7 +340,7 @@ bool saga_xa_sweep(PGconn *db, struct saga_client *client, int older_than_s,
 
 	memset(out, 0, sizeof(*out));
 	snprintf(age, sizeof(age), "%d", older_than_s);
-	r = query(db, XA_OLD, 1, params);
+	r = db_query(db, XA_OLD, 1, params);
 	if (!r)
 		return saga_fail(error, SAGA_E_DATABASE, "cannot list prepared transactions: %s",
 		                 PQerrorMessage(db));

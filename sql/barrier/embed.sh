@@ -13,3 +13,5 @@ echo 'const char *const barrier_script[] = {'
 sed -e '/^[[:space:]]*--/d' -e '/^$/d' -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/\t"/' -e 's/$/\\n",/' "$1"
 echo '	NULL'
 echo '};'
+echo
+sed -n "s/.*sagad_barrier_version().*SELECT '\([0-9a-f]*\)'.*/const char barrier_version[] = \"\1\";/p" "$1"

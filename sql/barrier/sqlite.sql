@@ -38,8 +38,12 @@ CREATE VIEW IF NOT EXISTS sagad_barrier AS
 	SELECT NULL AS gid, NULL AS step, NULL AS op, NULL AS epoch, NULL AS deadline WHERE 0;
 CREATE TRIGGER IF NOT EXISTS sagad_barrier_call INSTEAD OF INSERT ON sagad_barrier BEGIN
 	SELECT RAISE(ABORT, 'sagad_barrier needs a gid, a step and an op')
-		WHERE coalesce(NEW.gid, '') = '' OR coalesce(NEW.step, '') = ''
-			OR coalesce(NEW.op, '') NOT IN ('try', 'confirm', 'cancel');
+		WHERE NOT coalesce(NEW.gid NOT GLOB '*[^!-~]*' AND length(NEW.gid) BETWEEN 1 AND 128
+			AND NEW.step NOT GLOB '*[^!-~]*' AND length(NEW.step) BETWEEN 1 AND 64
+			AND NEW.op IN ('try', 'confirm', 'cancel'), 0);
+	SELECT RAISE(ABORT, 'sagad_barrier: the epoch is no number')
+		WHERE NEW.epoch = '' OR NEW.epoch GLOB '*[^0-9]*' OR length(NEW.epoch) > 19
+			OR length(NEW.epoch) = 19 AND CAST(NEW.epoch AS TEXT) > '9223372036854775807';
 	SELECT RAISE(ABORT, 'sagad_barrier: the deadline is no time')
 		WHERE NEW.deadline IS NOT NULL AND julianday(NEW.deadline) IS NULL;
 	-- What it is, in a word of ours; what is answered comes of that.

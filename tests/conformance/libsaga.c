@@ -488,6 +488,37 @@ static void test_races(void)
 	pthread_barrier_destroy(&line);
 }
 
+/* As a service that may use the barrier, but make nothing. */
+static void test_few_rights(void)
+{
+	int pid = PQbackendPID(base.db);
+	struct script s = { .result = SAGA_DONE };
+	struct saga_error error = { 0 };
+
+	pg_database_run(
+		&base,
+		"RESET ROLE; SET search_path = public;"
+		"REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON sagad_barrier_step TO nobody_%d;"
+		"GRANT SELECT, UPDATE ON sagad_barrier_mark TO nobody_%d; SET ROLE nobody_%d",
+		pid, pid, pid);
+	ok(saga_barrier_setup(base.db, &error), "a barrier that is there need not be made: %s",
+	   error.text);
+	ok(serve(base.db, "few", SAGA_TRY, &s) == 204 && s.runs == 1, "and it can be used");
+	pg_database_run(
+		&base,
+		"RESET ROLE; CREATE OR REPLACE FUNCTION sagad_barrier_version() RETURNS text"
+		" LANGUAGE sql AS $$ SELECT 'older' $$; SET ROLE nobody_%d",
+		pid);
+	ok(!saga_barrier_setup(base.db, &error) && strstr(error.text, "another version"), "%s",
+	   error.text);
+	pg_database_run(&base, "RESET ROLE; DROP OWNED BY nobody_%d; DROP ROLE nobody_%d", pid,
+	                pid);
+	ok(saga_barrier_setup(base.db, &error), "who may make it makes it anew");
+	ok(!strcmp(pg_database_ask(&base, "SELECT sagad_barrier_version() <> 'older'"), "t"),
+	   "an older one is replaced");
+}
+
 static void test_setup(void)
 {
 	struct saga_error error;
@@ -506,8 +537,8 @@ static void test_setup(void)
 	           !strchr(error.text, '\n'),
 	   "%s", error.text);
 	ok(PQtransactionStatus(base.db) == PQTRANS_IDLE, "nothing is left open");
-	pg_database_run(&base, "RESET ROLE; SET search_path = public; DROP ROLE nobody_%d",
-	                PQbackendPID(base.db));
+	ok(strstr(error.text, "docs/barrier.md") != NULL, "and it says what to do");
+	test_few_rights();
 	pg_database_run(
 		&base,
 		"CREATE TABLE effect (gid text PRIMARY KEY);"

@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const char *const secrets[] = { "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "plain" };
 	struct saga_trust trust = { .secrets = secrets, .secret_count = 2 };
 	struct saga_header headers[HEADERS_MAX];
-	struct saga_request request = { "POST", "/", headers, 0, NULL, 0 };
+	struct saga_request request = { "POST", "/", headers, 0, NULL, 0, false };
 	struct saga_problem problem;
 	struct saga_call call;
 	char *text = malloc(size + 1), *body;

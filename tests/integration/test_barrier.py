@@ -18,7 +18,8 @@ import pytest
 from lib.barrier import SCRIPTS, Caller, OnMariadb, OnPostgres, OnSqlite
 from lib.base import ROOT, until
 
-CASES = json.loads((ROOT / "participants/vectors/barrier.json").read_text())["cases"]
+VECTORS = json.loads((ROOT / "participants/vectors/barrier.json").read_text())
+CASES, WRONG = VECTORS["cases"], VECTORS["wrong"]
 _gids = itertools.count(1)
 
 
@@ -120,6 +121,22 @@ def test_truth_table(on, case):
     gid = f"g-{next(_gids)}"
     for act in case["do"]:
         do_act(on, gid, act)
+
+
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case["name"].replace(" ", "-"))
+def test_what_cannot_be_is_an_error(on, case):
+    call = {"gid": "g-1", "step": "a", "op": "try", "epoch": "1", **case}
+    with pytest.raises((psycopg.DataError, *OnMariadb.WRONG, OnSqlite.WRONG)):
+        on.ask(call["gid"], call["step"], call["op"], call["epoch"], None)
+    on.db.rollback()
+    assert list(on.execute("SELECT count(*) FROM sagad_barrier_step")) == [(0,)]
+
+
+def test_the_widest_that_can_be(on):
+    for epoch in ("0", "9223372036854775807"):
+        assert on.ask("~" * 128, "=" * 64, "try", epoch, None)["answer"] == ("run" if epoch == "0" else "duplicate")
+    on.db.commit()
+    assert list(on.execute("SELECT epoch FROM sagad_barrier_step")) == [(2**63 - 1,)]
 
 
 def test_truth_table_has_every_answer_of_every_op():

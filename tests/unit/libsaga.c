@@ -118,7 +118,7 @@ static void test_signature_is_of_this_call(void)
 		{ "webhook-timestamp", "1000" },
 		{ "webhook-signature", signature },
 	};
-	struct saga_request request = { "POST", "/", headers, 6, "{}", 2 };
+	struct saga_request request = { "POST", "/", headers, 6, "{}", 2, false };
 	struct saga_call call;
 
 	saga_webhook_id("g", "s", SAGA_TRY, id);
@@ -202,7 +202,7 @@ static void test_doubled(const json_t *root)
 
 	json_array_foreach(json_object_get(root, "doubled"), i, c) {
 		struct saga_header headers[LIST_MAX];
-		struct saga_request request = { "POST", "/", headers, 0, "", 0 };
+		struct saga_request request = { "POST", "/", headers, 0, "", 0, false };
 		struct saga_call call;
 		enum saga_fault fault;
 
@@ -231,7 +231,7 @@ static void test_times(const json_t *root)
 			                         { "Saga-Op", "try" },
 			                         { "Saga-Accepted", text(c, "text") },
 			                         { "Saga-Deadline", "1970-01-01T00:00:00Z" } };
-		struct saga_request request = { "POST", "/", headers, 5, "", 0 };
+		struct saga_request request = { "POST", "/", headers, 5, "", 0, false };
 		const json_t *ms = json_object_get(c, "ms");
 		struct saga_call call;
 		enum saga_fault fault = saga_call_read(&request, NULL, 0, &call);
@@ -266,7 +266,7 @@ static void test_methods(const json_t *root)
 			         i ? ", " : "", json_string_value(v));
 		ok(same(saga_op_methods(op_of(op)), allow), "%s by %s", op, allow);
 		for (size_t m = 0; m < sizeof(methods) / sizeof(methods[0]); m++) {
-			struct saga_request request = { methods[m], "/", headers, 3, "", 0 };
+			struct saga_request request = { methods[m], "/", headers, 3, "", 0, false };
 			struct saga_call call;
 			bool among = false;
 
@@ -287,7 +287,7 @@ static void test_headers(void)
 
 	json_array_foreach(json_object_get(root, "cases"), i, c) {
 		struct saga_header headers[LIST_MAX];
-		struct saga_request request = { "POST", "/", headers, 0, "", 0 };
+		struct saga_request request = { "POST", "/", headers, 0, "", 0, false };
 		struct saga_call call;
 		enum saga_fault fault;
 
@@ -503,6 +503,122 @@ static void test_json(void)
 	   "half a pair");
 }
 
+/* ---- routes ------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *route, *path, *id; /* NULL: it does not fit */
+	bool decoded;
+} paths[] = {
+	{ "/", "/", "", false },
+	{ "/hold", "/hold", "", false },
+	{ "/hold", "/hold?a=b/c", "", false },
+	{ "/hold", "/hold/", NULL, false },
+	{ "/hold", "/Hold", NULL, false },
+	{ "/hold", "/hol", NULL, false },
+	{ "/hold", "/hold/x", NULL, false },
+	{ "/hold/", "/hold/", "", false },
+	{ "/hold", "/%68old", "", false },
+	{ "/rooms/{id}/cancel", "/rooms/7/cancel", "7", false },
+	{ "/rooms/{id}/cancel", "/rooms/7/cancel/", NULL, false },
+	{ "/rooms/{id}/cancel", "/rooms//cancel", NULL, false },
+	{ "/rooms/{id}/cancel", "/rooms/7/8/cancel", NULL, false },
+	{ "/rooms/{id}", "/rooms/order:17%2F%23%25%2C%3B%3d~", "order:17/#%,;=~", false },
+	{ "/rooms/{id}", "/rooms/a%2Fb", "a%2Fb", true },
+	{ "/rooms/{id}", "/rooms/a%3Fb?c", "a?b", false },
+	{ "/rooms/{id}", "/rooms/Zo%C3%AB", "Zo\xc3\xab", false },
+	{ "/rooms/{id}", "/rooms/a%2", NULL, false },
+	{ "/rooms/{id}", "/rooms/a%2x", NULL, false },
+	{ "/rooms/{id}", "/rooms/a%00", NULL, false },
+	{ "/rooms/{id}", "/rooms/", NULL, false },
+	{ "/rooms/{id}", "/rooms/%ff", "NOT TEXT", false },
+	{ "/rooms/{id}", "/rooms/12345678901234567890123456789012", "NOT TEXT", false },
+	{ "/*/{id}", "/x/y", "y", false },
+	{ "/*", "/x", "", false },
+	{ "/*", "/", NULL, false },
+	{ "/{step}/{id}/{op}", "/a/b/c", "b", false },
+};
+
+/* Instead of a handler, so that no database is needed. */
+static bool note_param(void *ctx, const struct saga_call *call, struct saga_answer *answer)
+{
+	char id[32] = "";
+
+	(void)ctx;
+	answer->status = 200;
+	if (strstr(call->route, "{id}") && !saga_call_param(call, "id", id, sizeof(id)))
+		snprintf(id, sizeof(id), "NOT TEXT");
+	ok(!saga_call_param(call, "i", id + 31, 1) && !saga_call_param(call, "", id + 31, 1),
+	   "no other name");
+	saga_answer_body(answer, id, strlen(id));
+	return false;
+}
+
+static enum saga_result never(void *ctx, PGconn *db, const struct saga_call *call,
+                              struct saga_answer *answer)
+{
+	(void)ctx;
+	(void)db;
+	(void)call;
+	(void)answer;
+	return SAGA_FAILED;
+}
+
+static void test_routes(void)
+{
+	struct saga_header headers[] = { { "Saga-Id", "g" },
+		                         { "Saga-Step", "a" },
+		                         { "Saga-Op", "try" } };
+	struct saga_route route = { .op = SAGA_TRY, .before = note_param, .handler = never };
+	struct saga_service service = { .routes = &route, .route_count = 1 };
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		struct saga_request request = { "POST", paths[i].path, headers, 3, "", 0,
+			                        !paths[i].decoded };
+		struct saga_answer answer;
+
+		route.path = paths[i].route;
+		saga_service_handle(&service, &request, &answer);
+		if (paths[i].id)
+			ok(answer.status == 200 &&
+			           same(answer.body ? answer.body : "", paths[i].id),
+			   "%s at %s: %d \"%s\"", paths[i].path, paths[i].route, answer.status,
+			   answer.body ? answer.body : "");
+		else
+			ok(answer.status == 400, "%s is not %s", paths[i].path, paths[i].route);
+		saga_answer_fini(&answer);
+	}
+}
+
+static void test_service_check(void)
+{
+	static const char *const wrong[] = { "",       "hold",       "/{",   "/}",      "/{}",
+		                             "/{id",   "/a{id}",     "/**",  "/{a b}",  "/a*",
+		                             "/{1}",   "/{id}.json", "/a?b" };
+	struct saga_route routes[] = { { .path = "/{id}", .op = SAGA_TRY, .handler = never },
+		                       { .path = "/{id}", .op = SAGA_CANCEL, .handler = never },
+		                       { .path = "/check", .op = SAGA_CHECK },
+		                       { .path = "/c", .op = SAGA_CONFIRM, .prepared = true },
+		                       { .path = "/*/{a_1}", .op = SAGA_TRY, .handler = never } };
+	struct saga_service service = { .routes = routes, .route_count = 5 };
+	struct saga_error error;
+
+	ok(!saga_service_check(&service, &error) && error.code == SAGA_E_ARGUMENT, "%s",
+	   error.text);
+	service.pool = saga_pool_open("", NULL, 1, &error);
+	ok(saga_service_check(&service, &error), "that is how routes look");
+	routes[1].op = SAGA_TRY;
+	ok(!saga_service_check(&service, &error), "%s", error.text);
+	routes[1].op = SAGA_CANCEL;
+	routes[3].op = SAGA_TRY;
+	ok(!saga_service_check(&service, &error), "%s", error.text);
+	routes[3].op = SAGA_CONFIRM;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		routes[4].path = wrong[i];
+		ok(!saga_service_check(&service, &error), "%s", error.text);
+	}
+	saga_pool_close(service.pool);
+}
+
 static void test_client_arguments(void)
 {
 	struct saga_client_options options = { .urls = "ftp://a" };
@@ -544,6 +660,8 @@ int main(void)
 	test_answers();
 	test_problems();
 	test_json();
+	test_routes();
+	test_service_check();
 	test_client_arguments();
 	return tap_done();
 }

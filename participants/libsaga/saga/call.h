@@ -24,6 +24,7 @@ struct saga_request { /* of any HTTP server; it stays the caller's */
 	size_t header_count;
 	const char *body;
 	size_t body_size;
+	bool path_encoded; /* path is as it stands in the URL, with percent signs and query */
 };
 
 /* The value, surrounding blanks and all; NULL: there is none. Names are compared without case. */
@@ -60,9 +61,16 @@ struct saga_call {
 	struct saga_slice traceparent;
 	const char *body;
 	size_t body_size;
+	const char *path, *route; /* those that saga_service_handle() has found, or NULL */
+	bool path_encoded;
 };
 
 #define SAGA_NO_TIME INT64_MIN
+
+/* What stands in the path where the route has {name}, decoded and terminated. False: the route has
+ * no such name, it is longer than size - 1 bytes, or not UTF-8. */
+SAGA_API bool saga_call_param(const struct saga_call *call, const char *name, char *out,
+			      size_t size) SAGA_USE;
 
 /* The methods that run the work of an op, as the header Allow lists them: those that definitions
  * may call with, but GET for a check alone: what may be cached must have no effect. */

@@ -45,6 +45,7 @@ struct saga_transaction { /* as sagad told it last; saga_transaction_fini() it *
 	bool stuck, paused;       /* it needs a person; a person stopped it */
 	bool replayed;            /* this start had been made before */
 	int64_t version;
+	char deadline[40];        /* 2026-11-23T08:50:54.123Z; empty: it has none */
 	struct saga_slice output; /* JSON, of json; n is 0: none */
 	char *json;               /* all of it */
 	size_t json_size;

@@ -31,7 +31,8 @@ extern "C" {
 	X(UNKNOWN, "no usable answer came: it may have happened or not; the same again is safe") \
 	X(PROBLEM, "sagad said no: problem says why")                                           \
 	X(DATABASE, "the database failed")                                                      \
-	X(SYSTEM, "the operating system failed")
+	X(SYSTEM, "the operating system failed")                                                 \
+	X(REFUSED, "the caller's own work said no")
 
 enum saga_errno {
 #define X(name, text) SAGA_E_##name,

@@ -8,6 +8,7 @@
 #include "client.h"
 #include "error.h"
 #include "json.h"
+#include "message.h"
 #include "service.h"
 #include "xa.h"
 

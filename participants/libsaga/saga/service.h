@@ -54,8 +54,8 @@ SAGA_API enum saga_settled saga_settle(PGconn *db, const char *gid, const char *
                                        enum saga_op op, enum saga_result result,
                                        struct saga_answer *answer) SAGA_USE;
 
-/* Creates the barrier in the first schema of db's search_path; harmless where it is. In a
- * transaction of its own unless one is open. */
+/* Creates the barrier in the first schema of db's search_path. Where this version of it is, it does
+ * nothing, and needs no right to. In a transaction of its own unless one is open. */
 SAGA_API bool saga_barrier_setup(PGconn *db, struct saga_error *error) SAGA_USE;
 
 /* Forgets steps whose deadline and last change are longer ago than retention_s, at most 10,000
@@ -92,7 +92,9 @@ typedef bool saga_other(void *ctx, const struct saga_request *request, struct sa
 typedef void saga_after(void *ctx, const struct saga_call *call, const struct saga_answer *answer);
 
 struct saga_route {
-	const char *path; /* one segment may be "*" */
+	/* Each segment to the letter, or "{name}" or "*" for any that is not empty; what is there
+	 * for a name saga_call_param() tells. The first route that fits is taken. */
+	const char *path;
 	enum saga_op op;
 	saga_handler *handler;
 	saga_before *before; /* or NULL */
@@ -109,6 +111,11 @@ struct saga_service { /* the caller's; nothing of it changes while requests are 
 	saga_after *after; /* or NULL */
 	void *ctx;         /* of both */
 };
+
+/* Is every path one, has every route its handler, none of them twice? To be asked before it
+ * starts, as saga_mhd_open() does. */
+SAGA_API bool saga_service_check(const struct saga_service *service,
+				 struct saga_error *error) SAGA_USE;
 
 /* One request, from any thread. Release the answer with saga_answer_fini(). */
 SAGA_API void saga_service_handle(const struct saga_service *service,

@@ -124,6 +124,9 @@ class OnSqlite:
         self.db.execute("INSERT INTO sagad_barrier_keep VALUES (?, ?, ?, ?, ?)", arguments)
         return bool(self.state("kept")[0])
 
+    def execute(self, sql, *arguments):
+        return self.db.execute(sql, arguments).fetchall()
+
     def age(self, seconds):
         self.db.execute("UPDATE sagad_barrier_step SET seen_at = seen_at - :s / 86400.0,"
                         " deadline = iif(deadline < 1e9, deadline - :s / 86400.0, 1e9)", {"s": seconds})
