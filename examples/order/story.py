@@ -15,10 +15,10 @@ ORDER = {"customer": "ann", "article": "lamp", "pieces": 2, "total": 40}
 
 
 class World:
-    """api: addresses of the replicas; ports: three free ones; log_dsn, shop_dsn, services_dsn: three databases."""
+    """api: addresses of the replicas; kill(i): pulls the plug of that one; ports: three free ones; then three databases."""
 
-    def __init__(self, api, ports, log_dsn, shop_dsn, services_dsn, folder):
-        self.api, self.folder, self.processes, self.checks, self.wrong = list(api), folder, {}, 0, 0
+    def __init__(self, api, kill, ports, log_dsn, shop_dsn, services_dsn, folder):
+        self.api, self.kill, self.folder, self.processes, self.checks, self.wrong = list(api), kill, folder, {}, 0, 0
         self.shop, self.other_shop, self.services = (f"127.0.0.1:{port}" for port in ports)
         self.dsn = {"shop": log_dsn, "other-shop": shop_dsn, "services": services_dsn}
         self.commands = {
@@ -35,6 +35,10 @@ class World:
                 env={**os.environ, "PYTHONPATH": str(HERE.parents[1] / "participants/python/src")})
         self.until(lambda: self.send(at, "POST", "/", {}) is not None, f"{name} to listen")
 
+    def power_off(self, name):
+        self.processes[name].kill()
+        self.processes[name].wait(10)
+
     def stop(self):
         for process in self.processes.values():
             process.terminate()
@@ -43,10 +47,10 @@ class World:
 
     def register(self):
         for name, at in ("shop", self.shop), ("other-shop", self.other_shop), ("services", self.services):
-            status, answer = self.send(self.api[0], "PUT", f"/v1/participants/{name}", {"base_url": f"http://{at}"})
+            status, answer = self.ask_sagad("PUT", f"/v1/participants/{name}", {"base_url": f"http://{at}"})
             assert status in (200, 201), answer
         for name in "order", "order-placed":
-            status, answer = self.send(self.api[0], "PUT", f"/v1/definitions/{name}", json.loads((HERE / f"{name}.json").read_text()))
+            status, answer = self.ask_sagad("PUT", f"/v1/definitions/{name}", json.loads((HERE / f"{name}.json").read_text()))
             assert status in (200, 201), answer
 
     @staticmethod
@@ -63,6 +67,10 @@ class World:
         finally:
             link.close()
 
+    def ask_sagad(self, method, path, body=None):
+        """Any replica that answers."""
+        return self.until(lambda: next((got for got in (self.send(at, method, path, body) for at in self.api) if got), None), "sagad to answer")
+
     @staticmethod
     def until(what, name, patience=30):
         end = time.monotonic() + patience
@@ -73,8 +81,14 @@ class World:
         return got
 
     def ended(self, gid):
-        answer = self.send(self.api[0], "GET", f"/v1/transactions/{gid}?wait=20s")
-        return answer[1].get("phase") if answer and answer[0] == 200 else "unknown"
+        answer = self.ask_sagad("GET", f"/v1/transactions/{gid}?wait=20s")
+        return answer[1].get("phase") if answer[0] == 200 else "unknown"
+
+    def owner_of_what_waits(self, gid, step):
+        """Who drives that transaction, once that step was called in vain."""
+        _, told = self.ask_sagad("GET", f"/v1/transactions/{gid}")
+        tried = any(known["name"] == step and known["attempts"] for known in told.get("steps", ()))
+        return tried and told["owner"]
 
     def ask(self, name, sql):
         with psycopg.connect(self.dsn[name], autocommit=True) as db:
@@ -108,11 +122,11 @@ def tell_in_commit(w):
     w.check("the shop says", w.send(w.shop, "POST", "/orders", order("o-2"), Power_Off="before commit"), None)
     w.start("shop")
     w.check("orders", w.ask("shop", "SELECT count(*) FROM shop.orders WHERE id = 'o-2'"), 0)
-    w.check("GET /v1/transactions/o-2", w.send(w.api[0], "GET", "/v1/transactions/o-2")[0], 404)
+    w.check("GET /v1/transactions/o-2", w.ask_sagad("GET", "/v1/transactions/o-2")[0], 404)
 
     head_line("3. The power goes off after the commit, before the customer is answered: the saga runs all the same")
     w.check("the shop says", w.send(w.shop, "POST", "/orders", order("o-3"), Power_Off="after commit"), None)
-    w.check("the saga meanwhile", w.send(w.api[0], "GET", "/v1/transactions/o-3")[0], 200)
+    w.check("the saga meanwhile", w.ask_sagad("GET", "/v1/transactions/o-3")[0], 200)
     w.start("shop")
     w.check("he sends it again", w.send(w.shop, "POST", "/orders", order("o-3"))[0], 200)
     w.check("the saga is", w.ended("o-3"), "confirmed")
@@ -152,6 +166,24 @@ def tell_by_message(w):
     w.check("orders m-2", w.ask("other-shop", orders % "m-2"), 0)
 
 
+def tell_of_replicas(w):
+    head_line("9. The services are down, orders wait in the midst of their sagas, and a replica loses power: the other one goes on with all of them")
+    w.power_off("services")
+    late, owners = [], set()
+    while len(owners) < 2 and len(late) < 40:  # so that whichever of the two it is leaves something behind
+        late.append(f"late-{len(late)}")
+        assert w.send(w.shop, "POST", "/orders", order(late[-1]))[0] == 200
+        owners.add(w.until(lambda: w.owner_of_what_waits(late[-1], "stock"), "the saga to wait for the warehouse"))
+    w.check("replicas that have some of them", len(owners), 2)
+    w.kill(0)
+    w.start("services")
+    w.check("the sagas are", {w.ended(gid) for gid in late}, {"confirmed"})
+    lamps = 96 - 2 * len(late)
+    w.check("lamps in stock", w.ask("services", "SELECT pieces FROM stock WHERE article = 'lamp'"), lamps)
+    w.check("orders shipped", w.ask("shop", "SELECT count(*) FROM shop.orders WHERE id LIKE 'late-%' AND state = 'shipped'"), len(late))
+    w.check("mails about them", w.ask("services", "SELECT count(*) FROM mail WHERE about LIKE 'late-%'"), len(late))
+
+
 def tell(w):
     """True: all came as it should."""
     try:
@@ -160,6 +192,7 @@ def tell(w):
         w.register()
         tell_in_commit(w)
         tell_by_message(w)
+        tell_of_replicas(w)
     finally:
         w.stop()
     print(f"\n{w.checks - w.wrong} of {w.checks} checks hold", flush=True)
