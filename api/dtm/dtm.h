@@ -72,7 +72,8 @@ int64_t dtm_interval_s(struct str options);
 /* ?limit=, 100 unless given, 1000 at most. */
 bool dtm_read_limit(struct request *r, unsigned *limit);
 bool dtm_body(struct request *r); /* r->body: an object; whatever its media type says */
-/* As DTM finds members: names in any case of letters, null is absent. */
+/* As DTM finds members: names in any case of letters, null is absent, and of several the last counts: a body of Java's
+ * client has one of them twice. */
 const struct json *dtm_member(const struct json *object, const char *name);
 /* Empty unless it is a string. */
 struct str dtm_text(struct request *r, const struct json *object, const char *name);

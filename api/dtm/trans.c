@@ -61,11 +61,10 @@ bool dtm_read_limit(struct request *r, unsigned *limit)
 
 const struct json *dtm_member(const struct json *object, const char *name)
 {
-	const struct json *found = object ? json_get(object, name) : NULL;
+	const struct json *found = NULL;
 	const size_t       n = strlen(name);
 
-	for (const struct json *m = object ? object->first : NULL; m != NULL && found == NULL;
-	     m = m->next)
+	for (const struct json *m = object ? object->first : NULL; m != NULL; m = m->next)
 		if (m->key.n == n && strncasecmp(m->key.p, name, n) == 0)
 			found = m;
 	return found != NULL && found->type != JSON_NULL ? found : NULL;
@@ -209,7 +208,7 @@ bool dtm_body(struct request *r)
 {
 	struct json_error err;
 
-	r->body = json_parse(buf_view(&r->x->body), request_arena(r), &err);
+	r->body = json_parse_loose(buf_view(&r->x->body), request_arena(r), &err);
 	if (r->body != NULL && r->body->type == JSON_OBJECT)
 		return true;
 	if (r->body == NULL)

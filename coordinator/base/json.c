@@ -28,6 +28,7 @@ struct scan {
 	struct json_error *err;
 	struct arena      *arena;
 	unsigned           levels; /* of nodes */
+	bool               loose;  /* the outermost names may stand twice */
 	struct json       *root;
 	unsigned           nodes, depth;
 	struct str        *names; /* of all open objects, innermost last */
@@ -301,7 +302,8 @@ static bool close_container(struct scan *s)
 	struct frame *top = &s->frames[s->depth - 1];
 	struct str    twice;
 
-	if (top->object && !names_differ(s->names + top->names, s->names_n - top->names, &twice)) {
+	if (top->object && !(s->depth == 1 && s->loose) &&
+	    !names_differ(s->names + top->names, s->names_n - top->names, &twice)) {
 		top->in_child = true;
 		top->key = twice;
 		return fail(s, find_second(s, top->start, twice), "this name stands twice in one object");
@@ -428,7 +430,8 @@ struct json *json_parse(struct str text, struct arena *arena, struct json_error 
 	return json_outline(text, JSON_DEPTH_MAX + 1, arena, err);
 }
 
-struct json *json_outline(struct str text, unsigned levels, struct arena *arena, struct json_error *err)
+static struct json *parse(struct str text, unsigned levels, bool loose, struct arena *arena,
+			  struct json_error *err)
 {
 	struct scan s;
 
@@ -439,7 +442,18 @@ struct json *json_outline(struct str text, unsigned levels, struct arena *arena,
 	s.err = err;
 	s.arena = arena;
 	s.levels = levels;
+	s.loose = loose;
 	return scan_run(&s) ? s.root : NULL;
+}
+
+struct json *json_outline(struct str text, unsigned levels, struct arena *arena, struct json_error *err)
+{
+	return parse(text, levels, false, arena, err);
+}
+
+struct json *json_parse_loose(struct str text, struct arena *arena, struct json_error *err)
+{
+	return parse(text, JSON_DEPTH_MAX + 1, true, arena, err);
 }
 
 bool json_is_valid(struct str text)

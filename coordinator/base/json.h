@@ -40,6 +40,8 @@ struct json_error {
  * with no name twice in one object, within the depth and node limits. Nodes and decoded text come
  * from the arena; slices point into text. */
 struct json *json_parse(struct str text, struct arena *arena, struct json_error *err);
+/* The outermost object alone may have a name twice, as some writers make it; whoever looks for it takes the last. */
+struct json *json_parse_loose(struct str text, struct arena *arena, struct json_error *err);
 /* As strict about all of it, but builds nodes for so many levels only (1: the value itself). What is deeper
  * costs no memory; n and raw of its parents say how many and what. */
 struct json *json_outline(struct str text, unsigned levels, struct arena *arena, struct json_error *err);

@@ -115,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct json      *root = json_parse(text, &arena, &err);
 
 	assert((root != NULL) == json_is_valid(text));
+	assert(root == NULL || json_parse_loose(text, &arena, NULL) != NULL);
 	if (root != NULL)
 		check_tree(root, text, &arena);
 	else

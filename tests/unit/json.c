@@ -160,6 +160,21 @@ static void test_many_names(void)
 	   "a name may stand again further in");
 }
 
+static void test_loose(void)
+{
+	struct arena      a = { 0 };
+	struct json_error err;
+	struct json      *root = json_parse_loose(STR("{\"a\":1,\"b\":{\"a\":2},\"a\":3}"), &a, &err);
+
+	ok(root != NULL && root->n == 3 && str_is(json_at(root, 2)->key, "a"),
+	   "loosely read, an outermost name may stand twice");
+	root = json_parse_loose(STR("{\"a\":{\"b\":1,\"b\":2},\"a\":3}"), &a, &err);
+	ok(root == NULL && strcmp(err.pointer, "/a/b") == 0, "but none further in: %s", err.pointer);
+	root = json_parse_loose(STR("[{\"b\":1,\"b\":2}]"), &a, &err);
+	ok(root == NULL && strcmp(err.pointer, "/0/b") == 0, "nor in an array: %s", err.pointer);
+	arena_fini(&a);
+}
+
 static void test_long_pointer(void)
 {
 	struct json_error err;
@@ -286,6 +301,7 @@ int main(void)
 {
 	test_texts();
 	test_limits();
+	test_loose();
 	test_many_names();
 	test_long_pointer();
 	test_looking();
