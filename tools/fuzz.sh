@@ -9,23 +9,24 @@ out=build/fuzz/$target
 mkdir -p "$out/found"
 flags="-std=c11 -D_GNU_SOURCE -DFUZZ_WITH_LIBFUZZER -O1 -g -I. -fno-sanitize-recover=all"
 
-# All that a fuzz target may reach: no I/O in it, so no library but libcrypto. Compiled once for all targets.
+# All that a fuzz target may reach: no I/O in it, so no library but libcrypto. Compiled once for all targets,
+# as an archive: what a target defines itself takes the place of ours.
 common=build/fuzz/common
 compile_common() {
 	local sources=(coordinator/base/*.c coordinator/core/*.c coordinator/engine/*.c participants/*.c
 		participants/libsaga/answer.c participants/libsaga/call.c participants/libsaga/json.c
 		participants/libsaga/problem.c participants/libsaga/sign.c participants/libsaga/text.c
-		coordinator/io/response.c api/head.c api/problem.c api/query.c api/router.c api/start.c)
+		coordinator/io/response.c api/actions.c api/head.c api/problem.c api/query.c api/router.c api/show.c api/start.c api/dtm/*.c)
 	if [ -e $common/made ] && [ -z "$(find coordinator participants api sql -newer $common/made -name '*.[ch]')" ]; then return; fi
 	rm -rf $common
 	mkdir -p $common
 	printf '%s\n' "${sources[@]}" | xargs -P 2 -I{} sh -c \
 		'clang '"$flags"' -fsanitize=fuzzer-no-link,address,undefined -c -o '$common'/"$(echo {} | tr / _)".o {} 2>>'$common'/log' &&
-		touch $common/made
+		rm -f $common/all.a && ar rcs $common/all.a $common/*.o && touch $common/made
 }
 exec 9>build/fuzz/lock
 flock 9 # targets run side by side
-compile_common && clang $flags -fsanitize=fuzzer,address,undefined -o "$out/run" "tests/fuzz/$target.c" $common/*.o \
+compile_common && clang $flags -fsanitize=fuzzer,address,undefined -o "$out/run" "tests/fuzz/$target.c" $common/all.a \
 	-lcrypto -lm 2>"$out/build.log" || { cat $common/log "$out/build.log" >&2; exit 1; }
 exec 9>&-
 if ! "$out/run" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \

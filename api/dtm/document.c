@@ -90,7 +90,7 @@ static void write_url(struct request *r, const struct dtm_call *call, struct buf
 	struct buf  url = { 0 };
 
 	write_plain_url(call->url, &url);
-	buf_char(&url, memchr(url.p, '?', url.n) ? '&' : '?');
+	buf_char(&url, url.n > 0 && memchr(url.p, '?', url.n) ? '&' : '?');
 	write_param("branch_id=", call->branch_id, &url);
 	write_param("&gid=", r->gid, &url);
 	write_param("&op=", call->op, &url);

@@ -80,7 +80,7 @@ def test_steps_that_are_none(dtm, stub):
             continue
         error(saga.submit(steps=[{"action": value}], payloads=["x"]), "action of a step is a string")
         error(saga.submit(steps=[{"action": "", "compensate": value}], payloads=["x"]), "compensate of a step is a string")
-    for url in ("x", "/path", "//host/path", "ftp://host/", "http://", "http:///x", "http://:80/", "http://host:99999/", "HTTP", "http://h\u00e4/",
+    for url in ("x", "#", "#x", "/path", "//host/path", "ftp://host/", "http://", "http:///x", "http://:80/", "http://host:99999/", "HTTP", "http://h\u00e4/",
                 "http://a b/", "http://host\n/", "file:///etc/passwd", "http://user:pass@169.254.169.254/"):
         is_refused(saga.submit(steps=[{"action": url}], payloads=["x"]))
     is_refused(saga.submit(steps=[{"action": stub.url + "/a"}] * 257, payloads=["x"] * 257))
