@@ -30,7 +30,7 @@ BEGIN
 		RETURN base + ms * interval '1 ms';
 	END IF;
 	parts := regexp_match(moment,
-		'^(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{1,3})?\d*([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$');
+		'^(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:(\.\d{1,3})\d*)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$');
 	IF parts IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %s is neither a duration nor a time: %L', name, moment),
 			HINT = 'A duration like 10m, or a time like 2026-01-31T12:00:00Z.';
