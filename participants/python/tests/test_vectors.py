@@ -218,3 +218,12 @@ def test_barrier(case, db):
             if "keep" in act:
                 assert barrier.keep(call_of("g", act), sagad.Answer(act["keep"]["status"], act["keep"]["body"])) is True
         db.rollback() if act.get("rollback") else db.commit()
+
+
+@pytest.mark.parametrize("case", BARRIER["wrong"], ids=named)
+def test_what_the_barrier_refuses(case, db):
+    call = {"gid": "g-1", "step": "a", "op": "try", "epoch": "1", **{name: text for name, text in case.items() if name != "name"}}
+    with pytest.raises(db.IntegrityError):
+        sagad.Barrier(db).ask(sagad.Call(**call))
+    db.rollback()
+    assert db.execute("SELECT count(*) FROM sagad_barrier_step").fetchone() == (0,)

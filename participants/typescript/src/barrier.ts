@@ -28,6 +28,22 @@ export class TooLate extends Error {
   }
 }
 
+/** The barrier is missing, or another version of it is there, and this role may not make it. */
+export class CannotSetUp extends Error {
+  constructor(why: unknown, dialect: Dialect) {
+    super(
+      `cannot set up the barrier: ${why instanceof Error ? why.message : String(why)}; it is missing here, or another version of it is there: run ` +
+        `sql/barrier/${dialect}.sql as a role that may make it, and give this one the rights that docs/barrier.md lists`,
+      { cause: why },
+    );
+    this.name = "CannotSetUp";
+  }
+}
+
+const HAS_VERSION = "SELECT to_regprocedure(quote_ident(current_schema()) || '.sagad_barrier_version()') IS NOT NULL AS there";
+// Insufficient privilege, no schema that may be used; the same of MariaDB.
+const FORBIDDEN: readonly unknown[] = ["42501", "3F000", 1142, 1370, 1044];
+
 const MESSAGE = "=message"; // no step has such a name; sagad_message() of PostgreSQL uses the same
 
 type Texts = Record<Dialect, string>;
@@ -131,17 +147,42 @@ export class Barrier {
     return Number((await this.#told(SWEEP, [retentionS], "deleted"))["deleted"]);
   }
 
-  /** Puts the barrier into the service's database; again is harmless. */
+  /** Puts the barrier into the service's database, if this version of it is not there. Throws CannotSetUp. */
   async setup(): Promise<void> {
     const { dialect } = this.session;
     const script = await readFile(new URL(`../sql/${dialect}.sql`, import.meta.url), "utf8");
+    try {
+      // Who may use the barrier need not be allowed to make it.
+      const version = /sagad_barrier_version\(\).*SELECT '([0-9a-f]+)'/.exec(script)?.[1];
+      if (version === undefined || version !== (await this.#version())) await this.#make(script);
+    } catch (why) {
+      const { code, errno } = (why ?? {}) as { code?: unknown; errno?: unknown };
+      throw FORBIDDEN.includes(code) || FORBIDDEN.includes(errno) ? new CannotSetUp(why, dialect) : why;
+    }
+  }
+
+  async #version(): Promise<unknown> {
+    if (this.session.dialect === "mariadb") {
+      return (await this.session.query("CALL sagad_barrier_version()").catch(() => undefined))?.["version"];
+    }
+    const has = (await this.session.query(HAS_VERSION))?.["there"];
+    return has === true ? (await this.session.query("SELECT sagad_barrier_version() AS version"))?.["version"] : undefined;
+  }
+
+  async #make(script: string): Promise<void> {
+    const { dialect } = this.session;
     if (dialect === "mariadb") {
       for (const statement of statementsOf(script)) await this.session.query(statement);
     } else if (dialect === "sqlite") {
       await this.session.query(script);
     } else {
       // Two that replace one function at once disturb each other.
-      await this.session.query(`BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('sagad_barrier', 0)); ${script}; COMMIT`);
+      try {
+        await this.session.query(`BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('sagad_barrier', 0)); ${script}; COMMIT`);
+      } catch (why) {
+        await this.session.query("ROLLBACK").catch(() => undefined);
+        throw why;
+      }
     }
   }
 

@@ -13,7 +13,7 @@ export {
   retryAfterMs,
   unavailable,
 } from "./answer.js";
-export { Barrier, Cancelled, TooLate, type Verdict } from "./barrier.js";
+export { Barrier, CannotSetUp, Cancelled, TooLate, type Verdict } from "./barrier.js";
 export { type Call, type HeadersLike, NotACall, type Op, callOf, parseCall } from "./call.js";
 export {
   Client,

@@ -8,6 +8,7 @@ import mysql from "mysql2/promise";
 import pg from "pg";
 import {
   Barrier,
+  CannotSetUp,
   Client,
   type Database,
   NotConfirmed,
@@ -65,6 +66,35 @@ before(async () => {
   }
   await pool.query("CREATE TABLE IF NOT EXISTS effect_ts (gid text, what text)");
   await maria.query("CREATE TABLE IF NOT EXISTS effect_ts (gid varchar(128), what varchar(8))");
+});
+
+test("who may use the barrier need not be allowed to make it", skip, async () => {
+  await pool.query("DROP ROLE IF EXISTS sdk_service; CREATE ROLE sdk_service LOGIN");
+  const other = new pg.Pool({ user: "sdk_service", max: 1 });
+  const setup = () => postgresql<pg.PoolClient>(other).use((session) => new Barrier(session).setup());
+  await assert.rejects(async () => setup().then(() => pool.query("SELECT 1 FROM sagad_barrier_step")).then(() => other.query("SELECT 1 FROM sagad_barrier_step")), /permission denied/);
+  await pool.query("GRANT SELECT, INSERT, UPDATE, DELETE ON sagad_barrier_step, sagad_barrier_mark TO sdk_service");
+  await setup(); // it is there
+  const call = callOf({ gid: "rights", step: "s", op: "try" });
+  assert.equal((await run(postgresql<pg.PoolClient>(other), call, () => undefined)).status, 204);
+  await pool.query("CREATE OR REPLACE FUNCTION sagad_barrier_version() RETURNS text LANGUAGE sql AS $$ SELECT 'older' $$");
+  await assert.rejects(setup, (why) => why instanceof CannotSetUp && /another version of it is there: run sql\/barrier\/postgresql.sql/.test(why.message));
+  await postgresql<pg.PoolClient>(pool).use((session) => new Barrier(session).setup());
+  await setup();
+  await other.end();
+  await pool.query("DROP OWNED BY sdk_service; DROP ROLE sdk_service");
+
+  const [socketPath = "", database = ""] = MARIADB?.split("|") ?? [];
+  await maria.query("CREATE OR REPLACE USER sdk_service@localhost");
+  await maria.query(`GRANT EXECUTE ON ${database}.* TO sdk_service@localhost`);
+  const little = mysql.createPool({ socketPath, database, user: "sdk_service", connectionLimit: 1 });
+  const setUp = () => mariadb<mysql.PoolConnection>(little).use((session) => new Barrier(session).setup());
+  await setUp(); // it is there
+  await maria.query("DROP PROCEDURE sagad_barrier_version");
+  await assert.rejects(setUp, (why) => why instanceof CannotSetUp && /denied.*sql\/barrier\/mariadb.sql/.test(why.message));
+  await mariadb<mysql.PoolConnection>(maria).use((session) => new Barrier(session).setup());
+  await little.end();
+  await maria.query("DROP USER sdk_service@localhost");
 });
 
 after(async () => {

@@ -5,12 +5,14 @@ import { test } from "node:test";
 import {
   Answer,
   BadSignature,
+  Barrier,
   NotACall,
   type Op,
   Participant,
   Problem,
   Refused,
   type Work,
+  callOf,
   gone,
   keyOf,
   messageId,
@@ -184,6 +186,17 @@ test("problems", () => {
     };
     assert.deepEqual(told, row.problem, row.name);
     assert.ok(got.message);
+  }
+});
+
+test("what the barrier refuses", async () => {
+  const db = await memory();
+  const { wrong } = vectors("barrier");
+  assert.ok(wrong.length > 15);
+  for (const row of wrong) {
+    const call = callOf({ gid: "g-1", step: "a", op: "try", epoch: "1", ...row });
+    await assert.rejects(new Barrier(sqliteSession(db)).ask(call), undefined, row.name);
+    assert.equal(Number(db.prepare("SELECT count(*) AS n FROM sagad_barrier_step").get()?.["n"]), 0);
   }
 });
 

@@ -144,6 +144,52 @@ def test_a_transaction(connect, autocommit):
     other.db.close()
 
 
+def grants_of_the_guide():
+    on_postgres, on_mariadb = (ROOT / "docs/barrier.md").read_text().split("## Rights on PostgreSQL")[1].split("## MariaDB and MySQL")
+    return [re.findall(r"^    (GRANT .*);$", part, re.M) for part in (on_postgres, on_mariadb)]
+
+
+@pytest.mark.parametrize("driver", [psycopg.connect, psycopg2.connect])
+def test_a_role_that_may_use_the_barrier_need_not_make_it(postgres, driver):
+    made = postgres.new_database()
+    with psycopg.connect(made, autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS service; CREATE ROLE service LOGIN")
+        db = driver(psycopg.conninfo.make_conninfo(made, user="service"))
+        with pytest.raises(sagad.CannotSetUp, match="permission denied.*run sql/barrier/postgresql.sql as a role that may make it"):
+            sagad.Barrier(db).setup()
+        sagad.Barrier(admin).setup()
+        for grant in grants_of_the_guide()[0]:
+            admin.execute(grant)
+        sagad.Barrier(db).setup()
+        assert db.info.transaction_status == 0
+        assert sagad.run(db, sagad.Call("g", "s", "try"), lambda call, used: None).status == 204
+        admin.execute("CREATE OR REPLACE FUNCTION sagad_barrier_version() RETURNS text LANGUAGE sql AS $$ SELECT 'older' $$")
+        with pytest.raises(sagad.CannotSetUp, match="another version of it is there"):
+            sagad.Barrier(db).setup()
+        sagad.Barrier(admin).setup()
+        sagad.Barrier(db).setup()
+        db.close()
+        admin.execute("DROP OWNED BY service; DROP ROLE service")
+    postgres.drop_database(made)
+
+
+def test_a_user_of_mariadb_who_may_use_the_barrier_need_not_make_it(mariadb):
+    name = mariadb.new_database("")
+    with mariadb.connect(name) as admin:
+        admin.cursor().execute("CREATE OR REPLACE USER service@localhost")
+        for grant in grants_of_the_guide()[1]:
+            if "EXECUTE" in grant:
+                admin.cursor().execute(grant.replace("shop.", f"{name}."))
+        with mariadb.connect(name, user="service") as db, pytest.raises(sagad.CannotSetUp, match="denied.*sql/barrier/mariadb.sql"):
+            sagad.Barrier(db).setup()
+        sagad.Barrier(admin).setup()
+        for grant in grants_of_the_guide()[1]:
+            admin.cursor().execute(grant.replace("shop.", f"{name}."))
+        with mariadb.connect(name, user="service") as db:
+            sagad.Barrier(db).setup()
+            assert sagad.run(db, sagad.Call("g", "s", "try"), lambda call, used: None).status == 204
+
+
 LATER = "2126-11-23T10:40:54.123Z"
 
 

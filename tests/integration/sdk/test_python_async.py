@@ -146,6 +146,26 @@ def test_setup_again_and_connections_that_are_none(wait, connect, dsn):
         aio.Barrier(object())
 
 
+def test_a_role_that_may_use_the_barrier_need_not_make_it(wait, connect, dsn):
+    async def play(more):
+        db = await connect()
+        try:
+            for sql in (*more, "COMMIT"):
+                await db.execute(sql)
+            await aio.Barrier(db).setup()
+            return (await aio.run(db, sagad.Call("g", "rights", "cancel"), nothing)).status
+        finally:
+            await db.close()
+    forbid = "DO $$ BEGIN CREATE ROLE sdk_async; EXCEPTION WHEN duplicate_object THEN NULL; END $$", \
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON sagad_barrier_step, sagad_barrier_mark TO sdk_async"
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        for sql in forbid:
+            admin.execute(sql)
+    assert wait(play(["SET ROLE sdk_async"])) == 200
+    with pytest.raises(sagad.CannotSetUp, match="postgresql.sql as a role that may make it"):
+        wait(play(["SET ROLE sdk_async", "SET search_path = nowhere"]))
+
+
 # ---- functions in it -----------------------------------------------------------------------------------
 
 

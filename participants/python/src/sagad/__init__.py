@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """sagad for Python: be a correct participant of its sagas and TCC transactions, and start them."""
 from .answer import Answer, Outcome, Refused, failed, gone, ok, ongoing, outcome_of, refused, unavailable
-from .barrier import Barrier, Cancelled, TooLate, Verdict
+from .barrier import Barrier, CannotSetUp, Cancelled, TooLate, Verdict
 from .call import Call, NotACall
 from .client import Client, Transaction, complete, fail
 from .participant import Participant
@@ -11,7 +11,7 @@ from .tcc import NotConfirmed, Tcc
 from .webhook import BadSignature, sign, verify
 
 __all__ = [
-    "Answer", "BadSignature", "Barrier", "Call", "Cancelled", "Client", "Fault", "NotACall", "NotConfirmed", "Outcome",
+    "Answer", "BadSignature", "Barrier", "Call", "Cancelled", "CannotSetUp", "Client", "Fault", "NotACall", "NotConfirmed", "Outcome",
     "Participant", "Problem", "Refused", "Tcc", "TooLate", "Transaction", "Unreachable", "Verdict", "complete", "fail", "failed",
     "gone", "ok", "ongoing", "outcome_of", "refused", "run", "sign", "unavailable", "verify",
 ]

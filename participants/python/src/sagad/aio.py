@@ -10,7 +10,9 @@ import re
 from typing import Any, Awaitable, Callable, Iterable, Mapping, Optional, Set, Tuple
 
 from .answer import Answer, Refused, answer_of, failed, unavailable
-from .barrier import ALONE, ASK, KEEP, SWEEP, Cancelled, TooLate, Verdict, asked, check_call, check_kept, checked, message_call, script_of
+from .barrier import (
+    ALONE, ASK, HAS_VERSION, KEEP, SWEEP, VERSION, Cancelled, TooLate, Verdict, asked, cannot_set_up, check_call, check_kept, checked,
+    message_call, script_of, version_of)
 from .call import Call, Headers, NotACall
 from .participant import Admitted, Reply, Routes, told
 from .run import ATTEMPTS, ENDED, KEPT, after_work, is_passing, judged
@@ -34,7 +36,7 @@ class _Psycopg:
             await self._connection.execute("BEGIN")
 
     async def row(self, sql: str, arguments: Tuple[Any, ...]) -> Tuple[Any, ...]:
-        row = await (await self._connection.execute(sql, arguments)).fetchone()
+        row = await (await self._connection.execute(sql, arguments or None)).fetchone()
         return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
 
     async def execute(self, sql: str) -> None:
@@ -122,14 +124,21 @@ class Barrier:
         return int((await self._link.row(SWEEP["postgresql"], (float(retention_s),)))[0])
 
     async def setup(self) -> None:
+        """Raises sagad.CannotSetUp."""
+        script = script_of("postgresql")
         await self.begin()
         try:
-            await self.execute(ALONE)
-            await self.execute(script_of("postgresql"))
-        except BaseException:
+            if await self._version() != version_of(script):
+                await self.execute(ALONE)
+                await self.execute(script)
+            await self.commit()
+        except BaseException as why:
             await self.roll_back()
-            raise
-        await self.commit()
+            raise (isinstance(why, Exception) and cannot_set_up(why, "postgresql")) or why
+
+    async def _version(self) -> Optional[str]:
+        has = (await self._link.row(HAS_VERSION, ()))[0]
+        return str((await self._link.row(VERSION["postgresql"], ()))[0]) if has else None
 
     async def execute(self, sql: str) -> None:
         await self._link.execute(sql)

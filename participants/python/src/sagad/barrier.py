@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import pathlib
+import re
 import sys
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Protocol, Tuple
 
@@ -67,11 +68,33 @@ def check_kept(op: str, answer: Answer) -> None:
         raise ValueError(f"the answer's body is no JSON, it cannot be an output: {(answer.body or '')[:100]}")
 
 
+HAS_VERSION = "SELECT to_regprocedure(quote_ident(current_schema()) || '.sagad_barrier_version()') IS NOT NULL AS there"
+VERSION = {"postgresql": "SELECT sagad_barrier_version() AS version", "mariadb": "CALL sagad_barrier_version()"}
+_FORBIDDEN = ("42501", "3F000", 1142, 1370, 1044)  # insufficient privilege, no schema that may be used; the same of MariaDB
 ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('sagad_barrier', 0))"
 
 
 def script_of(dialect: str) -> str:
     return (pathlib.Path(__file__).parent / "sql" / f"{dialect}.sql").read_text(encoding="utf-8")
+
+
+def version_of(script: str) -> Optional[str]:
+    found = re.search(r"sagad_barrier_version\(\).*SELECT '([0-9a-f]+)'", script)
+    return found[1] if found else None
+
+
+class CannotSetUp(Exception):
+    """The barrier is missing, or another version of it is there, and this role may not make it."""
+
+
+def cannot_set_up(why: Exception, dialect: str) -> Optional[CannotSetUp]:
+    """None: it is some other trouble."""
+    state = getattr(why, "sqlstate", None) or getattr(why, "pgcode", None) or (why.args[0] if why.args else None)
+    if state not in _FORBIDDEN:
+        return None
+    text = (str(why).splitlines() or [""])[0]  # drivers show the statement below it
+    return CannotSetUp(f"cannot set up the barrier: {text}; it is missing here, or another version of it is there: run sql/barrier/{dialect}.sql "
+                       "as a role that may make it, and give this one the rights that docs/barrier.md lists")
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -175,17 +198,33 @@ class Barrier:
         return self.row(f"SELECT {columns} FROM sagad_barrier_state")
 
     def setup(self) -> None:
-        """Puts the barrier into the service's database; again is harmless. Commits."""
+        """Puts the barrier into the service's database, if this version of it is not there; commits. Raises CannotSetUp."""
         script = script_of(self.dialect)
         if self.dialect == "sqlite":
             self.connection.executescript(script)  # type: ignore[attr-defined]
             return
         self.begin()
-        if self.dialect == "postgresql":  # two that replace one function at once disturb each other
-            self.execute(ALONE)
-        for statement in _statements(script) if self.dialect == "mariadb" else [script]:
-            self.execute(statement)
-        self.commit()
+        try:
+            # Who may use the barrier need not be allowed to make it.
+            if self._version() != version_of(script):
+                if self.dialect == "postgresql":  # two that replace one function at once disturb each other
+                    self.execute(ALONE)
+                for statement in _statements(script) if self.dialect == "mariadb" else [script]:
+                    self.execute(statement)
+            self.commit()
+        except Exception as why:
+            self.roll_back()
+            raise cannot_set_up(why, self.dialect) or why
+
+    def _version(self) -> Optional[str]:
+        if self.dialect == "postgresql" and not self.row(HAS_VERSION)[0]:
+            return None
+        try:
+            return str(self.row(VERSION[self.dialect])[0])
+        except Exception:  # pylint: disable=broad-except
+            if self.dialect == "postgresql":
+                raise
+            return None  # MariaDB goes on after an error
 
     # ---- statements --------------------------------------------------------------------------
 
