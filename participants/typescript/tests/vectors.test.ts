@@ -195,7 +195,7 @@ test("what the barrier refuses", async () => {
   assert.ok(wrong.length > 15);
   for (const row of wrong) {
     const call = callOf({ gid: "g-1", step: "a", op: "try", epoch: "1", ...row });
-    await assert.rejects(new Barrier(sqliteSession(db)).ask(call), undefined, row.name);
+    await assert.rejects(new Barrier(sqliteSession(db)).ask(call), row.name);
     assert.equal(Number(db.prepare("SELECT count(*) AS n FROM sagad_barrier_step").get()?.["n"]), 0);
   }
 });
