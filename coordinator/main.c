@@ -166,6 +166,16 @@ static bool check_listening(const struct sagad *s, struct err *err)
 	               api ? s->options.ops_listen : s->options.listen);
 }
 
+/* A shorter second is for tests of applications: where other machines ask there are no tests, unless told so. */
+static bool check_second(const struct sagad *s, struct err *err)
+{
+	if (s->options.dtm_second == 1000 || listen_is_local(s->api_fd) ||
+	    strcmp(s->options.insecure_listen, "yes") == 0)
+		return true;
+	return err_set(err, ERR_REFUSED, "%s is reachable from other machines, and dtm.second is for tests: a second of "
+	               "DTM's protocol is 1s there, unless --insecure-listen=yes says that it is a test", s->options.listen);
+}
+
 static bool check_tls(const struct sagad *s, struct err *err)
 {
 	const struct options *o = &s->options;
@@ -198,7 +208,7 @@ static int run(struct sagad *s)
 	struct err err = { 0 };
 
 	if (!need_dsn(s, &err) || !check_tls(s, &err) || !check_tokens(s, &err) || !open_api_socket(s, &err) ||
-	    !open_ops_sockets(s, &err) || !check_listening(s, &err) ||
+	    !open_ops_sockets(s, &err) || !check_listening(s, &err) || !check_second(s, &err) ||
 	    !prepare_database(s, &err))
 		return fail(&err);
 	if (s->options.workers == 1)

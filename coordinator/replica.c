@@ -390,6 +390,10 @@ static bool open_calls(struct replica *r, const struct keys *keys, struct err *e
 	if (r->chaos != NULL)
 		line_fmt(&r->line, LINE_WARN, "chaos", (struct str){ 0 }, "seed=%u note=\"calls are sent twice, late and with old epochs on "
 		         "purpose: this is for trying services out and no place for transactions that matter\"", o->chaos);
+	if (o->dtm_second != 1000)
+		line_fmt(&r->line, LINE_WARN, "dtm_second", (struct str){ 0 },
+		         "ms=%lld note=\"a second of DTM's protocol is shorter here: this is for tests\"",
+		         (long long)o->dtm_second);
 	const struct caller_config config = {
 		.http = r->http,
 		.chaos = r->chaos,
