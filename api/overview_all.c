@@ -212,6 +212,21 @@ static void show_silent(const struct told_all *all, struct buf *out)
 	buf_char(out, ']');
 }
 
+static void show_chaos(const struct told_all *all, struct buf *out)
+{
+	char id[UUID_TEXT + 1];
+	bool first = true;
+
+	buf_cstr(out, ",\"chaos\":[");
+	for (size_t i = 0; i < all->n; i++) {
+		if (all->items[i].says == NULL || number_of(all->items[i].says, "chaos") <= 0)
+			continue;
+		buf_fmt(out, "%s\"%s\"", first ? "" : ",", uuid_text(all->items[i].member.id, id));
+		first = false;
+	}
+	buf_char(out, ']');
+}
+
 void overview_sum(struct request *r, const struct told_all *all, struct buf *out)
 {
 	static const char *const RATES[] = { "begun", "ended", "calls" };
@@ -230,6 +245,7 @@ void overview_sum(struct request *r, const struct told_all *all, struct buf *out
 	}
 	buf_fmt(out, "{\"answered\":%u", answered);
 	show_silent(all, out);
+	show_chaos(all, out);
 	buf_fmt(out, ",\"owned\":%.0f,\"rates\":{", owned);
 	for (int k = 0; k < 3; k++)
 		buf_fmt(out, "%s\"%s\":%.1f", k > 0 ? "," : "", RATES[k], sums[k]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/options.h"
 
+#include "coordinator/base/digest.h"
 #include "coordinator/options_internal.h"
 
 #include <errno.h>
@@ -211,6 +212,17 @@ static bool take_command(struct reading *r, const char *word, bool *seen)
 	               "\"%s\" is no command; there are: run (the default), migrate, check, token", word);
 }
 
+/* Alone, as in `sagad --chaos --dsn=…`: another night each time, and the log tells which. */
+static bool draw_seed(struct reading *r, const struct option_row *row, const char *flag)
+{
+	uint32_t seed;
+	char     text[16];
+
+	digest_random(&seed, sizeof seed);
+	snprintf(text, sizeof text, "%lu", (unsigned long)(seed > 0 ? seed : 1));
+	return take(r, row, SOURCE_FLAG, flag, str_of(text));
+}
+
 static bool take_flag(struct reading *r, int argc, char **argv, int *at)
 {
 	const char              *flag = argv[*at];
@@ -223,6 +235,9 @@ static bool take_flag(struct reading *r, int argc, char **argv, int *at)
 	if (row == NULL)
 		return err_set(r->err, ERR_INVALID, "--%.*s is no option; see sagad --help",
 		               (int)name.n, name.p);
+	if (equals == NULL && row->offset == offsetof(struct options, chaos) &&
+	    (*at + 1 == argc || argv[*at + 1][0] < '0' || argv[*at + 1][0] > '9'))
+		return draw_seed(r, row, flag);
 	if (equals == NULL && *at + 1 == argc)
 		return err_set(r->err, ERR_INVALID, "--%s needs a value: --%s=%s", row->name,
 		               row->name, row->unit);

@@ -89,7 +89,7 @@
 	X(calls_client,     "calls.client",          WORD,  "auto",                  0,       0,           "auto|curl", \
 	  "Who makes calls to http:// URLs: sagad's own HTTP/1.1 client, or libcurl as for https://.") \
 	X(chaos,            "chaos",                 U32,   "0",                     0,       4294967295ul, "seed", \
-	  "To try services out, never in production: calls go out twice, late, with an old epoch, given up early, by this seed; 0: as they should.") \
+	  "To try services out, never in production: calls go out twice, late, with an old epoch, given up early, by this seed, which --chaos alone draws; 0: as they should.") \
 	X(secrets_dir,      "secrets-dir",           TEXT,  "",                      0,       0,           "directory", \
 	  "Holds a file per participant secret; calls to those participants are signed.") \
 	X(callback_key_file, "callback-key-file",    TEXT,  "",                      0,       0,           "file", \

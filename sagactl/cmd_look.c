@@ -201,6 +201,27 @@ static void add_everywhere(struct ctl *c, const json_t *all)
 	buf_fini(&line);
 }
 
+/* In production nobody would look for it. */
+static void add_chaos(struct ctl *c, const json_t *o)
+{
+	json_t    *all = look(look(o, "everywhere"), "chaos"), *id;
+	struct str seed = look_text(look(o, "here"), "chaos");
+	size_t     i;
+	struct buf line = { 0 };
+
+	if (json_array_size(all) == 0)
+		return;
+	buf_cstr(&c->out, "chaos       ");
+	buf_cstr(&line, "calls go wrong on purpose at ");
+	json_array_foreach(all, i, id)
+		buf_fmt(&line, "%s%.*s", i ? ", " : "", (int)text_of_json(id).n, text_of_json(id).p);
+	if (seed.n > 0 && !str_is(seed, "null"))
+		buf_fmt(&line, "; the seed of the one that answers is %.*s", (int)seed.n, seed.p);
+	style_add(&c->out, c->color, STYLE_RED, buf_view(&line));
+	buf_char(&c->out, '\n');
+	buf_fini(&line);
+}
+
 static void add_replicas(struct ctl *c, struct grid *g, json_t *replicas, struct str answering)
 {
 	json_t *r;
@@ -267,6 +288,7 @@ void show_overview(struct ctl *c, json_t *o)
 	style_add(&c->out, c->color, look_number(stuck, "count") ? STYLE_RED : STYLE_GREEN, str_of(text));
 	buf_char(&c->out, '\n');
 	add_everywhere(c, all);
+	add_chaos(c, o);
 	add_groups(c, &groups, look(stuck, "groups"));
 	add_table(c, &groups);
 	add_replicas(c, &replicas, look(o, "replicas"), look_text(look(o, "here"), "replica"));

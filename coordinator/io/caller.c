@@ -39,6 +39,7 @@ struct job {
 	struct target           *target;
 	struct breaker_pass      pass;
 	struct transfer         *transfer;
+	struct copy             *delayed; /* by chaos: instead of transfer */
 	struct participants_wait wait;
 	call_done               *done;
 	void                    *arg;
@@ -318,6 +319,7 @@ static void on_result(void *arg, const struct http_result *result)
 	room = target_learn(&c->targets, t, j->pass, result, &lesson);
 	t->is.in_flight--;
 	j->transfer = NULL;
+	j->delayed = NULL;
 	j->state = JOB_ENDED;
 	pump(c, t);
 	j->done(j->arg, &(struct call_answer){
@@ -375,6 +377,7 @@ static struct http_request request_of(const struct call_text *t)
 
 static void send_job(struct job *j)
 {
+	struct chaos             *chaos = j->caller->config.chaos;
 	const struct participant *p = targets_participant(&j->caller->targets, j->text.target);
 
 	if (p != NULL && p->secret_missing) {
@@ -390,8 +393,12 @@ static void send_job(struct job *j)
 	j->state = JOB_SENT;
 	j->target->is.in_flight++;
 	struct http_request request = request_of(&j->text);
-	if (j->caller->config.chaos != NULL)
-		chaos_meddle(j->caller->config.chaos, &j->spec, definition_step_name(j->def, j->spec.step), &request);
+	if (chaos != NULL)
+		j->delayed = chaos_delay(chaos, &j->spec, definition_step_name(j->def, j->spec.step), &request, on_result, j);
+	if (j->delayed != NULL)
+		return;
+	if (chaos != NULL)
+		chaos_meddle(chaos, &j->spec, definition_step_name(j->def, j->spec.step), &request);
 	j->transfer = http_start(j->caller->config.http, &request, on_result, j);
 }
 
@@ -559,7 +566,10 @@ static void drop_job(struct job *j)
 		break;
 	case JOB_SENT:
 		breaker_drop(&t->breaker, j->pass);
-		http_abort(j->caller->config.http, j->transfer);
+		if (j->delayed != NULL)
+			chaos_forget(j->delayed);
+		else
+			http_abort(j->caller->config.http, j->transfer);
 		t->is.in_flight--;
 		break;
 	case JOB_ENDED:

@@ -17,6 +17,9 @@ struct copy {
 	struct arena        arena;
 	struct http_request request;
 	struct copy        *then;    /* to be sent when this one was answered, or NULL */
+	http_done          *done;    /* of a call that is delayed: not told yet, else NULL */
+	void               *arg;
+	uint64_t            told_ms; /* when it will be */
 	uint64_t            due_ms;  /* by the loop's clock */
 	struct transfer    *transfer;
 };
@@ -87,6 +90,16 @@ static void send_copy(struct copy *y)
 	y->transfer = http_start(y->chaos->http, &y->request, on_answer, y);
 }
 
+/* To whoever waits for a delayed call it looks like any other that was not answered. */
+static void give_up(struct copy *y)
+{
+	const struct http_result result = { .reply = { .failure = STR("no answer came in time") } };
+	http_done               *done = y->done;
+
+	y->done = NULL;
+	done(y->arg, &result);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct chaos *c = timer->data;
@@ -96,7 +109,11 @@ static void on_tick(uv_timer_t *timer)
 		struct copy *y = list_entry(node, struct copy, link);
 
 		next = node->next;
-		if (y->due_ms > uv_now(c->loop))
+		if (y->done != NULL && y->told_ms <= uv_now(c->loop)) {
+			give_up(y); /* which may add to the list and forget others, but takes none away */
+			next = node->next;
+		}
+		if (y->done != NULL || y->due_ms > uv_now(c->loop))
 			continue;
 		list_remove(&y->link);
 		send_copy(y);
@@ -173,6 +190,27 @@ void chaos_meddle(struct chaos *c, const struct call_spec *spec, struct str step
 	if (spec->attempt <= HANG_UP_ATTEMPTS &&
 	    chaos_does(c, CHAOS_HANG_UP, spec, step, HANG_UP_MS, &ms) && ms + 1 < r->timeout_ms)
 		r->timeout_ms = ms + 1;
+}
+
+struct copy *chaos_delay(struct chaos *c, const struct call_spec *spec, struct str step,
+                         const struct http_request *r, http_done *done, void *arg)
+{
+	uint32_t     ms;
+	struct copy *y;
+
+	if (spec->attempt > HANG_UP_ATTEMPTS || !chaos_does(c, CHAOS_DELAY, spec, step, LATE_MS, &ms))
+		return NULL;
+	y = copy_of(c, r);
+	y->done = done;
+	y->arg = arg;
+	y->told_ms = uv_now(c->loop) + 1 + ms % HANG_UP_MS;
+	send_later(y, ms + 1);
+	return y;
+}
+
+void chaos_forget(struct copy *y)
+{
+	y->done = NULL;
 }
 
 void chaos_stranger(struct chaos *c, const struct http_request *cancel,

@@ -3,9 +3,9 @@
  * services out.
  *
  * What happens to a call follows from the seed and from which call it is, not from chance: the same
- * gid, step, op and attempt meet the same again. Calls themselves are made as ever, but for
- * time-outs; all else is copies, whose answers nobody reads. A service that follows the contract
- * comes to the same end with it as without.
+ * gid, step, op and attempt meet the same again. Calls themselves are made as ever, but for time-outs
+ * and those that are on the way so long that nobody waits for them; all else is copies, whose answers
+ * nobody reads. A service that follows the contract comes to the same end with it as without.
  */
 #ifndef COORDINATOR_IO_CHAOS_H
 #define COORDINATOR_IO_CHAOS_H
@@ -20,6 +20,7 @@
 	X(LATE,      25, "sent once more, up to two seconds later: its decision may be done") \
 	X(STALE,     15, "sent once more, later, with an older Saga-Epoch")                   \
 	X(HANG_UP,   15, "given up after a few milliseconds, though it may be done")          \
+	X(DELAY,     10, "given up, and arrives up to two seconds later: its cancel may be done") \
 	X(STRANGER,  15, "a cancel and then its try, of a gid of which there is no transaction")
 
 #define X(name, ...) CHAOS_##name,
@@ -32,6 +33,7 @@ enum { CHAOS_DEED_COUNT = 0 CHAOS_DEEDS(X) };
 enum { CHAOS_COPIES_MAX = 1000 }; /* under way; beyond it none are made */
 
 struct chaos;
+struct copy;
 
 struct chaos *chaos_open(uv_loop_t *loop, struct http *http, uint32_t seed);
 /* Copies under way are dropped. Before its http. */
@@ -44,6 +46,11 @@ bool chaos_does(const struct chaos *c, enum chaos_deed deed, const struct call_s
  * and copies are made. */
 void chaos_meddle(struct chaos *c, const struct call_spec *spec, struct str step,
                   struct http_request *r);
+/* Is it on the way so long that it is given up? Then it is not to be sent by the caller: done hears soon
+ * that no answer came, not before this returns, and the call arrives when nobody waits any more. */
+struct copy *chaos_delay(struct chaos *c, const struct call_spec *spec, struct str step,
+                         const struct http_request *r, http_done *done, void *arg);
+void         chaos_forget(struct copy *y); /* done is not called; it arrives all the same */
 /* A cancel, and its try when that was answered; both are copied. */
 void chaos_stranger(struct chaos *c, const struct http_request *cancel,
                     const struct http_request *try_it);

@@ -5,6 +5,7 @@ import collections
 import pytest
 
 from lib.base import until
+from lib.ctl import Ctl
 from lib.fickle import SECRET, Fickle
 
 COUNT = 24
@@ -46,7 +47,11 @@ def strangers(fickle, op="cancel"):
 
 def deeds(fickle):
     calls = [call for call in fickle.calls if not call[0].endswith("~chaos")]
+    first = {}
+    for at, call in enumerate(calls):
+        first.setdefault(call[:4], at)
     return {"twice": any(n > 1 for n in collections.Counter(calls).values()), "stale": any(epoch == "0" for *_, epoch in calls),
+            "held back": any(first.get(key[:3] + ("2",), len(calls)) < at for key, at in first.items() if key[3] == "1"),
             "again": any(int(attempt) > 1 for *_, attempt, _ in calls), "strangers": bool(strangers(fickle))}
 
 
@@ -58,7 +63,10 @@ def test_service_that_is_right_stands_it(make_cluster, fickle, tmp_path):
     until(lambda: (fickle.held, fickle.taken) == (0, 2 * COUNT * 3 // 4))
     warned = cluster.replicas[0].events("chaos")
     assert len(warned) == 1 and warned[0]["SeverityText"] == "WARN" and warned[0]["Attributes"]["seed"] == 7
-    assert cluster.client.get("/v1/overview").json["here"]["chaos"] == 7
+    shown = cluster.client.get("/v1/overview").json
+    assert shown["here"]["chaos"] == 7 and shown["everywhere"]["chaos"] == [shown["here"]["replica"]]
+    said = Ctl(lambda: [cluster.replicas[0].url])("overview").out
+    assert f"chaos       calls go wrong on purpose at {shown['here']['replica']}; the seed of the one that answers is 7\n" in said, said
 
 
 @pytest.mark.parametrize("fault", ["empty_cancel_forgotten", "done_twice_answered_once"])

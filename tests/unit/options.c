@@ -106,6 +106,31 @@ static void check_good(void)
 	}
 }
 
+/* --chaos draws its seed where none is given. */
+static void check_chaos(void)
+{
+	static const char *const words[][ARGS_MAX] = {
+		{ "--chaos=7", "check" }, { "--chaos", "7", "check" }, { "--chaos", "check" }, { "check", "--chaos" }, { "--chaos", "--workers=2", "check" }
+	};
+	uint32_t       seeds[5];
+	struct options o;
+	struct err     err;
+
+	for (size_t i = 0; i < 5; i++) {
+		const char *copy[ARGS_MAX] = { NULL };
+
+		memcpy(copy, words[i], sizeof copy);
+		bool read = read_words(&o, copy, NULL, &err);
+		seeds[i] = o.chaos;
+		ok(read && o.command == OPTIONS_CHECK && o.chaos != 0, "chaos by seed %u %s", o.chaos, err.text);
+		options_fini(&o);
+	}
+	ok(seeds[0] == 7 && seeds[1] == 7, "the seed that is given");
+	ok(seeds[2] != seeds[3] || seeds[3] != seeds[4], "another one each time");
+	ok(read_words(&o, (const char *[ARGS_MAX]){ "check" }, NULL, &err) && o.chaos == 0, "none where nobody asks for it");
+	options_fini(&o);
+}
+
 static const struct {
 	const char *why;
 	const char *words[ARGS_MAX];
@@ -234,6 +259,7 @@ int main(int argc, char **argv)
 	check_defaults();
 	check_table();
 	check_good();
+	check_chaos();
 	check_bad();
 	check_commands();
 	check_dsn_file();
