@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* The longest is the reason of a rollback, of at most 1,000 bytes, with what stands around it. */
+enum { TEXT_MAX = 1200 };
 enum { RPC_INTERNAL = -32603, RPC_FAILURE = -32901, RPC_ONGOING = -32902 };
 
 static void answer(struct request *r, unsigned status, struct buf *body)
@@ -69,7 +71,7 @@ static void answer_no(struct request *r, unsigned status, const char *result, in
 }
 
 #define FORMAT(text)                                      \
-	char    text[600];                                \
+	char    text[TEXT_MAX];                           \
 	va_list ap;                                       \
 	va_start(ap, fmt);                                \
 	vsnprintf(text, sizeof text, fmt, ap);            \
@@ -78,7 +80,7 @@ static void answer_no(struct request *r, unsigned status, const char *result, in
 /* Clients look for the word in the body. */
 void dtm_failure(struct request *r, const char *fmt, ...)
 {
-	char whole[640];
+	char whole[TEXT_MAX + 8];
 
 	FORMAT(text);
 	snprintf(whole, sizeof whole, "%s FAILURE", text);

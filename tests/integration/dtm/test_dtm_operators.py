@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DTM's transactions in our own API, sagactl and metrics; and what people do to them, as DTM's clients see it afterwards."""
 import base64
+import concurrent.futures
 import dataclasses
 
 import pytest
@@ -371,3 +372,16 @@ def test_a_bulk_finds_them_by_their_label(dtm, stub, dtm_cluster, gid):
     assert said.status == 202, said
     assert [t.ended() for t in sagas] == ["failed"] * 3
     assert {t.query()["transaction"]["rollback_reason"] for t in sagas} == {"the fair is off"}
+
+
+def test_who_waits_for_its_end_hears_why_a_person_cancelled_it(dtm, stub, dtm_cluster):
+    """The whole reason, in the letters in which it was written."""
+    stub.on("/a", Reply(500))
+    why = "x" + "ä" * 499  # 999 bytes
+    t = dtm("saga", retry_interval=HOURS, wait_result=True).add("/a", "/a-undo")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(t.submit)
+        until(lambda: stub.calls)
+        said = dtm_cluster.client.post(f"/v1/transactions/{t.gid}/cancel", {"reason": why, "actor": "ada"})
+        assert said.status in (200, 202), said
+        failure(waiting.result(30), why)
