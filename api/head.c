@@ -90,7 +90,7 @@ static struct str cut(struct str *rest, char mark)
 
 static const char *read_target(struct str target, struct request_head *out)
 {
-	if (!is_visible(target))
+	if (!is_visible(target) || target.p[0] == '?')
 		return "its first line is none of HTTP";
 	out->path = cut(&target, '?');
 	if (target.p > out->path.p + out->path.n)

@@ -63,6 +63,7 @@ static const struct {
 	{ "GET /\r\nHost: x\r\n\r\n", "HTTP/0.9", "not HTTP/1.1", 0, 0, 0 },
 	{ "GET  / HTTP/1.1\r\nHost: x\r\n\r\n", "two spaces", "first line", 0, 0, 0 },
 	{ "GET / HTTP/1.1 \r\nHost: x\r\n\r\n", "a space at the end", "not HTTP/1.1", 0, 0, 0 },
+	{ "GET ?x HTTP/1.1\r\nHost: x\r\n\r\n", "a query without a path", "first line", 0, 0, 0 },
 	{ "GET /\tx HTTP/1.1\r\nHost: x\r\n\r\n", "a tab in a path", "first line", 0, 0, 0 },
 	{ "G(T / HTTP/1.1\r\nHost: x\r\n\r\n", "a method that is no token", "first line", 0, 0, 0 },
 	{ "GET / HTTP/2.0\r\nHost: x\r\n\r\n", "HTTP/2", "not HTTP/1.1", 0, 0, 0 },
