@@ -57,7 +57,7 @@ void bulk_answer(struct request *r, unsigned status, const struct bulk_row *b)
 {
 	struct buf body = { 0 };
 
-	request_header(r, "ETag", "\"%u\"", version_of(b));
+	request_etag(r, version_of(b));
 	show_bulk(&body, b);
 	buf_char(&body, '\n');
 	request_answer(r, status, &body);

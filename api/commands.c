@@ -157,7 +157,7 @@ static void on_foreseen(void *arg, const struct foresight *f)
 		return;
 	}
 	show_would(&body, &a->command, f);
-	request_header(d->r, "ETag", "\"%llu\"", (unsigned long long)d->view->row.version);
+	request_etag(d->r, d->view->row.version);
 	request_answer(d->r, 200, &body);
 }
 

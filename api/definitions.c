@@ -67,7 +67,7 @@ static void on_put(void *arg, enum log_result result, bool created, uint32_t ver
 	}
 	r->api->counters.deeds[DEED_DEFINITION_REGISTER] += created;
 	request_header(r, "Location", "/v1/definitions/%.*s/versions/%u", (int)p->name.n, p->name.p, version);
-	request_header(r, "ETag", "\"%u\"", version);
+	request_etag(r, version);
 	buf_cstr(&body, "{\"name\":");
 	buf_json(&body, p->name);
 	buf_fmt(&body, ",\"version\":%u,\"warnings\":[", version);
@@ -220,7 +220,7 @@ static void on_one(void *arg, enum log_result result, const struct definition_ro
 
 	if (!request_found(r, result, n, PROBLEM_DEFINITION_UNKNOWN))
 		return;
-	request_header(r, "ETag", "\"%u\"", rows[0].version);
+	request_etag(r, rows[0].version);
 	request_header(r, "Vary", "Accept");
 	if (accept_prefers(exchange_header_list(r->x, "Accept"), "text/vnd.mermaid", "application/json")) {
 		draw(r, &rows[0]);

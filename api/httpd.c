@@ -24,7 +24,7 @@ struct whole { /* one allocation per request */
 /* A body longer than allowed is read to its end, so that the client reads our
  * answer and not a reset; up to this much. */
 #define THROW_MAX ((size_t)64 << 20)
-enum { EXPIRE_EVERY_MS = 500 };
+enum { EXPIRE_EVERY_MS = 500, POOL_MAX = 512, BODY_KEPT = 2048 };
 
 static int64_t monotonic_us(clockid_t id)
 {
@@ -111,10 +111,43 @@ void connection_gone(struct httpd *h, struct connection *c)
 
 /* ---- one exchange --------------------------------------------------------------- */
 
+/* Under load each is used again at once, with the memory of its body and its arena. */
+static struct whole *take_whole(struct httpd *h)
+{
+	struct list  *node = list_pop(&h->pool);
+	struct whole *w;
+	struct arena  arena;
+	struct buf    body;
+
+	if (node == NULL)
+		return mem_alloc(sizeof *w);
+	h->pooled--;
+	w = list_entry(node, struct whole, own.node);
+	arena = w->x.arena;
+	body = w->x.body;
+	*w = (struct whole){ .x = { .arena = arena, .body = body } };
+	return w;
+}
+
+static void give_back(struct httpd *h, struct whole *w)
+{
+	buf_fini(&w->x.reply);
+	if (h->pooled >= POOL_MAX || w->x.body.cap > BODY_KEPT) {
+		buf_fini(&w->x.body);
+		arena_fini(&w->x.arena);
+		free(w);
+		return;
+	}
+	buf_clear(&w->x.body);
+	arena_clear(&w->x.arena);
+	list_push_first(&h->pool, &w->own.node);
+	h->pooled++;
+}
+
 struct exchange *exchange_new(struct httpd *h, struct connection *c, void *server,
                               struct str method, struct str path)
 {
-	struct whole *w = mem_alloc(sizeof *w);
+	struct whole *w = take_whole(h);
 
 	w->own.x = &w->x;
 	w->x.own = &w->own;
@@ -136,10 +169,7 @@ void exchange_free(struct exchange *x)
 	h->kind->unwatch(x);
 	h->config.done(h->config.ctx, x);
 	list_remove(&x->own->node);
-	buf_fini(&x->body);
-	buf_fini(&x->reply);
-	arena_fini(&x->arena);
-	free(list_entry(x, struct whole, x));
+	give_back(h, list_entry(x, struct whole, x));
 }
 
 bool exchange_handle(struct exchange *x)
@@ -344,6 +374,7 @@ struct httpd *httpd_open(const struct httpd_config *config, struct err *err)
 	h->fds[0] = h->fds[1] = -1;
 	list_init(&h->answered);
 	list_init(&h->open);
+	list_init(&h->pool);
 	for (unsigned i = 0; i < STAGE_COUNT; i++)
 		list_init(&h->stages[i]);
 	h->now_ms = monotonic_us(CLOCK_MONOTONIC_COARSE) / 1000;
@@ -379,5 +410,8 @@ void httpd_close(struct httpd *h)
 	h->quiet = true;
 	httpd_run(h);
 	h->kind->close(h);
+	h->pooled = POOL_MAX; /* none is kept any more */
+	while ((node = list_pop(&h->pool)) != NULL)
+		give_back(h, list_entry(node, struct whole, own.node));
 	free(h);
 }

@@ -70,6 +70,8 @@ struct httpd {
 	int                      fds[POLLABLE_FDS];
 	struct list              stages[STAGE_COUNT];
 	struct list              answered, open;
+	struct list              pool; /* exchanges that are over, by own.node */
+	unsigned                 pooled;
 	unsigned                 connections, greeting;
 	int64_t                  now_ms, expired_ms;
 	bool                     quiet;

@@ -53,7 +53,7 @@ static void on_put(void *arg, enum log_result result, uint64_t version)
 	}
 	p->version = version;
 	r->api->counters.deeds[DEED_PARTICIPANT_REGISTER]++;
-	request_header(r, "ETag", "\"%llu\"", (unsigned long long)version);
+	request_etag(r, version);
 	show_participant(r, &body, p);
 	buf_char(&body, '\n');
 	request_answer(r, 200, &body);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/admit.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,10 +94,11 @@ void request_wait(struct request *r, view_done *done)
 
 static struct str make_request_id(struct api *a, struct arena *arena)
 {
-	char *id = arena_alloc(arena, 20);
+	uint64_t bits = a->request_seed + ++a->request_n * 0x9e3779b97f4a7c15u;
+	char    *id = arena_alloc(arena, 17);
 
-	snprintf(id, 20, "%016llx",
-	         (unsigned long long)(a->request_seed + ++a->request_n * 0x9e3779b97f4a7c15u));
+	for (unsigned i = 16; i-- > 0; bits >>= 4)
+		id[i] = "0123456789abcdef"[bits & 15];
 	return (struct str){ id, 16 };
 }
 

@@ -29,6 +29,19 @@ void request_header(struct request *r, const char *name, const char *fmt, ...)
 	exchange_set_header(r->x, name, (struct str){ value, (size_t)n });
 }
 
+void request_etag(struct request *r, uint64_t version)
+{
+	char   text[24];
+	size_t at = sizeof text;
+
+	text[--at] = '"';
+	do
+		text[--at] = (char)('0' + version % 10);
+	while ((version /= 10) != 0);
+	text[--at] = '"';
+	exchange_set_header(r->x, "ETag", (struct str){ text + at, sizeof text - at });
+}
+
 void request_answer_as(struct request *r, unsigned status, const char *content_type,
                        struct buf *body)
 {

@@ -29,6 +29,16 @@ void show_text(struct buf *out, const char *name, struct str value)
 	buf_json(out, value);
 }
 
+/* A word of ours: nothing in it needs to be escaped. */
+static void show_word(struct buf *out, const char *name, const char *word)
+{
+	buf_cstr(out, ",\"");
+	buf_cstr(out, name);
+	buf_cstr(out, "\":\"");
+	buf_cstr(out, word);
+	buf_char(out, '"');
+}
+
 static void show_flag(struct buf *out, const char *name, bool value)
 {
 	buf_cstr(out, ",\"");
@@ -266,8 +276,8 @@ static void show_step(struct buf *out, const struct view *v, uint16_t i)
 
 	buf_cstr(out, "{\"name\":");
 	buf_json(out, step_name(v, i));
-	buf_fmt(out, ",\"kind\":\"%s\",\"state\":\"%s\"", step_kind_name(v->txn->plan->steps[i].kind),
-	        step_state_name(s->state));
+	show_word(out, "kind", step_kind_name(v->txn->plan->steps[i].kind));
+	show_word(out, "state", step_state_name(s->state));
 	show_op(out, v->txn, i);
 	show_number(out, "attempts", count_calls(s, &v->notes[i], txn_wanted(v->txn, i)));
 	if (s->attempts)
@@ -327,7 +337,10 @@ static void show_row(struct buf *out, const struct row *row, const char *result)
 	} else {
 		buf_cstr(out, ",\"definition\":null");
 	}
-	buf_fmt(out, ",\"result\":%s%s%s", result ? "\"" : "", result ? result : "null", result ? "\"" : "");
+	if (result)
+		show_word(out, "result", result);
+	else
+		buf_cstr(out, ",\"result\":null");
 	show_flag(out, "paused", row->paused);
 	show_raw(out, "labels", row->labels);
 	show_time(out, "created_at", row->created_at);
@@ -359,8 +372,8 @@ void show_transaction(struct buf *out, const struct view *v, int64_t failover_at
 
 	buf_cstr(out, "{\"gid\":");
 	buf_json(out, v->row.gid);
-	buf_fmt(out, ",\"phase\":\"%s\",\"version\":%llu", phase_name(v->row.phase),
-	        (unsigned long long)v->row.version);
+	show_word(out, "phase", phase_name(v->row.phase));
+	show_number(out, "version", v->row.version);
 	if (how == SHOW_MINIMAL) {
 		buf_char(out, '}');
 		return;

@@ -24,7 +24,7 @@ void transaction_answer(struct request *r, unsigned status, const struct view *v
 	struct buf body = { 0 };
 
 	buf_reserve(&body, 1024);
-	request_header(r, "ETag", "\"%llu\"", (unsigned long long)view->row.version);
+	request_etag(r, view->row.version);
 	if (r->replayed)
 		request_header(r, "Saga-Replayed", "true");
 	if (r->prefer.minimal)
@@ -94,7 +94,7 @@ static void answer_get(struct request *r, const struct view *view)
 	struct etag etag;
 
 	if (none_match.n && etag_read(none_match, &etag) && etag_fits(&etag, view->row.version)) {
-		request_header(r, "ETag", "\"%llu\"", (unsigned long long)view->row.version);
+		request_etag(r, view->row.version);
 		request_answer_as(r, 304, NULL, NULL);
 		return;
 	}
@@ -142,7 +142,7 @@ static void show_location(struct request *r)
 
 	buf_cstr(&path, "/v1/transactions/");
 	percent_encode(r->gid, &path);
-	request_header(r, "Location", "%s", path.p);
+	exchange_set_header(r->x, "Location", buf_view(&path));
 	buf_fini(&path);
 }
 

@@ -81,6 +81,24 @@ struct str arena_str(struct arena *a, struct str s)
 	return (struct str){ p, s.n };
 }
 
+void arena_clear(struct arena *a)
+{
+	struct arena_block *b = a->blocks;
+
+	while (b != NULL && b->next != NULL) {
+		struct arena_block *next = b->next;
+
+		free(b);
+		b = next;
+	}
+	a->blocks = b;
+	a->used = 0;
+	if (b != NULL && b->cap != FIRST_BLOCK_SIZE)
+		arena_fini(a);
+	else if (b != NULL)
+		b->n = 0;
+}
+
 void arena_fini(struct arena *a)
 {
 	struct arena_block *b = a->blocks;

@@ -12,21 +12,6 @@
 
 #define MS_MAX (10ll * 366 * 86400 * 1000)
 
-struct str str_of(const char *cstring)
-{
-	return (struct str){ cstring, cstring ? strlen(cstring) : 0 };
-}
-
-bool str_eq(struct str a, struct str b)
-{
-	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
-bool str_is(struct str a, const char *cstring)
-{
-	return str_eq(a, str_of(cstring));
-}
-
 int str_cmp(struct str a, struct str b)
 {
 	size_t n = a.n < b.n ? a.n : b.n;
@@ -352,23 +337,6 @@ void buf_add(struct buf *b, const void *p, size_t n)
 	b->p[b->n] = '\0';
 }
 
-void buf_str(struct buf *b, struct str s)
-{
-	buf_add(b, s.p, s.n);
-}
-
-void buf_cstr(struct buf *b, const char *s)
-{
-	buf_add(b, s, strlen(s));
-}
-
-void buf_char(struct buf *b, char c)
-{
-	buf_reserve(b, 1);
-	b->p[b->n++] = c;
-	b->p[b->n] = '\0';
-}
-
 void buf_u64(struct buf *b, uint64_t v)
 {
 	char   digits[20];
@@ -442,11 +410,6 @@ void buf_json(struct buf *b, struct str s)
 	if (done < s.n) /* the empty slice may have no address to count from */
 		buf_add(b, s.p + done, s.n - done);
 	buf_char(b, '"');
-}
-
-struct str buf_view(const struct buf *b)
-{
-	return (struct str){ b->p, b->n };
 }
 
 char *buf_take(struct buf *b)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Not NUL-terminated. The empty slice may have p == NULL. */
 struct str {
@@ -16,9 +17,23 @@ struct str {
 
 #define STR(literal) ((struct str){ "" literal, sizeof(literal) - 1 })
 
-struct str str_of(const char *cstring); /* NULL gives the empty slice */
-bool       str_eq(struct str a, struct str b);
-bool       str_is(struct str a, const char *cstring);
+/* Small ones stand here so that the length of a literal costs nothing. */
+
+static inline struct str str_of(const char *cstring) /* NULL gives the empty slice */
+{
+	return (struct str){ cstring, cstring ? strlen(cstring) : 0 };
+}
+
+static inline bool str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool str_is(struct str a, const char *cstring)
+{
+	return str_eq(a, str_of(cstring));
+}
+
 int        str_cmp(struct str a, struct str b); /* bytewise, like collation "C" */
 bool       str_starts(struct str a, struct str prefix);
 /* Copies at most size - 1 bytes and a NUL into out; returns out. */
@@ -55,15 +70,34 @@ void       buf_fini(struct buf *b);
 void       buf_clear(struct buf *b);    /* keeps the memory */
 void       buf_reserve(struct buf *b, size_t more);
 void       buf_add(struct buf *b, const void *p, size_t n);
-void       buf_str(struct buf *b, struct str s);
-void       buf_cstr(struct buf *b, const char *s);
-void       buf_char(struct buf *b, char c);
 void       buf_i64(struct buf *b, int64_t v);
 void       buf_u64(struct buf *b, uint64_t v);
 void       buf_fmt(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD. */
 void       buf_json(struct buf *b, struct str s);
-struct str buf_view(const struct buf *b); /* valid until the next change */
 char      *buf_take(struct buf *b);     /* the caller frees; b is empty again */
+
+static inline struct str buf_view(const struct buf *b) /* valid until the next change */
+{
+	return (struct str){ b->p, b->n };
+}
+
+static inline void buf_str(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+static inline void buf_cstr(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+static inline void buf_char(struct buf *b, char c)
+{
+	if (b->cap - b->n < 2)
+		buf_reserve(b, 1);
+	b->p[b->n++] = c;
+	b->p[b->n] = '\0';
+}
 
 #endif

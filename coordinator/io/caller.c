@@ -11,6 +11,7 @@
 
 enum {
 	QUEUE_FULL_RETRY_MS = 1000,
+	JOBS_READY = 512,      /* keep some memory for their next call */
 	SIGNATURE_HEADERS = 3,
 	STRANGER_GID_MAX = 128,
 	TURNED_AWAY_MAX = 500, /* of one queue in one turn of the loop, when its breaker opens */
@@ -105,7 +106,10 @@ static struct job *find_job(const struct caller *c, uint64_t handle)
 
 static void free_job(struct job *j)
 {
-	arena_fini(&j->arena);
+	if (j->index < JOBS_READY)
+		arena_clear(&j->arena);
+	else
+		arena_fini(&j->arena);
 	definition_drop(j->def);
 	j->def = NULL;
 	j->state = JOB_FREE;
@@ -642,6 +646,7 @@ void caller_close(struct caller *c, void (*closed)(void *arg), void *arg)
 {
 	for (uint32_t i = 0; i < c->job_count; i++) {
 		drop_job(c->jobs[i]);
+		arena_fini(&c->jobs[i]->arena);
 		free(c->jobs[i]);
 	}
 	targets_fini(&c->targets);
