@@ -227,6 +227,17 @@ def test_one_retry(dtm, stub):
     assert saga.called() == ["/a action"] * 2 + ["/a-undo compensate"]
 
 
+@each("options, texts", [({"retry_interval": 10 ** 7}, ['"initial":"1h"', '"poll":"1h"']), ({"retry_interval": 0.1}, ['"initial":"10ms"']),
+                         ({"request_timeout": 10 ** 6}, ['"timeout":"10m"']), ({"request_timeout": 0.1}, ['"timeout":"10ms"']),
+                         ({}, ['"timeout":"3s"', '"initial":"200ms"', '"max":"1m"', '"factor":2']),
+                         ({"retry_interval": 6000}, ['"initial":"2m"', '"max":"2m"'])])
+def test_times_have_bounds(dtm, gid, options, texts):
+    saga = dtm("saga", wait_result=True, **options).add("/a", "")
+    success(saga.submit())
+    document = saga.client.get(f"/v1/transactions/{gid}").text
+    assert [t for t in texts if t not in document.replace(": ", ":")] == []
+
+
 # ---- again, and too late ---------------------------------------------------------------------------
 
 
