@@ -7,10 +7,10 @@ import pytest
 from conftest import named, vectors
 
 import sagad
-from sagad import answer, problem, webhook
+from sagad import answer, problem, templates, webhook
 
-HEADERS, OUTCOMES, SIGNATURES, PROBLEMS, BARRIER = (
-    vectors(name) for name in ("headers", "outcomes", "signatures", "problems", "barrier"))
+HEADERS, OUTCOMES, SIGNATURES, PROBLEMS, BARRIER, TEMPLATES = (
+    vectors(name) for name in ("headers", "outcomes", "signatures", "problems", "barrier", "templates"))
 
 
 def sent(case):
@@ -227,3 +227,42 @@ def test_what_the_barrier_refuses(case, db):
         sagad.Barrier(db).ask(sagad.Call(**call))
     db.rollback()
     assert db.execute("SELECT count(*) FROM sagad_barrier_step").fetchone() == (0,)
+
+
+# ---- templates ---------------------------------------------------------------------------------------
+
+
+def sources():
+    told = TEMPLATES
+    return templates.Sources(told["input"], told["outputs"], told["gid"], told["definition"], told["now_ms"])
+
+
+@pytest.mark.parametrize("case", TEMPLATES["cases"], ids=named)
+def test_what_a_template_becomes(case):
+    if case.get("fails"):
+        with pytest.raises(templates.NoValue):
+            templates.fill(case["template"], case["place"], sources())
+    else:
+        assert templates.fill(case["template"], case["place"], sources()) == case["becomes"]
+
+
+@pytest.mark.parametrize("case", TEMPLATES["wrong"], ids=named)
+def test_what_no_definition_may_hold(case):
+    with pytest.raises(templates.BadTemplate) as why:
+        templates.fill(case["template"], case["place"], sources())
+    assert case["says"] in str(why.value)
+
+
+def test_limits_of_templates():
+    deep = "${input" + 33 * ".a" + "}"
+    with pytest.raises(templates.BadTemplate, match="32 levels"):
+        templates.fill(deep, "text", sources())
+    big = templates.Sources(input=json.dumps("x" * 8001))
+    with pytest.raises(templates.NoValue, match="larger than 8000 bytes"):
+        templates.fill("/${input}", "path", big)
+    assert templates.fill("${input}", "text", big) == "x" * 8001
+    assert templates.fill("${input.a ?? null} ${input}", "text", templates.Sources(input="[1.10]")) == "null [1.10]"
+    with pytest.raises(templates.NoValue, match="larger than 1048576 bytes"):
+        templates.fill('["${input}"]', "json", templates.Sources(input=json.dumps("x" * (1 << 20))))
+    with pytest.raises(ValueError, match="place="):
+        templates.fill("", "body", big)

@@ -47,6 +47,7 @@ export { type AdapterOptions, listener, middleware } from "./node.js";
 export { Participant, type ParticipantOptions, type Reply } from "./participant.js";
 export { type Fault, Problem, Unreachable } from "./problem.js";
 export { type Json, type Log, type Output, type Work, run } from "./run.js";
+export { BadTemplate, NoValue, type Place, type Sources, fillTemplate } from "./templates.js";
 export { NotConfirmed, Tcc, type TccOptions, type TccResult } from "./tcc.js";
 export { BadSignature, keyOf, messageId, sign, verify } from "./webhook.js";
 export { type XaSwept, runXa, sweepXa, xaReady } from "./xa.js";

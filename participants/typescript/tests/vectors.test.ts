@@ -5,7 +5,9 @@ import { test } from "node:test";
 import {
   Answer,
   BadSignature,
+  BadTemplate,
   Barrier,
+  NoValue,
   NotACall,
   type Op,
   Participant,
@@ -13,6 +15,7 @@ import {
   Refused,
   type Work,
   callOf,
+  fillTemplate,
   gone,
   keyOf,
   messageId,
@@ -198,6 +201,25 @@ test("what the barrier refuses", async () => {
     await assert.rejects(new Barrier(sqliteSession(db)).ask(call), row.name);
     assert.equal(Number(db.prepare("SELECT count(*) AS n FROM sagad_barrier_step").get()?.["n"]), 0);
   }
+});
+
+test("templates", () => {
+  const { cases, wrong, input, outputs, gid, definition, now_ms: nowMs } = vectors("templates");
+  const sources = { input, outputs, gid, definition, nowMs };
+  assert.ok(cases.length > 50 && wrong.length > 25);
+  for (const { name, place, template, becomes, fails } of cases) {
+    if (fails) assert.throws(() => fillTemplate(template, place, sources), NoValue, name);
+    else assert.equal(fillTemplate(template, place, sources), becomes, name);
+  }
+  for (const { name, place, template, says } of wrong) {
+    assert.throws(() => fillTemplate(template, place, sources), (why) => why instanceof BadTemplate && why.message.includes(says), name);
+  }
+  const big = { input: JSON.stringify("x".repeat(8001)) };
+  assert.throws(() => fillTemplate(`\${input${".a".repeat(33)}}`, "text", big), /32 levels/);
+  assert.throws(() => fillTemplate("/${input}", "path", big), /larger than 8000 bytes/);
+  assert.equal(fillTemplate("${input}", "text", big), "x".repeat(8001));
+  assert.equal(fillTemplate("${input.a ?? null} ${input}", "text", { input: "[1.10]" }), "null [1.10]");
+  assert.equal(fillTemplate("/${input}", "path", { input: '"!\'()*~"' }), "/%21%27%28%29%2A~");
 });
 
 test("the truth table of the barrier, on SQLite", async () => {

@@ -571,6 +571,12 @@ def test_the_pages_of_the_package_are_python():
         compile(block, "README.md", "exec")
 
 
+def test_the_templates_of_the_page_become_what_it_says():
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "participants/python/README.md").read_text(), re.M | re.S)
+    block, = [text for text in blocks if "templates.fill" in text]
+    exec(block, {})  # pylint: disable=exec-used
+
+
 def test_the_service_of_the_page_works(dsn, cluster, sdk, serve, gid, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "participants/python/README.md").read_text(), re.M | re.S)
     block = next(text for text in blocks if 'sagad.Participant(lambda: psycopg' in text)

@@ -91,6 +91,11 @@ def test_the_service_of_the_page_runs(postgres, tmp_path):
         postgres.drop_database(dsn)
 
 
+def test_the_templates_of_the_page_become_what_it_says():
+    program, = [path for path in (PACKAGE / "build/readme").glob("?.js") if "fillTemplate" in path.read_text()]
+    subprocess.run(["node", program], check=True, timeout=60)
+
+
 def accepts(port):
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
