@@ -86,8 +86,8 @@
 	  "If given, nothing else is called: networks and hosts with or without a port, like pay.internal, *.shop.internal:8080, 10.1.0.0/16.") \
 	X(calls_ca,         "calls.ca-file",         TEXT,  "",                      0,       0,           "file", \
 	  "PEM: who signs the certificates of https:// participants and replicas, beside those that the system believes.") \
-	X(calls_client,     "calls.client",          WORD,  "auto",                  0,       0,           "auto|curl", \
-	  "Who makes calls to http:// URLs: sagad's own HTTP/1.1 client, or libcurl as for https://.") \
+	X(calls_client,     "calls.client",          WORD,  "auto",                  0,       0,           "auto|connect|curl", \
+	  "Who makes calls: sagad's own HTTP client, for https:// on connections of libcurl; on those for http://, too; or libcurl all.") \
 	X(chaos,            "chaos",                 U32,   "0",                     0,       4294967295ul, "seed", \
 	  "To try services out, never in production: calls go out twice, late, with an old epoch, given up early, by this seed, which --chaos alone draws; 0: as they should.") \
 	X(secrets_dir,      "secrets-dir",           TEXT,  "",                      0,       0,           "directory", \

@@ -375,7 +375,8 @@ static bool open_calls(struct replica *r, const struct keys *keys, struct err *e
 		.deny = str_of(o->calls_deny),
 		.allow = str_of(o->calls_allow),
 		.ca_file = o->calls_ca,
-		.curl_only = strcmp(o->calls_client, "curl") == 0,
+		.client = strcmp(o->calls_client, "curl") == 0      ? HTTP_CURL
+		          : strcmp(o->calls_client, "connect") == 0 ? HTTP_CONNECT : HTTP_AUTO,
 		.may_send = may_call,
 		.may_send_ctx = r,
 	};

@@ -2,6 +2,7 @@
 #include "coordinator/io/http_internal.h"
 
 #include "coordinator/base/mem.h"
+#include "coordinator/io/curl_loop.h"
 #include "coordinator/io/plain_request.h"
 
 #include <assert.h>
@@ -10,9 +11,10 @@
 
 struct http {
 	struct guard      guard;
+	struct curl_loop *loop;
 	struct http_curl *curl;
 	struct plain     *plain;   /* NULL: libcurl only */
-	unsigned          closing; /* clients still to be closed */
+	unsigned          closing; /* parts still to be closed */
 	http_closed      *closed;
 	void             *closed_arg;
 };
@@ -35,20 +37,22 @@ struct http *http_open(uv_loop_t *loop, const struct http_config *config, struct
 
 	if (!guard_parse(&h->guard, config->deny, config->allow, err))
 		goto no_guard;
-	h->curl = http_curl_open(loop, &h->guard, config, err);
-	if (h->curl == NULL)
-		goto no_curl;
-	if (!config->curl_only) {
-		h->plain = plain_open(loop, &h->guard, config, err);
+	h->loop = curl_loop_open(loop, &h->guard, config, err);
+	if (h->loop == NULL)
+		goto no_loop;
+	h->curl = http_curl_open(h->loop, config);
+	if (config->client != HTTP_CURL) {
+		h->plain = plain_open(loop, h->loop, &h->guard, config, err);
 		if (h->plain == NULL)
 			goto no_plain;
 	}
 	return h;
 no_plain:
 	h->closing = 1; /* the loop frees it */
-	http_curl_close(h->curl, on_closed, h);
+	http_curl_close(h->curl);
+	curl_loop_close(h->loop, on_closed, h);
 	return NULL;
-no_curl:
+no_loop:
 	guard_fini(&h->guard);
 no_guard:
 	free(h);
@@ -114,5 +118,6 @@ void http_close(struct http *h, http_closed *closed, void *arg)
 	h->closed_arg = arg;
 	if (h->plain != NULL)
 		plain_close(h->plain, on_closed, h);
-	http_curl_close(h->curl, on_closed, h);
+	http_curl_close(h->curl);
+	curl_loop_close(h->loop, on_closed, h);
 }

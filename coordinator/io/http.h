@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * http.h - outbound HTTP on the loop: our own client for http://, libcurl for everything else.
+ * http.h - outbound HTTP on the loop: our own client, on connections of libcurl where TLS is
+ * wanted, and libcurl for whatever else URLs may say.
  */
 #ifndef COORDINATOR_IO_HTTP_H
 #define COORDINATOR_IO_HTTP_H
@@ -11,11 +12,17 @@
 struct http;
 struct transfer;
 
+enum http_client {
+	HTTP_AUTO,    /* our own client; libcurl connects for https:// */
+	HTTP_CONNECT, /* our own client; libcurl connects for http://, too */
+	HTTP_CURL     /* libcurl makes all calls */
+};
+
 struct http_config {
 	size_t     response_max; /* bytes of a body; beyond it body_too_big */
 	struct str deny, allow;  /* where calls may go, as guard.h reads them; both empty: everywhere */
 	const char *ca_file;     /* PEM, beside what the system believes; NULL or empty: none */
-	bool       curl_only;    /* libcurl for http://, too */
+	enum http_client client;
 	/* Asked at the last moment before the bytes of a request leave, a repetition's as well: this
 	 * process may have stood still since the request was started. NULL: always. */
 	bool     (*may_send)(void *ctx);

@@ -17,20 +17,21 @@ struct transfer {
 
 /* Both: guard lives as long as the client; see http.h for the rest. */
 
-/* libcurl's multi interface behind an epoll set of our own: takes everything. */
+struct curl_loop; /* libcurl's, for both: outlives them */
+
+/* libcurl makes the whole call: takes everything. */
 struct http_curl;
-struct http_curl *http_curl_open(uv_loop_t *loop, const struct guard *guard,
-                                 const struct http_config *config, struct err *err);
+struct http_curl *http_curl_open(struct curl_loop *loop, const struct http_config *config);
 struct transfer  *http_curl_start(struct http_curl *h, const struct http_request *r, enum guard_word word,
                                   http_done *done, void *arg);
 /* Host without brackets, as libcurl will understand the URL; false if it will not. */
 bool http_curl_read_url(const char *url, char host[256], uint16_t *port);
 void http_curl_abort(struct http_curl *h, struct transfer *t);
-void http_curl_close(struct http_curl *h, http_closed *closed, void *arg);
+void http_curl_close(struct http_curl *h);
 
-/* Our own client for http://. Start gives NULL for what only libcurl understands. */
+/* Our own client; connections with TLS are libcurl's. Start gives NULL for what only libcurl understands. */
 struct plain;
-struct plain    *plain_open(uv_loop_t *loop, const struct guard *guard,
+struct plain    *plain_open(uv_loop_t *loop, struct curl_loop *curl, const struct guard *guard,
                             const struct http_config *config, struct err *err);
 struct transfer *plain_start(struct plain *p, const struct http_request *r, enum guard_word word,
                              http_done *done, void *arg);

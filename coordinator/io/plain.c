@@ -110,6 +110,11 @@ static uint64_t took_us(const struct plain_transfer *t)
 	return (uv_hrtime() - t->started_ns) / 1000;
 }
 
+static const char *reason(const struct plain_transfer *t)
+{
+	return t->error != 0 ? strerror(t->error) : t->carrier_why;
+}
+
 static void describe(const struct plain_transfer *t, struct http_result *out)
 {
 	const char  *name = t->site->name;
@@ -133,10 +138,10 @@ static void describe(const struct plain_transfer *t, struct http_result *out)
 		snprintf(why, n, "%s", HTTP_WITHHELD);
 		break;
 	case PLAIN_NO_CONN:
-		snprintf(why, n, "no connection to %s: %s", name, strerror(t->error));
+		snprintf(why, n, "no connection to %s: %s", name, reason(t));
 		break;
 	case PLAIN_LOST:
-		snprintf(why, n, "the connection to %s broke: %s", name, strerror(t->error));
+		snprintf(why, n, "the connection to %s broke: %s", name, reason(t));
 		break;
 	case PLAIN_BAD:
 		snprintf(why, n, "no valid answer from %s: %s", name, t->response.failure);
@@ -308,12 +313,13 @@ static void on_handle_closed(uv_handle_t *handle)
 	on_part_closed(handle->data);
 }
 
-struct plain *plain_open(uv_loop_t *loop, const struct guard *guard,
+struct plain *plain_open(uv_loop_t *loop, struct curl_loop *curl, const struct guard *guard,
                          const struct http_config *config, struct err *err)
 {
 	struct plain *p = mem_alloc(sizeof *p);
 
 	p->loop = loop;
+	p->curl = curl;
 	p->guard = guard;
 	p->config = *config;
 	p->timer_at = INT64_MAX;

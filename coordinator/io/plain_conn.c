@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 enum {
-	IDLE_MAX = 1024,          /* connections kept for later */
-	STEP_MS = 1000,           /* for one address, while there are others */
+	IDLE_MAX = 1024,     /* connections kept for later */
+	OUT_KEPT = 16 << 10, /* a buffer for what is sent larger than this is not kept */
+	STEP_MS = 1000,      /* for one address, while there are others */
 	KEEPALIVE_S = 60
 };
 
@@ -21,8 +22,12 @@ enum {
 
 static void drop_fd(struct conn *c)
 {
-	if (c->fd >= 0)
-		close(c->fd); /* which takes it out of the epoll set */
+	/* Closing a socket takes it out of the epoll set. */
+	if (c->carrier != NULL)
+		carrier_close(c->carrier);
+	else if (c->fd >= 0)
+		close(c->fd);
+	c->carrier = NULL;
 	c->fd = -1;
 }
 
@@ -66,6 +71,9 @@ static void end_with(struct conn *c, enum plain_end end, int error)
 {
 	struct plain_transfer *t = c->transfer;
 
+	if (c->carrier != NULL && error == 0)
+		str_cstr(str_of(carrier_failure(c->carrier)), t->carrier_why,
+		         sizeof t->carrier_why);
 	conn_close(c);
 	plain_fail(t, end, error);
 }
@@ -96,6 +104,15 @@ static int open_socket(const struct site_address *a)
 	return socket(a->is.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
+/* Sooner a connection that rests than one that is needed. */
+static bool make_room(struct plain *p, int error)
+{
+	if ((error != EMFILE && error != ENFILE) || p->idle_count == 0)
+		return false;
+	conn_close(list_entry(p->idle.next, struct conn, age));
+	return true;
+}
+
 /* 0: under way, or an errno. */
 static int begin_connect(struct conn *c, const struct site_address *a)
 {
@@ -103,11 +120,8 @@ static int begin_connect(struct conn *c, const struct site_address *a)
 	int           error = 0;
 
 	c->fd = open_socket(a);
-	if (c->fd < 0 && (errno == EMFILE || errno == ENFILE) && p->idle_count > 0) {
-		/* Sooner a connection that rests than one that is needed. */
-		conn_close(list_entry(p->idle.next, struct conn, age));
+	if (c->fd < 0 && make_room(p, errno))
 		c->fd = open_socket(a);
-	}
 	if (c->fd < 0)
 		return errno;
 	set_options(c->fd);
@@ -157,7 +171,7 @@ static void try_addresses(struct conn *c, int error)
 	end_with(c, t->denied ? PLAIN_DENIED : PLAIN_NO_CONN, error);
 }
 
-void conn_open(struct plain_transfer *t)
+static struct conn *new_conn(struct plain_transfer *t)
 {
 	struct conn *c = mem_alloc(sizeof *c);
 
@@ -171,7 +185,46 @@ void conn_open(struct plain_transfer *t)
 	list_init(&c->link);
 	list_init(&c->age);
 	t->conn = c;
-	try_addresses(c, 0);
+	return c;
+}
+
+void conn_open(struct plain_transfer *t)
+{
+	try_addresses(new_conn(t), 0);
+}
+
+static void start_sending(struct conn *c);
+static void carry(struct conn *c);
+
+static void on_carried(void *arg, int fd)
+{
+	struct conn *c = arg;
+	const int    error = carrier_no_socket(c->carrier);
+
+	c->fd = fd;
+	if (fd >= 0 && watch(c)) {
+		start_sending(c);
+	} else if (fd < 0 && make_room(c->plain, error)) {
+		drop_fd(c);
+		carry(c);
+	} else {
+		end_with(c, carrier_was_denied(c->carrier) ? PLAIN_DENIED : PLAIN_NO_CONN,
+		         fd < 0 ? error : errno);
+	}
+}
+
+static void carry(struct conn *c)
+{
+	struct plain_transfer *t = c->transfer;
+	const int64_t          left_ms = t->deadline.at - plain_now();
+
+	c->carrier = carrier_open(c->plain->curl, t->request.url, c->word,
+	                          left_ms > 1 ? (uint32_t)left_ms : 1, on_carried, c);
+}
+
+void conn_carry(struct plain_transfer *t)
+{
+	carry(new_conn(t));
 }
 
 void conn_next_address(struct conn *c)
@@ -190,6 +243,8 @@ static void keep(struct conn *c)
 	c->transfer->conn = NULL;
 	c->transfer = NULL;
 	c->state = CONN_IDLE;
+	if (c->out.cap > OUT_KEPT)
+		buf_fini(&c->out);
 	c->idle_since = (int64_t)uv_now(p->loop);
 	list_push(&c->site->idle, &c->link);
 	list_push(&p->idle, &c->age);
@@ -206,6 +261,8 @@ static bool is_quiet(const struct conn *c)
 	ssize_t n;
 	char    byte;
 
+	if (c->carrier != NULL) /* within it there may be more than the kernel knows of */
+		return carrier_recv(c->carrier, &byte, 1) < 0 && errno == EAGAIN;
 	if (c->turn == c->plain->turn)
 		return true;
 	n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -240,6 +297,14 @@ bool conn_reuse(struct plain_transfer *t)
 }
 
 /* ---- answers ----------------------------------------------------------------------- */
+
+static ssize_t read_some(struct conn *c)
+{
+	struct plain *p = c->plain;
+
+	return c->carrier != NULL ? carrier_recv(c->carrier, p->in, PLAIN_IN_BYTES)
+	                          : recv(c->fd, p->in, PLAIN_IN_BYTES, 0);
+}
 
 static bool has_sent_all(const struct conn *c)
 {
@@ -307,13 +372,15 @@ static bool take_bytes(struct conn *c, size_t n, bool may_keep)
 }
 
 /* Until nothing is left: there will be no second event for what stays. A read that does not fill
- * the buffer has emptied the socket, unless the server closed behind it. */
+ * the buffer has emptied the socket, unless the server closed behind it. One by a carrier ends with a
+ * record of TLS; what may follow an answer is looked for when the connection is used again. */
 static void read_all(struct conn *c, bool is_closed)
 {
 	c->turn = c->plain->turn;
 	for (;;) {
-		ssize_t n = recv(c->fd, c->plain->in, PLAIN_IN_BYTES, 0);
-		bool    is_empty = n > 0 && n < PLAIN_IN_BYTES && !is_closed;
+		ssize_t n = read_some(c);
+		bool    may_keep = !is_closed && (c->carrier != NULL || n < PLAIN_IN_BYTES);
+		bool    is_empty = may_keep && c->carrier == NULL;
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -327,7 +394,7 @@ static void read_all(struct conn *c, bool is_closed)
 			take_close(c);
 			return;
 		}
-		if (!take_bytes(c, (size_t)n, is_empty) || is_empty)
+		if (!take_bytes(c, (size_t)n, may_keep) || is_empty)
 			return;
 	}
 }
@@ -356,16 +423,39 @@ static ssize_t write_out(struct conn *c, struct str head, struct str body)
 	return n;
 }
 
+/* One write is one record of TLS or more; one that was begun has to be ended with the same bytes. */
+static void send_by_carrier(struct conn *c)
+{
+	while (c->out_sent < c->out.n) {
+		ssize_t n = carrier_send(c->carrier, c->out.p + c->out_sent, c->out.n - c->out_sent);
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0) {
+			lose_writing(c);
+			return;
+		}
+		c->out_sent += (size_t)n;
+	}
+	buf_clear(&c->out);
+	c->out_sent = 0;
+}
+
 static void send_request(struct conn *c)
 {
 	struct plain_transfer *t = c->transfer;
-	struct buf            *head = &c->plain->head;
+	struct buf            *head = c->carrier != NULL ? &c->out : &c->plain->head;
 	struct str             body = t->request.body;
 	ssize_t                n;
 	size_t                 sent;
 
 	buf_clear(head);
 	plain_head_write(&t->request, &t->url, head);
+	if (c->carrier != NULL) {
+		buf_str(&c->out, body);
+		send_by_carrier(c);
+		return;
+	}
 	n = write_out(c, buf_view(head), body);
 	sent = n > 0 ? (size_t)n : 0;
 	if (sent == head->n + body.n)
@@ -395,6 +485,10 @@ static bool withhold(struct conn *c)
 
 static void send_rest(struct conn *c)
 {
+	if (c->carrier != NULL) {
+		send_by_carrier(c);
+		return;
+	}
 	const struct str head = { c->out.p + c->out_sent, c->out.n - c->out_sent };
 	ssize_t          n = write_out(c, head, c->body);
 	size_t           sent = (size_t)n;
@@ -412,6 +506,13 @@ static void send_rest(struct conn *c)
 
 /* ---- events ------------------------------------------------------------------------ */
 
+static void start_sending(struct conn *c)
+{
+	c->state = CONN_BUSY;
+	if (!withhold(c))
+		send_request(c);
+}
+
 static void on_connected(struct conn *c, uint32_t events)
 {
 	int       error = 0;
@@ -428,14 +529,13 @@ static void on_connected(struct conn *c, uint32_t events)
 		return;
 	}
 	c->site->first = c->address;
-	c->state = CONN_BUSY;
-	if (!withhold(c))
-		send_request(c);
+	start_sending(c);
 }
 
 static void on_busy(struct conn *c, uint32_t events)
 {
-	if ((events & EPOLLOUT) != 0 && !has_sent_all(c) && !withhold(c))
+	/* TLS may have to read before it can write. */
+	if (((events & EPOLLOUT) != 0 || c->carrier != NULL) && !has_sent_all(c) && !withhold(c))
 		send_rest(c);
 	if (c->state == CONN_BUSY && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
 		read_all(c, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
@@ -451,7 +551,7 @@ void conn_event(struct conn *c, uint32_t events)
 		on_busy(c, events);
 		break;
 	case CONN_IDLE: /* closed by the server, or bytes that nobody asked for */
-		if ((events & ~(uint32_t)EPOLLOUT) != 0)
+		if ((events & ~(uint32_t)EPOLLOUT) != 0 && (c->carrier == NULL || !is_quiet(c)))
 			conn_close(c);
 		break;
 	case CONN_CLOSED:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * plain_internal.h - the plain client's parts: transfers and time (plain.c), connections
- * (plain_conn.c), and the host:port pairs they go to (plain_site.c).
+ * plain_internal.h - the plain client's parts: transfers and time (plain.c), connections (plain_conn.c) on sockets
+ * of our own or on libcurl's (carrier.h), and the host:port pairs they go to (plain_site.c).
  */
 #ifndef COORDINATOR_IO_PLAIN_INTERNAL_H
 #define COORDINATOR_IO_PLAIN_INTERNAL_H
@@ -8,6 +8,7 @@
 #include "coordinator/base/heap.h"
 #include "coordinator/base/list.h"
 #include "coordinator/base/table.h"
+#include "coordinator/io/carrier.h"
 #include "coordinator/io/http_internal.h"
 #include "coordinator/io/plain_request.h"
 #include "coordinator/io/resolver.h"
@@ -21,6 +22,7 @@ enum {
 	PLAIN_KEPT = 4,            /* of a site */
 	PLAIN_KEPT_MS = 60 * 1000,
 	PLAIN_SURPLUS_MS = 3 * 1000,
+	PLAIN_WHY_MAX = 200,       /* libcurl's words about a connection */
 	SITE_ADDRESSES = 8
 };
 
@@ -33,12 +35,13 @@ struct site_address {
 	socklen_t n;
 };
 
-struct site { /* a host:port as URLs write it */
+struct site { /* a host:port as URLs write it, with the scheme if that is https */
 	struct table_node   node;
 	struct plain       *plain;
 	char               *name;      /* authority, for errors */
 	char               *host;
 	uint16_t            port;
+	bool                is_carried; /* libcurl connects, and looks the name up */
 	unsigned            users;     /* transfers and connections */
 	bool                is_asking; /* the resolver */
 	int64_t             fresh_until;
@@ -59,6 +62,7 @@ struct conn {
 	struct plain_transfer *transfer;
 	enum conn_state        state;
 	int                    fd;     /* -1: none */
+	struct carrier        *carrier; /* whose socket it is; NULL: ours */
 	enum guard_word        word;   /* under which its address was let through */
 	bool                   reused; /* the request under way is not its first */
 	size_t                 tried;  /* CONNECTING: addresses so far */
@@ -66,7 +70,7 @@ struct conn {
 	struct heap_node       step;   /* CONNECTING: when the next address is tried */
 	uint64_t               turn;   /* in which it was read last */
 	int64_t                idle_since;
-	struct buf             out;    /* what the kernel did not take of the head */
+	struct buf             out;    /* what the kernel did not take of the head; all, if it is carried */
 	size_t                 out_sent;
 	struct str             body;   /* and of the body */
 };
@@ -76,8 +80,8 @@ enum plain_end { /* why there is no answer */
 	PLAIN_NO_NAME,  /* error: EAI_ code */
 	PLAIN_DENIED,
 	PLAIN_WITHHELD,
-	PLAIN_NO_CONN,  /* error: errno */
-	PLAIN_LOST,     /* error: errno */
+	PLAIN_NO_CONN,  /* error: errno, or 0 and carrier_why */
+	PLAIN_LOST,     /* the same */
 	PLAIN_BAD       /* response.failure says why */
 };
 
@@ -95,6 +99,7 @@ struct plain_transfer {
 	bool                denied, repeated;
 	enum plain_end      end;
 	int                 error;
+	char                carrier_why[PLAIN_WHY_MAX];
 	const char         *stage;    /* TIMED_OUT: what had not happened yet */
 	uint64_t            started_ns;
 	http_done          *done;
@@ -104,6 +109,7 @@ struct plain_transfer {
 struct plain {
 	uv_loop_t          *loop;
 	const struct guard *guard;
+	struct curl_loop   *curl;     /* makes connections that need TLS */
 	struct http_config  config;   /* its deny list is not ours */
 	int                 epoll_fd;
 	uv_poll_t           poll;
@@ -145,6 +151,7 @@ void         site_free_all(struct plain *p); /* their idle connections, too */
 
 /* ---- plain_conn.c ------------------------------------------------------------------ */
 void conn_open(struct plain_transfer *t);        /* to one address of the site after the other */
+void conn_carry(struct plain_transfer *t);       /* libcurl opens it */
 bool conn_reuse(struct plain_transfer *t);       /* false: no idle connection */
 void conn_close(struct conn *c);
 void conn_event(struct conn *c, uint32_t events);

@@ -57,7 +57,7 @@ static bool read_port(struct str s, struct plain_url *out)
 	if (s.n == 0 || s.p[0] == '0' || !text_to_u64(s, &port) || port > UINT16_MAX)
 		return false;
 	out->port = (uint16_t)port;
-	out->names_port = port != 80;
+	out->names_port = port != (out->is_tls ? 443 : 80);
 	return true;
 }
 
@@ -66,7 +66,7 @@ static bool read_authority(struct str s, struct plain_url *out)
 	const char *end = s.n > 0 && s.p[0] == '[' ? memchr(s.p, ']', s.n) : NULL;
 	size_t      host_end;
 
-	out->port = 80;
+	out->port = out->is_tls ? 443 : 80;
 	out->names_port = false;
 	out->is_v6 = end != NULL;
 	if (end != NULL) {
@@ -87,13 +87,17 @@ static bool read_authority(struct str s, struct plain_url *out)
 
 bool plain_url_read(const char *url, struct plain_url *out)
 {
-	static const char scheme[] = "http://";
-	size_t            n = sizeof scheme - 1;
+	static const char plain[] = "http://", tls[] = "https://";
+	struct str        place;
+	size_t            n;
 
-	if (strncmp(url, scheme, n) != 0)
+	out->is_tls = strncmp(url, tls, sizeof tls - 1) == 0;
+	if (!out->is_tls && strncmp(url, plain, sizeof plain - 1) != 0)
 		return false;
-	out->authority = (struct str){ url + n, strcspn(url + n, "/?#") };
-	n += out->authority.n;
+	n = (out->is_tls ? sizeof tls : sizeof plain) - 1;
+	place = (struct str){ url + n, strcspn(url + n, "/?#") };
+	n += place.n;
+	out->authority = out->is_tls ? (struct str){ url, n } : place;
 	out->path = str_of(url + n);
 	if (out->path.n == 0)
 		out->path = STR("/");
@@ -102,7 +106,7 @@ bool plain_url_read(const char *url, struct plain_url *out)
 	for (size_t i = 0; i < out->path.n; i++)
 		if (out->path.p[i] <= ' ' || out->path.p[i] >= 0x7f || out->path.p[i] == '#')
 			return false;
-	return read_authority(out->authority, out);
+	return read_authority(place, out);
 }
 
 /* ---- the head ---------------------------------------------------------------------- */

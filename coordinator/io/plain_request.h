@@ -8,16 +8,17 @@
 
 /* All slices are parts of the URL. */
 struct plain_url {
-	struct str authority;  /* host, and port if one is written: the key of a pool */
+	struct str authority;  /* https:// if it is that, host, and port if one is written: the key of a pool */
 	struct str host;       /* without brackets */
 	uint16_t   port;
 	struct str path;       /* with the query; never empty */
-	bool       names_port; /* in the Host header: it is not 80 */
+	bool       names_port; /* in the Host header: it is not the scheme's own */
+	bool       is_tls;
 	bool       is_v6;
 };
 
-/* False: only libcurl knows what to do with it (https, user names, numbers that stand for
- * addresses, characters that need escaping, anything unusual). */
+/* False: only libcurl knows what to do with it (user names, numbers that stand for addresses,
+ * characters that need escaping, anything unusual). */
 bool plain_url_read(const char *url, struct plain_url *out) __attribute__((warn_unused_result));
 
 bool plain_has_body(const struct http_request *r); /* not with HEAD, whatever the request holds */

@@ -88,6 +88,10 @@ void site_connect(struct plain_transfer *t)
 {
 	struct site *s = t->site;
 
+	if (s->is_carried) {
+		conn_carry(t);
+		return;
+	}
 	if (s->fresh_until == INT64_MAX || s->fresh_until > plain_now()) {
 		conn_open(t);
 		return;
@@ -148,6 +152,7 @@ struct site *site_of(struct plain *p, const struct plain_url *url)
 	s->name = mem_copy(url->authority.p, url->authority.n);
 	s->host = mem_copy(url->host.p, url->host.n);
 	s->port = url->port;
+	s->is_carried = url->is_tls || p->config.client == HTTP_CONNECT;
 	list_init(&s->waiting);
 	list_init(&s->idle);
 	read_literal(s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * http.c - CPU per outbound call, libcurl and our own client in turn, bare and behind the caller port:
- * `http [calls [rounds]]`, medians over the rounds, against a server in a process of its own.
+ * http.c - CPU per outbound call, libcurl, our own client and that on libcurl's connections in
+ * turn, bare and behind the caller port: `http [calls [rounds]]`, medians over the rounds,
+ * against a server in a process of its own.
  */
 #include "coordinator/io/caller.h"
 #include "participants/definition.h"
@@ -126,7 +127,7 @@ static struct definition *compile(int port)
 	return d;
 }
 
-static void open_run(struct run *r, uv_loop_t *loop, int port, bool curl_only, bool with_caller, unsigned limit)
+static void open_run(struct run *r, uv_loop_t *loop, int port, enum http_client client, bool with_caller, unsigned limit)
 {
 	*r = (struct run){ .loop = loop };
 	snprintf(r->url, sizeof r->url, "http://127.0.0.1:%d/reservations", port);
@@ -135,7 +136,7 @@ static void open_run(struct run *r, uv_loop_t *loop, int port, bool curl_only, b
 	memcpy(r->input + INPUT_BYTES - 2, "\"}", 2);
 	r->definition = compile(port);
 	r->http = http_open(loop, &(struct http_config){ .response_max = 1 << 20, .deny = STR("169.254.0.0/16"),
-	                                                 .curl_only = curl_only }, NULL);
+	                                                 .client = client }, NULL);
 	if (!with_caller)
 		return;
 	r->caller = caller_open(loop, &(struct caller_config){
@@ -173,12 +174,12 @@ static void make_calls(struct run *r, unsigned n, unsigned at_once)
 }
 
 /* Microseconds of CPU for a call; the connections are there before the clock runs. */
-static double measure(uv_loop_t *loop, int port, bool curl_only, bool with_caller, unsigned at_once, unsigned calls)
+static double measure(uv_loop_t *loop, int port, enum http_client client, bool with_caller, unsigned at_once, unsigned calls)
 {
 	struct run r;
 	double     before, us;
 
-	open_run(&r, loop, port, curl_only, with_caller, at_once);
+	open_run(&r, loop, port, client, with_caller, at_once);
 	make_calls(&r, 2 * at_once, at_once);
 	before = cpu_s();
 	make_calls(&r, calls, at_once);
@@ -218,15 +219,17 @@ int main(int argc, char **argv)
 	if (read(fds[0], &port, sizeof port) != sizeof port)
 		return 1;
 	uv_loop_init(&loop);
-	printf("us of CPU a call, median of %u   plain   curl   caller+plain   caller+curl\n", rounds);
+	printf("us of CPU a call, median of %2u    plain connect   curl  behind the caller port: plain connect   curl\n", rounds);
 	for (size_t i = 0; i < sizeof in_flight / sizeof in_flight[0]; i++) {
-		double us[4][ROUNDS_MAX];
+		double us[6][ROUNDS_MAX];
 
 		for (unsigned k = 0; k < rounds; k++)
-			for (unsigned way = 0; way < 4; way++)
-				us[way][k] = measure(&loop, port, way % 2, way / 2, in_flight[i], calls);
-		printf("%4u in flight                   %6.1f %6.1f %14.1f %13.1f\n", in_flight[i], median(us[0], rounds),
-		       median(us[1], rounds), median(us[2], rounds), median(us[3], rounds));
+			for (unsigned way = 0; way < 6; way++)
+				us[way][k] = measure(&loop, port, (enum http_client)(way % 3), way >= 3, in_flight[i], calls);
+		printf("%4u in flight                   ", in_flight[i]);
+		for (unsigned way = 0; way < 6; way++)
+			printf(way == 3 ? "%32.1f" : "%8.1f", median(us[way], rounds));
+		putchar('\n');
 		fflush(stdout);
 	}
 	kill(child, SIGTERM);

@@ -73,7 +73,7 @@ static void statements_line(const struct rounds *r, FILE *out)
 	bool first = true;
 
 	for (size_t i = 0; i < scenario_count; i++) {
-		if (!r->was_run[i] || strncmp(scenarios[i].name, "wait-", 5) != 0 || strstr(scenarios[i].name, "curl") != NULL)
+		if (!r->was_run[i] || strncmp(scenarios[i].name, "wait-", 5) != 0 || strstr(scenarios[i].name, "-c") != NULL)
 			continue;
 		struct figures m = median_figures(r, i);
 		fprintf(out, "%s%.3f (%s)", first ? "Statements a saga, fewer with more load: " : ", ", m.statements,

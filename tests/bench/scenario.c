@@ -153,6 +153,13 @@ static void run_curl(struct bench *b, const struct scenario *s, struct figures *
 	run_with(b, s, flags, f);
 }
 
+static void run_connect(struct bench *b, const struct scenario *s, struct figures *f)
+{
+	static const char *const flags[] = { "--calls.client=connect", NULL };
+
+	run_with(b, s, flags, f);
+}
+
 static void run_plain(struct bench *b, const struct scenario *s, struct figures *f)
 {
 	static const char *const flags[] = { "--max-transactions=2000000", NULL };
@@ -444,6 +451,8 @@ const struct scenario scenarios[] = {
 	{ "wait-16", "two steps, 16 clients", run_plain, "two", 16, 1, 0, true },
 	{ "wait-64", "two steps, 64 clients", run_plain, "two", 64, 1, 0, true },
 	{ "wait-256", "two steps, 256 clients", run_plain, "two", 256, 1, 0, true },
+	{ "wait-64-connect", "wait-64, connections by libcurl as for https://", run_connect, "two", 64, 1, 0, true },
+	{ "wait-256-connect", "wait-256, connections by libcurl as for https://", run_connect, "two", 256, 1, 0, true },
 	{ "wait-64-curl", "wait-64, calls by libcurl", run_curl, "two", 64, 1, 0, true },
 	{ "wait-256-curl", "wait-256, calls by libcurl", run_curl, "two", 256, 1, 0, true },
 	{ "open-half", "two steps on time, at half the rate of wait-64", run_open, "two", 64, 1, 0, true },

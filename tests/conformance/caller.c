@@ -291,7 +291,7 @@ static void check_deny(struct world *w)
 	struct got         got = { 0 };
 	unsigned           connections = w->stub.connections;
 
-	world_open(&denied, w->loop, w->curl_only, "127.0.0.0/8, fe80::/10", NULL);
+	world_open(&denied, w->loop, w->client, "127.0.0.0/8, fe80::/10", NULL);
 	world_call(&denied, d, OP_TRY, &got);
 	ok(world_until(&denied, &got, 1000) && got.outcome == OUTCOME_MISCONFIGURED &&
 	   strstr(got.error, "deny") != NULL, "an address on the deny list is not called: %s", got.error);
@@ -528,7 +528,7 @@ static void check_breaker(struct world *out)
 	struct got                 got = { 0 }, hung = { 0 };
 	unsigned                   n;
 
-	world_open_breaking(&w, out->loop, out->curl_only, &rules);
+	world_open_breaking(&w, out->loop, out->client, &rules);
 	struct definition *down = world_definition(&w, &w.stub, "/status/503", "1s");
 	struct definition *up = world_definition(&w, &w.stub, "/ok", "1s");
 	struct definition *other = world_definition(&w, &w.other, "/ok", "1s");
@@ -564,7 +564,7 @@ static void check_slow_down(struct world *out)
 	struct world               w;
 	struct got                 got = { 0 };
 
-	world_open_breaking(&w, out->loop, out->curl_only, &rules);
+	world_open_breaking(&w, out->loop, out->client, &rules);
 	struct definition *busy = world_definition(&w, &w.stub, "/status/429", "1s");
 	struct definition *up = world_definition(&w, &w.stub, "/ok", "1s");
 	rounds(&w, busy, 1, &got);
@@ -587,7 +587,7 @@ static void check_close(struct world *w)
 	unsigned           done = 0;
 	uint64_t           began = uv_hrtime();
 
-	world_open(&other, w->loop, w->curl_only, "none", NULL);
+	world_open(&other, w->loop, w->client, "none", NULL);
 	for (unsigned i = 0; i < 3 * IN_FLIGHT; i++)
 		world_call(&other, d, OP_TRY, &got[i]);
 	world_call(&other, hung, OP_TRY, &resolving);
@@ -601,12 +601,15 @@ static void check_close(struct world *w)
 	definition_drop(hung);
 }
 
-static void check_all(uv_loop_t *loop, bool curl_only)
+static const char *const client_names[] = { [HTTP_AUTO] = "the plain client", [HTTP_CONNECT] = "it on connections of libcurl",
+	                                    [HTTP_CURL] = "libcurl" };
+
+static void check_all(uv_loop_t *loop, enum http_client client)
 {
 	static struct world w;
 
-	printf("# %s\n", curl_only ? "libcurl" : "the plain client");
-	world_open(&w, loop, curl_only, "169.254.0.0/16", "secret directory");
+	printf("# %s\n", client_names[client]);
+	world_open(&w, loop, client, "169.254.0.0/16", "secret directory");
 	check_answers(&w);
 	check_headers(&w);
 	check_traceparent(&w);
@@ -634,8 +637,9 @@ int main(void)
 	uv_loop_t loop;
 
 	uv_loop_init(&loop);
-	check_all(&loop, false);
-	check_all(&loop, true);
+	check_all(&loop, HTTP_AUTO);
+	check_all(&loop, HTTP_CONNECT);
+	check_all(&loop, HTTP_CURL);
 	ok(uv_loop_close(&loop) == 0, "nothing is left on the loop");
 	return tap_done();
 }

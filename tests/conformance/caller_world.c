@@ -201,14 +201,14 @@ static bool may_send(void *ctx)
 	return !((struct world *)ctx)->held;
 }
 
-static void open_world(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets,
+static void open_world(struct world *w, uv_loop_t *loop, enum http_client client, const char *deny, const char *secrets,
                        const struct breaker_rules *rules)
 {
 	struct store_port store = { .ctx = w, .participant_list = participant_list };
 	char              path[128];
 	FILE             *f;
 
-	*w = (struct world){ .loop = loop, .curl_only = curl_only, .store_result = LOG_DONE, .input = "{\"order\":7.10,\"big\":123456789012345678901}" };
+	*w = (struct world){ .loop = loop, .client = client, .store_result = LOG_DONE, .input = "{\"order\":7.10,\"big\":123456789012345678901}" };
 	uv_timer_init(loop, &w->store_timer);
 	w->store_timer.data = w;
 	if (secrets != NULL) {
@@ -223,7 +223,7 @@ static void open_world(struct world *w, uv_loop_t *loop, bool curl_only, const c
 	if (!stub_open(&w->stub, loop, handle, w) || !stub_open(&w->other, loop, handle, w))
 		abort();
 	w->http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .deny = str_of(deny),
-		                                         .curl_only = curl_only,
+		                                         .client = client,
 		                                         .may_send = may_send, .may_send_ctx = w }, NULL);
 	w->participants = participants_open(loop, &store, w->secrets);
 	w->caller = caller_open(loop, &(struct caller_config){
@@ -234,14 +234,14 @@ static void open_world(struct world *w, uv_loop_t *loop, bool curl_only, const c
 	caller_ports(w->caller, &w->port);
 }
 
-void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets)
+void world_open(struct world *w, uv_loop_t *loop, enum http_client client, const char *deny, const char *secrets)
 {
-	open_world(w, loop, curl_only, deny, secrets, &(struct breaker_rules){ 0 });
+	open_world(w, loop, client, deny, secrets, &(struct breaker_rules){ 0 });
 }
 
-void world_open_breaking(struct world *w, uv_loop_t *loop, bool curl_only, const struct breaker_rules *rules)
+void world_open_breaking(struct world *w, uv_loop_t *loop, enum http_client client, const struct breaker_rules *rules)
 {
-	open_world(w, loop, curl_only, "none", NULL, rules);
+	open_world(w, loop, client, "none", NULL, rules);
 }
 
 static void on_closed(void *arg)

@@ -27,7 +27,7 @@ struct got {
 
 struct world {
 	uv_loop_t              *loop;
-	bool                    curl_only;
+	enum http_client        client;
 	struct http            *http;
 	struct participants    *participants;
 	struct caller          *caller;
@@ -52,10 +52,10 @@ struct world {
 	uint64_t                line;  /* and where last */
 };
 
-/* curl_only: libcurl makes all calls. */
-void world_open(struct world *w, uv_loop_t *loop, bool curl_only, const char *deny, const char *secrets);
+
+void world_open(struct world *w, uv_loop_t *loop, enum http_client client, const char *deny, const char *secrets);
 /* The same, with a breaker; elsewhere there is none. */
-void world_open_breaking(struct world *w, uv_loop_t *loop, bool curl_only, const struct breaker_rules *rules);
+void world_open_breaking(struct world *w, uv_loop_t *loop, enum http_client client, const struct breaker_rules *rules);
 void world_close(struct world *w);
 
 struct definition *world_document(const char *text);

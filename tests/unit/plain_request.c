@@ -21,11 +21,15 @@ static const struct {
 	{ "http://10.0.0.1/x", "10.0.0.1", "10.0.0.1", "/x", 80, false },
 	{ "http://[::1]:81/x", "[::1]:81", "::1", "/x", 81, true },
 	{ "http://[fe80::1]", "[fe80::1]", "fe80::1", "/", 80, false },
+	{ "https://a/x", "https://a", "a", "/x", 443, false },
+	{ "https://a:443", "https://a:443", "a", "/", 443, false },
+	{ "https://[::1]:80/?y", "https://[::1]:80", "::1", "/?y", 80, true },
+	{ "http://a:443/", "a:443", "a", "/", 443, true },
 	{ "http://1a.example/", "1a.example", "1a.example", "/", 80, false },
 };
 
 static const char *const left[] = {
-	"", "http", "http:", "http://", "http:///x", "https://a/", "HTTP://a/", "ftp://a/", "//a/", "a/b",
+	"", "http", "http:", "http://", "http:///x", "https:/a", "https://u@a/", "https://127.1/", "HTTPS://a/", "HTTP://a/", "ftp://a/", "//a/", "a/b",
 	"http://u@a/", "http://u:p@a/", "http://a:/", "http://a:0/", "http://a:080/", "http://a:65536/", "http://a:8x/", "http://a:8:9/",
 	"http://a b/", "http://a%20b/", "http://\xc3\xa4/", "http://.a/", "http://a./", "http://a?x", "http://a#x", "http://a/#x",
 	"http://a/ ", "http://a/\n", "http://a/\x7f", "http://a/\xc3\xbc", "http://a\\b/",
