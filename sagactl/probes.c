@@ -315,6 +315,26 @@ static void probe_cancel(struct run *r)
 	want_unchanged(r, DO_ONCE, "a cancel that came twice had an effect twice");
 }
 
+static void probe_abandoned_cancel(struct run *r)
+{
+	struct verify_call hung_up;
+	char               text[280];
+
+	look(r, &r->before);
+	if (!try_it(r))
+		return;
+	hung_up = call_of(r, OP_CANCEL);
+	hung_up.timeout_ms = HANG_UP_MS;
+	ask_call(r, hung_up);
+	const struct verify_call *c = settle(r, OP_CANCEL);
+
+	if (c->lesson.outcome != OUTCOME_OK)
+		wrong(r, "answer 2xx to a cancel that was done: sagad repeats it until you do",
+		      "a cancel after one whose caller had hung up was %s", answered(c, text));
+	want_unchanged(r, DO_ONCE,
+	               "a try, and a cancel whose caller hung up and came again, left something");
+}
+
 static void probe_try_after_cancel(struct run *r)
 {
 	look(r, &r->before);
@@ -518,6 +538,57 @@ static void probe_no_call(struct run *r)
 	                      "answer 400: without it nobody can tell a duplicate");
 	want_refused_outright(r, FLAW_OP, "a call with a Saga-Op that does not exist",
 	                      "answer 400 to an op that is not try, confirm or cancel");
+}
+
+/* Two readers, as a proxy and a service, or the check of a signature and the barrier, would each take
+ * another. Some servers join the two before a service sees them: a hint, since a gid may hold a comma. */
+static void probe_two_words(struct run *r)
+{
+	struct verify_call two = call_of(r, OP_TRY);
+	char               text[280];
+
+	want_refused_outright(r, FLAW_TWO_OPS, "a call with two Saga-Op, try and cancel",
+	                      "answer 400 to a header of a call that stands there twice");
+	want_refused_outright(r, FLAW_TWO_EPOCHS, "a call with two Saga-Epoch",
+	                      "answer 400 to a header of a call that stands there twice");
+	want_refused_outright(r, FLAW_TIME, "a call with a Saga-Deadline of 30 February",
+	                      "answer 400 to a time that is none");
+	if (!is_fine(r))
+		return;
+	two.flaw = FLAW_TWO_IDS;
+	const struct verify_call *c = ask_call(r, two);
+
+	if (c->status < 400 || c->status > 499) {
+		find(r, PROBE_STATE_HINT,
+		     "answer 400 to a header of a call that stands there twice, where the server "
+		     "tells them apart",
+		     "a call with two Saga-Id was %s", answered(c, text));
+		settle(r, OP_CANCEL);
+	}
+}
+
+#define NO_GET "answer 405 to methods that your definitions do not call with"
+
+/* What may be fetched ahead, cached and repeated by everybody on the way has no effect. A page at the
+ * same URL is fine: it is not what the try is answered with. */
+static void probe_method(struct run *r)
+{
+	struct verify_call get = call_of(r, OP_TRY);
+	struct buf         said = { 0 };
+
+	look(r, &r->before);
+	get.flaw = FLAW_METHOD;
+	const struct verify_call *c = ask_call(r, get);
+	const int                 status = c->status;
+
+	buf_str(&said, buf_view(&c->body));
+	want_unchanged(r, NO_GET, "a try by GET had an effect");
+	c = settle(r, OP_TRY);
+	if (status >= 200 && status <= 299 && status == c->status && said.n > 0 &&
+	    str_eq(buf_view(&said), buf_view(&c->body)))
+		wrong(r, NO_GET, "a try by GET was answered %d, as the try is", status);
+	buf_fini(&said);
+	settle(r, OP_CANCEL);
 }
 
 static void probe_signature(struct run *r)

@@ -41,6 +41,8 @@ enum { NEED_CONFIRM = 1, NEED_REFUSED = 2, NEED_SECRET = 4 };
 	X(abandoned_try,     0,            "a try whose caller has hung up can be asked again")    \
 	X(cancel,            0,            "a cancel undoes, however often it comes")              \
 	X(try_after_cancel,  0,            "a try that comes after its cancel does nothing")       \
+	X(abandoned_cancel,  0,                                                                    \
+	  "a cancel whose caller has hung up can be asked again")                                  \
 	X(cancel_first,      0,                                                                    \
 	  "a cancel that comes before its try is fine, and forbids it")                            \
 	X(cancel_overtakes,  0,            "a cancel and its try that meet leave nothing")         \
@@ -51,6 +53,9 @@ enum { NEED_CONFIRM = 1, NEED_REFUSED = 2, NEED_SECRET = 4 };
 	X(confirm_cancelled, NEED_CONFIRM, "a confirm after the cancel does nothing")              \
 	X(confirm_first,     NEED_CONFIRM, "a confirm without a try does nothing")                 \
 	X(no_call,           0,            "what is no call of sagad is refused")                  \
+	X(two_words,         0,                                                                    \
+	  "a call whose headers say two things, or none, is refused")                              \
+	X(method,            0,            "a call by GET does nothing")                           \
 	X(signature,         NEED_SECRET,  "a call that is not signed by sagad is refused")
 
 #define X(name, ...) PROBE_##name,

@@ -13,6 +13,11 @@ enum verify_flaw { /* what is wrong with a call, on purpose */
 	FLAW_NONE,
 	FLAW_NO_ID,     /* no Saga-Id */
 	FLAW_OP,        /* Saga-Op: explode */
+	FLAW_TWO_IDS,   /* a second Saga-Id, of another transaction */
+	FLAW_TWO_OPS,   /* Saga-Op: try, and Saga-Op: cancel */
+	FLAW_TWO_EPOCHS,
+	FLAW_TIME,      /* a Saga-Deadline that is no time */
+	FLAW_METHOD,    /* GET, which has no body */
 	FLAW_UNSIGNED,
 	FLAW_SIGNATURE, /* made with another secret */
 	FLAW_OLD,       /* signed an hour ago */

@@ -149,9 +149,21 @@ static void add_headers(struct verify *v, struct exchange *x)
 			continue;
 		if (x->call->flaw == FLAW_OP && is_header(line, "Saga-Op"))
 			line = "Saga-Op: explode";
+		if (x->call->flaw == FLAW_TIME && is_header(line, "Saga-Deadline"))
+			line = "Saga-Deadline: 2099-02-30T24:00:60Z";
 		add_header(x, line);
 	}
+	if (x->call->flaw == FLAW_TWO_IDS)
+		add_header(x, "Saga-Id: verify-other");
+	if (x->call->flaw == FLAW_TWO_OPS)
+		add_header(x, "Saga-Op: cancel");
+	if (x->call->flaw == FLAW_TWO_EPOCHS)
+		add_header(x, "Saga-Epoch: 9");
 	add_header(x, "Expect:");
+	if (x->call->flaw == FLAW_METHOD) {
+		x->text.method = STR("GET");
+		x->text.body = STR("");
+	}
 	add_signature(v, x, x->text.body);
 }
 

@@ -69,13 +69,18 @@ def test_what_is_not_given_is_skipped(fickle):
                        **{name: "--confirm-url is not given" for name in found if "confirm" in name}}
 
 
+def test_a_try_by_get_is_found_without_a_state(fickle):
+    fickle.faults = {"any_method"}
+    assert probes(fickle.url, status=9)["method"]["finding"] == "a try by GET was answered 201, as the try is"
+
+
 def test_people_are_told_in_words(fickle, whole):
     fickle.faults = {"empty_cancel_404"}
     said = verify(*whole, status=9).stdout
     assert re.search(r"^wrong    a cancel that comes before its try is fine, and forbids it\n"
                      r"         a cancel that came before its try was answered 404\n"
                      r"         -> answer 2xx and refuse the try that comes later; ", said, re.M), said
-    assert re.search(r"^15 ok, 1 wrong, 0 hints, 0 skipped; \d+ calls$", said, re.M), said
+    assert re.search(r"^18 ok, 1 wrong, 0 hints, 0 skipped; \d+ calls$", said, re.M), said
 
 
 def test_input_that_is_refused_ends_it(fickle):

@@ -52,6 +52,11 @@ class Fickle:
         "confirm_nothing": ("confirm_first", "a confirm without a try was answered 200"),
         "no_id": ("no_call", "a call without Saga-Id was answered 201"),
         "any_op": ("no_call", "a Saga-Op that does not exist was answered 200"),
+        "cancel_for_nobody": ("abandoned_cancel", "a cancel after one whose caller had hung up was answered 404"),
+        "first_of_two": ("two_words", "two Saga-Op, try and cancel was answered 201"),
+        "first_epoch_of_two": ("two_words", "two Saga-Epoch was answered 201"),
+        "any_deadline": ("two_words", "a Saga-Deadline of 30 February was answered 201"),
+        "any_method": ("method", "a try by GET (had an effect|was answered 201, as the try is)"),
         "unsigned": ("signature", "a call without a signature was answered 201"),
         "any_signature": ("signature", "somebody else has signed was answered 201"),
         "any_time": ("signature", "signed an hour ago was answered 201"),
@@ -87,6 +92,11 @@ class Fickle:
 
     def call(self, headers, body, gone):
         gid, op = headers.get("Saga-Id"), headers.get("Saga-Op")
+        if any(len(headers.get_all(name, [])) > 1 and not self.has(fault)
+               for name, fault in (("Saga-Id", "first_of_two"), ("Saga-Op", "first_of_two"), ("Saga-Epoch", "first_epoch_of_two"))):
+            return 400, "{}"
+        if "-02-30T" in headers.get("Saga-Deadline", "") and not self.has("any_deadline"):
+            return 400, "{}"
         if self.signed and not self.is_signed(headers, body):
             return 401, "{}"
         if gid is None:
@@ -100,7 +110,7 @@ class Fickle:
         if work is None:
             return (200 if self.has("any_op") else 400), "{}"
         if self.has("no_lock") and op == "try":
-            return work(step, json.loads(body), gone)
+            return work(step, json.loads(body or "{}"), gone)
         if self.has("cancel_does_not_wait") and op == "cancel" and not step.tried:
             return 200, "{}"
         with step.lock:
@@ -109,7 +119,7 @@ class Fickle:
             if int(headers["Saga-Epoch"]) < step.epoch and not getattr(step, {"try": "tried", "confirm": "confirmed", "cancel": "cancelled"}[op]):
                 return 412, "{}"
             step.epoch = max(step.epoch, int(headers["Saga-Epoch"]))
-            return work(step, json.loads(body), gone)
+            return work(step, json.loads(body or "{}"), gone)
 
     def is_signed(self, headers, body):
         if "webhook-signature" not in headers:
@@ -179,11 +189,19 @@ class Fickle:
         self.move(held=-1, taken=1)
         return 200, "{}"
 
-    def do_cancel(self, step, _, __):
+    def do_cancel(self, step, _, gone):
         if self.has("cancel_refused"):
             return 422, "{}"
         if step.confirmed:
             return (200 if self.has("cancel_confirmed") else 409), "{}"
+        if self.has("cancel_for_nobody"):
+            time.sleep(0.02)
+            if step.cancelled == "for nobody":
+                return 404, "{}"
+            step.cancelled = "for nobody" if gone() else step.cancelled
+            if step.cancelled and step.tried:
+                self.move(held=-1)
+                return 200, "{}"
         if step.cancelled:
             if self.has("cancel_undoes_twice") and step.tried:
                 self.move(held=-1)
@@ -221,6 +239,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         fickle = self.server.fickle
+        if "Saga-Id" in self.headers:
+            self.answer(*(fickle.call(self.headers, "", self.is_gone) if fickle.has("any_method") else (405, "{}")))
+            return
         self.answer(200, json.dumps({"held": fickle.held, "taken": fickle.taken}))
 
     def do_POST(self):
