@@ -4,6 +4,7 @@ from .answer import Answer, Outcome, Refused, failed, gone, ok, ongoing, outcome
 from .barrier import Barrier, CannotSetUp, Cancelled, TooLate, Verdict
 from .call import Call, NotACall
 from .client import Client, Transaction, complete, fail
+from .message import Delivery, Sent
 from .participant import Participant
 from .problem import Fault, Problem, Unreachable
 from .run import run
@@ -11,7 +12,7 @@ from .tcc import NotConfirmed, Tcc
 from .webhook import BadSignature, sign, verify
 
 __all__ = [
-    "Answer", "BadSignature", "Barrier", "Call", "Cancelled", "CannotSetUp", "Client", "Fault", "NotACall", "NotConfirmed", "Outcome",
-    "Participant", "Problem", "Refused", "Tcc", "TooLate", "Transaction", "Unreachable", "Verdict", "complete", "fail", "failed",
+    "Answer", "BadSignature", "Barrier", "Call", "Cancelled", "CannotSetUp", "Client", "Delivery", "Fault", "NotACall", "NotConfirmed", "Outcome",
+    "Participant", "Problem", "Refused", "Sent", "Tcc", "TooLate", "Transaction", "Unreachable", "Verdict", "complete", "fail", "failed",
     "gone", "ok", "ongoing", "outcome_of", "refused", "run", "sign", "unavailable", "verify",
 ]

@@ -13,6 +13,8 @@ import uuid
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from .answer import json_text
+from .barrier import Connection
+from .message import Delivery, Work, send
 from .problem import Problem, Unreachable
 from .tcc import Tcc
 from .transport import Reply, Transport
@@ -127,6 +129,16 @@ class Client:
             secrets: Sequence[str] = (), **more: Any) -> Tcc:
         """with client.tcc() as tcc: confirmed at the end, cancelled if it is left by an exception."""
         return Tcc(self, gid or new_gid(), deadline, wait_s, secrets, more)
+
+    def send(self, connection: Connection, work: Work, definition: Optional[str] = None, input: Any = None, *,  # pylint: disable=redefined-builtin
+             wait_s: float = 0, dialect: Optional[str] = None, **start: Any) -> Delivery:
+        """Prepares a two-phase message, runs work(connection, prepared) in a transaction of its own, and confirms. What it stands for
+        tells the gid: the same again, years later too, is the same message, and its work is done once.
+
+        work neither commits nor rolls back; it raises Refused where there shall be no message, and may be run again from its start after a
+        deadlock. connection: without a transaction. start: as for start(). Raises what the work or the database raises: nothing was committed.
+        """
+        return send(self, connection, work, dialect=dialect, wait_s=wait_s, definition=definition, input=input, **start)
 
     # ---- definitions, participants' reports --------------------------------------------------------
 
