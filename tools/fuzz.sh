@@ -13,7 +13,7 @@ flags="-std=c11 -D_GNU_SOURCE -DFUZZ_WITH_LIBFUZZER -O1 -g -I. -fno-sanitize-rec
 # as an archive: what a target defines itself takes the place of ours.
 common=build/fuzz/common
 compile_common() {
-	local sources=(coordinator/base/*.c coordinator/core/*.c coordinator/engine/*.c participants/*.c
+	local sources=(coordinator/base/*.c coordinator/core/*.c participants/*.c
 		participants/libsaga/answer.c participants/libsaga/call.c participants/libsaga/json.c
 		participants/libsaga/problem.c participants/libsaga/sign.c participants/libsaga/text.c
 		coordinator/io/response.c api/actions.c api/head.c api/problem.c api/query.c api/router.c api/show.c api/start.c api/dtm/*.c)

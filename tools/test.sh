@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# test.sh - every test there is, in stages; stops at the first stage that fails.
+# test.sh - every test there is, in stages; stops at the first stage that fails. Those that only compute run beside the
+# one that mostly waits, on what it leaves of the processors, and are told of after it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -16,13 +17,13 @@ stages=(
 	"asan           compile with the address and undefined-behaviour sanitizers"
 	"check          make check: unit, style, conformance, 1,000 simulator seeds"
 	"check-asan     the same, sanitized"
-	"sim            $SIM_SEEDS simulator seeds, optimised"
-	"sim-asan       $SIM_SEEDS_ASAN simulator seeds, sanitized"
-	"bugs           every planted bug is found by the simulator"
 	"log            log, lease, store and plans against a real PostgreSQL"
 	"fuzz           each fuzzer for $FUZZ_SECONDS seconds"
 	"dist           the release tarball builds and installs outside the tree"
 	"faults         replicas, databases, participants and networks that break (pytest)"
+	"sim            $SIM_SEEDS simulator seeds, optimised"
+	"sim-asan       $SIM_SEEDS_ASAN simulator seeds, sanitized"
+	"bugs           every planted bug is found by the simulator"
 	"sdk            the packages for Python and TypeScript: types, vectors, real databases, real replicas"
 	"e2e            end to end: real processes, a real PostgreSQL (pytest)"
 )
@@ -44,7 +45,7 @@ run_check() { check_in build/plain; }
 run_check-asan() { check_in build/asan; }
 
 tap_quietly() { # the failed lines and the last ones
-	local log=${TAP_LOG:-build/tap.log}
+	local log=${TAP_LOG:-build/tap-$stage.log}
 	"$@" >"$log" || { grep -A40 -m1 '^not ok' "$log" >&2; tail -n 5 "$log" >&2; return 1; }
 	tail -n 2 "$log" >&2
 }
@@ -53,18 +54,27 @@ run_sim() { # one half on each of two processors
 	local half=$((SIM_SEEDS / 2)) unmet
 	tap_quietly build/plain/tests/sim/sim.t 1 $half --part &
 	TAP_LOG=build/tap-2.log tap_quietly build/plain/tests/sim/sim.t $((half + 1)) $half --part && wait $! || return
-	unmet=$(comm -12 <(unmet build/tap.log) <(unmet build/tap-2.log))
+	unmet=$(comm -12 <(unmet build/tap-$stage.log) <(unmet build/tap-2.log))
 	[ -z "$unmet" ] || { say "neither half has met:" $unmet; return 1; }
 }
 run_sim-asan() { tap_quietly build/asan/tests/sim/sim.t 100001 $SIM_SEEDS_ASAN; }
 run_bugs() { srcdir=$root tap_quietly tests/sim/bugs.t; }
 
-run_log() {
-	local dsn test failed=0
-	dsn=$(tools/postgres.sh start .dev/pg-log)
-	for test in conformance/pg conformance/pg_lease conformance/pg_store conformance/pg_operate conformance/pg_dtm conformance/pg_nursery conformance/libsaga integration/plans; do
-		SAGAD_TEST_DSN=$dsn tap_quietly "build/asan/tests/$test.t" || failed=1
+log_tests() { # log_tests DSN TEST…: in one go
+	local dsn=$1 test failed=0
+	shift
+	for test in "$@"; do
+		TAP_LOG=build/tap-$(basename "$test").log SAGAD_TEST_DSN=$dsn tap_quietly "build/asan/tests/$test.t" || failed=1
 	done
+	return $failed
+}
+run_log() { # each test has a database of its own; the first two wait for leases to end
+	local dsn failed=0
+	dsn=$(tools/postgres.sh start .dev/pg-log)
+	log_tests "$dsn" conformance/pg_lease conformance/pg &
+	log_tests "$dsn" conformance/pg_store conformance/pg_operate conformance/pg_dtm conformance/pg_nursery \
+		conformance/libsaga integration/plans || failed=1
+	wait $! || failed=1
 	tools/postgres.sh remove .dev/pg-log
 	return $failed
 }
@@ -101,11 +111,9 @@ run_faults() { # mostly asleep: they wait for leases to end
 run_sdk() {
 	local asan=$root/build/plain # nothing here runs the sanitized one
 	build_plain
-	(cd participants/python && mypy --cache-dir "$root/build/mypy" >&2)
-	run_pytest participants/python/tests
-	npm_build participants/typescript compile
-	npm_build examples/trip
-	run_pytest_twice -n 2 tests/integration/sdk
+	{ npm_build participants/typescript compile && npm_build examples/trip; } &
+	(cd participants/python && mypy --cache-dir "$root/build/mypy" >&2) && run_pytest participants/python/tests || return
+	wait $! && run_pytest_twice -n 2 tests/integration/sdk
 }
 run_e2e() {
 	tools/promtool.sh >/dev/null # fetched once, not by each worker
@@ -117,19 +125,62 @@ if [ "${1:-}" = list ]; then
 	exit 0
 fi
 need_packages build run test node
+is_wanted() { [ ${#wanted[@]} = 0 ] || [[ " ${wanted[*]} " == *" $1 "* ]]; }
+fail() { die "stage $1 failed; again with: ./dev test $1"; }
+head_of() { head_line "$1: $(printf '%s\n' "${stages[@]}" | sed -n "s/^$1  *//p")"; }
+
+# ---- beside another ----
+beside=(sim sim-asan bugs)
+runs_beside() { is_wanted faults && [[ " ${beside[*]} " == *" $1 "* ]]; }
+start_beside() { # build/beside-NAME: what it says; NAME.end: its seconds, or that it failed
+	chrt --idle -p 0 "$BASHPID" 2>/dev/null || true # whoever has waited and wakes up goes first
+	for stage in "${beside[@]}"; do
+		is_wanted "$stage" || continue
+		local began=$SECONDS end=failed
+		if (run_"$stage") >"build/beside-$stage" 2>&1; then
+			end=$((SECONDS - began))
+		else
+			say "stage $stage has failed beside this one: told when this one is over"
+		fi
+		echo $end >"build/beside-$stage.end"
+	done
+}
+end_beside() { # waits for it, and tells it
+	local end
+	until [ -s "build/beside-$1.end" ] || ! kill -0 "$company" 2>/dev/null; do sleep 0.2; done
+	cat "build/beside-$1" >&2
+	end=$(cat "build/beside-$1.end") && [ "$end" != failed ] || fail "$1"
+	times+=("$(printf '%-12s %4d s beside faults' "$1" "$end")")
+}
+company=
+stop_beside() { # a group of its own: its children with it
+	if [ -n "$company" ]; then kill -- "-$company" 2>/dev/null || true; fi
+}
+trap stop_beside EXIT
+
 wanted=("$@") times=() total=$SECONDS
 for row in "${stages[@]}"; do
 	stage=${row%% *}
-	if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $stage "* ]]; then continue; fi
-	[ "$stage" = e2e ] || head_line "$stage: $(sed 's/^[^ ]* *//' <<<"$row")"
+	is_wanted "$stage" || continue
 	if [ "$stage" = e2e ]; then
 		# Last, so that pytest's own summary line closes the run: the table comes before it.
 		head_line "times so far"
 		printf '%s\n' "${times[@]}" >&2
-		head_line "e2e: $(sed 's/^[^ ]* *//' <<<"$row")"
+	fi
+	head_of "$stage"
+	if runs_beside "$stage"; then
+		end_beside "$stage"
+		continue
+	fi
+	if [ "$stage" = faults ]; then
+		mkdir -p build && rm -f build/beside-*
+		set -m
+		start_beside &
+		set +m
+		company=$!
 	fi
 	began=$SECONDS
-	run_"$stage" || die "stage $stage failed; again with: ./dev test $stage"
+	run_"$stage" || fail "$stage"
 	times+=("$(printf '%-12s %4d s' "$stage" $((SECONDS - began)))")
 done
 [ "${stage:-}" = e2e ] || printf '%s\n' "${times[@]}" >&2
