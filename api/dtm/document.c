@@ -262,19 +262,20 @@ static void write_duration(const char *name, int64_t ms, struct buf *out)
 	buf_fmt(out, ",\"%s\":\"%s\"", name, text_of_ms(ms, text));
 }
 
-/* DTM doubles without end; we stop at a minute, or at the interval that was asked for. */
+/* DTM doubles without end; we stop at a minute, or at the interval that was asked for. Only of a
+ * saga are retries counted: the others have no way back, and would wait for a person. */
 static void write_retry(const struct dtm_trans *t, int64_t base, struct buf *out)
 {
-	int64_t initial =
-		t->retry_limit > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
+	uint64_t limit = t->kind == DTM_SAGA ? t->retry_limit : 0;
+	int64_t  initial = limit > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
 	char    first[32], last[32];
 
 	buf_fmt(out,
 	        ",\"retry\":{\"initial\":\"%s\",\"factor\":2,\"max\":\"%s\",\"jitter\":\"none\"",
 	        text_of_ms(initial, first),
 	        text_of_ms(base > BACKOFF_MAX_MS ? base : BACKOFF_MAX_MS, last));
-	if (t->retry_limit > 0)
-		buf_fmt(out, ",\"attempts\":%llu", (unsigned long long)t->retry_limit + 1);
+	if (limit > 0)
+		buf_fmt(out, ",\"attempts\":%llu", (unsigned long long)limit + 1);
 	buf_char(out, '}');
 }
 

@@ -120,3 +120,12 @@ def test_a_prepared_message_is_delayed_from_its_submit_on(dtm, stub):
     success(msg.submit(custom_data={"delay": 25}))
     assert msg.status() == "submitted" and msg.query()["transaction"]["next_cron_time"]
     assert msg.ended() == "succeed" and stub.calls[0].at - began >= 24 * SECOND
+
+
+def test_retries_of_a_message_are_not_counted(dtm, stub):
+    """retry_limit is of sagas alone: a message has no way back."""
+    stub.on("/committed", *[Reply(500)] * 4, Reply(200))
+    stub.on("/a", *[Reply(500)] * 4, Reply(200))
+    msg = dtm("msg", query_prepared=stub.url + "/committed", timeout_to_fail=5, retry_interval=0.5, retry_limit=1).add("/a")
+    success(msg.prepare())
+    assert msg.ended() == "succeed" and msg.called() == ["/committed msg"] * 5 + ["/a action"] * 5

@@ -163,6 +163,21 @@ def test_it_is_seen_as_any_other(standing, dtm_cluster, stub, name):
     assert it.t.ended() == "succeed" and client.transaction(it.gid)["result"] == "succeeded"
 
 
+def test_one_that_is_stuck_is_found_and_goes_on(dtm, dtm_cluster, stub):
+    """An answer that is too long to be read: whether FAILURE stands in the rest nobody knows."""
+    client, ctl = dtm_cluster.client, Ctl(lambda: [r.url for r in dtm_cluster.replicas])
+    stub.on("/a", Reply(200, "x" * (2 << 20)))
+    t = dtm("saga", retry_interval=0.5).add("/a", "/a-undo")
+    success(t.submit())
+    groups = until(lambda: [g for g in client.get("/v1/stuck").json["items"] if g["participant"] == stub.host])
+    assert [(g["step"], g["op"], g["reason"], g["sample"]) for g in groups] == [("branch-01", "try", "misconfigured", t.gid)]
+    assert "too big" in groups[0]["error"] and t.status() == "submitted"
+    assert t.gid in ctl("stuck").out and t.gid in ctl("txn", "list", "--stuck", "--label", "dtm=saga").out
+    stub.on("/a", Reply(200))
+    ctl("txn", "retry", t.gid, "-m", "it says less now")
+    assert t.ended() == "succeed" and not [g for g in client.get("/v1/stuck").json["items"] if g["participant"] == stub.host]
+
+
 # ---- to be moved ---------------------------------------------------------------------------------
 
 
