@@ -26,6 +26,9 @@ bool                   explain_waits_behind(const struct txn *t, uint16_t i);
 
 /* ---- explain_say.c ------------------------------------------------------------------------ */
 
+/* What one reason says; both files have a table of these, by reason. */
+typedef void explain_say(const struct explain_facts *f, const struct explanation *x, struct buf *out);
+
 /* "850 ms", "12 s", "3 min", "5 h", "4 d". */
 const char *explain_span(int64_t ms, char out[32]);
 /* "paused 60 s ago by ada (new disks)" */

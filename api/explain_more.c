@@ -7,10 +7,12 @@ enum { SOON_MS = 10 * 60 * 1000, NAMES_MAX = 5, SHORT_ID = 8 };
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
-static void say_owner_gone(const struct explain_facts *f, struct buf *out)
+static void say_owner_gone(const struct explain_facts *f, const struct explanation *x,
+                           struct buf *out)
 {
 	char id[UUID_TEXT + 1], ago[32];
 
+	(void)x;
 	buf_fmt(out, "Its owner, replica %.*s, %s", SHORT_ID, uuid_text(f->view.row.owner, id),
 	        f->owner == OWNER_FENCED ? "is dead and fenced" : "has left");
 	if (f->owner_age_ms >= 0)
@@ -18,10 +20,12 @@ static void say_owner_gone(const struct explain_facts *f, struct buf *out)
 	buf_cstr(out, "; no other replica has taken the transaction over yet");
 }
 
-static void say_owner_silent(const struct explain_facts *f, struct buf *out)
+static void say_owner_silent(const struct explain_facts *f, const struct explanation *x,
+                             struct buf *out)
 {
 	char id[UUID_TEXT + 1], ago[32];
 
+	(void)x;
 	buf_fmt(out, "Its owner, replica %.*s, does not answer", SHORT_ID,
 	        uuid_text(f->view.row.owner, id));
 	if (f->owner_age_ms >= 0)
@@ -29,20 +33,22 @@ static void say_owner_silent(const struct explain_facts *f, struct buf *out)
 		        explain_span(f->owner_age_ms, ago));
 }
 
-static void say_end(const struct explain_facts *f, struct buf *out)
+static void say_end(const struct explain_facts *f, const struct explanation *x, struct buf *out)
 {
 	char ago[32];
 
+	(void)x;
 	buf_fmt(out, "It has ended: %s, %s ago", phase_name(f->view.row.phase),
 	        explain_span(f->now - f->view.row.ended_at, ago));
 	if (f->view.txn != NULL && f->view.row.phase == PHASE_CANCELLED)
 		buf_fmt(out, " (cause: %s)", cause_name(f->view.txn->cause));
 }
 
-static void say_paused(const struct explain_facts *f, struct buf *out)
+static void say_paused(const struct explain_facts *f, const struct explanation *x, struct buf *out)
 {
 	const char *phase = phase_name(f->view.row.phase);
 
+	(void)x;
 	if (f->paused == NULL) {
 		buf_fmt(out, "A person has paused it while it was %s; the journal says who and why",
 		        phase);
@@ -53,88 +59,125 @@ static void say_paused(const struct explain_facts *f, struct buf *out)
 	buf_fmt(out, " while it was %s", phase);
 }
 
+static void say_database(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	(void)x;
+	buf_cstr(out, "The database cannot be reached, so that nothing can be committed");
+	if (f->database.last_error != NULL && f->database.last_error[0] != '\0')
+		buf_fmt(out, " (%s)", f->database.last_error);
+}
+
+static void say_doubt(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	char since[32];
+
+	(void)x;
+	buf_fmt(out, "The database connection broke in a commit of it; whether that was "
+	             "done is being found out, since %s",
+	        explain_span(f->inside.doubt_ms, since));
+}
+
+static void say_failover(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	(void)f, (void)x;
+	buf_cstr(out, "The database failed over, and it is not known yet whether the new "
+	              "primary has all of it");
+}
+
+static void say_suspended(const struct explain_facts *f, const struct explanation *x,
+                          struct buf *out)
+{
+	(void)x;
+	buf_fmt(out, "Its owner is not sure of its lease (%s), and calls nobody",
+	        engine_state_name(f->state));
+}
+
+static void say_draining(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	(void)f, (void)x;
+	buf_cstr(out, "Its owner is leaving and releases it for other replicas");
+}
+
+static void say_committing(const struct explain_facts *f, const struct explanation *x,
+                           struct buf *out)
+{
+	(void)f, (void)x;
+	buf_cstr(out, "A commit of it is under way");
+}
+
+static void say_unreadable(const struct explain_facts *f, const struct explanation *x,
+                           struct buf *out)
+{
+	(void)x;
+	buf_fmt(out, "This replica cannot read it (format %u): its definition is missing, "
+	             "or a newer version wrote it",
+	        f->view.row.format);
+}
+
+static void say_poison(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	(void)f, (void)x;
+	buf_cstr(out, "Replicas died again and again while driving it, so nobody drives "
+	              "it any more");
+}
+
+static void say_bad_row(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	(void)f, (void)x;
+	buf_cstr(out, "The database refused to store its progress, so nobody drives it "
+	              "any more");
+}
+
+static void say_not_started(const struct explain_facts *f, const struct explanation *x,
+                            struct buf *out)
+{
+	char in[32];
+
+	buf_fmt(out, "It begins in %s, as its start_at says", explain_span(x->until - f->now, in));
+}
+
+static void say_decision(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	(void)x;
+	buf_fmt(out, "It waits for its caller to confirm or cancel (%u steps have joined)",
+	        f->view.txn->step_count);
+}
+
+static void say_nothing(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	(void)x;
+	buf_fmt(out, "It is %s, and nothing that sagad knows of keeps it",
+	        phase_name(f->view.row.phase));
+}
+
+/* What is not in here concerns a step. */
+static explain_say *const says[] = {
+	[WHY_ENDED] = say_end,
+	[WHY_DATABASE] = say_database,
+	[WHY_DOUBT] = say_doubt,
+	[WHY_FAILOVER] = say_failover,
+	[WHY_SUSPENDED] = say_suspended,
+	[WHY_DRAINING] = say_draining,
+	[WHY_COMMITTING] = say_committing,
+	[WHY_OWNER_FENCED] = say_owner_gone,
+	[WHY_OWNER_SILENT] = say_owner_silent,
+	[WHY_PAUSED] = say_paused,
+	[WHY_UNREADABLE] = say_unreadable,
+	[WHY_POISON] = say_poison,
+	[WHY_BAD_ROW] = say_bad_row,
+	[WHY_NOT_STARTED] = say_not_started,
+	[WHY_DECISION] = say_decision,
+	[WHY_NOTHING] = say_nothing,
+};
+
 void explain_say_whole(const struct explain_facts *f, const struct explanation *x, struct buf *out)
 {
-	char text[32];
-
-	switch (x->why) {
-	case WHY_ENDED:
-		say_end(f, out);
-		return;
-	case WHY_DATABASE:
-		buf_cstr(out, "The database cannot be reached, so that nothing can be committed");
-		if (f->database.last_error != NULL && f->database.last_error[0] != '\0')
-			buf_fmt(out, " (%s)", f->database.last_error);
-		return;
-	case WHY_DOUBT:
-		buf_fmt(out, "The database connection broke in a commit of it; whether that was "
-		             "done is being found out, since %s",
-		        explain_span(f->inside.doubt_ms, text));
-		return;
-	case WHY_FAILOVER:
-		buf_cstr(out, "The database failed over, and it is not known yet whether the new "
-		              "primary has all of it");
-		return;
-	case WHY_SUSPENDED:
-		buf_fmt(out, "Its owner is not sure of its lease (%s), and calls nobody",
-		        engine_state_name(f->state));
-		return;
-	case WHY_DRAINING:
-		buf_cstr(out, "Its owner is leaving and releases it for other replicas");
-		return;
-	case WHY_COMMITTING:
-		buf_cstr(out, "A commit of it is under way");
-		return;
-	case WHY_OWNER_FENCED:
-		say_owner_gone(f, out);
-		return;
-	case WHY_OWNER_SILENT:
-		say_owner_silent(f, out);
-		return;
-	case WHY_PAUSED:
-		say_paused(f, out);
-		return;
-	case WHY_UNREADABLE:
-		buf_fmt(out, "This replica cannot read it (format %u): its definition is missing, "
-		             "or a newer version wrote it",
-		        f->view.row.format);
-		return;
-	case WHY_POISON:
-		buf_cstr(out, "Replicas died again and again while driving it, so nobody drives "
-		              "it any more");
-		return;
-	case WHY_BAD_ROW:
-		buf_cstr(out, "The database refused to store its progress, so nobody drives it "
-		              "any more");
-		return;
-	case WHY_NOT_STARTED:
-		buf_fmt(out, "It begins in %s, as its start_at says",
-		        explain_span(x->until - f->now, text));
-		return;
-	case WHY_DECISION:
-		buf_fmt(out, "It waits for its caller to confirm or cancel (%u steps have joined)",
-		        f->view.txn->step_count);
-		return;
-	case WHY_NOTHING:
-		buf_fmt(out, "It is %s, and nothing that sagad knows of keeps it",
-		        phase_name(f->view.row.phase));
-		return;
-	case WHY_NO_OWNER:
-	case WHY_ATTEMPTS:
-	case WHY_MISCONFIGURED:
-	case WHY_GONE:
-	case WHY_CALLING:
-	case WHY_FULL:
-	case WHY_PAUSED_PARTICIPANT:
-	case WHY_BREAKER:
-	case WHY_THROTTLED:
-	case WHY_BUDGET:
-	case WHY_ONGOING:
-	case WHY_BACK_OFF:
-	case WHY_PARALLEL:
-	case WHY_ABOUT:
-		break;
-	}
+	if ((size_t)x->why < sizeof says / sizeof says[0] && says[x->why] != NULL)
+		says[x->why](f, x, out);
 }
 
 /* ---- what stands beside it --------------------------------------------------------------- */

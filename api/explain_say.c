@@ -72,7 +72,8 @@ static void say_last(const struct explain_facts *f, const struct explanation *x,
 	buf_fmt(out, " (%.*s)", (int)n->error.n, n->error.p);
 }
 
-static void say_until(const struct explain_facts *f, const char *what, int64_t until, struct buf *out)
+static void say_until(const struct explain_facts *f, const char *what, int64_t until,
+                      struct buf *out)
 {
 	char in[32];
 
@@ -126,101 +127,138 @@ static void say_ongoing(const struct explain_facts *f, const struct explanation 
 	say_until(f, "it is asked again", x->until, out);
 }
 
+/* " waits with its try: " */
+static void say_waits(const struct explanation *x, struct buf *out)
+{
+	buf_fmt(out, " waits with its %s: ", op_name((enum op)x->op));
+}
+
+static void say_back_off(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	struct buf breaker = { 0 };
+
+	say_last(f, x, out);
+	say_until(f, "the next attempt comes", x->until, out);
+	say_breaker(f, x, &breaker);
+	if (breaker.n > 0)
+		buf_fmt(out, "; %s", breaker.p);
+	buf_fini(&breaker);
+}
+
+static void say_behind_breaker(const struct explain_facts *f, const struct explanation *x,
+                               struct buf *out)
+{
+	say_waits(x, out);
+	say_breaker(f, x, out);
+	say_until(f, "it asks again", x->until, out);
+}
+
+static void say_throttled(const struct explain_facts *f, const struct explanation *x,
+                          struct buf *out)
+{
+	say_waits(x, out);
+	say_target(f, x, out);
+	buf_cstr(out, " said 429, too many requests");
+	say_until(f, "the call comes", x->until, out);
+}
+
+static void say_budget(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	say_waits(x, out);
+	buf_cstr(out, "too many retries to ");
+	say_target(f, x, out);
+	buf_cstr(out, " fail, and it has used up its share");
+	say_until(f, "it asks again", x->until, out);
+}
+
+static void say_paused(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	const struct pause_row *pause = explain_find_pause(f, PAUSE_PARTICIPANT, explain_target(f, x->step, x->op));
+
+	say_waits(x, out);
+	buf_cstr(out, "calls to ");
+	say_target(f, x, out);
+	buf_cstr(out, " were ");
+	if (pause != NULL)
+		explain_say_pause(f, pause, out);
+}
+
+static void say_full(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	buf_cstr(out, " waits for a place in the queue of calls to ");
+	say_target(f, x, out);
+}
+
+static void say_attempts(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	say_last(f, x, out);
+	buf_cstr(out, "; its attempts are used up, and it cannot be cancelled");
+}
+
+static void say_misconfigured(const struct explain_facts *f, const struct explanation *x,
+                              struct buf *out)
+{
+	say_last(f, x, out);
+	buf_cstr(out, "; the call or its answer is not as the contract wants");
+}
+
+static void say_gone(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	say_last(f, x, out);
+	buf_cstr(out, "; the participant no longer has what must be confirmed");
+}
+
+static void say_parallel(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	say_waits(x, out);
+	buf_fmt(out, "%u calls of this transaction are under way, as many as may be", f->view.txn->plan->max_parallel);
+}
+
+static void say_no_owner(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	buf_fmt(out, " waits with its %s", op_name((enum op)x->op));
+	say_until(f, "it is taken up", x->until, out);
+}
+
+static void say_about(const struct explain_facts *f, const struct explanation *x, struct buf *out)
+{
+	(void)f;
+	buf_fmt(out, " is about to be called: its %s is due", op_name((enum op)x->op));
+}
+
+static void say_decision(const struct explain_facts *f, const struct explanation *x,
+                         struct buf *out)
+{
+	buf_cstr(out, " is made when its deadline has passed and the sender has decided nothing");
+	say_until(f, "that is", x->until, out);
+}
+
+/* Behind the name of the step. What is not in here concerns the transaction as a whole. */
+static explain_say *const says[] = {
+	[WHY_CALLING] = say_calling,
+	[WHY_ONGOING] = say_ongoing,
+	[WHY_BACK_OFF] = say_back_off,
+	[WHY_BREAKER] = say_behind_breaker,
+	[WHY_THROTTLED] = say_throttled,
+	[WHY_BUDGET] = say_budget,
+	[WHY_PAUSED_PARTICIPANT] = say_paused,
+	[WHY_FULL] = say_full,
+	[WHY_ATTEMPTS] = say_attempts,
+	[WHY_MISCONFIGURED] = say_misconfigured,
+	[WHY_GONE] = say_gone,
+	[WHY_PARALLEL] = say_parallel,
+	[WHY_NO_OWNER] = say_no_owner,
+	[WHY_ABOUT] = say_about,
+	[WHY_DECISION] = say_decision,
+};
+
 void explain_say_step(const struct explain_facts *f, const struct explanation *x, struct buf *out)
 {
-	const struct pause_row *pause;
-
 	say_step(f, x, out);
-	switch (x->why) {
-	case WHY_CALLING:
-		say_calling(f, x, out);
-		return;
-	case WHY_ONGOING:
-		say_ongoing(f, x, out);
-		return;
-	case WHY_BACK_OFF:
-		say_last(f, x, out);
-		say_until(f, "the next attempt comes", x->until, out);
-		if (explain_find_target(f, x->step, x->op, &(struct api_target){ 0 })) {
-			struct buf breaker = { 0 };
-
-			say_breaker(f, x, &breaker);
-			if (breaker.n > 0)
-				buf_fmt(out, "; %s", breaker.p);
-			buf_fini(&breaker);
-		}
-		return;
-	case WHY_BREAKER:
-		buf_fmt(out, " waits with its %s: ", op_name((enum op)x->op));
-		say_breaker(f, x, out);
-		say_until(f, "it asks again", x->until, out);
-		return;
-	case WHY_THROTTLED:
-		buf_fmt(out, " waits with its %s: ", op_name((enum op)x->op));
-		say_target(f, x, out);
-		buf_cstr(out, " said 429, too many requests");
-		say_until(f, "the call comes", x->until, out);
-		return;
-	case WHY_BUDGET:
-		buf_fmt(out, " waits with its %s: too many retries to ", op_name((enum op)x->op));
-		say_target(f, x, out);
-		buf_cstr(out, " fail, and it has used up its share");
-		say_until(f, "it asks again", x->until, out);
-		return;
-	case WHY_PAUSED_PARTICIPANT:
-		buf_fmt(out, " waits with its %s: calls to ", op_name((enum op)x->op));
-		say_target(f, x, out);
-		buf_cstr(out, " were ");
-		pause = explain_find_pause(f, PAUSE_PARTICIPANT, explain_target(f, x->step, x->op));
-		if (pause != NULL)
-			explain_say_pause(f, pause, out);
-		return;
-	case WHY_FULL:
-		buf_fmt(out, " waits for a place in the queue of calls to ");
-		say_target(f, x, out);
-		return;
-	case WHY_ATTEMPTS:
-		say_last(f, x, out);
-		buf_cstr(out, "; its attempts are used up, and it cannot be cancelled");
-		return;
-	case WHY_MISCONFIGURED:
-		say_last(f, x, out);
-		buf_cstr(out, "; the call or its answer is not as the contract wants");
-		return;
-	case WHY_GONE:
-		say_last(f, x, out);
-		buf_cstr(out, "; the participant no longer has what must be confirmed");
-		return;
-	case WHY_PARALLEL:
-		buf_fmt(out, " waits with its %s: %u calls of this transaction are under way, as many as may be", op_name((enum op)x->op),
-		        f->view.txn->plan->max_parallel);
-		return;
-	case WHY_NO_OWNER:
-		buf_fmt(out, " waits with its %s", op_name((enum op)x->op));
-		say_until(f, "it is taken up", x->until, out);
-		return;
-	case WHY_ABOUT:
-		buf_fmt(out, " is about to be called: its %s is due", op_name((enum op)x->op));
-		return;
-	case WHY_DECISION:
-		buf_cstr(out, " is made when its deadline has passed and the sender has decided nothing");
-		say_until(f, "that is", x->until, out);
-		return;
-	case WHY_ENDED:
-	case WHY_DATABASE:
-	case WHY_DOUBT:
-	case WHY_FAILOVER:
-	case WHY_SUSPENDED:
-	case WHY_DRAINING:
-	case WHY_COMMITTING:
-	case WHY_OWNER_FENCED:
-	case WHY_OWNER_SILENT:
-	case WHY_PAUSED:
-	case WHY_UNREADABLE:
-	case WHY_POISON:
-	case WHY_BAD_ROW:
-	case WHY_NOT_STARTED:
-	case WHY_NOTHING:
-		break;
-	}
+	if ((size_t)x->why < sizeof says / sizeof says[0] && says[x->why] != NULL)
+		says[x->why](f, x, out);
 }

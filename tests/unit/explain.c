@@ -118,6 +118,8 @@ static const struct {
 	{ "a lease in doubt", "saga me trying suspended", "suspended", "Its owner is not sure of its lease (suspended), and calls nobody", -1 },
 	{ "leaving", "saga me trying draining", "draining", "Its owner is leaving", -1 },
 	{ "a commit under way", "saga me trying commit", "committing", "A commit of it is under way. As last known: Step hotel is about", -1 },
+	{ "nothing that is known", "saga me trying 0=tried 1=tried 2=tried", "nothing",
+	  "It is trying, and nothing that sagad knows of keeps it.", -1 },
 	{ "ended", "saga nobody confirmed 0=tried 1=confirmed 2=tried ended=-3000", "ended", "It has ended: confirmed, 3 s ago.", -1 },
 	{ "ended, cancelled", "saga nobody cancelled 0=cancelled 1=untried 2=untried ended=-3000 cause=3", "ended", "(cause: deadline)", -1 },
 };
