@@ -8,6 +8,7 @@
 
 enum {
 	REQUEST_TIMEOUT_S = 3, /* DTM's defaults, in seconds of the protocol */
+	TIMEOUT_TO_FAIL_S = 35,
 	TIMEOUT_MIN_MS = 10,
 	TIMEOUT_MAX_MS = 600000,
 	INTERVAL_MIN_MS = 10,
@@ -294,21 +295,33 @@ static void write_answers(const struct dtm_trans *t, struct buf *out)
 		buf_cstr(out, "\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}");
 }
 
+int64_t dtm_interval_ms(const struct request *r, const struct dtm_trans *t)
+{
+	int64_t base = t->retry_interval;
+
+	if (base == 0) {
+		base = DTM_RETRY_INTERVAL_S * r->api->config.dtm_second_ms;
+		if (t->timeout_to_fail > 0 && t->timeout_to_fail < base)
+			base = t->timeout_to_fail;
+	}
+	return between(base, INTERVAL_MIN_MS, INTERVAL_MAX_MS);
+}
+
+int64_t dtm_patience_ms(const struct request *r, const struct dtm_trans *t)
+{
+	return t->timeout_to_fail > 0 ? t->timeout_to_fail
+	                              : TIMEOUT_TO_FAIL_S * r->api->config.dtm_second_ms;
+}
+
 void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
-	const int64_t           second = r->api->config.dtm_second_ms;
-	int64_t                 base = t->retry_interval;
+	const int64_t           base = dtm_interval_ms(r, t);
 	int64_t                 timeout = t->request_timeout;
 	char                    poll[32];
 
-	if (base == 0)
-		base = DTM_RETRY_INTERVAL_S * second;
-	if (t->retry_interval == 0 && t->timeout_to_fail > 0 && t->timeout_to_fail < base)
-		base = t->timeout_to_fail;
 	if (timeout == 0)
 		timeout = REQUEST_TIMEOUT_S * 1000; /* by the wall clock, always */
-	base = between(base, INTERVAL_MIN_MS, INTERVAL_MAX_MS);
 	buf_fmt(out, "{\"mode\":\"%s\"", mode);
 	if (deadline_ms > 0)
 		write_duration("deadline", deadline_ms, out);

@@ -72,8 +72,8 @@ int64_t dtm_interval_s(struct str options);
 /* ?limit=, 100 unless given, 1000 at most. */
 bool dtm_read_limit(struct request *r, unsigned *limit);
 bool dtm_body(struct request *r); /* r->body: an object; whatever its media type says */
-/* As DTM finds members: names in any case of letters, null is absent, and of several the last counts: a body of Java's
- * client has one of them twice. */
+/* As DTM finds members: names in any case of letters, null is absent, and of several the last
+ * counts: a body of Java's client has one of them twice. */
 const struct json *dtm_member(const struct json *object, const char *name);
 /* Empty unless it is a string. */
 struct str dtm_text(struct request *r, const struct json *object, const char *name);
@@ -94,6 +94,10 @@ struct dtm_call {
 	bool               post;       /* also without a payload */
 };
 
+/* How long between two tries, to begin with. */
+int64_t dtm_interval_ms(const struct request *r, const struct dtm_trans *t);
+/* How long it may stay prepared: timeout_to_fail, or what DTM takes for it. */
+int64_t dtm_patience_ms(const struct request *r, const struct dtm_trans *t);
 /* {"mode":…,"defaults":{…} with what holds for all calls; a closing brace is wanted. */
 void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, struct buf *out);
 /* The call as one object. */

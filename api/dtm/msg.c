@@ -4,8 +4,6 @@
  */
 #include "api/dtm/dtm.h"
 
-enum { CHECK_AFTER_S = 10 };
-
 /* `before`: the branch written last, and then this one. */
 static void write_branch(struct request *r, struct str url, size_t i, struct str id,
                          struct buf *before, struct buf *out)
@@ -64,23 +62,15 @@ static void write_check(struct request *r, struct buf *out)
 	dtm_write_call(r, &call, out);
 }
 
-/* How long its sender has before he is asked. */
-static int64_t check_after_ms(const struct request *r, const struct dtm_trans *t)
-{
-	if (t->timeout_to_fail > 0)
-		return t->timeout_to_fail;
-	return t->retry_interval > 0 ? t->retry_interval
-	                             : CHECK_AFTER_S * r->api->config.dtm_second_ms;
-}
-
 bool msg_document(struct request *r, bool is_prepared, struct buf *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
 	const struct json      *step = t->steps != NULL ? t->steps->first : NULL;
 	struct buf              before = { 0 };
 
-	dtm_write_head(r, is_prepared ? "message" : "saga", is_prepared ? check_after_ms(r, t) : 0,
-	               out);
+	/* Whoever is asked too soon says no, and then his own commit fails. */
+	dtm_write_head(r, is_prepared ? "message" : "saga",
+	               is_prepared ? dtm_patience_ms(r, t) : 0, out);
 	if (is_prepared)
 		write_check(r, out);
 	buf_cstr(out, ",\"steps\":{");

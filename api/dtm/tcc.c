@@ -3,16 +3,9 @@
  */
 #include "api/dtm/dtm.h"
 
-enum { TIMEOUT_TO_FAIL_S = 35 };
-
 void open_document(struct request *r, struct buf *out)
 {
-	const struct dtm_trans *t = &dtm_of(r)->trans;
-
-	dtm_write_head(r, "tcc",
-	               t->timeout_to_fail > 0 ? t->timeout_to_fail
-	                                      : TIMEOUT_TO_FAIL_S * r->api->config.dtm_second_ms,
-	               out);
+	dtm_write_head(r, "tcc", dtm_patience_ms(r, &dtm_of(r)->trans), out);
 	buf_char(out, '}');
 }
 

@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-enum { RESUME_AFTER_S = 10 };
-
 /* ---- base64 ------------------------------------------------------------------------------ */
 
 static int value_of(char c)
@@ -102,10 +100,7 @@ static void write_document(struct request *r, const struct workflow *w, struct b
 		                         .payload = payload_of(r, w->data),
 		                         .payload_at = -1 };
 
-	dtm_write_head(r, "tcc",
-	               t->retry_interval > 0 ? t->retry_interval
-	                                     : RESUME_AFTER_S * r->api->config.dtm_second_ms,
-	               out);
+	dtm_write_head(r, "tcc", dtm_interval_ms(r, t), out);
 	buf_cstr(out, ",\"check\":");
 	dtm_write_call(r, &call, out);
 	out->n--; /* its brace */

@@ -49,6 +49,13 @@ def test_submitted_without_one_but_prepared(dtm, stub):
     assert msg.called() == ["/a action", "/b action"]
 
 
+def test_what_was_prepared_goes_out_whatever_submit_says(dtm, stub):
+    msg = message(dtm, stub)
+    success(msg.prepare())
+    success(msg.submit(wait_result=True, steps=[{"action": stub.url + "/other"}], payloads=["x"]))
+    assert msg.called() == ["/a action", "/b action"] and stub.calls[0].body == b'{"amount":30}'
+
+
 def test_aborted_before_it_was_submitted(dtm, stub):
     msg = message(dtm, stub)
     success(msg.prepare())
@@ -70,11 +77,13 @@ def test_the_back_check_decides(dtm, stub, reply, status, gid):
     assert msg.called()[4:] == (["/a action", "/b action"] if status == "succeed" else [])
 
 
-def test_by_default_it_comes_after_10_seconds(dtm, stub):
-    msg = dtm("msg", query_prepared=stub.url + "/committed").add("/a")
+@pytest.mark.parametrize("options", [{}, {"retry_interval": 1}, {"retry_interval": 200}], ids=list("abc"))
+def test_by_default_it_comes_after_35_seconds(dtm, stub, options):
+    """Not sooner: whoever is asked too soon says no, and then his own commit fails."""
+    msg = dtm("msg", query_prepared=stub.url + "/committed", **options).add("/a")
     began = time.monotonic()
     success(msg.prepare())
-    assert msg.ended() == "succeed" and stub.calls[0].at - began >= 9 * SECOND
+    assert msg.ended() == "succeed" and stub.calls[0].at - began >= 34 * SECOND
 
 
 def test_a_message_has_no_failure(dtm, stub):

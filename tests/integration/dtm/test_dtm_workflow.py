@@ -87,6 +87,15 @@ def test_no_answer_decides_for_it(dtm, dtm_cluster, stub, gid):
     assert flow.prepare()["transaction"]["rollback_reason"] == "no seats"
 
 
+def test_no_time_is_over_for_it(dtm, stub, gid):
+    flow = Workflow(dtm, stub, timeout_to_fail=1)  # which is the interval, too
+    flow.prepare()
+    until(lambda: len(stub.calls) >= 3)
+    assert flow.t.status() == "prepared"
+    success(flow.submit("succeed"))
+    assert flow.t.ended() == "succeed"
+
+
 def test_without_data_it_is_called_by_get(dtm, stub):
     flow = Workflow(dtm, stub, data="", retry_interval=1)
     flow.prepare()
