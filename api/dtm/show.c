@@ -14,7 +14,7 @@
 
 /* ---- the global one ---------------------------------------------------------------------- */
 
-/* DTM counts rows; we have none to count. The second of creation: C#'s client has 32 bits for it. */
+/* DTM counts rows; we have none. The second of creation: C#'s client has 32 bits for it. */
 static uint64_t id_of(const struct row *row)
 {
 	static const int64_t SINCE_MS = 1704067200000; /* 2024-01-01 */
