@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Begin transactions, wait for them, decide them.
+import type { Database } from "./database.js";
+import { type Delivery, type MessageWork, sendMessage } from "./message.js";
 import { Problem, Unreachable } from "./problem.js";
+import type { Log } from "./run.js";
 import { Tcc, type TccOptions, type TccResult, runTcc } from "./tcc.js";
 import { type Fetch, type Received, Transport, newGid } from "./transport.js";
 
@@ -159,6 +162,15 @@ export class Client {
   /** Runs work; then the transaction is confirmed. If work throws it is cancelled, and what work threw is thrown. */
   tcc<T>(options: TccOptions, work: (tcc: Tcc) => Promise<T>): Promise<TccResult<T>> {
     return runTcc(this, this.#transport.fetch, options, work);
+  }
+
+  /**
+   * Prepares a two-phase message, runs work(db, prepared) in a transaction of its own, and confirms. What it stands for tells the gid: the
+   * same again, years later too, is the same message, and its work is done once. work throws Refused where there shall be no message, and
+   * may be run again from its start after a deadlock. Throws what the work or the database throws: nothing was committed.
+   */
+  send<C>(database: Database<C>, options: StartOptions, work: MessageWork<C>, more: WaitOptions & { log?: Log } = {}): Promise<Delivery> {
+    return sendMessage(this, database, options, work, more);
   }
 
   /** Registers a definition; the version it has. The same content again changes nothing. */

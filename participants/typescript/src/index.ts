@@ -43,6 +43,7 @@ export {
   sqlite,
   sqliteSession,
 } from "./database.js";
+export type { Delivery, MessageWork, Sent } from "./message.js";
 export { type AdapterOptions, listener, middleware } from "./node.js";
 export { Participant, type ParticipantOptions, type Reply } from "./participant.js";
 export { type Fault, Problem, Unreachable } from "./problem.js";

@@ -16,9 +16,9 @@ export type Output = Answer | Json | void;
 /** Hears of what failed here. */
 export type Log = (message: string, why: unknown) => void;
 
-const ENDED =
+export const ENDED =
   "the function has ended the transaction it was given, or left it failed: it may neither commit nor roll back, nor go on after an error of the database";
-const ATTEMPTS = 3;
+export const ATTEMPTS = 3;
 // Serialization failure, deadlock; of MariaDB: deadlock, changed since the snapshot.
 const PASSING: readonly unknown[] = ["40001", "40P01", 1213, 1020];
 
@@ -73,7 +73,7 @@ async function once<C>(session: Session<C>, call: Call, work: Work<C> | null, lo
 }
 
 /** Of two that met in the database this one was told to begin again. */
-function isPassing(why: unknown): boolean {
+export function isPassing(why: unknown): boolean {
   const { code, errno } = (why ?? {}) as { code?: unknown; errno?: unknown };
   return PASSING.includes(code) || PASSING.includes(errno);
 }

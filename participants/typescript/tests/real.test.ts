@@ -234,6 +234,41 @@ async function until<T>(what: () => Promise<T> | T): Promise<NonNullable<T>> {
   throw new Error("not within 30 s");
 }
 
+async function sendsMessages<C extends { query(sql: string, values?: any[]): Promise<unknown> }>(name: string, database: Database<C>, sql: string): Promise<void> {
+  const shop = new Participant(database, { log: quiet });
+  shop.check("/committed");
+  shop.on("/mail", "try", () => undefined);
+  const url = await serve(listener(shop));
+  const client = new Client(URLS?.split(" ") ?? []);
+  const steps = { mail: { action: { url: `${url}/mail` } } };
+  const message = (gid: string) => ({ gid: `ts-${name}-${gid}`, mode: "message" as const, deadline: "1s", check: { url: `${url}/committed` }, steps });
+  const order = (gid: string) => (db: C) => db.query(sql, [`ts-${name}-${gid}`, "order"]);
+  for (let i = 0; i < 2; i++) {
+    const { sent, transaction } = await client.send(database, message("sent"), order("sent"), { waitMs: 20000 });
+    assert.deepEqual([sent, transaction.phase], ["done", "confirmed"]);
+  }
+  const refused = await client.send(database, message("refused"), async (db) => {
+    await order("refused")(db);
+    throw new Refused("no such article");
+  });
+  assert.deepEqual([refused.sent, (await client.wait(refused.transaction.gid)).phase], ["refused", "cancelled"]);
+  // Nobody says what became of it: at its deadline sagad asks, and hears that it never happened.
+  await assert.rejects(client.send(database, message("fails"), () => Promise.reject(new Error("the work fails"))), /the work fails/);
+  assert.equal((await client.wait(`ts-${name}-fails`)).phase, "cancelled");
+  assert.equal((await client.send(database, message("fails"), order("fails"))).sent, "late");
+}
+
+test("the sender of a message, on PostgreSQL and MariaDB", skip, async () => {
+  await Promise.all([
+    sendsMessages("pg", postgresql<pg.PoolClient>(pool), "INSERT INTO effect_ts VALUES ($1, $2)"),
+    sendsMessages("maria", mariadb<mysql.PoolConnection>(maria), "INSERT INTO effect_ts VALUES (?, ?)"),
+  ]);
+  const { rows } = await pool.query("SELECT gid FROM effect_ts WHERE what = 'order'");
+  assert.deepEqual(rows, [{ gid: "ts-pg-sent" }]);
+  const [found] = await maria.query("SELECT gid FROM effect_ts WHERE what = 'order'");
+  assert.deepEqual((found as { gid: string }[]).map(({ gid }) => gid), ["ts-maria-sent"]);
+});
+
 test("a service on the package, called by sagad", skip, async (t) => {
   const { url, balance, callbacks, client } = await bank();
   const call = (name: string, n: number) => ({ url: `${url}/${name}/withdraw`, body: { n } });
