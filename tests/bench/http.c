@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * http.c - CPU per outbound call, libcurl, our own client and that on libcurl's connections in
- * turn, bare and behind the caller port: `http [calls [rounds]]`, medians over the rounds,
+ * turn, bare, behind the caller port and bare over TLS: `http [calls [rounds]]`, medians,
  * against a server in a process of its own.
  */
 #include "coordinator/io/caller.h"
 #include "participants/definition.h"
 #include "tests/lib/http_stub.h"
+#include "tests/lib/tls_relay.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,30 @@
 enum { ROUNDS_MAX = 31, INPUT_BYTES = 500 };
 
 static const unsigned in_flight[] = { 1, 16, 64, 256, 1000 };
+
+struct way {
+	const char      *name;
+	enum http_client client;
+	bool             with_caller, tls;
+};
+
+static const struct way ways[] = {
+	{ "plain", HTTP_AUTO, false, false },
+	{ "connect", HTTP_CONNECT, false, false },
+	{ "curl", HTTP_CURL, false, false },
+	{ "caller+plain", HTTP_AUTO, true, false },
+	{ "caller+connect", HTTP_CONNECT, true, false },
+	{ "caller+curl", HTTP_CURL, true, false },
+	{ "tls", HTTP_AUTO, false, true },
+	{ "tls+curl", HTTP_CURL, false, true },
+};
+
+enum { WAYS = sizeof ways / sizeof ways[0] };
+
+struct place { /* where the server is */
+	int              port;
+	struct tls_relay relay; /* in front of it */
+};
 
 struct run {
 	uv_loop_t          *loop;
@@ -83,7 +108,7 @@ static void start_one(struct run *r)
 	if (r->caller == NULL)
 		http_start(r->http, &(struct http_request){ .url = r->url, .method = "POST", .headers = headers,
 		                                            .header_count = sizeof headers / sizeof headers[0],
-		                                            .body = { r->input, INPUT_BYTES }, .timeout_ms = 5000 },
+		                                            .body = { r->input, INPUT_BYTES }, .timeout_ms = 20000 },
 		           on_result, r);
 	else
 		r->port.start(r->port.ctx, &(struct call_request){
@@ -127,17 +152,18 @@ static struct definition *compile(int port)
 	return d;
 }
 
-static void open_run(struct run *r, uv_loop_t *loop, int port, enum http_client client, bool with_caller, unsigned limit)
+static void open_run(struct run *r, uv_loop_t *loop, const struct place *place, const struct way *way, unsigned limit)
 {
 	*r = (struct run){ .loop = loop };
-	snprintf(r->url, sizeof r->url, "http://127.0.0.1:%d/reservations", port);
+	snprintf(r->url, sizeof r->url, "%s://127.0.0.1:%d/reservations", way->tls ? "https" : "http",
+	         way->tls ? place->relay.port : place->port);
 	memset(r->input, 'x', INPUT_BYTES);
 	memcpy(r->input, "{\"order\":\"", 10);
 	memcpy(r->input + INPUT_BYTES - 2, "\"}", 2);
-	r->definition = compile(port);
+	r->definition = compile(place->port);
 	r->http = http_open(loop, &(struct http_config){ .response_max = 1 << 20, .deny = STR("169.254.0.0/16"),
-	                                                 .client = client }, NULL);
-	if (!with_caller)
+	                                                 .client = way->client, .ca_file = place->relay.ca_file }, NULL);
+	if (!way->with_caller)
 		return;
 	r->caller = caller_open(loop, &(struct caller_config){
 		.http = r->http, .clock = { NULL, wall_ms, wall_ms, counting },
@@ -174,12 +200,13 @@ static void make_calls(struct run *r, unsigned n, unsigned at_once)
 }
 
 /* Microseconds of CPU for a call; the connections are there before the clock runs. */
-static double measure(uv_loop_t *loop, int port, enum http_client client, bool with_caller, unsigned at_once, unsigned calls)
+static double measure(uv_loop_t *loop, const struct place *place, const struct way *way, unsigned at_once,
+                      unsigned calls)
 {
 	struct run r;
 	double     before, us;
 
-	open_run(&r, loop, port, client, with_caller, at_once);
+	open_run(&r, loop, place, way, at_once);
 	make_calls(&r, 2 * at_once, at_once);
 	before = cpu_s();
 	make_calls(&r, calls, at_once);
@@ -205,33 +232,42 @@ static double median(double *v, unsigned n)
 	return v[n / 2];
 }
 
+static void measure_all(uv_loop_t *loop, const struct place *place, unsigned at_once, unsigned calls, unsigned rounds)
+{
+	double us[WAYS][ROUNDS_MAX];
+
+	for (unsigned k = 0; k < rounds; k++)
+		for (unsigned i = 0; i < WAYS; i++)
+			us[i][k] = measure(loop, place, &ways[i], at_once, calls);
+	printf("%14u", at_once);
+	for (unsigned i = 0; i < WAYS; i++)
+		printf("%16.1f", median(us[i], rounds));
+	putchar('\n');
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
-	unsigned  calls = argc > 1 ? (unsigned)atoi(argv[1]) : 50000, rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
-	uv_loop_t loop;
-	int       port, fds[2];
-	pid_t     child;
+	unsigned     calls = argc > 1 ? (unsigned)atoi(argv[1]) : 50000, rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
+	struct place place;
+	uv_loop_t    loop;
+	int          fds[2];
+	pid_t        child;
 
 	if (calls == 0 || rounds == 0 || rounds > ROUNDS_MAX || pipe(fds) != 0 || (child = fork()) < 0)
 		return 1;
 	if (child == 0)
 		serve(fds[1]);
-	if (read(fds[0], &port, sizeof port) != sizeof port)
+	if (read(fds[0], &place.port, sizeof place.port) != sizeof place.port || !tls_relay_start(&place.relay, place.port))
 		return 1;
 	uv_loop_init(&loop);
-	printf("us of CPU a call, median of %2u    plain connect   curl  behind the caller port: plain connect   curl\n", rounds);
-	for (size_t i = 0; i < sizeof in_flight / sizeof in_flight[0]; i++) {
-		double us[6][ROUNDS_MAX];
-
-		for (unsigned k = 0; k < rounds; k++)
-			for (unsigned way = 0; way < 6; way++)
-				us[way][k] = measure(&loop, port, (enum http_client)(way % 3), way >= 3, in_flight[i], calls);
-		printf("%4u in flight                   ", in_flight[i]);
-		for (unsigned way = 0; way < 6; way++)
-			printf(way == 3 ? "%32.1f" : "%8.1f", median(us[way], rounds));
-		putchar('\n');
-		fflush(stdout);
-	}
+	printf("us of CPU a call, median of %u\n%14s", rounds, "in flight");
+	for (unsigned i = 0; i < WAYS; i++)
+		printf("%16s", ways[i].name);
+	putchar('\n');
+	for (size_t i = 0; i < sizeof in_flight / sizeof in_flight[0]; i++)
+		measure_all(&loop, &place, in_flight[i], calls, rounds);
+	tls_relay_stop(&place.relay);
 	kill(child, SIGTERM);
 	waitpid(child, NULL, 0);
 	return 0;
