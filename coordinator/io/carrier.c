@@ -41,7 +41,7 @@ struct carrier *carrier_open(struct curl_loop *l, const char *url, enum guard_wo
 {
 	struct carrier *c = mem_alloc(sizeof *c);
 
-	curl_user_open(&c->user, l, on_ended);
+	curl_user_open(&c->user, l, CURL_ALONE, on_ended);
 	c->ready = ready;
 	c->arg = arg;
 	curl_easy_setopt(c->user.easy, CURLOPT_CONNECT_ONLY, 1L);

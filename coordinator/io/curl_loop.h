@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 
 struct curl_loop;
+struct curl_group;
 struct curl_user;
 
 /* Told once, from the loop. The user is in the multi handle still, and may end itself or
@@ -18,9 +19,10 @@ struct curl_user;
 typedef void curl_ended(struct curl_user *u, CURLcode code);
 
 struct curl_user { /* whoever owns an easy handle; memory is his */
-	struct curl_loop *loop;
-	CURL             *easy;
-	curl_ended       *ended;
+	struct curl_loop  *loop;
+	struct curl_group *group;
+	CURL              *easy;
+	curl_ended        *ended;
 	enum guard_word   word;
 	bool              denied;    /* an address may not be called */
 	int               no_socket; /* errno: a socket could not be opened */
@@ -37,8 +39,13 @@ void curl_loop_close(struct curl_loop *l, http_closed *closed, void *arg);
 void curl_loop_leave(struct curl_loop *l, int fd);
 const struct guard *curl_loop_guard(const struct curl_loop *l);
 
-/* The handle has its options then. */
-void curl_user_open(struct curl_user *u, struct curl_loop *l, curl_ended *ended);
+/* The handle has its options then. Connections are found by who is in the same group. */
+enum curl_sharing {
+	CURL_SHARED, /* with all others of this kind: it may use a connection of theirs */
+	CURL_ALONE   /* its connection is its own */
+};
+void curl_user_open(struct curl_user *u, struct curl_loop *l, enum curl_sharing sharing,
+                    curl_ended *ended);
 void curl_user_start(struct curl_user *u, enum guard_word word);
 void curl_user_end(struct curl_user *u); /* out of the multi handle, in which it was */
 void curl_user_close(struct curl_user *u);

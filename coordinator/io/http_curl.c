@@ -134,7 +134,7 @@ static struct curl_transfer *take_transfer(struct http_curl *h)
 	} else {
 		t = mem_alloc(sizeof *t);
 		t->http = h;
-		curl_user_open(&t->user, h->loop, on_ended);
+		curl_user_open(&t->user, h->loop, CURL_SHARED, on_ended);
 		set_lasting(t);
 	}
 	list_push(&h->active, &t->link);
