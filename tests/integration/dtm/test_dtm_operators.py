@@ -400,3 +400,15 @@ def test_who_waits_for_its_end_hears_why_a_person_cancelled_it(dtm, stub, dtm_cl
         said = dtm_cluster.client.post(f"/v1/transactions/{t.gid}/cancel", {"reason": why, "actor": "ada"})
         assert said.status in (200, 202), said
         failure(waiting.result(30), why)
+
+
+def test_what_clients_of_dtm_do_as_operators_is_audited(standing, dtm_cluster):
+    it = standing("saga")
+    success(it.t.post("resetNextCronTime", {"gid": it.gid}))
+    success(it.t.post("forceStop", {"gid": it.gid}))
+    lines = dtm_cluster.client.get(f"/v1/audit?gid={it.gid}").json["items"]
+    assert [(e["action"], e["role"], e["reason"]) for e in lines] == [
+        ("abandon", "admin", "forceStop of DTM's protocol"), ("retry", "operator", "resetNextCronTime of DTM's protocol")], lines
+    assert all(e["actor"] and e["request_id"] for e in lines), lines
+    journal = [e["what"] for e in dtm_cluster.client.get(f"/v1/transactions/{it.gid}/journal").json["items"]]
+    assert journal.count("abandon") == journal.count("retry") == 1

@@ -138,6 +138,15 @@ def test_retry_interval_may_be_a_part_of_a_second(dtm, stub):
     assert saga.query()["transaction"]["options"] == '{"concurrent":false,"wait_result":true,"retry_interval":0.5}'
 
 
+@pytest.mark.parametrize("options, wanted", [({}, ["200ms", "1m"]), ({"retry_interval": 50}, ["1s", "1m"]),
+                                             ({"retry_interval": 6000}, ["2m", "2m"]), ({"retry_limit": 3}, ["100ms", "1m"])])
+def test_back_off_doubles_up_to_an_end(dtm, dtm_cluster, stub, gid, options, wanted):
+    """As our own API shows it: DTM doubles for ever."""
+    success(dtm("saga", wait_result=True, **options).add("/a").submit())
+    retry = dtm_cluster.client.transaction(gid)["document"]["defaults"]["retry"]
+    assert [retry["initial"], retry["max"], retry["factor"]] == [*wanted, 2] and retry["jitter"] == "none"
+
+
 def test_retry_limit_ends_in_a_rollback(dtm, stub):
     stub.on("/a", Reply(500))
     saga = dtm("saga", wait_result=True, retry_limit=2, retry_interval=1).add("/a", "/a-undo")
