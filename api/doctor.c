@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * doctor.c - GET /v1/doctor: what is wrong with the database and this replica's way to it.
+ * doctor.c - GET /v1/doctor: what is wrong with the database, this replica's way to it, and the replicas beside each other.
  */
 #include "api/doctor_check.h"
+#include "api/overview.h"
 #include "api/request.h"
 #include "api/show.h"
 
@@ -43,18 +44,21 @@ static void answer_away(struct request *r)
 	request_answer(r, 200, &body);
 }
 
-static void on_facts(void *arg, enum log_result result, const struct doctor_fact *facts, size_t n, unsigned known)
-{
-	struct request    *r = arg;
-	const struct facts f = { facts, n, known, own_clock_ms() };
-	struct check       checks[CHECK_COUNT];
-	struct buf         body = { 0 }, list = { 0 };
-	bool               healthy = true;
+struct doctor { /* the request's own, with its texts */
+	struct doctor_fact *facts;
+	size_t              n;
+	unsigned            known;
+	int64_t             now;
+};
 
-	if (result != LOG_DONE) {
-		answer_away(r);
-		return;
-	}
+static void answer(struct request *r)
+{
+	const struct doctor *d = r->own;
+	const struct facts   f = { d->facts, d->n, d->known, d->now };
+	struct check         checks[CHECK_COUNT];
+	struct buf           body = { 0 }, list = { 0 };
+	bool                 healthy = true;
+
 	doctor_judge(&f, checks);
 	for (size_t i = 0; i < CHECK_COUNT; i++) {
 		buf_cstr(&list, i ? ",\n" : "");
@@ -69,6 +73,62 @@ static void on_facts(void *arg, enum log_result result, const struct doctor_fact
 	buf_cstr(&body, "]}\n");
 	buf_fini(&list);
 	request_answer(r, 200, &body);
+}
+
+static void add_fact(struct request *r, struct doctor *d, struct str name, struct str value)
+{
+	d->facts[d->n++] = (struct doctor_fact){ arena_str(request_arena(r), name),
+		                                 arena_str(request_arena(r), value) };
+}
+
+/* One that does not say its version is older than the question. */
+static void on_told(struct request *r, const struct told_all *all)
+{
+	struct buf words = { 0 };
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct told *t = &all->items[i];
+		const struct json *v = t->says ? json_get(t->says, "version") : NULL;
+
+		if (t->member.state != MEMBER_LIVE)
+			continue;
+		buf_cstr(&words, words.n > 0 ? " " : "");
+		if (v != NULL && v->type == JSON_STRING)
+			buf_str(&words, json_text(v, request_arena(r)));
+		else
+			buf_cstr(&words, t->says ? "unknown" : "-");
+	}
+	add_fact(r, r->own, STR("replicas"), buf_view(&words));
+	buf_fini(&words);
+	answer(r);
+}
+
+static void on_members(void *arg, enum log_result result, const struct member *members, size_t n)
+{
+	struct request *r = arg;
+
+	if (result == LOG_DONE)
+		overview_ask(r, members, n, on_told);
+	else
+		answer_away(r);
+}
+
+static void on_facts(void *arg, enum log_result result, const struct doctor_fact *facts, size_t n, unsigned known)
+{
+	struct request  *r = arg;
+	struct log_port *log = &r->api->ports.log;
+	struct doctor   *d = arena_alloc(request_arena(r), sizeof *d);
+
+	if (result != LOG_DONE) {
+		answer_away(r);
+		return;
+	}
+	*d = (struct doctor){ .known = known, .now = own_clock_ms() };
+	d->facts = arena_array(request_arena(r), n + 1, sizeof *d->facts);
+	for (size_t i = 0; i < n; i++)
+		add_fact(r, d, facts[i].name, facts[i].value);
+	r->own = d;
+	log->members(log->ctx, on_members, r);
 }
 
 void handle_doctor(struct request *r)

@@ -11,7 +11,8 @@ enum {
 	LONG_WARN_S = 600,
 	SYNCREP_BAD_S = 5,
 	FILLFACTOR_MAX = 90,
-	DEAD_ROWS_MIN = 200000
+	DEAD_ROWS_MIN = 200000,
+	VERSIONS_MAX = 8
 };
 
 static const int64_t SLOT_WARN_BYTES = INT64_C(4) << 30;
@@ -112,6 +113,49 @@ static void judge_schema(const struct facts *f, struct check *c)
 	else
 		say(c, CHECK_OK, "version %lld", (long long)version);
 	advise(c, "run sagad migrate");
+}
+
+static struct str take_word(struct str *rest)
+{
+	struct str word = { rest->p, 0 };
+
+	while (word.n < rest->n && rest->p[word.n] != ' ')
+		word.n++;
+	size_t used = word.n < rest->n ? word.n + 1 : word.n;
+	*rest = (struct str){ rest->p + used, rest->n - used };
+	return word;
+}
+
+/* The fact has a word for each that lives: its version, or "-" if it does not answer. */
+static void judge_replicas(const struct facts *f, struct check *c)
+{
+	struct str words, versions[VERSIONS_MAX];
+	unsigned   counts[VERSIONS_MAX] = { 0 }, n = 0, i;
+	bool       silent = false;
+
+	if (!find(f, "replicas", &words)) {
+		not_seen(c);
+		return;
+	}
+	for (struct str word; (word = take_word(&words)).n > 0;) {
+		for (i = 0; i < n && !str_eq(versions[i], word); i++)
+			;
+		if (i == VERSIONS_MAX)
+			continue;
+		if (i == n)
+			versions[n++] = word;
+		counts[i]++;
+		silent = silent || str_is(word, "-");
+	}
+	c->state = n == 1 && !silent ? CHECK_OK : CHECK_WARN;
+	for (i = 0; i < n; i++) {
+		buf_fmt(&c->finding, "%s%u ", i > 0 ? ", " : "", counts[i]);
+		if (str_is(versions[i], "-"))
+			buf_cstr(&c->finding, counts[i] == 1 ? "does not answer" : "do not answer");
+		else
+			buf_fmt(&c->finding, "%s %.*s", counts[i] == 1 ? "runs" : "run", (int)versions[i].n, versions[i].p);
+	}
+	advise(c, "in an upgrade go on until all run one version; see to those that do not answer");
 }
 
 static void judge_writable(const struct facts *f, struct check *c)

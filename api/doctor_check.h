@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * doctor_check.h - judges what the database says of itself: one row per check. Pure.
+ * doctor_check.h - judges what the database says of itself, and what replicas do: one row per check. Pure.
  */
 #ifndef API_DOCTOR_CHECK_H
 #define API_DOCTOR_CHECK_H
@@ -13,6 +13,7 @@ enum check_state { CHECK_OK, CHECK_WARN, CHECK_BAD };
 #define CHECKS(X) \
 	X(version,      "server version") \
 	X(schema,       "schema") \
+	X(replicas,     "replica versions") \
 	X(writable,     "writable") \
 	X(fsync,        "fsync") \
 	X(full_page,    "full_page_writes") \

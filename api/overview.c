@@ -174,7 +174,7 @@ void overview_here(struct request *r, struct buf *out)
 	rates_read(r->api, r->x->since_us / 1000, &from, &now);
 	engine_stats(r->api->engine, &stats);
 	int64_t ms = now.at - from.at;
-	buf_fmt(out, "{\"replica\":\"%s\",\"owned\":%llu,\"lease_age_ms\":%lld,", uuid_text(stats.me, id),
+	buf_fmt(out, "{\"replica\":\"%s\",\"version\":\"" PACKAGE_VERSION "\",\"owned\":%llu,\"lease_age_ms\":%lld,", uuid_text(stats.me, id),
 	        (unsigned long long)stats.owned, (long long)stats.lease_age_ms);
 	buf_fmt(out, "\"rates\":{\"window_ms\":%lld,\"begun\":%.1f,\"ended\":%.1f,\"calls\":%.1f},", (long long)ms,
 	        per_second(now.begun, from.begun, ms), per_second(now.ended, from.ended, ms),

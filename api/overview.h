@@ -18,7 +18,7 @@ struct told_all {
 	size_t       n;
 };
 
-/* This replica: {"replica":…,"owned":…,"lease_age_ms":…,"rates":{…},"participants":[…]} */
+/* This replica: {"replica":…,"version":…,"owned":…,"lease_age_ms":…,"rates":{…},"participants":[…]} */
 void overview_here(struct request *r, struct buf *out);
 /* Asks all that live, so many at once, for at most a second each; this one is not asked, but
  * heard. done once, perhaps at once. */

@@ -600,7 +600,8 @@ def checks_of(done):
 def test_doctor(ctl, cluster):
     well = ctl("doctor", "--json")
     checks = checks_of(well)
-    assert well.json["healthy"] is True and len(checks) >= 19, well
+    assert well.json["healthy"] is True and len(checks) >= 20, well
+    assert re.fullmatch(r"3 run \d+\.\d+\.\d+", checks["replica versions"]["finding"]), well
     assert {n: c for n, c in checks.items() if c["state"] != "ok"} == {}, well
     people = ctl("doctor").out
     assert re.search(r"^ok +indexes +all there, all valid$", people, re.M) and "client clock" in people, people
