@@ -12,6 +12,7 @@ struct commit_job {
 	void               *arg;
 	int64_t             sent_us; /* boot */
 	int                 stand, insert, change, commit; /* which statement of the job; -1: none */
+	bool                marks[]; /* per begin, then per change: done */
 };
 
 /* ---- is it fit to be sent? ------------------------------------------------------ */
@@ -29,7 +30,7 @@ static bool begin_is_storable(const struct row *r)
 	const struct str *texts[] = { &r->gid, &r->definition, &r->document, &r->input, &r->labels,
 		                      &r->traceparent, &r->progress };
 
-	return are_storable(texts, sizeof texts / sizeof texts[0]);
+	return !phase_is_ended(r->phase) && are_storable(texts, sizeof texts / sizeof texts[0]);
 }
 
 static bool entry_is_storable(const struct entry *e)
@@ -46,7 +47,7 @@ static bool batch_is_storable(const struct batch *b)
 			return false;
 	for (size_t i = 0; i < b->change_count; i++) {
 		const struct change *c = &b->changes[i];
-		if (!is_storable(c->gid) || !is_storable(c->progress) || !is_storable(c->document))
+		if (c->ended != phase_is_ended(c->phase) || !is_storable(c->gid) || !is_storable(c->progress) || !is_storable(c->document))
 			return false;
 	}
 	for (size_t i = 0; i < b->entry_count; i++)
@@ -176,7 +177,6 @@ static void put_changes(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_BOOL, item_bool, c, b->changes, n, c->paused);
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->progress);
 	put_documents(p, b);
-	ARRAY(p, PG_BOOL, item_bool, c, b->changes, n, c->ended);
 	ARRAY(p, PG_TIMESTAMPTZ, item_time, c, b->changes, n, release_at(c));
 }
 
@@ -272,8 +272,8 @@ static void put_settled(struct pg_params *p, const struct batch *b)
 
 /* ---- the answer ------------------------------------------------------------------------- */
 
-static bool *mark(bool *marks, size_t n, const PGresult *r, struct str (*gid_of)(const struct batch *, size_t),
-                  const struct batch *b)
+static void mark(bool *marks, size_t n, const PGresult *r, struct str (*gid_of)(const struct batch *, size_t),
+                 const struct batch *b)
 {
 	size_t at = 0;
 
@@ -289,7 +289,6 @@ static bool *mark(bool *marks, size_t n, const PGresult *r, struct str (*gid_of)
 		if (tried < n)
 			marks[at] = true;
 	}
-	return marks;
 }
 
 static struct str begin_gid(const struct batch *b, size_t i)
@@ -316,31 +315,89 @@ static enum log_result commit_result(const struct commit_job *j)
 	return job->result;
 }
 
+static struct commit_job *open_job(struct pg *pg, const struct batch *b, batch_done *done, void *arg)
+{
+	struct commit_job *j = mem_alloc(sizeof *j + b->begin_count + b->change_count);
+
+	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .insert = -1, .change = -1, .commit = -1,
+	                          .sent_us = clock_boot_us() };
+	memset(j->marks, 0, b->begin_count + b->change_count);
+	pg_job_begin(&j->job, &pg->log);
+	return j;
+}
+
+static void deliver(struct commit_job *j, enum log_result result)
+{
+	j->done(j->arg, result, &(struct batch_result){ j->marks, j->marks + j->batch->begin_count });
+	pg_job_free(&j->job);
+}
+
+/* False: not all of them applied, and the answer does not name those that did. */
+static bool mark_changes(struct commit_job *j)
+{
+	const struct batch *b = j->batch;
+	PGresult           *r = j->job.results[j->change];
+
+	if (j->stand < 0)
+		mark(j->marks + b->begin_count, b->change_count, r, change_gid, b);
+	else if (r == NULL || strtoul(PQcmdTuples(r), NULL, 10) != b->change_count)
+		return false;
+	else
+		memset(j->marks + b->begin_count, true, b->change_count);
+	return true;
+}
+
+/* Who cannot be told which of the changes applied reads all of them again. */
+static void on_told(struct pg_job *job)
+{
+	struct commit_job  *j = (struct commit_job *)job;
+	const struct batch *b = j->batch;
+
+	if (job->result == LOG_DONE)
+		mark(j->marks + b->begin_count, b->change_count, job->results[0], change_gid, b);
+	deliver(j, job->result == LOG_DONE ? LOG_DONE : LOG_LOST);
+}
+
+/* Almost always all changes apply: it is cheaper to ask when some do not. */
+static void ask_which(struct commit_job *first)
+{
+	const struct batch  *b = first->batch;
+	const struct change *c;
+	struct commit_job   *j = open_job(first->job.conn->pg, b, first->done, first->arg);
+	struct pg_params    *p = pg_job_params(&j->job);
+
+	memcpy(j->marks, first->marks, b->begin_count);
+	j->job.only_reads = true;
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, b->change_count, c->gid);
+	params_i64(p, cell_i64(first->job.results[first->stand], 0, 0));
+	pg_job_add(&j->job, SQL_CHANGED);
+	pg_job_send(&j->job, on_told);
+	pg_job_free(&first->job);
+}
+
 static void on_committed(struct pg_job *job)
 {
 	struct commit_job  *j = (struct commit_job *)job;
 	const struct batch *b = j->batch;
 	enum log_result     result = commit_result(j);
 	struct pg          *pg = job->conn->pg;
-	bool               *marks = mem_array(b->begin_count + b->change_count, sizeof *marks);
-	struct batch_result r = { marks, marks + b->begin_count };
 
 	if (job->sent > 0) {
 		tally_add(&pg->batch_us, TALLY_BATCH_US, (uint64_t)(clock_boot_us() - j->sent_us));
 		tally_add(&pg->batch_rows, TALLY_ROWS, b->begin_count + b->change_count);
 	}
 	for (size_t i = 0; result == LOG_DONE && i < b->begin_count; i++)
-		marks[i] = b->begins[i].fresh; /* one that was not inserted would have failed the batch */
+		j->marks[i] = b->begins[i].fresh; /* one that was not inserted would have failed the batch */
 	if (result == LOG_DONE && j->insert >= 0)
-		mark(marks, b->begin_count, job->results[j->insert], begin_gid, b);
-	if (result == LOG_DONE && j->change >= 0)
-		mark(marks + b->begin_count, b->change_count, job->results[j->change], change_gid, b);
+		mark(j->marks, b->begin_count, job->results[j->insert], begin_gid, b);
 	/* Committed here, perhaps not on the standby: what was in doubt is read again after a reconnect. */
 	if (job->doubt && job->conn->state == CONN_READY)
 		pg_link_break(&job->conn->link, "a synchronous standby did not confirm a commit");
-	j->done(j->arg, result, &r);
-	free(marks);
-	pg_job_free(job);
+	if (result == LOG_DONE && j->change >= 0 && !mark_changes(j)) {
+		ask_which(j);
+		return;
+	}
+	deliver(j, result);
 }
 
 /* ---- the batch ------------------------------------------------------------------------------ */
@@ -373,12 +430,9 @@ static void add_begins(struct commit_job *j)
 void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 {
 	struct pg         *pg = ctx;
-	struct commit_job *j = mem_alloc(sizeof *j);
+	struct commit_job *j = open_job(pg, b, done, arg);
 	struct pg_job     *job = &j->job;
 
-	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .insert = -1, .change = -1, .commit = -1,
-	                          .sent_us = clock_boot_us() };
-	pg_job_begin(job, &pg->log);
 	if (!batch_is_storable(b)) {
 		pg_job_refuse(job, LOG_BAD_DATA, on_committed);
 		return;
@@ -393,7 +447,7 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 	}
 	if (b->change_count > 0) {
 		put_changes(pg_job_params(job), b);
-		j->change = add(job, SQL_CHANGE);
+		j->change = add(job, j->stand >= 0 ? SQL_CHANGE : SQL_CHANGE_TELL);
 	}
 	if (b->entry_count > 0) {
 		put_entries(pg_job_params(job), b);

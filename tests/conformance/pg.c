@@ -218,6 +218,33 @@ static void test_begin_against_fence(struct harness *h)
 	ok(a.result == LOG_DONE, "and is then done");
 }
 
+/* With begins in the batch, only a count says whether all changes applied: which, is asked for then. */
+static void test_some_miss(struct harness *h, struct uuid me)
+{
+	struct row    row = make_row(me, STR("with-misses")), good = make_row(me, STR("miss-good")), stale = make_row(me, STR("miss-stale"));
+	struct change changes[] = {
+		{ .gid = good.gid, .epoch = 1, .version = 1, .phase = PHASE_TRYING, .progress = STR("{\"p\":1}") },
+		{ .gid = stale.gid, .epoch = 1, .version = 1, .phase = PHASE_TRYING, .progress = STR("{\"p\":2}") },
+	};
+	struct answer a;
+
+	begin_row(h, &h->a, &good);
+	begin_row(h, &h->a, &stale);
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET version = 2 WHERE gid = 'miss-stale'");
+	ok(commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = &row, .begin_count = 1, .changes = changes, .change_count = 2 },
+	                &a) == LOG_DONE && a.flag && a.changed, "one that applied is told from one that did not");
+	struct change turned[] = { changes[1], changes[0] };
+	row.gid = STR("with-misses-2");
+	turned[1].version = 2;
+	ok(commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = &row, .begin_count = 1, .changes = turned, .change_count = 2 },
+	                &a) == LOG_DONE && a.flag && !a.changed, "and the other way round");
+	ok(strcmp(pg_database_ask(&h->database, "SELECT string_agg(version || progress, ' ' ORDER BY gid) FROM sagad.transaction "
+	                          "WHERE gid LIKE 'miss-%%'"), "3{\"p\":1} 2{}") == 0, "as it is in the table");
+	row.gid = STR("with-misses-3");
+	ok(commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = &row, .begin_count = 1, .changes = turned, .change_count = 2 },
+	                &a) == LOG_DONE && a.flag && !a.changed, "what another commit of the same made of it does not count");
+}
+
 /* Two who adopt at once: neither waits for the other's rows, and no row is taken twice. */
 static void test_adoption_at_once(struct harness *h)
 {
@@ -506,6 +533,7 @@ int main(void)
 	enroll(&h, &h.a, me, 99);
 	test_ended_in_a_commit(&h, me);
 	test_reload_waits(&h, me);
+	test_some_miss(&h, me);
 	test_begin_against_fence(&h);
 	test_adoption_at_once(&h);
 	test_drained_is_no_poison(&h);

@@ -24,6 +24,8 @@ static const struct {
 } wants[] = {
 	{ "STAND", "Index Scan using replica_pkey", NULL },
 	{ "CHANGE", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
+	{ "CHANGE_TELL", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
+	{ "CHANGED", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "JOURNAL", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "SETTLE", "Index Scan using inbox_pkey", "using transaction_pkey" },
 	{ "RELOAD", "Index Scan using transaction_pkey", NULL },
