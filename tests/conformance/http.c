@@ -6,6 +6,7 @@
 #include "coordinator/base/mem.h"
 #include "tests/lib/http_stub.h"
 #include "tests/lib/tap.h"
+#include "tests/lib/tls_relay.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -23,6 +24,7 @@ struct world {
 	uv_loop_t   *loop;
 	struct http *http;
 	struct stub  stub;
+	struct tls_relay relay; /* before it; its port is 0 without TLS */
 	struct buf   seen;      /* the last request: line, head and body */
 	unsigned     failing;   /* so many requests to come fail, see handle() */
 	bool         held;      /* nothing may be sent */
@@ -206,7 +208,8 @@ static const char *url_of(const struct world *w, const char *host, const char *p
 {
 	static char url[200];
 
-	snprintf(url, sizeof url, "http://%s:%d%s", host, w->stub.port, path);
+	snprintf(url, sizeof url, "%s://%s:%d%s", w->relay.port ? "https" : "http", host,
+	         w->relay.port ? w->relay.port : w->stub.port, path);
 	return url;
 }
 
@@ -556,10 +559,9 @@ enum { BURST = 30 };
 static unsigned burst(struct world *w)
 {
 	const unsigned before = w->stub.connections;
-	static char    url[64];
+	const char    *url = url_of(w, "127.0.0.1", "/ok");
 	struct got     got[BURST] = { 0 };
 
-	snprintf(url, sizeof url, "http://127.0.0.1:%d/ok", w->stub.port);
 	for (int i = 0; i < BURST; i++)
 		http_start(w->http, &(struct http_request){ .url = url, .method = "GET", .timeout_ms = 2000 }, on_done, &got[i]);
 	for (int i = 0; i < BURST; i++) {
@@ -762,6 +764,27 @@ static void check_all(uv_loop_t *loop, enum http_client client)
 	close_world(&w);
 }
 
+/* What comes through a relay comes a little later, so nothing here depends on when. */
+static void check_tls(uv_loop_t *loop, enum http_client client)
+{
+	static struct world w;
+
+	printf("# TLS, %s\n", client_names[client]);
+	open_world(&w, loop, client, "none");
+	http_close(w.http, NULL, NULL);
+	if (!tls_relay_start(&w.relay, w.stub.port))
+		abort();
+	w.http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .client = client,
+	                                                .ca_file = w.relay.ca_file }, NULL);
+	check_answers(&w);
+	check_failures(&w, client);
+	check_repeat(&w);
+	check_large(&w);
+	check_bursts(&w);
+	close_world(&w);
+	tls_relay_stop(&w.relay);
+}
+
 int main(void)
 {
 	static struct world plain, curl;
@@ -772,6 +795,8 @@ int main(void)
 	check_all(&loop, HTTP_AUTO);
 	check_all(&loop, HTTP_CONNECT);
 	check_all(&loop, HTTP_CURL);
+	check_tls(&loop, HTTP_AUTO);
+	check_tls(&loop, HTTP_CURL);
 	open_world(&plain, &loop, HTTP_AUTO, "none");
 	open_world(&curl, &loop, HTTP_CURL, "none");
 	check_bytes(&plain, &curl);
