@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from lib.base import until
 from lib.dtm import error, failure, params_of, path_of, success
 from lib.stub import Reply
 
@@ -154,3 +155,16 @@ def test_a_branch_of_a_saga(dtm, stub):
     success(saga.submit())
     failure(saga.branch("02", trans_type="tcc", confirm=stub.url, cancel=stub.url), "status: prepared found")
     assert saga.ended() == "succeed"
+
+
+@pytest.mark.parametrize("kind", ["tcc", "xa"])
+def test_submit_while_it_is_submitted(dtm, stub, kind):
+    """As clients do that did not hear the first answer."""
+    path = "/01/confirm" if kind == "tcc" else "/01/xa"
+    stub.on(path, Reply(425))
+    t = prepared(dtm, kind, branches=["01"], retry_interval=1)
+    success(t.submit())
+    until(lambda: stub.calls)
+    success(t.submit())
+    stub.on(path, Reply(200))
+    assert t.ended() == "succeed" and set(t.called()) == {f"{path} {'confirm' if kind == 'tcc' else 'commit'}"}
