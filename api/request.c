@@ -85,7 +85,7 @@ void request_wait(struct request *r, view_done *done)
 {
 	r->wait_done = done;
 	r->api->waiters++;
-	request_header(r, "Preference-Applied", "wait=%lld", (long long)((r->prefer.wait_ms + 999) / 1000));
+	request_number(r, "Preference-Applied", "wait=", (uint64_t)(r->prefer.wait_ms + 999) / 1000, "");
 	r->wait_handle = engine_wait(r->api->engine, r->gid, request_now(r) + r->prefer.wait_ms, on_waited, r);
 	exchange_watch(r->x, on_gone, r);
 }

@@ -125,6 +125,8 @@ void request_answer(struct request *r, unsigned status, struct buf *body);
 void request_answer_as(struct request *r, unsigned status, const char *content_type, struct buf *body);
 void request_header(struct request *r, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+void request_number(struct request *r, const char *name, const char *before, uint64_t v,
+                    const char *after);
 void request_etag(struct request *r, uint64_t version);
 /* Log results other than LOG_DONE. */
 void request_away(struct request *r, enum log_result result);

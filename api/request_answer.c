@@ -29,17 +29,22 @@ void request_header(struct request *r, const char *name, const char *fmt, ...)
 	exchange_set_header(r->x, name, (struct str){ value, (size_t)n });
 }
 
+void request_number(struct request *r, const char *name, const char *before, uint64_t v,
+                    const char *after)
+{
+	char       digits[20];
+	struct buf text = { 0 };
+
+	buf_cstr(&text, before);
+	buf_str(&text, text_of_u64(v, digits));
+	buf_cstr(&text, after);
+	exchange_set_header(r->x, name, buf_view(&text));
+	buf_fini(&text);
+}
+
 void request_etag(struct request *r, uint64_t version)
 {
-	char   text[24];
-	size_t at = sizeof text;
-
-	text[--at] = '"';
-	do
-		text[--at] = (char)('0' + version % 10);
-	while ((version /= 10) != 0);
-	text[--at] = '"';
-	exchange_set_header(r->x, "ETag", (struct str){ text + at, sizeof text - at });
+	request_number(r, "ETag", "\"", version, "\"");
 }
 
 void request_answer_as(struct request *r, unsigned status, const char *content_type,

@@ -124,6 +124,16 @@ bool text_to_u64(struct str a, uint64_t *out)
 	return true;
 }
 
+struct str text_of_u64(uint64_t v, char out[20])
+{
+	size_t at = 20;
+
+	do
+		out[--at] = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	return (struct str){ out + at, 20 - at };
+}
+
 static const struct {
 	const char *name;
 	int64_t     ms;
@@ -328,24 +338,11 @@ void buf_reserve(struct buf *b, size_t more)
 	b->p = mem_grow(b->p, b->cap, 1);
 }
 
-void buf_add(struct buf *b, const void *p, size_t n)
-{
-	buf_reserve(b, n);
-	if (n > 0)
-		memcpy(b->p + b->n, p, n);
-	b->n += n;
-	b->p[b->n] = '\0';
-}
-
 void buf_u64(struct buf *b, uint64_t v)
 {
-	char   digits[20];
-	size_t at = sizeof digits;
+	char digits[20];
 
-	do
-		digits[--at] = (char)('0' + v % 10);
-	while ((v /= 10) != 0);
-	buf_add(b, digits + at, sizeof digits - at);
+	buf_str(b, text_of_u64(v, digits));
 }
 
 void buf_i64(struct buf *b, int64_t v)

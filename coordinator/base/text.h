@@ -45,6 +45,8 @@ bool text_is_utf8(struct str a);        /* RFC 3629: no surrogates, no overlong 
 int        text_hex(char c);            /* the value of one hex digit, any case; -1: it is none */
 /* Whole decimal number without sign; false on anything else or overflow. */
 bool text_to_u64(struct str a, uint64_t *out);
+/* In decimal, at the end of out. */
+struct str text_of_u64(uint64_t v, char out[20]);
 
 /* Durations as people write them: 250ms, 3s, 10m, 1h30m, 7d. Units ms s m h d,
  * at least one, each at most once and falling; whole numbers only.
@@ -69,7 +71,6 @@ struct buf {
 void       buf_fini(struct buf *b);
 void       buf_clear(struct buf *b);    /* keeps the memory */
 void       buf_reserve(struct buf *b, size_t more);
-void       buf_add(struct buf *b, const void *p, size_t n);
 void       buf_i64(struct buf *b, int64_t v);
 void       buf_u64(struct buf *b, uint64_t v);
 void       buf_fmt(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -80,6 +81,17 @@ char      *buf_take(struct buf *b);     /* the caller frees; b is empty again */
 static inline struct str buf_view(const struct buf *b) /* valid until the next change */
 {
 	return (struct str){ b->p, b->n };
+}
+
+/* What is known when it is compiled costs a few moves, not a call. */
+static inline void buf_add(struct buf *b, const void *p, size_t n)
+{
+	if (b->cap - b->n <= n)
+		buf_reserve(b, n);
+	if (n > 0)
+		memcpy(b->p + b->n, p, n);
+	b->n += n;
+	b->p[b->n] = '\0';
 }
 
 static inline void buf_str(struct buf *b, struct str s)

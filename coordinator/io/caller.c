@@ -211,10 +211,12 @@ static bool admit(struct job *j)
 
 static void turn_away(struct caller *c, struct target *t, struct job *j)
 {
-	bool failing;
+	bool    failing;
+	int64_t wait_ms;
 
 	breaker_drop(&t->breaker, j->pass);
-	end_put_off(j, target_turn(&c->targets, t, &failing), failing);
+	wait_ms = target_turn(&c->targets, t, &failing);
+	end_put_off(j, wait_ms, failing);
 }
 
 /* Sends what waits, first come first served, as far as the limit and the lease allow. A probe needs no place

@@ -3,7 +3,6 @@
 #include "coordinator/io/pg_internal.h"
 #include "participants/definition.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,9 +25,9 @@ enum { KEY_MAX = 300, NAME_MAX_BYTES = 256 };
 
 static struct str make_key(char out[KEY_MAX], struct str name, uint32_t version)
 {
-	int n = snprintf(out, KEY_MAX, "%u %.*s", version, (int)name.n, name.n ? name.p : "");
-
-	return (struct str){ out, (size_t)n };
+	memcpy(out, &version, sizeof version);
+	memcpy(out + sizeof version, name.n ? name.p : "", name.n);
+	return (struct str){ out, sizeof version + name.n };
 }
 
 struct definition *definitions_get(struct pg_definitions *d, struct str name, uint32_t version)
