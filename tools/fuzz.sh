@@ -14,7 +14,7 @@ flags="-std=c11 -D_GNU_SOURCE -DFUZZ_WITH_LIBFUZZER -O1 -g -I. -fno-sanitize-rec
 common=build/fuzz/common
 compile_common() {
 	local sources=(coordinator/base/*.c coordinator/core/*.c participants/*.c
-		participants/libsaga/answer.c participants/libsaga/call.c participants/libsaga/json.c
+		participants/libsaga/answer.c participants/libsaga/call.c participants/libsaga/fill.c participants/libsaga/fill_hole.c participants/libsaga/json.c
 		participants/libsaga/problem.c participants/libsaga/sign.c participants/libsaga/text.c
 		coordinator/io/response.c api/actions.c api/head.c api/problem.c api/query.c api/router.c api/show.c api/start.c api/dtm/*.c)
 	if [ -e $common/made ] && [ -z "$(find coordinator participants api sql -newer $common/made -name '*.[ch]')" ]; then return; fi

@@ -2,6 +2,7 @@
  * libsaga.c - a request as it may come to a service: "Name: value" lines, an empty line, the body.
  */
 #include "participants/libsaga/saga/call.h"
+#include "participants/libsaga/saga/template.h"
 #include "tests/fuzz/replay.h"
 
 #include <assert.h>
@@ -53,6 +54,32 @@ static void check_call(const struct saga_request *request, enum saga_fault fault
 	}
 }
 
+/* Whatever a template is, what it becomes fits its place. */
+static void check_template(const char *body)
+{
+	const struct saga_output outputs[] = { { "a", "[1, {\"b\": \"\\u00e4\"}]" },
+		                               { "b", NULL } };
+	struct saga_sources sources = { .input = "{\"a\": [1.10, null, \"x/\\\"y\"],"
+		                                 " \"b\": \"..\"}",
+		                        .outputs = outputs,
+		                        .output_count = 2,
+		                        .gid = "g/1" };
+
+	for (enum saga_place place = SAGA_PLACE_JSON; place <= SAGA_PLACE_TEXT; place++) {
+		struct saga_error error = { 0 };
+		enum saga_filled is;
+		char *out;
+
+		is = saga_fill(body, place, &sources, &out, &error);
+		assert((is == SAGA_FILL_DONE) == (out != NULL) && (out || *error.text));
+		if (out && place == SAGA_PLACE_JSON)
+			assert(saga_json_valid((struct saga_slice){ out, strlen(out) }));
+		for (const char *p = out; p && *p && place == SAGA_PLACE_HEADER; p++)
+			assert(*p >= ' ' && *p <= '~');
+		free(out);
+	}
+}
+
 /* What was found in a text is a part of it, and JSON itself. */
 static void check_json(const char *body, size_t size)
 {
@@ -97,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_call(&request, saga_call_read(&request, NULL, 1795423254, &call), &call);
 	check_call(&request, saga_call_read(&request, &trust, 1795423254, &call), &call);
 	check_json(request.body, request.body_size);
+	check_template(request.body);
 	saga_problem_read(503, saga_request_header(&request, "Retry-After"), request.body,
 	                  request.body_size, &problem);
 	assert(problem.error_count <= SAGA_PROBLEM_ERRORS && problem.retry_after_s >= -1);

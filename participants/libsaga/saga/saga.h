@@ -10,6 +10,7 @@
 #include "json.h"
 #include "message.h"
 #include "service.h"
+#include "template.h"
 #include "xa.h"
 
 #endif
