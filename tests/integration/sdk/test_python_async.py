@@ -396,10 +396,11 @@ def test_the_service_of_the_page_works(serve, sdk, dsn, gid, monkeypatch):
 
 def test_who_gives_up_a_request_tears_no_transaction_apart(service, wait, dsn, gid):
     async def play():
-        began, go_on, first = asyncio.Event(), asyncio.Event(), True
+        began, go_on, calls = asyncio.Event(), asyncio.Event(), []
 
         @service.on("/rooms")
         async def book(call, db):
+            calls.append(call.gid)
             await execute(db, "INSERT INTO effect VALUES (%s, 'book')", call.gid)
             began.set()
             await go_on.wait()
@@ -412,8 +413,8 @@ def test_who_gives_up_a_request_tears_no_transaction_apart(service, wait, dsn, g
             await first
         again = asyncio.ensure_future(service.serve("/rooms", headers, b""))
         go_on.set()
-        return (await again)[2]
-    assert wait(play()) == b'{"n":1}' and effects(dsn, gid) == ["book"]
+        return (await again)[2], calls
+    assert wait(play()) == (b'{"n":1}', [gid]) and effects(dsn, gid) == ["book"]
 
 
 def test_who_is_stopped_leaves_no_transaction_behind(wait, connect, dsn, gid):
