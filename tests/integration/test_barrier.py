@@ -209,6 +209,71 @@ def test_postgresql_needs_the_rights_that_the_guide_names(db):
     db.rollback()  # the role as well
 
 
+# ---- the sender of a message, in the way of docs/start-in-your-commit.md ---------------------------
+
+
+def send(on, gid, deadline):
+    """True: it goes on. It commits behind this."""
+    told = on.ask(gid, "=message", "try", None, deadline)
+    assert told["answer"] in ("run", "duplicate", "late"), told
+    return told["answer"]
+
+
+def check(on, gid, deadline):
+    told = on.ask(gid, "=message", "cancel", None, deadline)
+    if told["answer"] == "run":
+        on.db.rollback()
+        return 200
+    on.db.commit()
+    return told["status"] if told["answer"] == "late" else 422
+
+
+def test_a_message_that_was_committed(on):
+    gid, deadline = f"m-{next(_gids)}", on.time(60)
+    assert send(on, gid, deadline) == "run"
+    on.db.commit()
+    assert [check(on, gid, deadline) for _ in range(3)] == [200] * 3, "however often it is asked"
+    assert send(on, gid, deadline) == "duplicate"
+    on.db.commit()
+    assert check(on, gid, deadline) == 200
+
+
+def test_a_message_that_was_rolled_back(on):
+    gid, deadline = f"m-{next(_gids)}", on.time(60)
+    assert send(on, gid, deadline) == "run"
+    on.db.rollback()
+    assert [check(on, gid, deadline) for _ in range(3)] == [422] * 3
+    assert send(on, gid, deadline) == "late", "what was denied cannot happen any more"
+    on.db.rollback()
+    assert check(on, gid, deadline) == 422
+
+
+def test_a_message_that_nobody_can_tell_of(on):
+    gid, deadline = f"m-{next(_gids)}", on.time(60)
+    assert send(on, gid, deadline) == "run"
+    on.db.commit()
+    on.age(100_000)
+    on.db.commit()
+    assert on.sweep(86_400) == 1
+    on.db.commit()
+    assert check(on, gid, on.time(-99_940)) == 400, "swept: neither yes nor no"
+
+
+def test_a_check_waits_for_the_sender(connect_maria):
+    """Too long for this one, so that its call is not answered, and asked again."""
+    with connect_maria() as one, connect_maria() as other:
+        sender, asked = OnMariadb(one), OnMariadb(other)
+        asked.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        gid, deadline = f"m-{next(_gids)}", sender.time(60)
+        assert send(sender, gid, deadline) == "run"
+        with pytest.raises(pymysql.err.OperationalError) as told:
+            check(asked, gid, deadline)
+        assert told.value.args[0] == 1205
+        other.rollback()
+        one.commit()
+        assert check(asked, gid, deadline) == 200
+
+
 # ---- MariaDB alone ------------------------------------------------------------------------------
 
 
