@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -241,6 +242,12 @@ static void push(int fd, const char *text, size_t n)
 		n -= sent > 0 ? (size_t)sent : 0;
 		turn();
 	}
+}
+
+/* Without a turn of the loop. */
+static void push_blind(int fd, const char *text)
+{
+	(void)!send(fd, text, strlen(text), MSG_NOSIGNAL);
 }
 
 static void say(int fd, const char *text)
@@ -641,6 +648,24 @@ static void test_idle_ones_make_room(void)
 	turns(20);
 }
 
+static void test_no_descriptor_left(void)
+{
+	int           fd = dial(), next = dup(fd);
+	struct rlimit limit, low;
+
+	close(next);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	low = (struct rlimit){ (rlim_t)next, limit.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &low);
+	push_blind(fd, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(!strstr(hear(fd, "/a 0", 150), "/a 0") && httpd_connections(server.httpd) == 0,
+	   "without a descriptor a client waits");
+	setrlimit(RLIMIT_NOFILE, &limit);
+	ok(strstr(hear(fd, "/a 0", 2000), "/a 0"), "and is served when there is one");
+	close(fd);
+	turns(20);
+}
+
 static void test_the_end(void)
 {
 	int fd = dial(), idle = dial();
@@ -690,8 +715,10 @@ static void test_server(bool by_library)
 	test_big_answers();
 	test_how_bytes_come();
 	test_versions_and_asking();
-	if (!by_library)
+	if (!by_library) {
 		test_what_is_no_http();
+		test_no_descriptor_left();
+	}
 	test_slow_senders();
 	test_idle_ones_make_room();
 	test_the_end();
