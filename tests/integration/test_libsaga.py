@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services and clients on libsaga, with real replicas: a service that dies before it answers, duplicates, cancels that overtake."""
+import concurrent.futures
 import http.client
 import os
 import subprocess
@@ -100,6 +101,20 @@ def test_duplicates_at_once_get_one_effect_and_one_answer(world, gid):
         t.join()
     assert {a.status for a in answers} == {200} and len({a.content for a in answers}) == 1, answers
     assert b'"price": 1.10' in answers[0].content and effects(data, gid) == ["try"]
+
+
+def test_many_duplicates_while_the_database_ends_its_sessions(world, gid):
+    """Sixty callers share four sessions, which are ended again and again: one effect, and what is answered 200 is one answer."""
+    _, service, data = world
+    headers = {"Saga-Id": gid, "Saga-Step": "a", "Saga-Op": "try"}
+    with concurrent.futures.ThreadPoolExecutor(60) as pool:
+        calls = [pool.submit(service.client.post, "/hold", headers=headers) for _ in range(120)]
+        while not all(call.done() for call in calls):
+            rows(data, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+    answers = [call.result() for call in calls]
+    assert {a.status for a in answers} <= {200, 503}, answers
+    last = until(lambda: (lambda a: a if a.status == 200 else None)(service.client.post("/hold", headers=headers)))
+    assert {a.content for a in answers if a.status == 200} <= {last.content} and effects(data, gid) == ["try"]
 
 
 @pytest.fixture
