@@ -16,6 +16,7 @@ usage() {
 		  --rounds N       medians of N rounds            [3]
 		  --seconds S      how long each is measured      [5]
 		  --scenario NAME  only this one; may be repeated
+		  --by-statement   what each statement costs the server, by its name (pg_stat_statements, which costs as well)
 		  --list           the scenarios
 
 		SAGAD_BENCH_PORT is the first of 20 ports [7470], SAGAD_BENCH_DIR where the database is [.dev/bench],
@@ -49,6 +50,10 @@ place=$(tools/postgres.sh place "$folder")
 tools/postgres.sh start "$folder" >/dev/null
 psql -XAtq "$(tools/postgres.sh dsn "$folder")" -c "ALTER SYSTEM SET shared_buffers = '1GB'" \
 	-c "ALTER SYSTEM SET max_wal_size = '8GB'" -c "ALTER SYSTEM SET checkpoint_timeout = '15min'"
+case " $* " in *" --by-statement "*)
+	psql -XAtq "$(tools/postgres.sh dsn "$folder")" -c "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'" \
+		-c "CREATE EXTENSION pg_stat_statements" ;;
+esac
 tools/postgres.sh stop "$folder"
 dsn=$(tools/postgres.sh start "$folder")
 # A server that has run for a while writes its WAL into old segments. A new one fills each with zeros first, in the midst

@@ -13,7 +13,8 @@
 
 static const char usage[] =
 	"usage: bench run --sagad PROGRAM --dsn DSN --postmaster PID --logs DIR --tool postgres.sh --folder DIR\n"
-	"                 [--port PORT] [--rounds N] [--seconds S] [--quick] [--json | --markdown] [--scenario NAME]...\n"
+	"                 [--port PORT] [--rounds N] [--seconds S] [--quick] [--json | --markdown] [--by-statement]\n"
+	"                 [--scenario NAME]...\n"
 	"       bench load --port PORT [--path PATH] [--definition NAME] [--clients N] [--seconds S] [--rate R]\n"
 	"                  [--input BYTES] [--nowait] [--accepted FILE]\n"
 	"       bench stub --port PORT\n"
@@ -24,7 +25,7 @@ struct arguments {
 	const char         *tool, *folder, *path, *definition, *accepted;
 	unsigned            rounds, clients, input;
 	double              seconds, rate;
-	bool                quick, json, markdown, nowait;
+	bool                quick, json, markdown, nowait, by_statement;
 	bool               *wanted; /* by scenario */
 	unsigned            wanted_count;
 };
@@ -47,7 +48,7 @@ static void want(struct arguments *a, const char *name)
 }
 
 enum flag { SAGAD = 1, DSN, POSTMASTER, LOGS, TOOL, FOLDER, PORT, ROUNDS, SECONDS, QUICK, JSON, SCENARIO, PATH,
-	DEFINITION, CLIENTS, RATE, INPUT, NOWAIT, ACCEPTED, MARKDOWN };
+	DEFINITION, CLIENTS, RATE, INPUT, NOWAIT, ACCEPTED, MARKDOWN, BY_STATEMENT };
 
 static const struct option flags[] = {
 	{ "sagad", required_argument, NULL, SAGAD }, { "dsn", required_argument, NULL, DSN },
@@ -60,7 +61,7 @@ static const struct option flags[] = {
 	{ "clients", required_argument, NULL, CLIENTS }, { "rate", required_argument, NULL, RATE },
 	{ "input", required_argument, NULL, INPUT }, { "nowait", no_argument, NULL, NOWAIT },
 	{ "accepted", required_argument, NULL, ACCEPTED },
-	{ "markdown", no_argument, NULL, MARKDOWN }, { NULL, 0, NULL, 0 }
+	{ "markdown", no_argument, NULL, MARKDOWN }, { "by-statement", no_argument, NULL, BY_STATEMENT }, { NULL, 0, NULL, 0 }
 };
 
 static unsigned number(const char *text, unsigned max)
@@ -98,6 +99,7 @@ static void read_option(struct arguments *a, int option)
 	case QUICK: a->quick = true; break;
 	case JSON: a->json = true; break;
 	case MARKDOWN: a->markdown = true; break;
+	case BY_STATEMENT: a->by_statement = true; break;
 	case SCENARIO: want(a, optarg); break;
 	case PATH: a->path = optarg; break;
 	case DEFINITION: a->definition = optarg; break;
@@ -145,6 +147,7 @@ static int run(struct arguments *a)
 	b.seconds = a->seconds > 0 ? a->seconds : a->quick ? 0.7 : 5;
 	b.warm_seconds = b.seconds / 4;
 	b.many = a->quick ? 100000 : 1000000;
+	b.by_statement = a->by_statement;
 	b.backlog = a->quick ? 5000 : 100000;
 	b.known = a->quick ? 5000 : 20000;
 	b.postgres_tool = a->tool;

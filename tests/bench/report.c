@@ -84,6 +84,21 @@ static void statements_line(const struct rounds *r, FILE *out)
 		fputc('\n', out);
 }
 
+/* What the server says of each: calls and rows of one saga, and what one call takes. */
+static void statement_table(const struct rounds *r, size_t scenario, FILE *out)
+{
+	const struct figures *f = &r->figures[scenario][0];
+
+	if (f->by_statement[0].name == NULL)
+		return;
+	fprintf(out, "\n%-16s %12s %12s %10s %8s\n", scenarios[scenario].name, "calls/saga", "rows/saga", "us a call", "share");
+	for (size_t i = 0; i < STATEMENTS_SHOWN && f->by_statement[i].name != NULL; i++) {
+		const struct statement_use *s = &f->by_statement[i];
+
+		fprintf(out, "%-16s %12.4f %12.4f %10.1f %8.3f\n", s->name, s->calls, s->rows, s->us, s->share);
+	}
+}
+
 static void table_row(const struct rounds *r, size_t scenario, FILE *out)
 {
 	struct figures m = median_figures(r, scenario);
@@ -115,6 +130,9 @@ void report_table(const struct rounds *r, FILE *out)
 			table_row(r, i, out);
 	fputc('\n', out);
 	statements_line(r, out);
+	for (size_t i = 0; i < scenario_count; i++)
+		if (r->was_run[i])
+			statement_table(r, i, out);
 }
 
 /* ---- for the docs -------------------------------------------------------------------- */
@@ -185,6 +203,18 @@ static void json_figures(const struct figures *m, FILE *out)
 #undef X
 	for (unsigned k = 0; k < MORE_MAX && m->more[k].name != NULL; k++)
 		member(out, m->more[k].name, m->more[k].value, false);
+	if (m->by_statement[0].name == NULL)
+		return;
+	fputs(", \"by_statement\": {", out);
+	for (size_t i = 0; i < STATEMENTS_SHOWN && m->by_statement[i].name != NULL; i++) {
+		fprintf(out, "%s\"%s\": {", i == 0 ? "" : ", ", m->by_statement[i].name);
+		member(out, "calls", m->by_statement[i].calls, true);
+		member(out, "rows", m->by_statement[i].rows, false);
+		member(out, "us_a_call", m->by_statement[i].us, false);
+		member(out, "share", m->by_statement[i].share, false);
+		fputc('}', out);
+	}
+	fputc('}', out);
 }
 
 void report_json(const struct rounds *r, FILE *out)

@@ -35,6 +35,7 @@ static void no_figures(struct figures *f)
 	FIGURES(X)
 #undef X
 	memset(f->more, 0, sizeof f->more);
+	memset(f->by_statement, 0, sizeof f->by_statement);
 }
 
 static void add_more(struct figures *f, const char *name, double value)
@@ -123,6 +124,8 @@ static void measure(struct bench *b, const struct scenario *s, double rate, stru
 	no_figures(f);
 	load(b, s, b->warm_seconds, rate, &r, &cpu_ns);
 	settle(b);
+	if (b->by_statement && !statements_forget(b->w.db))
+		world_die("the server has no pg_stat_statements");
 	world_usage(&b->w, &from);
 	load(b, s, b->seconds, rate, &r, &cpu_ns);
 	if (!s->wait)
@@ -130,6 +133,8 @@ static void measure(struct bench *b, const struct scenario *s, double rate, stru
 	world_usage(&b->w, &to);
 	latencies(f, &r.latency);
 	per_saga(f, &from, &to);
+	if (b->by_statement && !statements_read(b->w.db, to.ended - from.ended, f->by_statement))
+		world_die("the server does not say what its statements cost");
 	/* Who does not wait has begun them, not seen their end. */
 	f->per_s = s->wait ? (double)r.in_time / r.seconds
 	                   : (to.ended - from.ended) / ((double)(to.at_ns - from.at_ns) / 1e9);

@@ -4,6 +4,7 @@
 #ifndef TESTS_BENCH_SCENARIO_H
 #define TESTS_BENCH_SCENARIO_H
 
+#include "tests/bench/statements.h"
 #include "tests/bench/world.h"
 
 /* Per saga where that can be; NAN where a figure makes no sense.
@@ -38,6 +39,7 @@ struct figures {
 		const char *name; /* NULL: none */
 		double      value;
 	} more[MORE_MAX];
+	struct statement_use by_statement[STATEMENTS_SHOWN]; /* of the first round, if it was asked for */
 };
 
 enum { FIGURE_COUNT = 0
@@ -49,6 +51,7 @@ enum { FIGURE_COUNT = 0
 struct bench {
 	struct world w;
 	double       seconds, warm_seconds;
+	bool         by_statement; /* ask the server what each statement costs */
 	unsigned     many;    /* rows where a scenario speaks of a million */
 	unsigned     backlog;
 	unsigned     known;   /* transactions begun to see what one takes in memory */

@@ -33,7 +33,7 @@ def free_ports(count):
 
 def test_a_short_run_prints_figures_of_the_documented_shape(tmp_path):
     done = subprocess.run(
-        [ROOT / "tools/bench.sh", "--quick", "--json", "--seconds", "0.3", "--scenario", "wait-16",
+        [ROOT / "tools/bench.sh", "--quick", "--json", "--by-statement", "--seconds", "0.3", "--scenario", "wait-16",
          "--scenario", "nowait-64"],
         stdout=subprocess.PIPE, check=True, text=True, timeout=90,
         env={**os.environ, "SAGAD_BENCH_PORT": str(free_ports(20)), "SAGAD_BENCH_DIR": str(tmp_path),
@@ -51,6 +51,11 @@ def test_a_short_run_prints_figures_of_the_documented_shape(tmp_path):
     assert shared["commits"] < 3
     # Begun, one step, the end: three rows, whatever the commits.
     assert 2.9 < shared["rows"] < 3.1
+    # By name: each saga is begun once and changed twice.
+    named = shared["by_statement"]
+    assert 0.9 < named["INSERT_FRESH"]["rows"] < 1.1 and 1.9 < named["CHANGE"]["rows"] + named.get("CHANGE_TELL", {"rows": 0})["rows"] < 2.1
+    assert named["STAND"]["calls"] == pytest.approx(named["INSERT_FRESH"]["calls"], rel=0.01)
+    assert all(s["us_a_call"] > 0 and 0 < s["share"] <= 1 for s in named.values())
     assert shared["rows_a_commit"] == pytest.approx(shared["rows"] / shared["commits"], rel=0.01)
 
 
