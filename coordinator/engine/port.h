@@ -277,7 +277,7 @@ struct log_port {
 	void (*ended)(void *ctx, const struct str *gids, size_t n, rows_done *done, void *arg);
 
 	void (*inbox_put)(void *ctx, const struct inbox_row *row, log_done *done, void *arg);
-	/* Commands without verdict whose transaction is mine or nobody's. */
+	/* Commands without verdict whose transaction is mine or nobody's, and of a format <= ROW_FORMAT, or not there. */
 	void (*inbox_read)(void *ctx, struct uuid me, unsigned limit, inbox_done *done, void *arg);
 	/* Those of the ids that have a verdict. The sender asks, then forgets. */
 	void (*inbox_verdicts)(void *ctx, const struct uuid *ids, size_t n, verdicts_done *done, void *arg);

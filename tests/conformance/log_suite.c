@@ -387,6 +387,7 @@ void log_suite_run(const struct log_suite *given)
 		{ "payloads", suite_payloads }, { "pages", suite_pages },
 		{ "parking", suite_parking },   { "adoption", suite_adoption },
 		{ "inbox", suite_inbox },       { "inbox-misses", suite_inbox_misses },
+		{ "inbox-newer", suite_inbox_newer },
 		{ "members", suite_members },   { "fencing", suite_fencing },
 		{ "retirement", suite_retirement }, { "sweeping", suite_sweeping },
 		{ "restoring", suite_restoring },

@@ -76,6 +76,7 @@ void suite_parking(struct suite *s);
 void suite_adoption(struct suite *s);
 void suite_inbox(struct suite *s);
 void suite_inbox_misses(struct suite *s);
+void suite_inbox_newer(struct suite *s);
 void suite_members(struct suite *s);
 void suite_fencing(struct suite *s);
 void suite_retirement(struct suite *s);

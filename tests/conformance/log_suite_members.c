@@ -86,6 +86,25 @@ void suite_inbox(struct suite *s)
 	suite_ok(s, s->n == 2, "no more are read than asked");
 }
 
+/* What a newer version has written is for those who read it. */
+void suite_inbox_newer(struct suite *s)
+{
+	struct str  gid = suite_gid(s, "newer"), older = suite_gid(s, "older"), none = suite_gid(s, "none");
+	struct uuid id = suite_id(s), second = suite_id(s), third = suite_id(s);
+	struct row  r = suite_row(s, gid);
+
+	r.format = ROW_FORMAT + 1;
+	suite_commit(s, s->given->a, &(struct batch){ .me = s->me, .begins = &r, .begin_count = 1 });
+	suite_ok(s, s->result == LOG_DONE && s->begun[0] && suite_begin(s, older), "a row of a newer format, and one of ours");
+	suite_inbox_put(s, id, gid, "{}");
+	suite_inbox_put(s, second, older, "{}");
+	suite_inbox_put(s, third, none, "{}");
+	suite_inbox_read(s, s->given->a, s->me, 1000);
+	suite_ok(s, in_inbox(s, id) == NULL, "its command is not for a version that cannot read it");
+	suite_ok(s, in_inbox(s, second) != NULL && in_inbox(s, third) != NULL,
+	         "the other's is, and that of one that is not there");
+}
+
 /* A change that does not apply takes its command's verdict with it. */
 void suite_inbox_misses(struct suite *s)
 {

@@ -590,7 +590,8 @@ static void inbox_read(struct fake_op *op)
 		const struct row       *r = find(db, in->gid);
 
 		if (db->inbox[i].settled ||
-		    (r != NULL && !uuid_is_nil(r->owner) && !uuid_eq(r->owner, op->me)))
+		    (r != NULL && !uuid_is_nil(r->owner) && !uuid_eq(r->owner, op->me)) ||
+		    (r != NULL && r->format > ROW_FORMAT))
 			continue;
 		op->inbox_rows[op->found++] = (struct inbox_row){
 			in->id, arena_str(&op->arena, in->gid), arena_str(&op->arena, in->command),
