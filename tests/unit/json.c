@@ -166,7 +166,7 @@ static void test_loose(void)
 	struct json_error err;
 	struct json      *root = json_parse_loose(STR("{\"a\":1,\"b\":{\"a\":2},\"a\":3}"), &a, &err);
 
-	ok(root != NULL && root->n == 3 && str_is(json_at(root, 2)->key, "a"),
+	ok(root != NULL && root->n == 3 && str_is(root->first->next->next->key, "a"),
 	   "loosely read, an outermost name may stand twice");
 	root = json_parse_loose(STR("{\"a\":{\"b\":1,\"b\":2},\"a\":3}"), &a, &err);
 	ok(root == NULL && strcmp(err.pointer, "/a/b") == 0, "but none further in: %s", err.pointer);
