@@ -102,7 +102,8 @@ void exchange_set_header(struct exchange *x, const char *name, struct str value)
 /* Takes the body's memory; content_type lives for ever. Once. It is sent in the next run. */
 void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct buf *body);
 bool exchange_is_answered(const struct exchange *x);
-/* Calls gone when the client leaves before the answer. gone answers, or leaves that to who owes it. */
+/* Calls gone when the client has sent its last byte before the answer: most have left, but one that has shut down only
+ * its side reads on. gone answers, or leaves that to who owes it. */
 void exchange_watch(struct exchange *x, void (*gone)(void *arg), void *arg);
 
 #endif

@@ -61,17 +61,6 @@ static void stop_waiting(struct request *r)
 	r->api->waiters--;
 }
 
-static void on_gone(void *arg)
-{
-	struct request *r = arg;
-
-	if (r->wait_handle == 0)
-		return;
-	stop_waiting(r);
-	/* 499, as others count it; nobody reads it. */
-	request_answer_as(r, 499, NULL, NULL);
-}
-
 static void on_waited(void *arg, enum log_result result, const struct view *view)
 {
 	struct request *r = arg;
@@ -79,6 +68,18 @@ static void on_waited(void *arg, enum log_result result, const struct view *view
 	r->wait_handle = 0;
 	r->api->waiters--;
 	r->wait_done(r, result, view);
+}
+
+static void on_gone(void *arg)
+{
+	struct request *r = arg;
+
+	if (r->wait_handle == 0)
+		return;
+	/* Who has only said all it had to say reads on, and nobody can tell before it is written
+	 * to: what is known now is the answer. */
+	engine_unwait(r->api->engine, r->wait_handle);
+	r->wait_handle = engine_wait(r->api->engine, r->gid, request_now(r), on_waited, r);
 }
 
 void request_wait(struct request *r, view_done *done)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for the end, on any replica."""
+import json
 import socket
 import time
+
+import pytest
 
 from lib.base import until
 from lib.client import problem
@@ -73,6 +76,27 @@ def test_a_waiter_whose_client_left_is_let_go(cluster, stub, gid):
         link.close()
     until(lambda: sum(waiters()) == 0, 2)
     assert client.ended(gid)["phase"] == "confirmed"
+
+
+@pytest.mark.parametrize("server", ["own", "microhttpd"])
+def test_who_waits_and_will_say_no_more_is_answered_at_once(cluster, make_cluster, stub, gid, server):
+    if server == "microhttpd":
+        cluster = make_cluster(count=1, flags=["--listen.server=microhttpd"])
+    stub.on("/slow", Reply(200, delay=3))
+    step = {"action": {"url": stub.url + "/slow", "timeout": "30s"}, "compensate": {"url": stub.url + "/undo"}}
+    body = json.dumps({"gid": gid, "mode": "saga", "input": {}, "steps": {"a": step}}).encode()
+    begin_and_wait = (b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                      b"Prefer: wait=30\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
+    for request, status in ((begin_and_wait, 202),
+                            (f"GET /v1/transactions/{gid}?wait=30s HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 200)):
+        with socket.create_connection(("127.0.0.1", cluster.replicas[0].port), timeout=10) as link:
+            link.sendall(request)
+            link.shutdown(socket.SHUT_WR)
+            head, _, view = b"".join(iter(lambda: link.recv(4096), b"")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status), head
+        assert json.loads(view)["gid"] == gid and json.loads(view)["phase"] == "trying", view
+    assert metric(cluster.replicas[0], "sagad_waiters") == 0
+    assert cluster.client.ended(gid)["phase"] == "confirmed"
 
 
 def metric(replica, name):

@@ -78,7 +78,7 @@ static void on_gone(void *arg)
 
 	server.gone++;
 	forget(x);
-	answer(x, 499);
+	answer(x, 202);
 }
 
 static void handle(void *ctx, struct exchange *x)
@@ -346,6 +346,13 @@ static void test_who_leaves(void)
 	close(other);
 	turns(50);
 	ok(server.gone == 2 && server.held_n == 0, "and at once by who has waited for longer");
+	fd = dial();
+	say(fd, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+	shutdown(fd, SHUT_WR);
+	const char *got = hear(fd, "<closed>", 1000);
+	ok(server.gone == 3 && strstr(got, " 202 ") && strstr(got, "/watch 0") && strstr(got, "<closed>"),
+	   "who will say no more reads what is answered then");
+	close(fd);
 	fd = dial();
 	say(fd, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
 	turns(20);
