@@ -3,12 +3,15 @@
 import decimal
 import json
 import sqlite3
+import time
 from decimal import Decimal
 
 import pytest
 from conftest import headers
 
 import sagad
+import sagad.aio
+import sagad.webhook
 
 
 def serve(service, op="try", body=b"", method="POST", path="/rooms", **more):
@@ -138,3 +141,32 @@ def test_a_service_without_its_barrier_says_so(caplog):
 def test_the_body_need_not_be_json(service):
     service.on("/rooms")(lambda call, db: len(call.body))
     assert serve(service, body=b"\xff\x00\xfe")[:2] == (200, "3")
+
+
+# ---- what it is made with ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secrets, why", [
+    ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "secrets is a list of texts.* not one str"), (b"key", "not one bytes"), ("", "not one str"),
+    ([b"key"], "a secret is text, not bytes"), ([None], "a secret is text, not NoneType"),
+])
+def test_one_secret_is_not_taken_for_a_list_of_letters(secrets, why):
+    body, now = b"{}", int(time.time())
+    signed = {"webhook-id": "m", "webhook-timestamp": str(now), "webhook-signature": sagad.webhook.sign("e", "m", now, body)}
+    for taken in (lambda: sagad.Participant(lambda: None, secrets=secrets), lambda: sagad.aio.Participant(lambda: None, secrets=secrets),
+                  lambda: sagad.webhook.verify(signed, body, secrets), lambda: sagad.Client("http://127.0.0.1:1").tcc(secrets=secrets)):
+        with pytest.raises(TypeError, match=why):
+            taken()
+
+
+def test_an_empty_secret_is_said_at_once():
+    for secrets in ([""], ["whsec_"], ["good", "whsec_!"]):
+        with pytest.raises(ValueError, match="a secret is empty|no base64"):
+            sagad.Participant(lambda: None, secrets=secrets)
+
+
+def test_a_path_is_no_connection():
+    for kind in (sagad.Participant, sagad.aio.Participant):
+        for wrong in ("bank.db", None):
+            with pytest.raises(TypeError, match="connect is a function that gives a connection"):
+                kind(wrong)

@@ -5,7 +5,7 @@ import { Barrier } from "./barrier.js";
 import { type Call, type HeadersLike, type Lowered, METHODS, NotACall, OPS, type Op, lowered, readCall } from "./call.js";
 import type { Database } from "./database.js";
 import { type Log, type Work, run } from "./run.js";
-import { BadSignature, TOLERANCE_S, keyOf, verify } from "./webhook.js";
+import { BadSignature, TOLERANCE_S, checkSecrets, verify } from "./webhook.js";
 import { runXa, xaReady } from "./xa.js";
 
 export interface Reply {
@@ -66,7 +66,7 @@ export class Participant<C> {
   readonly #routes: Route[] = [];
 
   constructor(database: Database<C>, { secrets = [], toleranceS = TOLERANCE_S, log = console.error }: ParticipantOptions = {}) {
-    secrets.forEach(keyOf); // what is wrong with one is said now
+    checkSecrets(secrets);
     this.#database = database;
     this.#secrets = secrets;
     this.#toleranceS = toleranceS;

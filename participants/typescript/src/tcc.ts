@@ -4,7 +4,7 @@ import { Refused, outcomeOf, retryAfterMs } from "./answer.js";
 import type { Client, Known, StepOptions, Target } from "./client.js";
 import { Problem, Unreachable } from "./problem.js";
 import { ATTEMPT_MS, type Fetch, type Received, newGid, sendOnce, sleep } from "./transport.js";
-import { messageId, sign } from "./webhook.js";
+import { checkSecrets, messageId, sign } from "./webhook.js";
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2000;
@@ -163,6 +163,7 @@ export async function runTcc<T>(
   { gid = newGid(), deadline = "1m", waitMs = 20000, secrets = [], traceparent, ...more }: TccOptions,
   work: (tcc: Tcc) => Promise<T>,
 ): Promise<TccResult<T>> {
+  checkSecrets(secrets);
   const tcc = new Tcc(client, to, await client.start({ gid, mode: "tcc", deadline, ...more }, { traceparent }), secrets, traceparent);
   let value: T;
   try {

@@ -29,6 +29,15 @@ export function keyOf(secret: string): Buffer {
   return Buffer.from(text, "base64");
 }
 
+/** Throws TypeError for what is no list of texts: of one text alone each letter would be a secret. */
+export function checkSecrets(secrets: readonly string[]): void {
+  if (!Array.isArray(secrets)) throw new TypeError(`secrets is a list of texts, as in { secrets: ["whsec_..."] }, not one ${typeof secrets}`);
+  for (const secret of secrets) {
+    if (typeof secret !== "string") throw new TypeError(`a secret is text, not ${typeof secret}`);
+    keyOf(secret); // what is wrong with it is said now
+  }
+}
+
 /** One signature: v1,BASE64. */
 export function sign(secret: string, id: string, timestampS: number, body: string | Uint8Array): string {
   return "v1," + createHmac("sha256", keyOf(secret)).update(`${id}.${timestampS}.`).update(body).digest("base64");
@@ -55,6 +64,7 @@ export function verify(
   secrets: readonly string[],
   { nowS = Date.now() / 1000, toleranceS = TOLERANCE_S }: { nowS?: number; toleranceS?: number } = {},
 ): void {
+  checkSecrets(secrets);
   let low: Lowered;
   try {
     low = lowered(headers);

@@ -2,7 +2,7 @@
 // What authors of services do wrong: nothing is half done, nothing is kept that sagad cannot read, and the log says why.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Answer, Client, Participant, Refused, Unreachable, ongoing, refused, sqlite } from "sagad";
+import { Answer, Client, Participant, Refused, Unreachable, ongoing, refused, sign, sqlite, verify } from "sagad";
 import { type Memory, headers, memory, quiet } from "./world.js";
 
 const circle: Record<string, unknown> = {};
@@ -126,4 +126,18 @@ test("a try called from here is called as the client calls", async () => {
   }
   assert.equal(tries[0]?.[1]["X-Shop"], "7");
   assert.equal(sent[0]?.[1]["Authorization"], "Bearer for sagad alone");
+});
+
+test("one secret is not taken for a list of letters", async () => {
+  const database = sqlite(await memory());
+  const body = "{}";
+  const now = Math.floor(Date.now() / 1000);
+  const signed = { "webhook-id": "m", "webhook-timestamp": String(now), "webhook-signature": sign("e", "m", now, body) };
+  for (const secrets of ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", Buffer.from("key"), [7]] as any[]) {
+    const why = { name: "TypeError", message: /secrets is a list of texts|a secret is text/ };
+    assert.throws(() => new Participant(database, { secrets }), why);
+    assert.throws(() => verify(signed, body, secrets), why);
+    await assert.rejects(new Client("http://127.0.0.1:1").tcc({ secrets }, async () => 1), why);
+  }
+  for (const secret of ["", "whsec_", "whsec_!"]) assert.throws(() => new Participant(database, { secrets: [secret] }), RangeError);
 });

@@ -14,7 +14,7 @@ from .barrier import (
     ALONE, ASK, HAS_VERSION, KEEP, SWEEP, VERSION, Cancelled, TooLate, Verdict, asked, cannot_set_up, check_call, check_kept, checked,
     message_call, script_of, version_of)
 from .call import Call, Headers, NotACall
-from .participant import Admitted, Reply, Routes, told
+from .participant import Admitted, Reply, Routes, takes_connect, told
 from .run import ATTEMPTS, ENDED, KEPT, after_work, is_passing, judged
 from .webhook import TOLERANCE_S
 
@@ -237,6 +237,7 @@ class Participant(Routes):
     def __init__(self, connect: Callable[[], Awaitable[Any]], *, release: Optional[Callable[[Any], Awaitable[Any]]] = None,
                  secrets: Iterable[str] = (), tolerance_s: float = TOLERANCE_S, decimals: bool = False):
         super().__init__(secrets, tolerance_s, decimals)
+        takes_connect(connect)
         self.connect, self.release = connect, release or _close
         self._running: Set["asyncio.Task[Answer]"] = set()
 

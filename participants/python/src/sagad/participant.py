@@ -13,7 +13,7 @@ from .answer import Answer, failed, unavailable
 from .barrier import Barrier, Connection
 from .call import METHODS, OPS, Call, Headers, NotACall
 from .run import Work, run
-from .webhook import TOLERANCE_S, BadSignature, key_of, verify
+from .webhook import TOLERANCE_S, BadSignature, secrets_of, verify
 
 log = logging.getLogger("sagad")
 
@@ -53,6 +53,12 @@ def told(answer: Answer, op: Optional[str], more: Optional[Dict[str, str]] = Non
     return answer.status, {**answer.headers(op), **(more or {})}, answer.encoded() if answer.status != 204 else b""
 
 
+def takes_connect(connect: Any) -> None:
+    if not callable(connect):
+        raise TypeError("connect is a function that gives a connection, as in Participant(lambda: sqlite3.connect(\"bank.db\")), "
+                        f"not {type(connect).__name__}")
+
+
 def _close(connection: Any) -> None:
     connection.close()
 
@@ -63,9 +69,7 @@ class Routes:
     _is_async = False
 
     def __init__(self, secrets: Iterable[str], tolerance_s: float, decimals: bool):
-        self.secrets, self.tolerance_s, self.decimals = tuple(secrets), tolerance_s, decimals
-        for secret in self.secrets:
-            key_of(secret)  # what is wrong with it is said now
+        self.secrets, self.tolerance_s, self.decimals = secrets_of(secrets), tolerance_s, decimals
         self._routes: List[Tuple["re.Pattern[str]", Dict[str, Job]]] = []
 
     def on(self, path: str, op: str = "try") -> Callable[[Work], Work]:
@@ -129,6 +133,7 @@ class Participant(Routes):
     def __init__(self, connect: Callable[[], Connection], *, release: Optional[Callable[[Any], None]] = None,
                  secrets: Iterable[str] = (), tolerance_s: float = TOLERANCE_S, dialect: Optional[str] = None, decimals: bool = False):
         super().__init__(secrets, tolerance_s, decimals)
+        takes_connect(connect)
         self.connect, self.release, self.dialect = connect, release or _close, dialect
 
     def prepared(self, path: str, confirm: str, cancel: str) -> Callable[[Work], Work]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Type
 from .answer import Outcome, Refused, json_text, outcome_of, retry_after_ms
 from .problem import Problem, Unreachable
 from .transport import ATTEMPT_S, Reply, Transport
-from .webhook import message_id, sign
+from .webhook import message_id, secrets_of, sign
 
 if TYPE_CHECKING:
     from .client import Client, Target, Transaction
@@ -46,7 +46,7 @@ class Tcc:
 
     def __init__(self, client: "Client", gid: str, deadline: str, wait_s: float, secrets: Sequence[str], more: Mapping[str, Any]):
         self.gid, self.transaction = gid, None  # type: str, Optional[Transaction]
-        self._client, self._deadline, self._wait_s, self._secrets, self._more = client, deadline, wait_s, secrets, more
+        self._client, self._deadline, self._wait_s, self._secrets, self._more = client, deadline, wait_s, secrets_of(secrets), more
 
     def __enter__(self) -> "Tcc":
         self.transaction = self._client.start(gid=self.gid, mode="tcc", deadline=self._deadline, **self._more)

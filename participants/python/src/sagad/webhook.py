@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import hmac
 import time
-from typing import Iterable, Optional
+from typing import Iterable, Optional, Tuple
 
 from .call import Headers, NotACall, lowered
 
@@ -37,6 +37,18 @@ def key_of(secret: str) -> bytes:
     return key
 
 
+def secrets_of(secrets: Iterable[str]) -> Tuple[str, ...]:
+    """Raises TypeError for what is no list of texts: one text alone would come apart, and each of its letters be a secret."""
+    if isinstance(secrets, (str, bytes, bytearray)):
+        raise TypeError(f"secrets is a list of texts, as in secrets=[\"whsec_...\"], not one {type(secrets).__name__}")
+    made = tuple(secrets)
+    for secret in made:
+        if not isinstance(secret, str):
+            raise TypeError(f"a secret is text, not {type(secret).__name__}")
+        key_of(secret)  # what is wrong with it is said now
+    return made
+
+
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     """One signature: v1,BASE64."""
     text = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
@@ -54,7 +66,9 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[str], *,
 
     Several secrets: while one is replaced both are good. The signature covers webhook-id, webhook-timestamp and
     the body; of the Saga headers webhook-id covers gid, step and op, so these three are compared with it.
+    Raises TypeError or ValueError for secrets that are none.
     """
+    secrets = secrets_of(secrets)
     try:
         low = lowered(headers)
     except NotACall as why:
