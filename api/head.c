@@ -88,13 +88,42 @@ static struct str cut(struct str *rest, char mark)
 	return part;
 }
 
+static bool has_scheme(struct str target, struct str scheme)
+{
+	return target.n >= scheme.n && strncasecmp(target.p, scheme.p, scheme.n) == 0;
+}
+
+bool head_strip_host(struct str *target)
+{
+	const struct str http = STR("http://"), https = STR("https://");
+	const size_t     from = has_scheme(*target, http)    ? http.n
+	                        : has_scheme(*target, https) ? https.n
+	                                                     : 0;
+	size_t           at = from;
+
+	if (from == 0)
+		return true;
+	while (at < target->n && target->p[at] != '/' && target->p[at] != '?')
+		if (target->p[at++] == '@')
+			return false;
+	if (at == from)
+		return false;
+	*target = (struct str){ target->p + at, target->n - at };
+	return true;
+}
+
 static const char *read_target(struct str target, struct request_head *out)
 {
-	if (!is_visible(target) || target.p[0] == '?')
+	const char *mark;
+
+	if (!is_visible(target) || target.p[0] == '?' || !head_strip_host(&target))
 		return "its first line is none of HTTP";
+	mark = target.n > 0 ? memchr(target.p, '?', target.n) : NULL;
 	out->path = cut(&target, '?');
-	if (target.p > out->path.p + out->path.n)
+	if (mark != NULL)
 		out->query = target;
+	if (out->path.n == 0)
+		out->path = STR("/");
 	return NULL;
 }
 
@@ -240,12 +269,12 @@ static void close_slice(struct str s)
 	((char *)(uintptr_t)s.p)[s.n] = '\0';
 }
 
-static size_t count_lines(struct str bytes)
+static size_t count_fields(struct str bytes)
 {
 	struct str line;
 	size_t     at = 0, n = 0;
 
-	while (next_line(bytes, &at, &line))
+	while (next_line(bytes, &at, &line) && !is_empty_line(line))
 		n++;
 	return n;
 }
@@ -267,7 +296,7 @@ const char *head_read(struct str bytes, struct arena *arena, struct request_head
 	struct reading r = { .out = out };
 	const char    *wrong;
 	struct str     line;
-	size_t         at;
+	size_t         at, n;
 
 	begin(out);
 	bytes = arena_str(arena, bytes);
@@ -278,8 +307,11 @@ const char *head_read(struct str bytes, struct arena *arena, struct request_head
 	wrong = read_first_line(line, out);
 	if (wrong != NULL)
 		return wrong;
-	out->fields = arena_array(arena, count_lines((struct str){ bytes.p + at, bytes.n - at }),
-	                          sizeof *out->fields);
+	n = count_fields((struct str){ bytes.p + at, bytes.n - at });
+	out->has_many = n > HEAD_FIELDS_MAX;
+	if (out->has_many)
+		return NULL;
+	out->fields = arena_array(arena, n, sizeof *out->fields);
 	while (next_line(bytes, &at, &line) && !is_empty_line(line)) {
 		struct head_field *field = &out->fields[out->field_count];
 

@@ -8,12 +8,14 @@
 
 #include "coordinator/base/arena.h"
 
+enum { HEAD_FIELDS_MAX = 100 };
+
 struct head_field {
 	struct str name, value; /* both NUL-terminated; of the value no white space around it */
 };
 
 struct request_head {
-	struct str         method, path; /* as sent */
+	struct str         method, path; /* as sent, but without http://host */
 	struct str         query;        /* behind the first ?; p == NULL: none */
 	struct head_field *fields;
 	size_t             field_count;
@@ -22,6 +24,7 @@ struct request_head {
 	bool               says_expect;  /* Expect: 100-continue */
 	bool               is_chunked, has_length;
 	bool               is_unclear;   /* two lengths, or a length and chunks */
+	bool               has_many;     /* more than HEAD_FIELDS_MAX: none was read */
 	uint64_t           length;
 };
 
@@ -33,6 +36,11 @@ size_t head_end(struct str bytes, size_t *scanned);
 /* A whole head, of which a copy is made in the arena: all slices point there. NULL, or what is
  * wrong with it; method and path are set as far as they could be read. */
 const char *head_read(struct str bytes, struct arena *arena, struct request_head *out);
+
+/* Proxies are asked for http://host/path, and every server has to take it (RFC 9112, 3.2.2): leaves
+ * the path, which may be empty, and what is behind it. Whoever serves one host need not know its
+ * name. False: it names no host, or a user; nothing was done. */
+bool head_strip_host(struct str *target);
 
 /* Method and path of a head that is too long to be read as a whole. *in_url: its first line is
  * what is too long. */

@@ -16,7 +16,7 @@ struct tls;
 /* Request line and headers together. Beyond some 18 kB of headers, or 30 kB of URL, libmicrohttpd answers by
  * itself, in HTML; so it does to what is no HTTP. */
 enum { HTTPD_HEAD_MAX = 16 * 1024 };
-enum head { HEAD_FITS, HEAD_LONG_URL, HEAD_LONG_HEADERS, HEAD_WRONG };
+enum head { HEAD_FITS, HEAD_LONG_URL, HEAD_LONG_HEADERS, HEAD_MANY_HEADERS, HEAD_WRONG };
 
 struct httpd_config {
 	int      listen_fd;       /* listening; taken, also if opening fails */

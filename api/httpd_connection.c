@@ -267,7 +267,9 @@ static void begin_exchange(struct clear_connection *c, struct str bytes, bool is
 		head = in_url ? HEAD_LONG_URL : HEAD_LONG_HEADERS;
 	} else {
 		c->x->wrong = head_read(bytes, &c->x->arena, &c->head);
-		head = c->x->wrong != NULL ? HEAD_WRONG : HEAD_FITS;
+		head = c->x->wrong != NULL ? HEAD_WRONG
+		       : c->head.has_many  ? HEAD_MANY_HEADERS
+		                           : HEAD_FITS;
 	}
 	c->x->method = c->head.method;
 	c->x->path = c->head.path;

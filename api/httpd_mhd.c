@@ -5,6 +5,7 @@
  */
 #include "api/httpd_internal.h"
 
+#include "api/head.h"
 #include "api/tls.h"
 #include "coordinator/base/mem.h"
 
@@ -259,7 +260,7 @@ static enum MHD_Result handle(struct exchange *x)
 }
 
 struct lengths {
-	unsigned lengths, codings;
+	unsigned lengths, codings, fields;
 	size_t   bytes;
 };
 
@@ -267,20 +268,21 @@ static bool count_lengths(void *arg, struct str name, struct str value)
 {
 	struct lengths *l = arg;
 
+	l->fields++;
 	l->bytes += name.n + value.n + sizeof ": \r\n" - 1;
 	l->lengths += strcasecmp(name.p, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
 	l->codings += strcasecmp(name.p, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
 	return true;
 }
 
-static enum head judge_head(const struct exchange *x, size_t headers)
+static enum head judge_head(const struct exchange *x, const struct lengths *l)
 {
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(x->own->server, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 
 	if (!info || info->header_size <= HTTPD_HEAD_MAX)
-		return HEAD_FITS;
-	return headers > info->header_size / 2 ? HEAD_LONG_HEADERS : HEAD_LONG_URL;
+		return l->fields > HEAD_FIELDS_MAX ? HEAD_MANY_HEADERS : HEAD_FITS;
+	return l->bytes > info->header_size / 2 ? HEAD_LONG_HEADERS : HEAD_LONG_URL;
 }
 
 /* Headers are complete. */
@@ -289,10 +291,18 @@ static enum MHD_Result begin(struct exchange *x)
 	struct lengths l = { 0 };
 
 	each_header(x, count_lengths, &l);
-	if (exchange_begin(x, judge_head(x, l.bytes),
+	if (exchange_begin(x, judge_head(x, &l),
 	                   l.lengths > 1 || (l.lengths == 1 && l.codings > 0)))
 		return MHD_YES;
 	return handle(x);
+}
+
+/* Of a target that names a host in vain there is no such path. */
+static struct str path_of(const char *target)
+{
+	struct str path = str_of(target);
+
+	return head_strip_host(&path) && path.n == 0 ? STR("/") : path;
 }
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *mhd, const char *path,
@@ -307,7 +317,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *mhd, const c
 		c = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
 		            ->socket_context;
 		read_names(c);
-		*user = x = exchange_new(ctx, &c->is, mhd, str_of(method), str_of(path));
+		*user = x = exchange_new(ctx, &c->is, mhd, str_of(method), path_of(path));
 		c->queued = false;
 		return begin(x);
 	}

@@ -73,7 +73,7 @@
 	X(PRECONDITION,       "precondition_required",  428, false, "If-Match is required",                      \
 	  "Read the transaction, and send its ETag as If-Match.")                                                \
 	X(HEADERS_TOO_LARGE,  "headers_too_large",      431, false, "The headers are too large",                 \
-	  "Request line and headers together have at most 16 kB.")                                               \
+	  "Request line and headers together have at most 16 kB, the headers at most 100 lines.")                \
 	X(TOO_MANY_WAITERS,   "too_many_waiters",       429, true,  "Too many requests wait already",            \
 	  "Ask again without wait, or later.")                                                                   \
 	X(TOO_MANY_TRANSACTIONS, "too_many_transactions", 429, true, "This replica is full",                     \

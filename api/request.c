@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/admit.h"
+#include "api/head.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -220,6 +221,10 @@ void request_serve(struct api *api, enum listener listener, struct exchange *x)
 	rates_note(api, x->since_us / 1000);
 	if (x->head == HEAD_WRONG) {
 		request_problem(r, PROBLEM_BAD_REQUEST, "The request cannot be read: %s.", x->wrong);
+		return;
+	}
+	if (x->head == HEAD_MANY_HEADERS) {
+		request_problem(r, PROBLEM_HEADERS_TOO_LARGE, "It has more than %d header lines.", HEAD_FIELDS_MAX);
 		return;
 	}
 	if (x->head != HEAD_FITS) {

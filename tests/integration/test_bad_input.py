@@ -340,3 +340,11 @@ def test_long_heads_are_told_so(client):
     problem(client.get("/v1/transactions?label=" + "x" * 20_000), 414, "uri_too_long")
     problem(client.get("/v1/transactions", headers={f"X-{i}": "x" * 1000 for i in range(17)}), 431, "headers_too_large")
     assert client.get("/v1/transactions", headers={f"X-{i}": "x" * 1000 for i in range(15)}).status == 200
+    told = problem(client.get("/v1/transactions", headers={f"X-{i}": "x" for i in range(101)}), 431, "headers_too_large")
+    assert "100 header lines" in told["detail"], told
+    assert client.get("/v1/transactions", headers={f"X-{i}": "x" for i in range(90)}).status == 200
+
+
+def test_a_request_as_to_a_proxy_is_served(replica):
+    head, _, body = raw(replica, b"GET http://x/v1/definitions?limit=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").partition(b"\r\n\r\n")
+    assert b" 200 " in head.split(b"\r\n")[0] and "items" in json.loads(body), (head, body)

@@ -59,6 +59,10 @@ static const struct {
 	{ "GET / HTTP/1.1\r\n\r\n", "no Host", "Host", 0, 0, 0 },
 	{ GET "host: y\r\n\r\n", "two of them", "Host", 0, 0, 0 },
 	/* first lines */
+	{ "GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n", "as to a proxy", NULL, KEEP, 0, 0 },
+	{ "GET http:///a HTTP/1.1\r\nHost: x\r\n\r\n", "as to a proxy, of no host", "first line", 0, 0, 0 },
+	{ "GET http://?a HTTP/1.1\r\nHost: x\r\n\r\n", "the same, without a path", "first line", 0, 0, 0 },
+	{ "GET http://u:p@x/a HTTP/1.1\r\nHost: x\r\n\r\n", "with a user", "first line", 0, 0, 0 },
 	{ "GET\r\n\r\n", "a method alone", "first line", 0, 0, 0 },
 	{ "GET /\r\nHost: x\r\n\r\n", "HTTP/0.9", "not HTTP/1.1", 0, 0, 0 },
 	{ "GET  / HTTP/1.1\r\nHost: x\r\n\r\n", "two spaces", "first line", 0, 0, 0 },
@@ -124,6 +128,55 @@ static void check_slices(void)
 	ok(head_read(STR("GET /a? HTTP/1.1\r\nHost: x\r\n\r\n"), &arena, &h) == NULL && h.query.p != NULL && h.query.n == 0,
 	   "an empty one");
 	ok(head_read((struct str){ "GET / HTTP/1.1\r\nHost: x\0y\r\n\r\n", 29 }, &arena, &h) != NULL, "a NUL in a value");
+	arena_fini(&arena);
+}
+
+static void check_targets(void)
+{
+	static const struct {
+		const char *target, *path, *query;
+	} targets[] = {
+		{ "http://x/a/b?c=/d", "/a/b", "c=/d" },
+		{ "HTTP://[::1]:8080/a@b", "/a@b", NULL },
+		{ "https://x", "/", NULL },
+		{ "http://x?c", "/", "c" },
+		{ "http://x?", "/", "" },
+		{ "/http://x/a", "/http://x/a", NULL },
+		{ "ftp://x/a", "ftp://x/a", NULL },
+		{ "http:/a", "http:/a", NULL },
+	};
+	struct arena        arena = { 0 };
+	struct request_head h;
+	struct buf          raw = { 0 };
+
+	for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+		const char *query = targets[i].query;
+
+		buf_clear(&raw);
+		buf_fmt(&raw, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", targets[i].target);
+		ok(head_read(buf_view(&raw), &arena, &h) == NULL && str_is(h.path, targets[i].path) &&
+		   (query ? h.query.p && str_is(h.query, query) : !h.query.p), "path and query of %s", targets[i].target);
+	}
+	buf_fini(&raw);
+	arena_fini(&arena);
+}
+
+static void check_many(void)
+{
+	struct arena        arena = { 0 };
+	struct request_head h;
+	struct buf          raw = { 0 };
+
+	buf_cstr(&raw, "GET /a HTTP/1.1\r\nHost: x\r\n");
+	for (unsigned i = 1; i < HEAD_FIELDS_MAX; i++)
+		buf_cstr(&raw, "a:\n");
+	buf_cstr(&raw, "\r\n");
+	ok(head_read(buf_view(&raw), &arena, &h) == NULL && !h.has_many && h.field_count == HEAD_FIELDS_MAX, "a hundred headers");
+	raw.n -= 2;
+	buf_cstr(&raw, "a:\n\r\n");
+	ok(head_read(buf_view(&raw), &arena, &h) == NULL && h.has_many && h.field_count == 0 && str_is(h.path, "/a"),
+	   "one more: none is read");
+	buf_fini(&raw);
 	arena_fini(&arena);
 }
 
@@ -245,6 +298,8 @@ int main(void)
 {
 	check_heads();
 	check_slices();
+	check_targets();
+	check_many();
 	check_glances();
 	check_chunks();
 	check_waste();

@@ -89,6 +89,10 @@ static void handle(void *ctx, struct exchange *x)
 		answer(x, x->head == HEAD_LONG_URL ? 414 : 431);
 		return;
 	}
+	if (x->head == HEAD_MANY_HEADERS) {
+		answer(x, 431);
+		return;
+	}
 	if (x->head == HEAD_WRONG) {
 		answer(x, 400);
 		return;
@@ -450,8 +454,9 @@ static int status_of_head(size_t n, bool in_url)
 		buf_char(&head, 'u');
 	buf_cstr(&head, " HTTP/1.1\r\nHost: x\r\n");
 	while (!in_url && head.n < n)
-		buf_cstr(&head, "X-Header: and a value of a hundred bytes, as tokens and cookies are, or "
-		                "what they carry is longer\r\n");
+		buf_cstr(&head, "X-Header: and a value of a hundred and eighty bytes, as tokens and cookies are, or "
+		                "what they carry is longer, since there may be no more than a hundred header lines "
+		                "in all\r\n");
 	buf_cstr(&head, "\r\n");
 	push(fd, head.p, head.n);
 	const char *got = hear(fd, "/head 0", 2000);
@@ -472,6 +477,56 @@ static void test_long_heads(bool by_library)
 	ok(status_of_head(29000, true) == 414, "up to 29 kB of URL");
 	ok(status_of_head(18000, false) == 431, "and 18 kB of headers, which take more memory");
 	ok(status_of_head(200000, true) == (by_library ? 0 : 414), "beyond that only from our own server");
+}
+
+/* With a Host, and n in all. */
+static void say_headers(int fd, const char *path, unsigned n)
+{
+	struct buf head = { 0 };
+
+	buf_fmt(&head, "GET %s HTTP/1.1\r\nHost: x\r\n", path);
+	while (--n > 0)
+		buf_cstr(&head, "a:\n");
+	buf_cstr(&head, "\r\n");
+	push(fd, head.p, head.n);
+	buf_fini(&head);
+}
+
+static void test_many_headers(bool by_library)
+{
+	int         fd = dial();
+	const char *got;
+
+	say_headers(fd, "/many", 100);
+	ok(strstr(hear(fd, "/many 0", 1000), " 200 "), "a hundred headers");
+	say_headers(fd, "/many", 101);
+	got = hear(fd, "/many 0", 1000);
+	ok(strstr(got, " 431 ") && strstr(got, "/many 0"), "one more is too many");
+	close(fd);
+	if (by_library)
+		return;
+	fd = dial();
+	say_headers(fd, "/thousands", 5000);
+	got = hear(fd, "<closed>", 1000);
+	ok(strstr(got, " 431 ") && strstr(got, "/thousands 0"), "and so are thousands within 16 kB");
+	close(fd);
+	turns(20);
+}
+
+static void test_a_host_before_the_path(void)
+{
+	int         fd = dial();
+	const char *got;
+
+	say(fd, "GET http://x:80/query?a=b HTTP/1.1\r\nHost: x:80\r\n\r\n");
+	ok(strstr(hear(fd, "]", 1000), "<a|b>"), "a request as to a proxy");
+	say(fd, "GET HTTPS://x HTTP/1.1\r\nHost: x\r\n\r\n");
+	ok(strstr(hear(fd, "/ 0", 1000), "\r\n\r\n/ 0"), "without a path it is for the root");
+	say(fd, "GET http://u@x/a HTTP/1.1\r\nHost: x\r\n\r\n");
+	got = hear(fd, " 0", 1000);
+	ok(strstr(got, " 0") && !strstr(got, "\r\n\r\n/a 0"), "with a user it is for nobody");
+	close(fd);
+	turns(20);
 }
 
 static void test_query_and_headers(void)
@@ -720,6 +775,8 @@ static void test_server(bool by_library)
 	test_big_bodies(by_library);
 	test_bodies_without_a_clear_end();
 	test_long_heads(by_library);
+	test_many_headers(by_library);
+	test_a_host_before_the_path();
 	test_query_and_headers();
 	test_big_answers();
 	test_how_bytes_come();
