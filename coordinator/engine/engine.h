@@ -167,7 +167,8 @@ typedef void foresight_show(void *arg, const struct foresight *f);
 enum command_result engine_foresee(struct engine *e, const struct view *view, const struct command *c,
                                    foresight_show *show, void *arg, struct err *err);
 
-/* view NULL with LOG_DONE: no such transaction. Owned ones answer from memory (still later). */
+/* view NULL with LOG_DONE: no such transaction. What is owned and has no commit under way is
+ * answered from memory (still later), all else from the log: who has heard of a version is shown no earlier one. */
 typedef void view_done(void *arg, enum log_result result, const struct view *view);
 void engine_read(struct engine *e, struct str gid, view_done *done, void *arg);
 

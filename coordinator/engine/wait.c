@@ -12,49 +12,82 @@ enum { REMOTE_EVERY_MS = 100 };
 
 /* ---- reading -------------------------------------------------------------------------- */
 
+/*
+ * Nobody can have heard of more than what is in force here. While its commit is under way the log may have it
+ * already, and whoever reads there, or gave the command it carries out, may have heard of it before us.
+ */
+static bool is_latest(struct engine *e, const struct owned *o)
+{
+	bool committing = o->sent;
+
+#ifdef BUG_READS_OLD
+	committing = false;
+#endif
+	return lease_may_act(e) && !o->unborn && !o->doubt && !committing;
+}
+
+/* Its commit is under way still, and what was read stands behind it: since a failover, or since it was read. */
+static bool is_newer(struct engine *e, const struct owned *o, const struct row *rows, size_t n)
+{
+	return lease_may_act(e) && !o->unborn && !o->doubt && (n == 0 || rows[0].version < o->row.version);
+}
+
+static struct owned *find(struct engine *e, struct str gid)
+{
+	struct owned *o = owned_get(e, gid);
+
+	return o != NULL ? o : failover_known(e, gid);
+}
+
 struct reading {
 	struct asked   asked;
 	struct engine *e;
 	view_done     *done;
 	void          *arg;
+	struct str     gid;
+	char           text[];
 };
 
 static void on_read(void *arg, enum log_result result, const struct row *rows, size_t n)
 {
 	struct reading *r = arg;
 	struct engine  *e = r->e;
-	struct owned   *o = NULL;
+	struct owned   *o, *loaded = NULL;
 
 	turn_begin(e);
-	if (result == LOG_DONE && n > 0) {
-		o = owned_load(e, &rows[0]);
-		o->gone = true;
-	}
+	o = find(e, r->gid);
+	if (o != NULL && (is_latest(e, o) || (result == LOG_DONE && is_newer(e, o, rows, n))))
+		result = LOG_DONE;
+	else if (result == LOG_DONE && n > 0)
+		o = loaded = owned_load(e, &rows[0]);
+	else
+		o = NULL;
 	/* After a failover who knows of it may not have said so yet. */
-	if (result == LOG_DONE && n == 0 && failover_holds(e))
+	if (result == LOG_DONE && o == NULL && failover_holds(e))
 		result = LOG_AWAY;
 	reply_new(e, r->arg, (int)result, o)->view = r->done;
-	if (o != NULL)
-		owned_rest(e, o);
+	if (loaded != NULL) {
+		loaded->gone = true;
+		owned_rest(e, loaded);
+	}
 	asked_free(&r->asked);
 	turn_end(e);
 }
 
 void engine_read(struct engine *e, struct str gid, view_done *done, void *arg)
 {
-	struct owned   *o = owned_get(e, gid);
+	struct owned   *o = find(e, gid);
 	struct reading *r;
 
-	if (o == NULL)
-		o = failover_known(e, gid);
-	if (o != NULL && e->acting && !o->unborn && !o->doubt) {
+	if (o != NULL && is_latest(e, o)) {
 		reply_new(e, arg, LOG_DONE, o)->view = done;
 		return;
 	}
-	r = mem_alloc(sizeof *r);
-	*r = (struct reading){ .e = e, .done = done, .arg = arg };
+	r = mem_alloc(sizeof *r + gid.n);
+	*r = (struct reading){ .e = e, .done = done, .arg = arg, .gid = { r->text, gid.n } };
+	memcpy(r->text, gid.p, gid.n);
 	asked_put(e, &r->asked);
-	e->ports.log.read(e->ports.log.ctx, &gid, 1, on_read, r);
+	e->ports.log.read(e->ports.log.ctx, &r->gid, 1, on_read, r);
 }
 
 void engine_view(struct engine *e, const struct row *row,
@@ -253,7 +286,7 @@ static void give_up(struct engine *e, struct waiter *w)
 	struct last_look *look;
 	struct str        gid = o != NULL ? o->row.gid : r->gid;
 
-	if (o != NULL && e->acting && !o->unborn && !o->doubt) {
+	if (o != NULL && is_latest(e, o)) {
 		answer(e, w, LOG_DONE, o);
 		return;
 	}

@@ -50,9 +50,26 @@ static void send_request(void *arg)
 
 	q->existed = q->rec->exists;
 	q->sent_at = q->rec->w->loop.now;
+	q->told = q->rec->told;
 	if (q->begins && uuid_eq(q->rec->away_by, q->r->me))
 		q->rec->away_by = (struct uuid){ 0 };
 	q->send(q);
+}
+
+void client_is_shown(struct request *q, const struct row *row)
+{
+	struct record *rec = q->rec;
+	struct world  *w = rec->w;
+	/* Its server gave the lease to the others and told it nothing: it learns that from its next beat. */
+	bool taken = row->epoch < rec->epoch && (w->kinds & 1u << FAULT_LEASE_DROP) != 0;
+	/* What a failover lost is not back at once; and who begins it again learns that it is there, not how it stands. */
+	bool excused = taken || q->sent_at <= w->calm_until || q->begins;
+
+	if (row->version < q->told && !excused)
+		violated(w, 47, "%s: r%u shows version %llu, and somebody had been shown %llu", rec->gid, q->r->number,
+		         (unsigned long long)row->version, (unsigned long long)q->told);
+	if (rec->told < row->version)
+		rec->told = row->version < rec->version ? row->version : rec->version;
 }
 
 static void post_request(void *arg)
@@ -149,6 +166,8 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 			violated(w, 20, "%s: r%u says it has begun, but no row has landed", rec->gid, q->r->number);
 		if (view == NULL || !str_is(view->row.gid, rec->gid))
 			violated(w, 21, "%s: r%u shows another transaction, or none", rec->gid, q->r->number);
+		else
+			client_is_shown(q, &view->row);
 		w->seen->begun += result == BEGIN_DONE;
 		w->seen->begun_twice += result == BEGIN_EXISTS;
 		if (!rec->acked)

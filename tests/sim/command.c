@@ -23,6 +23,8 @@ static void check_applied(struct request *q, enum verdict v, const struct view *
 	else if (view->row.version > rec->version)
 		violated(w, 32, "%s: an answer shows version %llu, the log has %llu", rec->gid,
 		         (unsigned long long)view->row.version, (unsigned long long)rec->version);
+	else
+		client_is_shown(q, &view->row);
 	if (yes && q->c.kind == COMMAND_CANCEL && rec->decision != DECISION_CANCEL)
 		violated(w, 33, "%s: cancel is answered \"%s\", the log has not decided so", rec->gid, verdict_name(v));
 	if (yes && q->c.kind == COMMAND_CONFIRM && rec->decision != DECISION_CONFIRM)
@@ -237,6 +239,7 @@ static void check_view(struct request *q, enum log_result result, const struct v
 	else if (phase_is_ended(view->row.phase) && view->row.phase != rec->txn.phase)
 		violated(w, 44, "%s: r%u shows it %s, the log says %s", rec->gid, q->r->number,
 		         phase_name(view->row.phase), phase_name(rec->txn.phase));
+	client_is_shown(q, &view->row);
 	if (view->txn != NULL && view->txn->phase != view->row.phase)
 		violated(w, 45, "%s: r%u shows two phases at once", rec->gid, q->r->number);
 }

@@ -189,6 +189,7 @@ void invariant_rebase(struct record *rec, const struct row *row)
 	rec->ended = row != NULL && phase_is_ended(row->phase);
 	rec->decision = DECISION_NONE;
 	rec->heard = rec->version = row != NULL ? row->version : 0;
+	rec->told = rec->told < rec->version ? rec->told : rec->version;
 	if (row == NULL)
 		return;
 	rec->epoch = row->epoch;

@@ -102,6 +102,7 @@ struct record {
 	struct row         past[PAST_ROWS]; /* by version */
 	uint64_t           heard;       /* the newest version that a replica was told of */
 	struct uuid        heard_by;
+	uint64_t           told;        /* the newest version that anybody outside was shown */
 	bool               echo;        /* begun again, before who knows it better was back */
 	struct uuid        echo_by;
 	bool               check_asked;
@@ -234,6 +235,7 @@ struct request {
 	struct command c;
 	char           step[8], body[64], line[24];
 	int64_t        until, sent_at;
+	uint64_t       told;      /* by then */
 	uint8_t        variant;   /* of the body: another request for the same gid */
 };
 struct request *request_new(struct record *rec, request_send *send);
@@ -245,6 +247,9 @@ void client_begin_again(struct record *rec);           /* his commit is lost, an
 void client_drop_requests(struct replica *r);
 void client_check_birth(struct record *rec, struct uuid by);
 bool client_waits(const struct world *w);
+
+/* An answer shows it: never less than anybody was shown before he was asked. */
+void client_is_shown(struct request *q, const struct row *row);
 
 /* command.c: what callers, services and operators do with a running transaction */
 void command_script(struct record *rec, int64_t delay_ms); /* the next thing its caller does */

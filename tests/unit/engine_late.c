@@ -46,6 +46,64 @@ static void run_to_answer(struct world *w, const char *gid, uint64_t version)
 	ok(row_of(w, gid) != NULL && row_of(w, gid)->version == version, "a commit has landed and is not answered yet");
 }
 
+/* Its first try is done, says the log, and has not said so here. */
+static void run_to_try(struct world *w, const char *gid)
+{
+	begin(w, gid, &saga, 0);
+	for (int i = 0; i < 20 && w->begins[BEGIN_DONE] == 0; i++)
+		run(w, 1);
+	run_to_answer(w, gid, 2);
+	ok(w->version == 1 && w->told == 1, "that it has begun is known");
+}
+
+/* Whoever reads the log knows of a commit before its owner does, and may ask him. */
+static void test_read(struct world *w)
+{
+	run_to_try(w, "r");
+	engine_read(w->e, STR("r"), on_view, w);
+	run(w, 5);
+	ok(w->told == 2 && w->result == LOG_DONE && w->version == 2, "who asks is shown it as the log has it: %llu",
+	   (unsigned long long)w->version);
+	engine_wait(w->e, STR("r"), clock_now(w) + 10, on_view, w);
+	w->version = 0;
+	run(w, 20);
+	ok(w->result == LOG_DONE && w->version == 2, "and so is who waits in vain: %llu", (unsigned long long)w->version);
+	ok(stats(w).calls == 1, "but nothing is done upon it yet: %s", w->trail);
+	engine_read(w->e, STR("unheard of"), on_view, w);
+	w->told = 0;
+	w->version = 0;
+	run(w, 5);
+	ok(w->told == 1 && w->result == LOG_DONE && w->version == 0, "one that is nowhere is nowhere");
+}
+
+static void test_read_behind(struct world *w)
+{
+	run_to_try(w, "b");
+	ok(fake_db_fall_back(w->db, 2) == 2 && row_of(w, "b") == NULL, "a log that has lost two of its versions");
+	w->version = 0;
+	engine_read(w->e, STR("b"), on_view, w);
+	run(w, 5);
+	ok(w->result == LOG_DONE && w->version == 1, "says less than is known here: %llu", (unsigned long long)w->version);
+}
+
+static void test_read_away(struct world *w)
+{
+	w->say[1][OP_TRY] = OUTCOME_UNKNOWN;
+	run_to_try(w, "a");
+	fake_log_break(w->log, FAKE_OTHERS);
+	w->told = 0;
+	engine_read(w->e, STR("a"), on_view, w);
+	run(w, 5);
+	ok(w->told == 1 && w->result != LOG_DONE, "while nobody can say how it stands, nobody does");
+	run(w, 120);
+	engine_read(w->e, STR("a"), on_view, w);
+	run(w, 5);
+	ok(w->result == LOG_DONE && w->version >= 2, "and once the commit is answered, it is known here");
+	fake_log_restore(w->log, FAKE_OTHERS);
+	engine_on_log_back(w->e);
+	run(w, 100);
+}
+
 /* The answer to its last commit is lost: it is not ours any more when it is read, and has ended all the same. */
 static void test_lost_end(struct world *w)
 {
@@ -183,8 +241,9 @@ static void test_lost_answer_of_a_former_life(struct world *w)
 int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
-		test_fresh, test_fresh_lost, test_late_answer, test_late_answer_of_a_former_life,
-		test_lost_answer_of_a_former_life, test_refused_as_bad, test_refused_again, test_lost_end };
+		test_fresh, test_fresh_lost, test_read, test_read_behind, test_read_away, test_late_answer,
+		test_late_answer_of_a_former_life, test_lost_answer_of_a_former_life, test_refused_as_bad, test_refused_again,
+		test_lost_end };
 
 	return play(tests, sizeof tests / sizeof tests[0]);
 }
