@@ -4,6 +4,11 @@
 #include "api/dtm/dtm.h"
 #include "api/places.h"
 
+static void refuse_branch(struct request *r)
+{
+	dtm_failure(r, "no trans with gid: %.*s status: prepared found", (int)r->gid.n, r->gid.p);
+}
+
 static void on_joined(void *arg, enum command_result result, enum verdict verdict,
                       const struct view *view, const struct err *err)
 {
@@ -16,8 +21,7 @@ static void on_joined(void *arg, enum command_result result, enum verdict verdic
 	else if (result == COMMAND_APPLIED && verdict == VERDICT_LIMIT)
 		dtm_error(r, "too many branches: %d is the limit", TXN_STEPS_MAX);
 	else if (result == COMMAND_APPLIED || result == COMMAND_UNKNOWN)
-		dtm_failure(r, "no trans with gid: %.*s status: prepared found", (int)r->gid.n,
-		            r->gid.p);
+		refuse_branch(r);
 	else
 		dtm_command_failed(r, result, err);
 }
@@ -34,14 +38,28 @@ static bool is_flat(struct request *r)
 	return true;
 }
 
+/* A branch is of the kind that its transaction is. */
+static void join(struct request *r, const enum dtm_kind *kind)
+{
+	struct command *c;
+
+	if (kind == NULL || *kind != dtm_of(r)->trans.kind) {
+		refuse_branch(r);
+		return;
+	}
+	c = dtm_command(r, COMMAND_JOIN);
+	c->body = dtm_of(r)->document;
+	engine_command(r->api->engine, c, on_joined, r);
+}
+
 /* Old clients name no trans_type: their route does. */
 void dtm_register(struct request *r, enum dtm_kind usual)
 {
+	struct dtm     *d = dtm_of(r);
 	struct str      type = dtm_text(r, r->body, "trans_type");
 	enum dtm_kind   kind = usual;
 	struct buf      doc = { 0 };
 	struct json_error err;
-	struct command *c;
 
 	if (!is_flat(r) || !dtm_read_gid(r, dtm_text(r, r->body, "gid")))
 		return;
@@ -55,15 +73,15 @@ void dtm_register(struct request *r, enum dtm_kind usual)
 		dtm_error(r, "unknow trans type: %.*s", (int)(type.n > 64 ? 64 : type.n), type.p);
 		return;
 	}
+	d->trans.kind = kind;
 	if (!(kind == DTM_WORKFLOW ? workflow_branch(r, &doc) : branch_document(r, kind, &doc))) {
 		buf_fini(&doc);
 		return;
 	}
-	c = dtm_command(r, COMMAND_JOIN);
-	c->body = arena_str(request_arena(r), buf_view(&doc));
+	d->document = arena_str(request_arena(r), buf_view(&doc));
 	buf_fini(&doc);
-	if (places_check_step(r, json_parse(c->body, request_arena(r), &err)))
-		engine_command(r->api->engine, c, on_joined, r);
+	if (places_check_step(r, json_parse(d->document, request_arena(r), &err)))
+		dtm_ask_kind(r, join);
 	else
 		dtm_error(r, "a branch is where calls are refused (calls.deny, calls.allow)");
 }

@@ -28,6 +28,33 @@ void dtm_command_failed(struct request *r, enum command_result result, const str
 	}
 }
 
+static void on_kind(void *arg, enum log_result result, const struct view *view)
+{
+	struct request *r = arg;
+	enum dtm_kind   kind;
+
+	if (result != LOG_DONE)
+		dtm_away(r, result);
+	else
+		dtm_of(r)->with(r, view && dtm_kind_of(&view->row, &kind) ? &kind : NULL);
+}
+
+void dtm_ask_kind(struct request *r, dtm_with *with)
+{
+	dtm_of(r)->with = with;
+	engine_read(r->api->engine, r->gid, on_kind, r);
+}
+
+bool dtm_is_same_kind(struct request *r, const struct view *view)
+{
+	enum dtm_kind kind;
+
+	if (dtm_kind_of(&view->row, &kind) && kind == dtm_of(r)->trans.kind)
+		return true;
+	dtm_refuse_gid(r);
+	return false;
+}
+
 struct command *dtm_command(struct request *r, enum command_kind kind)
 {
 	struct command *c = &dtm_of(r)->command;

@@ -39,6 +39,8 @@ struct dtm_trans {
 
 /* What goes on with a transaction that was read, begun or found. */
 typedef void dtm_then(struct request *r, const struct view *view);
+/* With the kind of what stands under a gid; NULL: nothing that this protocol began. */
+typedef void dtm_with(struct request *r, const enum dtm_kind *kind);
 
 /* One request of the façade; r->own. */
 struct dtm {
@@ -52,6 +54,7 @@ struct dtm {
 	struct str        reason;  /* that the journal gave */
 	struct str        refused; /* the step whose refusal the journal tells; empty: a cancel */
 	dtm_then         *then;
+	dtm_with         *with;
 	struct topics    *topics; /* that its steps name; NULL: not asked for */
 	void             *own;    /* of one route */
 };
@@ -134,6 +137,10 @@ void workflow_show_branches(struct request *r, const struct view *view, uint64_t
 void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists);
 /* Success; with wait_result when it has ended. */
 void dtm_answer_submitted(struct request *r, const struct view *view);
+/* Reads the kind of r->gid, which never changes: a command is for what the client takes it for. */
+void dtm_ask_kind(struct request *r, dtm_with *with);
+/* Is it of the kind that the request names? Else it has been answered. */
+bool dtm_is_same_kind(struct request *r, const struct view *view);
 /* For r->gid; it lives as long as the request, which has one. */
 struct command *dtm_command(struct request *r, enum command_kind kind);
 /* What only operators do is journalled and audited; clients have no names but their tokens'. */
@@ -159,6 +166,7 @@ void dtm_failure(struct request *r, const char *fmt, ...) DTM_SAYS; /* 409 */
 void dtm_ongoing(struct request *r, const char *fmt, ...) DTM_SAYS; /* 425 */
 void dtm_error(struct request *r, const char *fmt, ...) DTM_SAYS;   /* 500 */
 void dtm_away(struct request *r, enum log_result result);
+void dtm_refuse_gid(struct request *r); /* it is taken, by what this request does not mean */
 
 /* ---- showing (show.c) -------------------------------------------------------------------- */
 

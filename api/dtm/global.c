@@ -14,6 +14,8 @@ static void on_prepared(struct request *r, const struct view *view)
 
 static void on_prepared_before(struct request *r, const struct view *view)
 {
+	if (!dtm_is_same_kind(r, view))
+		return;
 	if (view->row.phase == PHASE_PREPARED)
 		dtm_ok(r);
 	else
@@ -80,6 +82,12 @@ static void refuse_submit(struct request *r, enum phase phase)
 	dtm_failure(r, "current status '%s', cannot sumbmit.", dtm_status(phase));
 }
 
+/* Also one that has succeeded: whoever has not heard it asks again, and takes 409 for a rollback. */
+static bool is_submitted(enum phase phase)
+{
+	return phase == PHASE_TRYING || phase == PHASE_CONFIRMING || phase == PHASE_CONFIRMED;
+}
+
 static void begin_msg(struct request *r);
 
 static void on_confirmed(void *arg, enum command_result result, enum verdict verdict,
@@ -93,7 +101,7 @@ static void on_confirmed(void *arg, enum command_result result, enum verdict ver
 	else if (result != COMMAND_APPLIED)
 		dtm_command_failed(r, result, err);
 	else if (verdict == VERDICT_ACCEPTED ||
-	         (verdict == VERDICT_ALREADY && !phase_is_ended(view->row.phase)))
+	         (verdict == VERDICT_ALREADY && is_submitted(view->row.phase)))
 		dtm_answer_submitted(r, view);
 	else
 		refuse_submit(r, view->row.phase);
@@ -110,6 +118,18 @@ static void confirm(struct request *r)
 	engine_command(r->api->engine, c, on_confirmed, r);
 }
 
+static void confirm_stored(struct request *r, const enum dtm_kind *kind)
+{
+	if (kind && *kind == dtm_of(r)->trans.kind)
+		confirm(r);
+	else if (kind)
+		dtm_refuse_gid(r);
+	else if (dtm_of(r)->trans.kind == DTM_MSG)
+		begin_msg(r);
+	else
+		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
+}
+
 static void on_submitted(struct request *r, const struct view *view)
 {
 	dtm_answer_submitted(r, view);
@@ -118,7 +138,9 @@ static void on_submitted(struct request *r, const struct view *view)
 /* Submitted before: nothing is called again, whatever DTM does. */
 static void on_submitted_before(struct request *r, const struct view *view)
 {
-	if (view->row.phase == PHASE_TRYING || view->row.phase == PHASE_CONFIRMING)
+	if (!dtm_is_same_kind(r, view))
+		return;
+	if (is_submitted(view->row.phase))
 		dtm_answer_submitted(r, view);
 	else if (view->row.phase == PHASE_PREPARED)
 		confirm(r);
@@ -168,13 +190,13 @@ void dtm_submit(struct request *r)
 		return;
 	case DTM_MSG: /* who gave a back-check has mostly prepared it */
 		if (dtm_of(r)->trans.query_prepared.n > 0)
-			confirm(r);
+			dtm_ask_kind(r, confirm_stored);
 		else
 			begin_msg(r);
 		return;
 	case DTM_TCC:
 	case DTM_XA:
-		confirm(r);
+		dtm_ask_kind(r, confirm_stored);
 		return;
 	case DTM_WORKFLOW:
 		workflow_submit(r);

@@ -22,15 +22,23 @@ static void on_stopped(void *arg, enum command_result result, enum verdict verdi
 		            dtm_status(view->row.phase));
 }
 
-void handle_dtm_force_stop(struct request *r)
+static void force_stop(struct request *r, const enum dtm_kind *kind)
 {
 	struct command *c;
 
-	if (!dtm_body(r) || !dtm_read_gid(r, dtm_text(r, r->body, "gid")))
+	if (kind == NULL) {
+		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
 		return;
+	}
 	c = dtm_command(r, COMMAND_ABANDON);
 	dtm_be_operator(r, c, "admin", "forceStop of DTM's protocol");
 	engine_command(r->api->engine, c, on_stopped, r);
+}
+
+void handle_dtm_force_stop(struct request *r)
+{
+	if (dtm_body(r) && dtm_read_gid(r, dtm_text(r, r->body, "gid")))
+		dtm_ask_kind(r, force_stop);
 }
 
 static void on_retried(void *arg, enum command_result result, enum verdict verdict,
@@ -43,15 +51,23 @@ static void on_retried(void *arg, enum command_result result, enum verdict verdi
 		dtm_ok(arg);
 }
 
-void handle_dtm_reset_next_cron_time(struct request *r)
+static void retry_now(struct request *r, const enum dtm_kind *kind)
 {
 	struct command *c;
 
-	if (!dtm_body(r) || !dtm_read_gid(r, dtm_text(r, r->body, "gid")))
+	if (kind == NULL) {
+		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
 		return;
+	}
 	c = dtm_command(r, COMMAND_RETRY);
 	dtm_be_operator(r, c, "operator", "resetNextCronTime of DTM's protocol");
 	engine_command(r->api->engine, c, on_retried, r);
+}
+
+void handle_dtm_reset_next_cron_time(struct request *r)
+{
+	if (dtm_body(r) && dtm_read_gid(r, dtm_text(r, r->body, "gid")))
+		dtm_ask_kind(r, retry_now);
 }
 
 /* ---- GET /resetCronTime ------------------------------------------------------------------ */

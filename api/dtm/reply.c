@@ -99,6 +99,11 @@ void dtm_error(struct request *r, const char *fmt, ...)
 	answer_no(r, 500, NULL, RPC_INTERNAL, str_of(text));
 }
 
+void dtm_refuse_gid(struct request *r)
+{
+	dtm_error(r, "the gid is that of another transaction: UniqueKeyConflict");
+}
+
 void dtm_away(struct request *r, enum log_result result)
 {
 	switch (result) {

@@ -123,12 +123,8 @@ static void answer_progress(struct request *r, const struct view *view)
 
 static void on_begun_before(struct request *r, const struct view *view)
 {
-	enum dtm_kind kind;
-
-	if (dtm_kind_of(&view->row, &kind) && kind == DTM_WORKFLOW)
+	if (dtm_is_same_kind(r, view))
 		dtm_ask_reason(r, view, answer_progress);
-	else
-		dtm_error(r, "the gid is that of another transaction: UniqueKeyConflict");
 }
 
 void workflow_prepare(struct request *r, dtm_then *begun, dtm_then *exists)
@@ -207,20 +203,29 @@ static void on_ended(void *arg, enum command_result result, enum verdict verdict
 }
 
 /* Its result, or why it failed, is the reason of the decision: the same commit journals it. */
-void workflow_submit(struct request *r)
+static void end_workflow(struct request *r, const enum dtm_kind *kind)
 {
 	struct dtm     *d = dtm_of(r);
-	struct str      status = dtm_text(r, d->trans.req_extra, "status");
-	bool            succeeded = str_is(status, "succeed");
+	bool            succeeded = str_is(dtm_text(r, d->trans.req_extra, "status"), "succeed");
 	struct command *c;
 
-	if (!succeeded && !str_is(status, "failed")) {
-		dtm_error(r, "req_extra.status must be succeed or failed");
+	if (kind == NULL || *kind != DTM_WORKFLOW) {
+		dtm_error(r, "storage: NotFound");
 		return;
 	}
 	c = dtm_command(r, succeeded ? COMMAND_CONFIRM : COMMAND_CANCEL);
 	c->reason = dtm_text(r, d->trans.req_extra, succeeded ? "result" : "rollback_reason");
 	engine_command(r->api->engine, c, on_ended, r);
+}
+
+void workflow_submit(struct request *r)
+{
+	struct str status = dtm_text(r, dtm_of(r)->trans.req_extra, "status");
+
+	if (str_is(status, "succeed") || str_is(status, "failed"))
+		dtm_ask_kind(r, end_workflow);
+	else
+		dtm_error(r, "req_extra.status must be succeed or failed");
 }
 
 /* ---- showing ----------------------------------------------------------------------------- */

@@ -30,7 +30,7 @@ def test_prepared_and_submitted(dtm, stub):
     success(msg.prepare())
     success(msg.submit(wait_result=True))
     assert msg.called() == ["/a action", "/b action"]
-    failure(msg.submit(), "current status 'succeed', cannot sumbmit.")
+    success(msg.submit())
     failure(msg.prepare(), "current status 'succeed', cannot prepare.")
     assert msg.query()["transaction"]["query_prepared"] == stub.url + "/committed"
 

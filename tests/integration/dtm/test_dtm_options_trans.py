@@ -326,11 +326,11 @@ def test_a_branch_joins_no_message(dtm, stub):
     success(msg.abort())
 
 
-def test_a_record_of_a_workflow_calls_nobody_in_a_tcc(dtm, stub):
+def test_a_record_of_a_workflow_joins_no_tcc(dtm, stub):
     tcc = dtm("tcc", timeout_to_fail=LONG)
     success(tcc.prepare())
     success(tcc.branch("01"))
-    success(tcc.branch("02", trans_type="workflow", op="action", status="succeed"))
+    failure(tcc.branch("02", trans_type="workflow", op="action", status="succeed"), "status: prepared found")
     success(tcc.submit(wait_result=True))
     assert tcc.called() == ["/01/confirm confirm"]
 
