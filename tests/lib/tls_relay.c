@@ -60,6 +60,8 @@ static SSL_CTX *make_context(int ca_fd)
 	if (cert == NULL || tls == NULL || file == NULL || PEM_write_X509(file, cert) != 1 || fclose(file) != 0 ||
 	    SSL_CTX_use_certificate(tls, cert) != 1 || SSL_CTX_use_PrivateKey(tls, key) != 1)
 		return NULL;
+	X509_free(cert); /* the context holds both */
+	EVP_PKEY_free(key);
 	return tls;
 }
 
