@@ -194,12 +194,15 @@ bool exchange_handle(struct exchange *x)
  * do could smuggle a request past it (RFC 9112, 6.3): that is unclear. */
 bool exchange_begin(struct exchange *x, enum head head, bool is_unclear)
 {
-	struct httpd *h = x->own->httpd;
-	struct str    length;
-	uint64_t      n = 0;
+	struct httpd      *h = x->own->httpd;
+	struct connection *c = x->own->connection;
+	struct str         length;
+	uint64_t           n = 0;
 
-	x->own->connection->in_request = true;
-	connection_enter(h, x->own->connection, STAGE_RECEIVE);
+	/* Where it was seen to begin, its time runs since then. */
+	if (!c->in_request || c->stage != STAGE_RECEIVE)
+		connection_enter(h, c, STAGE_RECEIVE);
+	c->in_request = true;
 	x->head = head;
 	x->body_unclear = is_unclear;
 	if (head != HEAD_FITS || is_unclear)
@@ -213,9 +216,7 @@ bool exchange_begin(struct exchange *x, enum head head, bool is_unclear)
 		x->body_too_big = n > h->config.body_max;
 		return n <= THROW_MAX && exchange_header(x, "Expect").n == 0;
 	}
-	if (n > 0)
-		buf_reserve(&x->body, (size_t)n);
-	return true;
+	return true; /* memory for it is taken as it comes, whatever length is announced */
 }
 
 bool exchange_take_body(struct exchange *x, const char *data, size_t n)

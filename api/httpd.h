@@ -25,7 +25,9 @@ struct httpd_config {
 	struct tls *tls;          /* NULL: in the clear; lives as long as this */
 	bool     by_library;      /* libmicrohttpd serves in the clear, too */
 	unsigned greet_ms;        /* TLS: from the connection to the first request */
-	unsigned receive_ms;      /* from the first byte wanted to the last of a request's body */
+	/* For a new connection to send a byte, and from a request's first to its last; by libmicrohttpd, which
+	 * does not tell of the first, for the body alone: a head has it too, or after another request idle_ms. */
+	unsigned receive_ms;
 	unsigned idle_ms;         /* between two requests */
 	unsigned send_ms;         /* for the client to take an answer */
 	/* Once for a request whose headers are there and can be read. False: nothing of its body is kept, whoever

@@ -26,6 +26,7 @@ static struct server {
 	size_t             held_n;
 	unsigned           handled, over, gone, logged;
 	bool               closed;
+	size_t             body_cap;  /* of the exchange that was over last */
 } server;
 
 /* ---- the server's side ------------------------------------------------------------ */
@@ -139,6 +140,7 @@ static void over(void *ctx, struct exchange *x)
 {
 	(void)ctx;
 	server.over++;
+	server.body_cap = x->body.cap;
 	forget(x);
 }
 
@@ -697,6 +699,42 @@ static void test_slow_senders(void)
 	ok(httpd_connections(server.httpd) == 0 && server.over >= server.handled, "nothing is left of them");
 }
 
+/* Two stop: one in its body, after a slow head, the other, which began later, in its head. */
+static void test_slow_from_the_first_byte(void)
+{
+	char    answer[256] = "";
+	ssize_t n;
+	int     first = dial(), second = dial();
+
+	say(first, "POST /slow HTTP/1.1\r\nHost: x\r\nContent-");
+	turns(10);
+	say(second, "GET /slow HT");
+	turns(RECEIVE_MS - 100);
+	say(first, "Length: 9\r\n\r\nabc");
+	hear(second, "<closed>", 5000);
+	n = recv(first, answer, sizeof answer - 1, 0);
+	ok(n > 0 ? strstr(answer, " 408 ") != NULL : n == 0 || errno == ECONNRESET, "time runs from the first byte of a request, not of its body");
+	close(first);
+	close(second);
+	turns(20);
+}
+
+static void test_memory_comes_with_the_body(bool by_library)
+{
+	uint64_t end = uv_hrtime() + 5000000000u;
+	int      fd;
+
+	open_server(by_library);
+	fd = dial();
+	say(fd, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\nab");
+	turns(20);
+	close(fd);
+	while (server.over == 0 && uv_hrtime() < end)
+		turn();
+	ok(server.over == 1 && server.body_cap > 2 && server.body_cap < 200, "2 of 900 bytes have taken %zu", server.body_cap);
+	close_server();
+}
+
 static void test_idle_ones_make_room(void)
 {
 	int fds[CONNECTIONS_MAX + 2];
@@ -786,9 +824,12 @@ static void test_server(bool by_library)
 		test_no_descriptor_left();
 	}
 	test_slow_senders();
+	if (!by_library)
+		test_slow_from_the_first_byte();
 	test_idle_ones_make_room();
 	test_the_end();
 	test_closing_with_open_requests(by_library);
+	test_memory_comes_with_the_body(by_library);
 }
 
 int main(void)
