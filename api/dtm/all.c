@@ -3,6 +3,8 @@
  */
 #include "api/dtm/dtm.h"
 
+#include "api/show.h"
+
 /* ---- reading ----------------------------------------------------------------------------- */
 
 /* Milliseconds since the epoch, as text. */
@@ -31,9 +33,17 @@ static unsigned phases_of(struct str status)
 
 /* ---- GET /all ---------------------------------------------------------------------------- */
 
+struct gap { /* in the body, for what the journal tells of one transaction */
+	size_t         at;
+	const char    *name;
+	struct reason *why;
+};
+
 struct page {
 	struct request *r;
 	struct buf      body;
+	struct gap     *gaps;
+	size_t          n, next;
 };
 
 static void show(void *arg, const struct view *view)
@@ -43,44 +53,99 @@ static void show(void *arg, const struct view *view)
 	if (p->body.p[p->body.n - 1] == '}')
 		buf_char(&p->body, ',');
 	dtm_show_transaction(p->r, view, &p->body);
+	if (dtm_is_reason_elsewhere(view))
+		p->gaps[p->n++] = (struct gap){
+			.at = p->body.n - 1, /* before its brace */
+			.name = view->row.phase == PHASE_CONFIRMED ? "result"
+			                                           : "rollback_reason",
+			.why = dtm_reason_of(p->r, view),
+		};
+}
+
+static void answer_filled(struct page *p, struct str text)
+{
+	struct buf whole = { 0 };
+	size_t     at = 0;
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct gap *gap = &p->gaps[i];
+
+		buf_str(&whole, (struct str){ text.p + at, gap->at - at });
+		at = gap->at;
+		if (gap->why->text.n > 0)
+			show_text(&whole, gap->name, gap->why->text);
+	}
+	buf_str(&whole, (struct str){ text.p + at, text.n - at });
+	dtm_data(p->r, &whole);
+}
+
+/* One after the other: a page may have many, and other requests want the connections too. */
+static void fill_next(struct request *r, struct reason *why)
+{
+	struct page *p = dtm_of(r)->own;
+
+	(void)why;
+	if (p->next < p->n)
+		dtm_find_reason(p->gaps[p->next++].why, fill_next);
+	else
+		answer_filled(p, dtm_of(r)->document);
 }
 
 static void answer_page(struct page *p, struct str next)
 {
+	struct request *r = p->r;
+
 	buf_cstr(&p->body, "],\"next_position\":");
 	buf_json(&p->body, next);
 	buf_char(&p->body, '}');
-	dtm_data(p->r, &p->body);
+	if (p->n == 0) {
+		dtm_data(r, &p->body);
+		return;
+	}
+	dtm_of(r)->document = arena_str(request_arena(r), buf_view(&p->body));
+	buf_fini(&p->body);
+	fill_next(r, NULL);
+}
+
+static struct page *page_of(struct request *r, size_t n)
+{
+	struct page *p = arena_alloc(request_arena(r), sizeof *p);
+
+	*p = (struct page){ .r = r, .gaps = arena_array(request_arena(r), n, sizeof *p->gaps) };
+	dtm_of(r)->own = p;
+	dtm_of(r)->reason_later = true;
+	buf_cstr(&p->body, "{\"transactions\":[");
+	return p;
 }
 
 static void on_page(void *arg, enum log_result result, const struct row *rows, size_t n,
                     const struct list_page *page)
 {
-	struct page p = { .r = arg };
+	struct page *p;
 
 	if (result != LOG_DONE) {
 		dtm_away(arg, result);
 		return;
 	}
-	buf_cstr(&p.body, "{\"transactions\":[");
+	p = page_of(arg, n);
 	for (size_t i = 0; i < n; i++)
-		engine_view(p.r->api->engine, &rows[i], show, &p);
-	answer_page(&p, page->next);
+		engine_view(p->r->api->engine, &rows[i], show, p);
+	answer_page(p, page->next);
 }
 
 static void on_one(void *arg, enum log_result result, const struct view *view)
 {
-	struct page   p = { .r = arg };
+	struct page  *p;
 	enum dtm_kind kind;
 
 	if (result != LOG_DONE) {
 		dtm_away(arg, result);
 		return;
 	}
-	buf_cstr(&p.body, "{\"transactions\":[");
+	p = page_of(arg, 1);
 	if (view && dtm_kind_of(&view->row, &kind))
-		show(&p, view);
-	answer_page(&p, (struct str){ 0 });
+		show(p, view);
+	answer_page(p, (struct str){ 0 });
 }
 
 void handle_dtm_all(struct request *r)

@@ -52,7 +52,7 @@ struct dtm {
 	bool              was_begun; /* it has been tried: what is unknown now has gone meanwhile */
 	struct command    command;
 	struct str        reason;  /* that the journal gave */
-	struct str        refused; /* the step whose refusal the journal tells; empty: a cancel */
+	bool              reason_later; /* what it would give is put in afterwards */
 	dtm_then         *then;
 	dtm_with         *with;
 	struct topics    *topics; /* that its steps name; NULL: not asked for */
@@ -155,6 +155,19 @@ void dtm_abort(struct request *r);
 void dtm_register(struct request *r, enum dtm_kind usual); /* usual: of clients that name none */
 /* Calls `then`, now or later, when it is known why it was rolled back. */
 void dtm_ask_reason(struct request *r, const struct view *view, dtm_then *then);
+
+/* Why one was rolled back, or a workflow's result, as far as only the journal knows. */
+struct reason {
+	struct request *r;
+	struct str      gid, refused; /* refused: the step whose answer tells; empty: a command */
+	struct str      text;         /* once found; empty: there is none */
+	void          (*found)(struct request *r, struct reason *why);
+};
+
+bool dtm_is_reason_elsewhere(const struct view *view);
+struct reason *dtm_reason_of(struct request *r, const struct view *view);
+/* Calls `found` later, unless the database is away: that has been answered then. */
+void dtm_find_reason(struct reason *why, void (*found)(struct request *r, struct reason *why));
 
 /* ---- answering (reply.c) ----------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 
 /* Somebody said so (of a workflow that is its result), or what the step's note told was overwritten
  * by the answer to its cancel: only the journal knows. */
-static bool is_reason_elsewhere(const struct view *view)
+bool dtm_is_reason_elsewhere(const struct view *view)
 {
 	const struct txn *t = view->txn;
 	enum dtm_kind     kind;
@@ -21,14 +21,66 @@ static bool is_reason_elsewhere(const struct view *view)
 	return t->cause == CAUSE_CLIENT || t->cause == CAUSE_OPERATOR;
 }
 
-static bool is_reason(const struct dtm *d, const struct entry *e)
+static bool is_reason(const struct reason *why, const struct entry *e)
 {
-	if (d->refused.n > 0)
-		return str_eq(e->step, d->refused) &&
+	if (why->refused.n > 0)
+		return str_eq(e->step, why->refused) &&
 		       str_is(e->outcome, outcome_name(OUTCOME_REFUSED)) &&
 		       str_is(e->op, op_name(OP_TRY));
 	return e->detail.n > 0 && (str_is(e->what, command_name(COMMAND_CANCEL)) ||
 	                           str_is(e->what, command_name(COMMAND_CONFIRM)));
+}
+
+static void find_reason(struct reason *why, uint64_t after);
+
+/* Oldest first, and what was tried for days has many lines before the one that tells. */
+static void on_journal(void *arg, enum log_result result, const struct entry_row *rows, size_t n)
+{
+	struct reason *why = arg;
+	bool           found = false;
+
+	if (result != LOG_DONE) {
+		dtm_away(why->r, result);
+		return;
+	}
+	for (size_t i = 0; i < n && !found; i++)
+		if ((found = is_reason(why, &rows[i].entry)))
+			why->text = arena_str(request_arena(why->r), rows[i].entry.detail);
+	if (found || n < PAGE_MAX)
+		why->found(why->r, why);
+	else
+		find_reason(why, rows[n - 1].number);
+}
+
+static void find_reason(struct reason *why, uint64_t after)
+{
+	struct store_port *store = &why->r->api->store;
+
+	store->journal(store->ctx, why->gid, after, PAGE_MAX, on_journal, why);
+}
+
+static struct str refused_step(struct request *r, const struct view *view)
+{
+	if (view->txn->cause != CAUSE_REFUSED || view->row.def == NULL)
+		return (struct str){ 0 };
+	return arena_str(request_arena(r),
+	                 definition_step_name(view->row.def, view->txn->cause_step));
+}
+
+struct reason *dtm_reason_of(struct request *r, const struct view *view)
+{
+	struct reason *why = arena_alloc(request_arena(r), sizeof *why);
+
+	*why = (struct reason){ .r = r,
+		                .gid = arena_str(request_arena(r), view->row.gid),
+		                .refused = refused_step(r, view) };
+	return why;
+}
+
+void dtm_find_reason(struct reason *why, void (*found)(struct request *r, struct reason *why))
+{
+	why->found = found;
+	find_reason(why, 0);
 }
 
 static void on_view(void *arg, enum log_result result, const struct view *view)
@@ -41,31 +93,20 @@ static void on_view(void *arg, enum log_result result, const struct view *view)
 		dtm_away(r, result);
 }
 
-static void on_journal(void *arg, enum log_result result, const struct entry_row *rows, size_t n)
+static void on_reason(struct request *r, struct reason *why)
 {
-	struct request *r = arg;
-	struct dtm     *d = dtm_of(r);
-
-	for (size_t i = 0; result == LOG_DONE && i < n && d->reason.n == 0; i++)
-		if (is_reason(d, &rows[i].entry))
-			d->reason = arena_str(request_arena(r), rows[i].entry.detail);
+	dtm_of(r)->reason = why->text;
 	engine_read(r->api->engine, r->gid, on_view, r);
 }
 
 void dtm_ask_reason(struct request *r, const struct view *view, dtm_then *then)
 {
-	struct store_port *store = &r->api->store;
-	struct dtm        *d = dtm_of(r);
-
-	if (!is_reason_elsewhere(view)) {
+	if (!dtm_is_reason_elsewhere(view)) {
 		then(r, view);
 		return;
 	}
-	if (view->txn->cause == CAUSE_REFUSED && view->row.def)
-		d->refused = arena_str(request_arena(r),
-		                       definition_step_name(view->row.def, view->txn->cause_step));
-	d->then = then;
-	store->journal(store->ctx, r->gid, 0, PAGE_MAX, on_journal, r);
+	dtm_of(r)->then = then;
+	dtm_find_reason(dtm_reason_of(r, view), on_reason);
 }
 
 /* ---- query ------------------------------------------------------------------------------- */

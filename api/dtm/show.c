@@ -112,7 +112,7 @@ struct str dtm_rollback_reason(struct request *r, const struct view *v)
 {
 	const struct txn *t = v->txn;
 
-	if (t == NULL)
+	if (t == NULL || (dtm_of(r)->reason_later && dtm_is_reason_elsewhere(v)))
 		return (struct str){ 0 };
 	switch (t->cause) {
 	case CAUSE_REFUSED:

@@ -114,6 +114,59 @@ def test_all_shows_nothing_of_others(dtm_cluster, stub, gid):
     assert gid not in {t["gid"] for t in all_of(dtm_cluster, limit=1000)["transactions"]}
 
 
+def ended_workflow(dtm, stub, gid, operate=None, **end):
+    flow = dtm("workflow", gid=gid, query_prepared=stub.url + "/resume", custom_data={"name": "w", "data": ""}, retry_interval=150000)
+    assert flow.post("prepareWorkflow").status == 200
+    if operate:
+        operate(gid)
+    success(flow.submit(req_extra=end))
+    flow.ended()
+    return flow
+
+
+def test_all_tells_results_and_reasons(dtm_cluster, dtm, stub, gid):
+    """What only the journal knows too, of each its own, and the same as query."""
+    stub.on("/no", Reply(409, "no seats"))
+    ended_workflow(dtm, stub, gid + "-0", status="succeed", result="YWxsIGlzIHdlbGw=")
+    ended_workflow(dtm, stub, gid + "-1", status="failed", rollback_reason='it "rained"')
+    ended_workflow(dtm, stub, gid + "-2", status="succeed")
+    tcc = dtm("tcc", gid=gid + "-3", timeout_to_fail=30000)
+    success(tcc.prepare())
+    success(tcc.abort(rollback_reason="user does not want it"))
+    tcc.ended()
+    saga = dtm("saga", gid=gid + "-4").add("/no", "/undo")
+    success(saga.submit())
+    saga.ended()
+    late = dtm("tcc", gid=gid + "-5", timeout_to_fail=1)
+    success(late.prepare())
+    late.ended()
+
+    def told(t):
+        return t.get("result"), t.get("rollback_reason")
+
+    want = [("YWxsIGlzIHdlbGw=", None), (None, 'it "rained"'), (None, None), (None, "user does not want it"),
+            (None, "HTTP 409: no seats"), (None, "Timeout after 1 seconds")]
+    gids = [f"{gid}-{n}" for n in range(6)]
+    listed = {t["gid"]: t for t in all_of(dtm_cluster, limit=1000)["transactions"]}
+    assert [told(listed[g]) for g in gids] == want
+    assert [told(saga.query(g)["transaction"]) for g in gids] == want
+    assert [told(all_of(dtm_cluster, gid=g)["transactions"][0]) for g in gids] == want
+
+
+def test_what_a_long_journal_tells_is_found(dtm_cluster, dtm, stub, gid):
+    """Behind more lines than one page has."""
+    def operate(gid):
+        for _ in range(102):
+            for what in ("pause", "resume"):
+                said = dtm_cluster.client.post(f"/v1/transactions/{gid}/{what}", {"reason": "to and fro", "actor": "ada"})
+                assert said.status in (200, 202), said
+
+    flow = ended_workflow(dtm, stub, gid, operate, status="succeed", result="YWxsIGlzIHdlbGw=")
+    assert flow.query()["transaction"]["result"] == "YWxsIGlzIHdlbGw="
+    assert flow.post("prepareWorkflow").json["transaction"]["result"] == "YWxsIGlzIHdlbGw="
+    assert all_of(dtm_cluster, gid=gid)["transactions"][0]["result"] == "YWxsIGlzIHdlbGw="
+
+
 def test_reset_cron_time_wakes_sleepers(dtm_cluster, dtm, stub, gid):
     stub.on("/a", *[Reply(500)] * 3, Reply(200))
     sagas = [dtm("saga", gid=f"{gid}-{n}", retry_interval=170000).add("/a", "") for n in range(3)]
