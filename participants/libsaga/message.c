@@ -15,9 +15,16 @@ enum saga_messaged saga_message(PGconn *db, const char *gid, const char *deadlin
 {
 	const char *params[] = { gid, deadline };
 	enum saga_messaged is = SAGA_MESSAGE_ERROR;
-	PGresult *r = PQexecParams(db, BARRIER_MESSAGE, 2, NULL, params, NULL, NULL, 0);
-	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	const char *state;
+	PGresult *r;
 
+	/* What is remembered would be committed at once, whatever becomes of the work. */
+	if (PQtransactionStatus(db) == PQTRANS_IDLE) {
+		saga_fail(error, SAGA_E_ARGUMENT, "begin a transaction before saga_message()");
+		return SAGA_MESSAGE_ERROR;
+	}
+	r = PQexecParams(db, BARRIER_MESSAGE, 2, NULL, params, NULL, NULL, 0);
+	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1)
 		is = *PQgetvalue(r, 0, 0) == 't' ? SAGA_MESSAGE_RUN : SAGA_MESSAGE_DUPLICATE;
 	else if (state && !strcmp(state, "SG410"))

@@ -38,14 +38,19 @@ CREATE VIEW IF NOT EXISTS sagad_barrier AS
 	SELECT NULL AS gid, NULL AS step, NULL AS op, NULL AS epoch, NULL AS deadline WHERE 0;
 CREATE TRIGGER IF NOT EXISTS sagad_barrier_call INSTEAD OF INSERT ON sagad_barrier BEGIN
 	SELECT RAISE(ABORT, 'sagad_barrier needs a gid, a step and an op')
-		WHERE NOT coalesce(NEW.gid NOT GLOB '*[^!-~]*' AND length(NEW.gid) BETWEEN 1 AND 128
+		WHERE NOT coalesce(typeof(NEW.gid) = 'text' AND typeof(NEW.step) = 'text'
+			AND NEW.gid NOT GLOB '*[^!-~]*' AND length(NEW.gid) BETWEEN 1 AND 128
 			AND NEW.step NOT GLOB '*[^!-~]*' AND length(NEW.step) BETWEEN 1 AND 64
 			AND NEW.op IN ('try', 'confirm', 'cancel'), 0);
 	SELECT RAISE(ABORT, 'sagad_barrier: the epoch is no number')
 		WHERE NEW.epoch = '' OR NEW.epoch GLOB '*[^0-9]*' OR length(NEW.epoch) > 19
 			OR length(NEW.epoch) = 19 AND CAST(NEW.epoch AS TEXT) > '9223372036854775807';
-	SELECT RAISE(ABORT, 'sagad_barrier: the deadline is no time')
-		WHERE NEW.deadline IS NOT NULL AND julianday(NEW.deadline) IS NULL;
+	-- As in a header: what else julianday() reads (now, a bare time of day, a number) is a mistake.
+	SELECT RAISE(ABORT, 'sagad_barrier: the deadline is no time in UTC')
+		WHERE NEW.deadline IS NOT NULL AND NOT coalesce(typeof(NEW.deadline) = 'text' AND julianday(NEW.deadline) IS NOT NULL
+			AND NEW.deadline GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9]:[0-9][0-9]*'
+			AND substr(NEW.deadline, 20) NOT GLOB '*[^0-9.Z]*'
+			AND date(substr(NEW.deadline, 1, 10), '+0 days') = substr(NEW.deadline, 1, 10), 0);
 	-- What it is, in a word of ours; what is answered comes of that.
 	UPDATE sagad_barrier_state SET body = NULL, status = NULL, answer = (
 		SELECT CASE

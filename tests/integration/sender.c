@@ -62,6 +62,10 @@ int main(int argc, char **argv)
 	db = PQconnectdb(argv[2]);
 	if (!client)
 		return 99;
+	/* Outside of a transaction it would be remembered whatever becomes of the work. */
+	if (saga_message(db, argv[4], argv[5], &error) != SAGA_MESSAGE_ERROR ||
+	    !strstr(error.text, "begin a transaction"))
+		return 98;
 	snprintf(document, sizeof(document),
 	         "{\"mode\": \"message\", \"check\": {\"url\": \"%s/check\", \"timeout\": \"2s\","
 	         " \"retry\": {\"initial\": \"50ms\", \"max\": \"100ms\"}},"

@@ -127,9 +127,30 @@ def test_truth_table(on, case):
 def test_what_cannot_be_is_an_error(on, case):
     call = {"gid": "g-1", "step": "a", "op": "try", "epoch": "1", **case}
     with pytest.raises((psycopg.DataError, *OnMariadb.WRONG, OnSqlite.WRONG)):
-        on.ask(call["gid"], call["step"], call["op"], call["epoch"], None)
+        on.ask(call["gid"], call["step"], call["op"], call["epoch"], call.get("deadline"))
     on.db.rollback()
     assert list(on.execute("SELECT count(*) FROM sagad_barrier_step")) == [(0,)]
+
+
+@pytest.mark.parametrize("wrong", ["now", "12:00", "2026-02-03", "2026-02-03T10:00", "2026-02-03T10:00:00+02:00", "2026-02-03T10:00:00-02:00",
+                                   "2026-02-03T10:00:00ZZ", "2026-02-03T10:00:00.Z", " 2026-02-03T10:00:00Z", "2026-02-03T10:00:00Z "])
+@pytest.mark.parametrize("kind", ["mariadb", "sqlite"])
+def test_a_deadline_is_as_in_the_header(request, kind, wrong):
+    """Where it comes as text; PostgreSQL has a type for it."""
+    on = KINDS[kind][0](request.getfixturevalue(KINDS[kind][1]))
+    with pytest.raises(on.WRONG):
+        on.ask("g-1", "a", "try", 1, wrong)
+    on.db.rollback()
+    for right in ("2026-02-03T23:59:59.999999Z", "2026-02-03 10:00:00", "2028-02-29T10:00:00.5Z"):
+        on.ask("g-1", "a", "try", 1, right)
+    on.db.rollback()
+
+
+@pytest.mark.parametrize("gid, step, deadline", [(b"g-1", "a", None), ("g-1", b"a", None), (7, "a", None), ("g-1", "a", b"2026-02-03T10:00:00Z"), ("g-1", "a", 2460000.5)])
+def test_sqlite_takes_no_bytes_and_no_numbers_for_text(lite, gid, step, deadline):
+    """A blob and the same text would be two rows."""
+    with pytest.raises(sqlite3.IntegrityError):
+        OnSqlite(lite).ask(gid, step, "try", 1, deadline)
 
 
 def test_the_widest_that_can_be(on):

@@ -170,3 +170,17 @@ def test_a_path_is_no_connection():
         for wrong in ("bank.db", None):
             with pytest.raises(TypeError, match="connect is a function that gives a connection"):
                 kind(wrong)
+
+
+@pytest.mark.parametrize("isolation", [None, ""])
+def test_the_barrier_is_not_asked_outside_of_a_transaction(db, isolation):
+    db.isolation_level = isolation
+    barrier, call = sagad.Barrier(db), sagad.Call("g-open", "s", "try")
+    if isolation is None:
+        for ask in (lambda: barrier.ask(call), lambda: barrier.message("g-open", "2030-01-01T00:00:00Z")):
+            with pytest.raises(RuntimeError, match="begin a transaction first"):
+                ask()
+        db.execute("BEGIN")
+    assert barrier.ask(call).answer == "run"  # nothing was remembered of what was refused
+    db.rollback()
+    assert db.execute("SELECT count(*) FROM sagad_barrier_step").fetchone() == (0,)

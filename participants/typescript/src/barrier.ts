@@ -46,6 +46,9 @@ const FORBIDDEN: readonly unknown[] = ["42501", "3F000", 1142, 1370, 1044];
 
 const MESSAGE = "=message"; // no step has such a name; sagad_message() of PostgreSQL uses the same
 
+const OPEN =
+  "begin a transaction first: this connection commits each statement on its own, and the barrier would remember the call as done even if its work fails";
+
 type Texts = Record<Dialect, string>;
 const ASK: Texts = {
   postgresql: "SELECT answer, status, body FROM sagad_barrier($1::text, $2::text, $3::text, $4::bigint, $5::timestamptz)",
@@ -84,8 +87,9 @@ function* statementsOf(script: string): Generator<string> {
 export class Barrier {
   constructor(readonly session: Session) {}
 
-  /** May this call be worked on? Waits for others that work on the same step. */
+  /** May this call be worked on? Waits for others that work on the same step. Throws outside of a transaction, where the driver tells. */
   async ask(call: Call): Promise<Verdict> {
+    if (this.session.inTransaction?.() === false) throw new Error(OPEN);
     // Where there is no deadline, the acceptance says how old a call is.
     const until = call.deadline ?? call.accepted;
     const row = await this.#told(

@@ -12,6 +12,8 @@ export interface Session<C = unknown> {
   query(sql: string, values?: readonly unknown[]): Promise<Row | undefined>;
   /** PostgreSQL: the first word of the command tag, what the server says it did. */
   command?(sql: string): Promise<string | undefined>;
+  /** Undefined: the driver does not tell. */
+  inTransaction?(): boolean | undefined;
 }
 
 /** Lends sessions. */
@@ -24,6 +26,7 @@ export interface Database<C = unknown> {
 
 export interface PgClient {
   query(sql: string, values?: any[]): Promise<{ rows: any[]; rowCount: number | null; command?: string }>;
+  getTransactionStatus?(): string | null;
 }
 export interface PgPoolClient extends PgClient {
   release(broken?: boolean): void;
@@ -35,6 +38,10 @@ export function pgSession<C extends PgClient>(connection: C): Session<C> {
     connection,
     query: async (sql, values) => (await connection.query(sql, values && [...values])).rows?.[0],
     command: async (sql) => (await connection.query(sql)).command,
+    inTransaction() {
+      const status = connection.getTransactionStatus?.() ?? undefined;
+      return status === undefined ? undefined : status !== "I";
+    },
   };
 }
 
@@ -99,6 +106,9 @@ export function mariadb<C extends MariadbPoolConnection>(pool: { getConnection()
 export interface SqliteDatabase {
   exec(sql: string): unknown;
   prepare(sql: string): { run(...values: any[]): unknown; get(...values: any[]): unknown };
+  /** node:sqlite has one of them, better-sqlite3 the other. */
+  readonly isTransaction?: boolean;
+  readonly inTransaction?: boolean;
 }
 
 export function sqliteSession<C extends SqliteDatabase>(connection: C): Session<C> {
@@ -111,6 +121,7 @@ export function sqliteSession<C extends SqliteDatabase>(connection: C): Session<
       else connection.prepare(sql).run(...values);
       return undefined;
     },
+    inTransaction: () => connection.isTransaction ?? connection.inTransaction,
   };
 }
 

@@ -2,7 +2,7 @@
 // What authors of services do wrong: nothing is half done, nothing is kept that sagad cannot read, and the log says why.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Answer, Client, Participant, Refused, Unreachable, ongoing, refused, sign, sqlite, verify } from "sagad";
+import { Answer, Barrier, Client, Participant, Refused, Unreachable, ongoing, parseCall, pgSession, refused, sign, sqlite, sqliteSession, verify } from "sagad";
 import { type Memory, headers, memory, quiet } from "./world.js";
 
 const circle: Record<string, unknown> = {};
@@ -140,4 +140,21 @@ test("one secret is not taken for a list of letters", async () => {
     await assert.rejects(new Client("http://127.0.0.1:1").tcc({ secrets }, async () => 1), why);
   }
   for (const secret of ["", "whsec_", "whsec_!"]) assert.throws(() => new Participant(database, { secrets: [secret] }), RangeError);
+});
+
+test("the barrier is not asked outside of a transaction, where the driver tells", async () => {
+  const db = await memory();
+  const barrier = new Barrier(sqliteSession(db));
+  const call = parseCall(headers());
+  await assert.rejects(barrier.ask(call), /begin a transaction first/);
+  await assert.rejects(barrier.message("g-1", new Date()), /begin a transaction first/);
+  db.exec("BEGIN");
+  assert.equal((await barrier.ask(call)).answer, "run");
+  for (const [status, told] of [["I", false], ["T", true], ["E", true], [null, undefined], [undefined, undefined]] as const) {
+    const pg = { query: async () => ({ rows: [{ answer: "run", status: null, body: null }], rowCount: 1 }), ...(status !== undefined && { getTransactionStatus: () => status }) };
+    assert.equal(pgSession(pg).inTransaction?.(), told);
+    const asked = new Barrier(pgSession(pg)).ask(call);
+    if (told === false) await assert.rejects(asked, /begin a transaction first/);
+    else assert.equal((await asked).answer, "run");
+  }
 });

@@ -116,6 +116,11 @@ test("the truth table of the barrier, on PostgreSQL", skip, async () => {
       client.query(`UPDATE sagad_barrier_step SET seen_at = seen_at - interval '${s} s', deadline = deadline - interval '${s} s'`),
     fresh: () => client.query("TRUNCATE sagad_barrier_step; UPDATE sagad_barrier_mark SET swept = '-infinity'"),
   });
+  const alone = () => new Barrier(pgSession(client)).ask(callOf({ gid: "open", step: "s", op: "try" }));
+  await assert.rejects(alone, /begin a transaction first/);
+  await client.query("BEGIN");
+  assert.equal((await alone()).answer, "run"); // nothing was remembered of what was refused
+  await client.query("ROLLBACK");
   client.release();
 });
 

@@ -12,6 +12,10 @@ export function vectors(name: string): any {
 export class Memory implements SqliteDatabase {
   readonly #db = new sqliteWasm.Database(":memory:");
 
+  get inTransaction(): boolean {
+    return this.#db.inTransaction;
+  }
+
   exec(sql: string): void {
     this.#db.exec(sql);
   }

@@ -106,6 +106,17 @@ def test_the_truth_table(connect):
     on.db.close()
 
 
+def test_the_barrier_is_not_asked_outside_of_a_transaction(connect):
+    on, call = connect(), sagad.Call("open", "s", "try")
+    on.each_alone()
+    with pytest.raises(Exception, match="begin a transaction first"):
+        sagad.Barrier(on.db).ask(call)
+    on.execute("BEGIN")
+    assert sagad.Barrier(on.db).ask(call).answer == "run"  # nothing was remembered of what was refused
+    on.execute("ROLLBACK")
+    on.db.close()
+
+
 @pytest.mark.parametrize("autocommit", [False, True])
 def test_a_transaction(connect, autocommit):
     on = connect()

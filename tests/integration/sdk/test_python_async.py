@@ -133,6 +133,19 @@ def test_the_truth_table(wait, connect, dsn):
     wait(made.close())
 
 
+def test_the_barrier_is_not_asked_outside_of_a_transaction(wait, connect):
+    async def play():
+        db, call = await connect(), sagad.Call("open", "s", "try")
+        if not isinstance(db, psycopg.AsyncConnection) or db.autocommit:
+            with pytest.raises(RuntimeError, match="begin a transaction first"):
+                await aio.Barrier(db).ask(call)
+            await db.execute("BEGIN")
+        assert (await aio.Barrier(db).ask(call)).answer == "run"  # nothing was remembered of what was refused
+        await db.execute("ROLLBACK")
+        await db.close()
+    wait(play())
+
+
 def test_setup_again_and_connections_that_are_none(wait, connect, dsn):
     async def play():
         db = await connect()

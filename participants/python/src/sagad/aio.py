@@ -11,7 +11,7 @@ from typing import Any, Awaitable, Callable, Iterable, Mapping, Optional, Set, T
 
 from .answer import Answer, Refused, answer_of, failed, unavailable
 from .barrier import (
-    ALONE, ASK, HAS_VERSION, KEEP, SWEEP, VERSION, Cancelled, TooLate, Verdict, asked, cannot_set_up, check_call, check_kept, checked,
+    ALONE, ASK, HAS_VERSION, KEEP, OPEN, SWEEP, VERSION, Cancelled, TooLate, Verdict, asked, cannot_set_up, check_call, check_kept, checked,
     message_call, script_of, version_of)
 from .call import Call, Headers, NotACall
 from .participant import Admitted, Reply, Routes, takes_connect, told
@@ -28,6 +28,9 @@ class _Psycopg:
 
     def __init__(self, connection: Any):
         self._connection = connection
+
+    def is_open(self) -> bool:
+        return bool(self._connection.autocommit) and int(self._connection.info.transaction_status) == 0
 
     async def begin(self) -> None:
         if int(self._connection.info.transaction_status) != 0:
@@ -55,6 +58,9 @@ class _Asyncpg:
     def __init__(self, connection: Any):
         self._connection = connection
         self._transaction: Any = None
+
+    def is_open(self) -> bool:
+        return not self._connection.is_in_transaction()
 
     async def begin(self) -> None:
         if self._connection.is_in_transaction():
@@ -94,6 +100,8 @@ class Barrier:
         self.connection, self._link = connection, _link_to(connection)
 
     async def ask(self, call: Call) -> Verdict:
+        if self._link.is_open():
+            raise RuntimeError(OPEN)
         return Verdict(*await self._link.row(ASK["postgresql"], asked(call)))
 
     async def keep(self, call: Call, answer: Answer) -> bool:

@@ -83,6 +83,10 @@ def version_of(script: str) -> Optional[str]:
     return found[1] if found else None
 
 
+OPEN = ("begin a transaction first: this connection commits each statement on its own, and the barrier would remember the call as done "
+        "even if its work fails")
+
+
 class CannotSetUp(Exception):
     """The barrier is missing, or another version of it is there, and this role may not make it."""
 
@@ -151,7 +155,9 @@ class Barrier:
         self._mark = "?" if style == "qmark" else "%s"
 
     def ask(self, call: Call) -> Verdict:
-        """May this call be worked on? Waits for others that work on the same step."""
+        """May this call be worked on? Waits for others that work on the same step. Raises RuntimeError outside of a transaction."""
+        if self._is_open():
+            raise RuntimeError(OPEN)
         return Verdict(*self._told(ASK, asked(call), "answer, status, body"))
 
     def keep(self, call: Call, answer: Answer) -> bool:
@@ -260,6 +266,15 @@ class Barrier:
         if self.dialect == "sqlite" and getattr(self.connection, "isolation_level", "") is None:
             return True
         return getattr(self.connection, "autocommit", False) is True
+
+    def _is_open(self) -> bool:
+        """Would what is asked now be committed at once? MariaDB says so itself."""
+        if self.dialect == "mariadb" or not self.is_autocommit():
+            return False
+        if self.dialect == "sqlite":
+            return getattr(self.connection, "in_transaction", None) is False
+        status = getattr(getattr(self.connection, "info", None), "transaction_status", None)
+        return status is not None and int(status) == 0
 
     def begin(self) -> None:
         """Of a connection that commits each statement on its own, or of SQLite, where the first write may come too late."""
