@@ -86,7 +86,9 @@ static void read_labels(struct reading *r, struct start *out)
 	if (labels->n > START_LABELS_MAX)
 		wrong(r, labels, "%d labels are the limit", START_LABELS_MAX);
 	for (struct json *l = labels->first; l; l = l->next) {
-		if (l->type != JSON_STRING)
+		if (str_is(l->key, "dtm")) /* api/dtm reads by it what it wrote itself */
+			wrong(r, l, "the label dtm is for what comes by /api/dtmsvr");
+		else if (l->type != JSON_STRING)
 			wrong(r, l, "a label is a string, not %s", json_type_name(l->type));
 		else if (l->key.n < 1 || l->key.n > START_LABEL_BYTES_MAX ||
 		         json_text(l, r->arena).n > START_LABEL_BYTES_MAX)

@@ -11,7 +11,7 @@
 enum {
 	NAME_MAX_LEN = 128, /* of definitions and participants */
 	STEP_NAME_MAX_LEN = 64,
-	HEADERS_MAX = 32,        /* of one call */
+	HEADERS_MAX = 64,        /* of one call */
 	STEP_OPS = OP_CANCEL + 1 /* try, confirm, cancel: what a step can have */
 };
 

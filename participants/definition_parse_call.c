@@ -330,10 +330,22 @@ static void read_header(struct compiler *c, const struct json *h, struct call_pl
 		finding_add(c, h, "this header is set by the coordinator and cannot be given");
 	if (!field_is(c, h, JSON_STRING))
 		return;
-	call->headers[call->header_n++] = (struct header_template){
-		.name = arena_str(&c->d->arena, h->key),
-		.value = template_of_text(&tc, h, json_text(h, &c->d->arena), TEMPLATE_HEADER)
-	};
+	struct str       text = json_text(h, &c->d->arena);
+	struct template *value = template_of_text(&tc, h, text, TEMPLATE_HEADER);
+
+	if (text.n > TEMPLATE_LINE_MAX && !template_is_constant(value))
+		finding_add(c, h, "a header's value with ${...} is at most %d bytes",
+			    TEMPLATE_LINE_MAX);
+	call->headers[call->header_n++] =
+	    (struct header_template){ .name = arena_str(&c->d->arena, h->key), .value = value };
+}
+
+/* As written: what a hole adds is bounded when it is filled. */
+static void check_size(struct compiler *c, const struct json *at, size_t bytes)
+{
+	if (bytes > TEMPLATE_HEADERS_MAX)
+		finding_add(c, at, "the headers of a call are at most %d bytes together",
+			    TEMPLATE_HEADERS_MAX);
 }
 
 static bool are_headers(struct compiler *c, const struct json *node)
@@ -351,6 +363,8 @@ static void read_headers(struct compiler *c, const struct json *node, struct cal
 {
 	const struct json *own = are_headers(c, node) ? node->first : NULL;
 	const struct json *common = c->defaults.headers != NULL ? c->defaults.headers->first : NULL;
+	const struct json *at = own != NULL ? own->parent : common != NULL ? common->parent : NULL;
+	size_t             bytes = 0;
 
 	call->headers = arena_array(&c->d->arena, (own ? node->n : 0) + (common ? common->parent->n : 0),
 				    sizeof *call->headers);
@@ -358,10 +372,14 @@ static void read_headers(struct compiler *c, const struct json *node, struct cal
 		if (is_header_before(call, own->key))
 			finding_add(c, own, "this header is given twice");
 		read_header(c, own, call);
+		bytes += own->key.n + own->raw.n;
 	}
 	for (; common != NULL; common = common->next)
-		if (!is_header_before(call, common->key))
+		if (!is_header_before(call, common->key)) {
 			read_header(c, common, call);
+			bytes += common->key.n + common->raw.n;
+		}
+	check_size(c, at, bytes);
 }
 
 bool check_headers(struct compiler *c, const struct json *node)

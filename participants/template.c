@@ -230,5 +230,8 @@ struct template *template_of_json(struct template_compiler *c, const struct json
 
 bool template_is_constant(const struct template *t)
 {
-	return t->n == 0 || (t->n == 1 && t->parts[0].operands == NULL);
+	for (size_t i = 0; i < t->n; i++)
+		if (t->parts[i].operands != NULL)
+			return false;
+	return true;
 }

@@ -20,7 +20,8 @@ enum {
 	TEMPLATE_NODES_MAX = 1024, /* different names and indexes in the templates of one call */
 	TEMPLATE_OPERANDS_MAX = 8, /* of one hole */
 	TEMPLATE_OUTPUT_MAX = 1 << 20, /* bytes that a template may become */
-	TEMPLATE_LINE_MAX = 8000       /* a URL or a header's value */
+	TEMPLATE_LINE_MAX = 8000,      /* a URL, or a header's value with holes */
+	TEMPLATE_HEADERS_MAX = 256 << 10 /* names and values as written, of one call */
 };
 
 enum template_place {

@@ -282,7 +282,10 @@ bool template_fill(const struct template *t, const struct str *values, struct ar
 		   struct buf *out, struct err *err)
 {
 	bool            is_body = t->place == TEMPLATE_JSON || t->place == TEMPLATE_TEXT;
-	size_t          limit = is_body ? TEMPLATE_OUTPUT_MAX : TEMPLATE_LINE_MAX;
+	bool            is_verbatim = t->place == TEMPLATE_HEADER && template_is_constant(t);
+	size_t          limit = is_body ? TEMPLATE_OUTPUT_MAX
+		       : is_verbatim ? TEMPLATE_HEADERS_MAX
+				     : TEMPLATE_LINE_MAX;
 	size_t          start = out->n;
 	struct segments segments = { .watch = t->place == TEMPLATE_PATH, .start = start };
 

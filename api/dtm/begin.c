@@ -108,6 +108,32 @@ void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists)
 	definition_drop(def);
 }
 
+bool dtm_url_is_sound(struct request *r, struct str url)
+{
+	const struct dtm_call call = { .url = url,
+		                       .branch_id = STR("01"),
+		                       .op = STR("action"),
+		                       .payload_at = -1 };
+	struct findings      *findings = arena_alloc(request_arena(r), sizeof *findings);
+	struct buf            text = { 0 };
+	struct definition    *def;
+	bool                  is_allowed = true;
+
+	findings->arena = request_arena(r);
+	buf_cstr(&text, "{\"mode\":\"saga\",\"steps\":{\"branch-01\":{\"action\":");
+	dtm_write_call(r, &call, &text);
+	buf_cstr(&text, "}}}");
+	def = definition_compile(buf_view(&text), DEFINITION_INLINE, STR(""), findings);
+	if (def == NULL)
+		refuse_document(r, findings);
+	else if (!(is_allowed = places_check(r, def, &r->errors) == 0))
+		dtm_error(r, "it is where calls are refused (calls.deny, calls.allow)");
+	is_allowed &= def != NULL;
+	definition_drop(def);
+	buf_fini(&text);
+	return is_allowed;
+}
+
 /* ---- the end ----------------------------------------------------------------------------- */
 
 static void answer_rolled_back(struct request *r, const struct view *view)

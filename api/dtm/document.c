@@ -7,8 +7,10 @@
 #include <strings.h>
 
 enum {
-	REQUEST_TIMEOUT_S = 3, /* DTM's defaults, in seconds of the protocol */
-	TIMEOUT_TO_FAIL_S = 35,
+	TIMEOUT_TO_FAIL_S = 35, /* DTM's default, in seconds of the protocol */
+	/* By the wall clock. DTM gives up after 3 s and calls again beside the call that still runs:
+	 * nobody can stop one, so that ours are waited for. */
+	REQUEST_TIMEOUT_MS = 30000,
 	TIMEOUT_MIN_MS = 10,
 	TIMEOUT_MAX_MS = 600000,
 	INTERVAL_MIN_MS = 10,
@@ -59,7 +61,13 @@ static bool may_stand_in_url(unsigned char c, bool in_path)
 	       (c != '\0' && strchr("%-._~!$&'()*+,;=:@/?", c) != NULL);
 }
 
-/* Without its fragment; a byte that no URL has is encoded, a brace of ours with it. */
+static char lower_of(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Without its fragment, its scheme in small letters; a byte that no URL has is encoded, a brace
+ * of ours with it. */
 static void write_plain_url(struct str url, struct buf *out)
 {
 	static const char HEX[] = "0123456789ABCDEF";
@@ -70,7 +78,7 @@ static void write_plain_url(struct str url, struct buf *out)
 
 		slashes += c == '/';
 		if (may_stand_in_url(c, slashes > 2)) {
-			buf_char(out, (char)c);
+			buf_char(out, slashes == 0 ? lower_of((char)c) : (char)c);
 			continue;
 		}
 		buf_char(out, '%');
@@ -321,7 +329,7 @@ void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, st
 	char                    poll[32];
 
 	if (timeout == 0)
-		timeout = REQUEST_TIMEOUT_S * 1000; /* by the wall clock, always */
+		timeout = REQUEST_TIMEOUT_MS;
 	buf_fmt(out, "{\"mode\":\"%s\"", mode);
 	if (deadline_ms > 0)
 		write_duration("deadline", deadline_ms, out);

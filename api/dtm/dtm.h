@@ -86,6 +86,7 @@ bool dtm_read_abort(struct request *r);
 /* The gid of r->body or, where it is NULL, of the query; remembered in r->gid. */
 bool dtm_read_gid(struct request *r, struct str gid);
 bool dtm_branch_is_valid(struct str id);
+bool dtm_is_http(struct str url); /* by its scheme, in any case of letters */
 
 /* ---- writing documents (document.c) ------------------------------------------------------ */
 
@@ -135,6 +136,8 @@ void workflow_show_branches(struct request *r, const struct view *view, uint64_t
 
 /* Begins d->document. `exists` is called when the gid is taken. */
 void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists);
+/* Could a branch be called there? False: answered. */
+bool dtm_url_is_sound(struct request *r, struct str url);
 /* Success; with wait_result when it has ended. */
 void dtm_answer_submitted(struct request *r, const struct view *view);
 /* Reads the kind of r->gid, which never changes: a command is for what the client takes it for. */

@@ -8,6 +8,24 @@ struct orders { /* of custom_data */
 	const struct json *before; /* {"2": [0, 1]}: step 2 comes after 0 and 1; or NULL */
 };
 
+/* A key that is no step would be a condition that nobody keeps. */
+static bool are_steps(struct request *r, const struct json *orders)
+{
+	const size_t steps = dtm_payload_count(&dtm_of(r)->trans);
+	uint64_t     i;
+
+	for (const struct json *it = orders->first; it != NULL; it = it->next) {
+		bool is_canonical = it->key.n > 0 && (it->key.p[0] != '0' || it->key.n == 1);
+
+		if (is_canonical && text_to_u64(it->key, &i) && i < steps)
+			continue;
+		dtm_error(r, "orders: there is no step \"%.*s\"", (int)(it->key.n > 40 ? 40 : it->key.n),
+		          it->key.p);
+		return false;
+	}
+	return true;
+}
+
 static bool read_orders(struct request *r, struct orders *out)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
@@ -29,8 +47,10 @@ static bool read_orders(struct request *r, struct orders *out)
 		return false;
 	}
 	out->before = dtm_member(custom, "orders");
-	if (out->before == NULL || out->before->type == JSON_OBJECT)
+	if (out->before == NULL)
 		return true;
+	if (out->before->type == JSON_OBJECT)
+		return are_steps(r, out->before);
 	dtm_error(r, "orders is an object: {\"2\": [0, 1]}");
 	return false;
 }

@@ -85,12 +85,18 @@ static int64_t next_at(const struct view *v)
 
 static struct str timeout_text(struct request *r, const struct view *v)
 {
+	const int64_t ms =
+	    (v->row.deadline_at - v->row.created_at) * 1000 / r->api->config.dtm_second_ms;
 	struct buf text = { 0 };
 	struct str kept;
 
-	buf_fmt(&text, "Timeout after %lld seconds",
-	        (long long)((v->row.deadline_at - v->row.created_at) /
-	                    r->api->config.dtm_second_ms));
+	buf_fmt(&text, "Timeout after %lld", (long long)ms / 1000);
+	if (ms % 1000 != 0) {
+		buf_fmt(&text, ".%03lld", (long long)ms % 1000);
+		while (text.p[text.n - 1] == '0')
+			text.n--;
+	}
+	buf_cstr(&text, " seconds");
 	kept = arena_str(request_arena(r), buf_view(&text));
 	buf_fini(&text);
 	return kept;

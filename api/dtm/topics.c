@@ -117,9 +117,9 @@ static void change(struct request *r, bool add)
 		dtm_error(r, "empty topic");
 	else if (c->url.n == 0)
 		dtm_error(r, "empty url");
-	else if (add && !str_starts(c->url, STR("http://")) && !str_starts(c->url, STR("https://")))
+	else if (add && !dtm_is_http(c->url))
 		dtm_error(r, "a subscriber's url begins with http:// or https://");
-	else
+	else if (!add || dtm_url_is_sound(r, c->url))
 		look(r);
 }
 

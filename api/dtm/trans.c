@@ -3,6 +3,7 @@
  */
 #include "api/dtm/dtm.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -110,12 +111,30 @@ static bool flag_of(struct request *r, const char *name, bool *out)
 	return false;
 }
 
+/* 1e1: some writers of JSON make such numbers of floats. */
+static bool read_exponent(struct str text, int64_t unit_ms, int64_t *ms)
+{
+	char   number[32], *end;
+	double seconds;
+
+	if (text.n >= sizeof number)
+		return false;
+	str_cstr(text, number, sizeof number);
+	seconds = strtod(number, &end);
+	if (*end != '\0' || !(seconds >= 0 && seconds <= (double)SECONDS_MAX))
+		return false;
+	*ms = (int64_t)(seconds * (double)unit_ms + 0.5);
+	return true;
+}
+
 /* Seconds as clients write them: whole ones, and parts of one, which DTM itself does not take. */
 static bool read_seconds(struct str text, int64_t unit_ms, int64_t *ms)
 {
 	int64_t whole = 0, milli = 0, scale = 100;
 	size_t  i = 0;
 
+	if (memchr(text.p, 'e', text.n) != NULL || memchr(text.p, 'E', text.n) != NULL)
+		return read_exponent(text, unit_ms, ms);
 	for (; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++)
 		if ((whole = whole * 10 + (text.p[i] - '0')) > SECONDS_MAX)
 			return false;
@@ -249,10 +268,15 @@ static bool is_step(struct request *r, const struct json *step)
 	return true;
 }
 
+bool dtm_is_http(struct str url)
+{
+	return (url.n >= 7 && strncasecmp(url.p, "http://", 7) == 0) ||
+	       (url.n >= 8 && strncasecmp(url.p, "https://", 8) == 0);
+}
+
 static bool is_http(struct str url)
 {
-	return url.n == 0 || str_starts(url, STR("http://")) || str_starts(url, STR("https://")) ||
-	       str_starts(url, STR("topic://"));
+	return url.n == 0 || dtm_is_http(url) || str_starts(url, STR("topic://"));
 }
 
 /* Whatever the protocol is, a URL of HTTP is called over HTTP. */

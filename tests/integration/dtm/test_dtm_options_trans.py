@@ -2,6 +2,7 @@
 """Every option of a global transaction, and what a call and its answer mean: sentence by sentence of the protocol."""
 import base64
 import datetime
+import json
 import string
 import time
 
@@ -152,13 +153,57 @@ def test_members_that_nobody_knows_are_taken(dtm, stub):
 
 
 def test_headers_of_any_size(dtm, stub):
-    long = {f"h{n}": "v" * 500 for n in range(31)}  # and Content-Type
+    """One that is as long as this participant reads a line, and 63 of them beside Content-Type."""
+    long = {**{f"h{n}": "v" * 500 for n in range(62)}, "big": "${gid}$${" + "v" * 60000}
     saga = dtm("saga", wait_result=True, branch_headers={**long, "none": None}).add("/a", "")
     success(saga.submit())
     assert {k: stub.calls[0].headers[k] for k in long} == long and "none" not in stub.calls[0].headers
-    error(dtm("saga", gid=saga.gid + "-2", branch_headers={f"h{n}": "v" for n in range(33)}).add("/a").submit(), "headers")
+    error(dtm("saga", gid=saga.gid + "-2", branch_headers={f"h{n}": "v" for n in range(65)}).add("/a").submit(), "headers")
     for name, value in [("a b", "x"), ("", "x"), ("a", "x\r\nevil: 1"), ("a:b", "x"), ("\u00e4", "x")]:
         error(dtm("saga", gid=saga.gid + "-3", branch_headers={name: value}).add("/a").submit(), "header")
+    for n, size, is_taken in [(4, 130900, True), (5, 131100, False)]:  # 256 KiB in sum
+        other = dtm("saga", gid=f"{saga.gid}-{n}", branch_headers={"a": "v" * size, "b": "v" * size}).add("", "")
+        if is_taken:
+            success(other.submit())
+        else:
+            error(other.submit(), "at most 262144 bytes together")
+            assert other.query()["transaction"] is None
+
+
+def test_a_call_slower_than_three_seconds_is_not_made_again(dtm, stub):
+    """After 3 s DTM's server makes it a second time, while the first still runs."""
+    stub.on("/a", Reply(200, delay=3.5))
+    saga = dtm("saga", wait_result=True, retry_interval=1).add("/a", "/a-undo")
+    success(saga.submit())
+    assert saga.called() == ["/a action"]
+
+
+@each("number, options", [("1e1", '"timeout":"200ms"'), ("0.1E2", '"timeout":"200ms"'), ("25e-1", '"timeout":"50ms"')])
+def test_numbers_with_an_exponent(dtm, dtm_cluster, gid, number, options):
+    saga = dtm("saga").add("", "", "")
+    body = json.dumps(saga.body(request_timeout="NUMBER")).replace('"NUMBER"', number)
+    success(saga.post("submit", body.encode()))
+    assert options in json.dumps(dtm_cluster.client.transaction(gid)["document"], separators=(",", ":"))
+
+
+@each("scheme", ["HTTP://", "Http://"])
+def test_a_scheme_in_capitals(dtm, stub, scheme):
+    saga = dtm("saga", wait_result=True).add(scheme + stub.host + "/A", "")
+    success(saga.submit())
+    assert saga.called() == ["/A action"]
+
+
+def test_a_time_limit_of_half_a_second_is_told(dtm, stub):
+    stub.on("/a", Reply(500))
+    saga = dtm("saga", wait_result=True, timeout_to_fail=12.5, retry_interval=1000).add("/a", "")
+    failure(saga.submit(), "Timeout after 12.5 seconds")
+
+
+def test_a_member_that_is_misspelt_is_not_looked_at(dtm, stub):
+    """As in DTM: a saga without steps succeeds."""
+    saga = dtm("saga", wait_result=True)
+    success(saga.submit(step=[{"action": stub.url + "/a"}]))
+    assert saga.query()["branches"] == [] and not stub.calls
 
 
 def test_custom_data_is_kept_as_it_came(dtm):
@@ -232,7 +277,7 @@ def test_one_retry(dtm, stub):
 
 @each("options, texts", [({"retry_interval": 10 ** 7}, ['"initial":"1h"', '"poll":"1h"']), ({"retry_interval": 0.1}, ['"initial":"10ms"']),
                          ({"request_timeout": 10 ** 6}, ['"timeout":"10m"']), ({"request_timeout": 0.1}, ['"timeout":"10ms"']),
-                         ({}, ['"timeout":"3s"', '"initial":"200ms"', '"max":"1m"', '"factor":2']),
+                         ({}, ['"timeout":"30s"', '"initial":"200ms"', '"max":"1m"', '"factor":2']),
                          ({"retry_interval": 6000}, ['"initial":"2m"', '"max":"2m"'])])
 def test_times_have_bounds(dtm, gid, options, texts):
     saga = dtm("saga", wait_result=True, **options).add("/a", "")

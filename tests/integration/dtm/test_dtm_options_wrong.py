@@ -92,6 +92,9 @@ def test_custom_data_that_is_none(dtm, stub):
     for text in ("{", "x", '{"concurrent":1}', '{"concurrent":"true"}', '{"concurrent":true,"orders":[]}', '{"concurrent":true,"orders":{"1":0}}',
                  '{"concurrent":true,"orders":{"1":{"a":0}}}', '{"concurrent":true,"orders":{"1":["0"]}}', '{"concurrent":true,"orders":{"1":[-1]}}',
                  '{"concurrent":true,"orders":{"1":[2]}}', '{"concurrent":true,"orders":{"1":[1]}}',
+                 '{"concurrent":true,"orders":{"9":[0]}}', '{"concurrent":true,"orders":{"2":[]}}', '{"concurrent":true,"orders":{"01":[0]}}',
+                 '{"concurrent":true,"orders":{"":[0]}}', '{"concurrent":true,"orders":{"-1":[0]}}', '{"concurrent":true,"orders":{"1.0":[0]}}',
+                 '{"concurrent":true,"orders":{" 1":[0]}}', '{"concurrent":true,"orders":{"x":[0]}}', '{"orders":{"9":[0]}}',
                  '{"concurrent":true,"orders":{"0":[1],"1":[0]}}', '{"concurrent":true,"orders":{"1":[0.5]}}', "\u0000"):
         is_refused(saga.submit(custom_data=text))
     msg = dtm("msg").add("/a")
@@ -145,10 +148,20 @@ def test_what_is_refused_before_it_is_read_has_a_message_too(dtm_cluster):
     assert "message" not in client.get("/v1/nothing").json
 
 
+def test_the_label_is_for_this_protocol(dtm_cluster, stub, gid):
+    """What another API begins is never read as if this one had written it."""
+    answer = dtm_cluster.client.post("/v1/transactions", {"gid": gid, "labels": {"dtm": "saga"}, "definition": {
+        "mode": "saga", "steps": {"a": {"action": {"url": stub.url + "/a"}}}}})
+    assert answer.status in (400, 422) and "the label dtm is for" in answer.text, answer
+
+
 def test_a_topic_takes_no_subscriber_that_would_break_it(dtm_cluster, gid):
     for url in ("grpc://x", "x", "host:1/a.B/C", "/a"):
         answer = dtm_cluster.client.get("/api/dtmsvr/subscribe?" + urllib.parse.urlencode({"topic": gid, "url": url}))
         error(answer, "a subscriber's url begins with http")
+    for url in ("http://[bad", "http://", "http:///x", "http://host:99999/", "http://user:pass@host/", "http://a/../b"):
+        answer = dtm_cluster.client.get("/api/dtmsvr/subscribe?" + urllib.parse.urlencode({"topic": gid, "url": url}))
+        assert answer.status == 500 and set(answer.json) == {"message"}, answer
     for query in ("topic=%00&url=http://a/", "topic=%ff&url=http://a/", f"topic={gid}&url=http://a/&remark=%0a"):
         answer = dtm_cluster.client.get("/api/dtmsvr/subscribe?" + query)
         assert answer.status == 400 and answer.json["message"], answer

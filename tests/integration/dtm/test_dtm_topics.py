@@ -69,14 +69,14 @@ def test_scan_goes_in_pages(dtm_cluster, gid):
 
 def test_nobody_is_lost_when_many_subscribe_at_once(dtm_cluster, gid):
     topic, answers = Topic(dtm_cluster, gid), []
-    threads = [threading.Thread(target=lambda n=n: answers.append(topic.subscribe(f"http://{n}/"))) for n in range(8)]
+    threads = [threading.Thread(target=lambda n=n: answers.append(topic.subscribe(f"http://host-{n}/"))) for n in range(8)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
     for answer in answers:
         success(answer)
-    assert {s["url"] for s in json.loads(topic.row()["v"])} == {f"http://{n}/" for n in range(8)}
+    assert {s["url"] for s in json.loads(topic.row()["v"])} == {f"http://host-{n}/" for n in range(8)}
     assert topic.row()["version"] == 8
 
 
