@@ -12,6 +12,7 @@ from conftest import headers
 import sagad
 import sagad.aio
 import sagad.webhook
+from sagad.run import remedy
 
 
 def serve(service, op="try", body=b"", method="POST", path="/rooms", **more):
@@ -134,8 +135,19 @@ def test_a_service_without_its_barrier_says_so(caplog):
     bare = sqlite3.connect(":memory:")
     service = sagad.Participant(lambda: bare, release=lambda used: None)
     service.on("/rooms")(lambda call, db: None)
-    assert serve(service)[0] == 503 and "sagad_barrier" in caplog.text
+    assert serve(service)[0] == 503 and "the barrier is not in this database; call setup()" in caplog.text
     bare.close()
+
+
+@pytest.mark.parametrize("text, said", [
+    ("permission denied for table sagad_barrier_step", "docs/barrier.md lists what to grant"),
+    ("function sagad_barrier(text, text) does not exist", "call setup()"), ("PROCEDURE shop.sagad_barrier does not exist", "call setup()"),
+    ("INSERT command denied to user 'a'@'b' for table `shop`.`sagad_barrier_step`", "what to grant"),
+    ("permission denied for table effect", ""), ("sagad_barrier: the epoch is no number", ""),
+])
+def test_what_to_do_about_a_barrier_that_cannot_be_used(text, said):
+    told = remedy(RuntimeError(text))
+    assert said in told and bool(said) == bool(told)
 
 
 def test_the_body_need_not_be_json(service):

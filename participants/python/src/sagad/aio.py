@@ -15,7 +15,7 @@ from .barrier import (
     message_call, script_of, version_of)
 from .call import Call, Headers, NotACall
 from .participant import Admitted, Reply, Routes, takes_connect, told
-from .run import ATTEMPTS, ENDED, KEPT, after_work, is_passing, judged
+from .run import ATTEMPTS, ENDED, KEPT, after_work, is_passing, judged, remedy
 from .webhook import TOLERANCE_S
 
 log = logging.getLogger("sagad")
@@ -174,7 +174,7 @@ async def run(connection: Any, call: Call, work: Optional[Work]) -> Answer:
             await _roll_back(barrier)
             if left and is_passing(why):
                 continue
-            log.exception("%s of step %s of %s is rolled back and answered 503", call.op, call.step, call.gid)
+            log.exception("%s of step %s of %s is rolled back and answered 503%s", call.op, call.step, call.gid, remedy(why))
             break
         except BaseException:
             await _roll_back(barrier)

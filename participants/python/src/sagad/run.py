@@ -37,7 +37,7 @@ def run(connection: Connection, call: Call, work: Optional[Work], dialect: Optio
             _roll_back(barrier)
             if left and is_passing(why):
                 continue
-            log.exception("%s of step %s of %s is rolled back and answered 503", call.op, call.step, call.gid)
+            log.exception("%s of step %s of %s is rolled back and answered 503%s", call.op, call.step, call.gid, remedy(why))
             break
         except BaseException:
             _roll_back(barrier)  # who stops the thread shall not leave a transaction in a connection that others get
@@ -102,6 +102,18 @@ def after_work(call: Call, answer: Answer) -> str:
     """A refusal that were rolled back as a whole could be overtaken by the same try, held up in the network."""
     is_refusal = outcome_of(call.op, answer.status) is Outcome.REFUSED
     return "ROLLBACK TO SAVEPOINT sagad_work" if is_refusal else "RELEASE SAVEPOINT sagad_work"
+
+
+def remedy(why: BaseException) -> str:
+    """What to do about a barrier that is missing, or may not be used; else nothing."""
+    text = str(why)
+    if "sagad_barrier" not in text:
+        return ""
+    if "denied" in text:
+        return ": this role may not use the barrier; docs/barrier.md lists what to grant"
+    if "no such table" in text or "does not exist" in text or "doesn't exist" in text:
+        return ": the barrier is not in this database; call setup() when the service starts"
+    return ""
 
 
 def is_passing(why: BaseException) -> bool:
