@@ -72,6 +72,15 @@ async function once<C>(session: Session<C>, call: Call, work: Work<C> | null, lo
   return answer;
 }
 
+/** What to do about a barrier that is missing, or may not be used; else nothing. */
+function remedy(why: unknown): string {
+  const text = why instanceof Error ? why.message : "";
+  if (!text.includes("sagad_barrier")) return "";
+  if (text.includes("denied")) return ": this role may not use the barrier; docs/barrier.md lists what to grant";
+  if (/no such table|does not exist|doesn't exist/.test(text)) return ": the barrier is not in this database; call setup() when the service starts";
+  return "";
+}
+
 /** Of two that met in the database this one was told to begin again. */
 export function isPassing(why: unknown): boolean {
   const { code, errno } = (why ?? {}) as { code?: unknown; errno?: unknown };
@@ -96,7 +105,7 @@ export function run<C>(database: Database<C>, call: Call, work: Work<C> | null, 
         }
         if (why instanceof NotACall) return failed(400, why.message); // its body could not be read
         if (left > 0 && isPassing(why)) continue;
-        log(`${call.op} of step ${call.step} of ${call.gid} is rolled back and answered 503`, why);
+        log(`${call.op} of step ${call.step} of ${call.gid} is rolled back and answered 503${remedy(why)}`, why);
         return unavailable();
       }
     }

@@ -158,3 +158,17 @@ test("the barrier is not asked outside of a transaction, where the driver tells"
     else assert.equal((await asked).answer, "run");
   }
 });
+
+test("what to do about a barrier that cannot be used is said", async () => {
+  const told = async (message: string) => {
+    const logged: string[] = [];
+    const bare = { use: (work: any) => work({ dialect: "postgresql", connection: null, query: async (sql: string) => { if (sql.includes("FROM sagad_barrier")) throw new Error(message); } }, () => undefined) };
+    const service = new Participant(bare as any, { log: (text) => logged.push(text) });
+    service.on("/rooms", "try", () => undefined);
+    assert.equal((await service.serve("/rooms", headers(), "")).status, 503);
+    return logged.join();
+  };
+  assert.match(await told("permission denied for table sagad_barrier_step"), /lists what to grant/);
+  assert.match(await told("function sagad_barrier(text) does not exist"), /call setup\(\)/);
+  assert.match(await told("permission denied for table effect"), /answered 503$/);
+});
