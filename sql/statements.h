@@ -259,23 +259,28 @@ X(NURSERY_SHUT, ON_WORK,                                                        
 	"WITH mine AS MATERIALIZED (SELECT r.id FROM sagad.replica r "                         \
 	"WHERE r.id = $1::uuid AND r.state = 'live' FOR NO KEY UPDATE SKIP LOCKED) "           \
 	"UPDATE sagad.replica r SET nursery_at = r.nursery_until FROM mine WHERE r.id = mine.id") \
-/* Rows that are open where the nursery has moved on, or all of it if its replica is dead: the index gets $2 of
- * them, and nursery_from follows up to the first that is locked or is left for the next time. True: there are more. */ \
+/* Rows that are open where the nursery has moved on, or all of it if its replica is dead: the index gets $2 of them, $3
+ * rows of anybody's are looked at, and nursery_from follows up to the first that is locked or the last that was seen.
+ * Are there more (not behind one that is locked)? And is nothing left, so that it is shut and empty? */ \
 X(NURSERY_LEAVE, ON_WORK,                                                                      \
-	"WITH n AS MATERIALIZED (SELECT r.id, b.nursery_from AS low, "                         \
+	"WITH n AS MATERIALIZED (SELECT r.id, b.nursery_from AS low, r.nursery_until AS until, " \
 	"CASE r.state WHEN 'live' THEN r.nursery_at ELSE r.nursery_until END AS high "         \
 	"FROM sagad.replica r JOIN sagad.replica_beat b ON b.id = r.id WHERE r.id = $1::uuid), " \
-	"page AS MATERIALIZED (SELECT t.gid FROM sagad.transaction t "                         \
-	"WHERE t.gid >= (SELECT n.low FROM n) AND t.gid < (SELECT n.high FROM n) AND t.young " \
-	"AND t.owner = $1::uuid AND t.ended_at IS NULL ORDER BY t.gid LIMIT $2::int), "        \
+	"seen AS MATERIALIZED (SELECT t.gid, t.young AND t.owner = $1::uuid AND t.ended_at IS NULL AS is_open " \
+	"FROM sagad.transaction t WHERE t.gid >= (SELECT n.low FROM n) AND t.gid < (SELECT n.high FROM n) " \
+	"ORDER BY t.gid LIMIT $3::int), "                                                      \
+	"page AS MATERIALIZED (SELECT s.gid FROM seen s WHERE s.is_open ORDER BY s.gid LIMIT $2::int), " \
 	"free AS MATERIALIZED (SELECT t.gid FROM page p JOIN sagad.transaction t ON t.gid = p.gid " \
 	"WHERE t.young AND t.owner = $1::uuid AND t.ended_at IS NULL FOR NO KEY UPDATE OF t SKIP LOCKED), " \
 	"grown AS (UPDATE sagad.transaction t SET young = false FROM free WHERE t.gid = free.gid RETURNING t.gid), " \
-	"rest AS MATERIALIZED (SELECT p.gid FROM page p EXCEPT SELECT g.gid FROM grown g) "    \
-	"UPDATE sagad.replica_beat b SET nursery_from = COALESCE((SELECT min(rest.gid) FROM rest), " \
-	"CASE WHEN (SELECT count(*) FROM page) = $2::int THEN (SELECT max(p.gid) FROM page p) END, n.high) " \
-	"FROM n WHERE b.id = n.id AND b.nursery_from = n.low AND n.low < n.high "              \
-	"RETURNING (SELECT count(*) FROM grown) = $2::int")                                    \
+	"rest AS MATERIALIZED (SELECT p.gid FROM page p EXCEPT SELECT g.gid FROM grown g), "   \
+	"place AS MATERIALIZED (SELECT (SELECT min(rest.gid) FROM rest) AS stop, "             \
+	"CASE WHEN (SELECT count(*) FROM page) = $2::int THEN (SELECT max(p.gid) FROM page p) " \
+	"WHEN (SELECT count(*) FROM seen) = $3::int THEN (SELECT max(s.gid) FROM seen s) END AS last), " \
+	"moved AS (UPDATE sagad.replica_beat b SET nursery_from = COALESCE(p.stop, p.last, n.high) FROM n, place p " \
+	"WHERE b.id = n.id AND b.nursery_from = n.low AND n.low < n.high RETURNING b.nursery_from) " \
+	"SELECT p.stop IS NULL AND p.last IS NOT NULL AND EXISTS (SELECT 1 FROM moved), "      \
+	"COALESCE((SELECT m.nursery_from FROM moved m), n.low) >= n.until FROM n, place p")    \
 /* The first timeline met is no failover. A row comes back from whoever is the first to see a new one. */ \
 X(TIMELINE_NOTE, ON_WORK,                                                                      \
 	"INSERT INTO sagad.timeline (since, timeline, is_failover, unfinished) "               \

@@ -382,6 +382,8 @@ static void on_committed(struct pg_job *job)
 	enum log_result     result = commit_result(j);
 	struct pg          *pg = job->conn->pg;
 
+	if (b->begin_count > 0)
+		pg_nursery_answered(pg);
 	if (job->sent > 0) {
 		tally_add(&pg->batch_us, TALLY_BATCH_US, (uint64_t)(clock_boot_us() - j->sent_us));
 		tally_add(&pg->batch_rows, TALLY_ROWS, b->begin_count + b->change_count);

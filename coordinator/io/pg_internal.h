@@ -88,8 +88,10 @@ struct pg_page {
 /* Where our rows are born (sql/0001_initial.sql). What the database has of it counts, not what is known here. */
 struct pg_nursery {
 	struct uuid me;       /* of which incarnation */
-	bool        is_open;
+	bool        is_open;  /* we moved it, and have not shut it since */
+	bool        is_over;  /* the database has said: shut and empty */
 	int64_t     moved_at, born_at; /* boot */
+	uint64_t    begins;   /* batches that were sent or answered */
 };
 
 struct pg {
@@ -199,6 +201,7 @@ void pg_restore(void *ctx, struct uuid me, const struct row *rows, size_t n, row
 void pg_member_verbs(struct log_port *port);                  /* pg_member.c */
 /* ---- pg_nursery.c */
 void pg_nursery_move(struct pg_job *job, struct uuid me);     /* into a batch with begins, when it is time */
+void pg_nursery_answered(struct pg *pg);                      /* that batch was */
 void pg_nursery_tick(struct pg *pg, struct uuid me);          /* every few seconds */
 /* A page of rows of a dead one that somebody wants to take. */
 struct pg_adoption {

@@ -277,6 +277,130 @@ static void test_idle(struct harness *h)
 	ok(begin_gid(h, me, make_gid(h, gid)) && is_young(h, str_of(gid)) && is_open(h, me), "and opened by the next row");
 }
 
+/* What is in the way when it is shut is there again at the next look, and the one after. */
+static void test_stuck(struct harness *h)
+{
+	struct uuid me = make_replica(h, 8);
+	char        gid[GID], id[GID];
+	uint64_t    least = UINT64_MAX;
+
+	begin_gid(h, me, make_gid(h, gid));
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.transaction WHERE gid = '%s' FOR UPDATE", gid);
+	h->a.pg->nursery.born_at -= 5000;
+	tick(h, me);
+	ok(is_open(h, me) && is_young(h, str_of(gid)), "a row that is locked keeps a nursery open that is to be shut");
+	pg_database_run(&h->database, "COMMIT");
+	tick(h, me);
+	ok(!is_open(h, me) && !is_young(h, str_of(gid)), "until it is not locked any more");
+	begin_gid(h, me, make_gid(h, gid));
+	pg_database_run(&h->database, "BEGIN");
+	pg_database_run(&h->database, "SELECT FROM sagad.replica WHERE id = '%s' FOR SHARE", uuid_text(me, id));
+	h->a.pg->nursery.born_at -= 5000;
+	tick(h, me);
+	ok(is_open(h, me), "nor is it shut while another session begins rows");
+	pg_database_run(&h->database, "COMMIT");
+	tick(h, me);
+	ok(!is_open(h, me) && !is_young(h, str_of(gid)), "but behind it");
+	for (int i = 0; i < 3; i++) { /* others look at something now and then */
+		uint64_t before = h->a.pg->statements;
+		tick(h, me);
+		if (h->a.pg->statements - before < least)
+			least = h->a.pg->statements - before;
+	}
+	ok(least == 6, "then it costs nothing: there are no statements but those of this test");
+}
+
+/* Fails whatever moves the nursery of that replica. */
+static void break_nursery(struct harness *h, struct uuid id)
+{
+	char text[GID];
+
+	pg_database_run(&h->database, "CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+	                "$$BEGIN RAISE EXCEPTION 'refused by the test'; END$$");
+	pg_database_run(&h->database, "CREATE TRIGGER refuse BEFORE UPDATE OF nursery_from ON sagad.replica_beat FOR EACH ROW "
+	                "WHEN (OLD.id = '%s') EXECUTE FUNCTION pg_temp.refuse()", uuid_text(id, text));
+}
+
+static void mend_nursery(struct harness *h)
+{
+	pg_database_run(&h->database, "DROP TRIGGER refuse ON sagad.replica_beat");
+	pg_database_run(&h->database, "DROP FUNCTION pg_temp.refuse()");
+}
+
+static void test_failure(struct harness *h)
+{
+	struct uuid   me = make_replica(h, 9), dead = make_replica(h, 10);
+	struct answer a = { 0 };
+	char          gid[GID];
+
+	begin_gid(h, me, make_gid(h, gid));
+	break_nursery(h, me);
+	h->a.pg->nursery.born_at -= 5000;
+	tick(h, me);
+	ok(is_open(h, me) && is_young(h, str_of(gid)), "a shut that fails changes nothing");
+	mend_nursery(h);
+	tick(h, me);
+	ok(!is_open(h, me) && !is_young(h, str_of(gid)), "and is done by the next");
+	begin_gid(h, dead, make_gid(h, gid));
+	begin_gid(h, dead, STR("grown-too"));
+	fence(h, me, dead, 10);
+	break_nursery(h, dead);
+	ok(adopt(h, me, dead, &a) == 0 && a.result != LOG_DONE && a.times == 1,
+	   "whoever cannot clear the nursery of a dead one is told so, and takes nothing");
+	mend_nursery(h);
+	ok(adopt(h, me, dead, &a) == 2 && a.result == LOG_DONE, "and all of it when he can");
+}
+
+#define X(name, connections, text) text,
+static const char *const s_texts[] = { STATEMENTS(X) };
+#undef X
+
+/* As the statement answers: "more over". */
+static const char *leave(struct harness *h, struct uuid me, const char *limit, const char *looks)
+{
+	static char answer[8];
+	char        id[GID];
+	PGresult   *r = PQexecParams(h->database.db, s_texts[SQL_NURSERY_LEAVE], 3, NULL,
+	                             (const char *const[]){ uuid_text(me, id), limit, looks }, NULL, NULL, 0);
+
+	snprintf(answer, sizeof answer, "%s %s", PQntuples(r) == 1 ? PQgetvalue(r, 0, 0) : "-",
+	         PQntuples(r) == 1 ? PQgetvalue(r, 0, 1) : "-");
+	PQclear(r);
+	return answer;
+}
+
+static bool is_from(struct harness *h, struct uuid me, const char *gid)
+{
+	char id[GID];
+
+	return strcmp(pg_database_ask(&h->database, "SELECT nursery_from FROM sagad.replica_beat WHERE id = '%s'",
+	                              uuid_text(me, id)), gid) == 0;
+}
+
+/* Between two rows of ours there may be millions of others. */
+static void test_bounds(struct harness *h)
+{
+	struct uuid   other = make_replica(h, 11), me = make_replica(h, 12);
+	struct answer a = { 0 };
+	char          first[GID], between[6][GID], last[GID];
+
+	begin_gid(h, me, make_gid(h, first));
+	for (int i = 0; i < 6; i++)
+		begin_gid(h, other, make_gid(h, between[i]));
+	h->a.pg->nursery = (struct pg_nursery){ 0 };
+	begin_gid(h, me, make_gid(h, last));
+	move_on(h, me);
+	pg_database_run(&h->database, "UPDATE sagad.replica_beat SET nursery_from = '%s' WHERE nursery_from < '%s'", first, first);
+	ok(strcmp(leave(h, me, "10", "4"), "t f") == 0 && is_from(h, me, between[2]) && !is_young(h, str_of(first)) &&
+	   is_young(h, str_of(last)), "as many rows are looked at as may be, whosever they are");
+	ok(strcmp(leave(h, me, "10", "4"), "t f") == 0 && is_from(h, me, between[5]), "the next look begins with the last of them");
+	ok(strcmp(leave(h, me, "10", "4"), "f t") == 0 && !is_open(h, me) && !is_young(h, str_of(last)), "to the end");
+	mine(h, me, "", 10, &a);
+	ok(a.n == 2 && is_young(h, str_of(between[0])), "those of others are left alone");
+	ok(strcmp(leave(h, me, "10", "4"), "f t") == 0, "and then nothing is left to do");
+}
+
 int main(void)
 {
 	struct harness h;
@@ -292,6 +416,9 @@ int main(void)
 	test_death(&h);
 	test_counts(&h);
 	test_idle(&h);
+	test_stuck(&h);
+	test_failure(&h);
+	test_bounds(&h);
 	harness_close(&h);
 	return tap_done();
 }
