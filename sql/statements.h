@@ -243,15 +243,20 @@ X(MEMBERS, ON_WORK,                                                             
 	"r.left_rows, " LEASE_MARK ", l.ttl_ms "                                               \
 	"FROM sagad.replica r LEFT JOIN sagad.replica_beat b ON b.id = r.id "                  \
 	"LEFT JOIN sagad.lease l ON l.key = r.lock_key AND l.state = 'held' ORDER BY r.id")    \
-/* The nursery begins at gid $2 and ends at $3 from now on; where it was closed, its rows are nowhere below. Not while
- * another session of ours, which may be gone for us, still begins transactions: STAND's lock says so. */ \
+/* The nursery begins at gid $2 and ends at $3 from now on; where it was closed, its rows are nowhere below. If all of it
+ * is ahead of $3, the clock has been set back: it is shut, and opened here by a later move, when it is empty. Not while
+ * another session of ours, which may be gone for us, still begins transactions: STAND's lock says so. Nor for a replica
+ * without a beat, where nobody would find its rows. Held exclusively until the batch commits: the STAND of our next
+ * session waits for a batch that hangs, until statement_timeout or idle_in_transaction_session_timeout ends that. */ \
 X(NURSERY_MOVE, ON_LOG,                                                                        \
-	"WITH mine AS MATERIALIZED (SELECT r.id, r.nursery_until FROM sagad.replica r "        \
-	"WHERE r.id = $1::uuid AND r.state = 'live' FOR NO KEY UPDATE SKIP LOCKED), "          \
+	"WITH mine AS MATERIALIZED (SELECT r.id, r.nursery_until, $3::text < r.nursery_at AS is_ahead FROM sagad.replica r " \
+	"WHERE r.id = $1::uuid AND r.state = 'live' "                                          \
+	"AND EXISTS (SELECT 1 FROM sagad.replica_beat b WHERE b.id = $1::uuid) FOR NO KEY UPDATE OF r SKIP LOCKED), " \
 	"opened AS (UPDATE sagad.replica_beat b SET nursery_from = $2::text FROM mine "        \
 	"WHERE b.id = mine.id AND b.nursery_from >= mine.nursery_until RETURNING 1) "          \
 	"UPDATE sagad.replica r SET "                                                          \
-	"nursery_at = CASE WHEN EXISTS (SELECT 1 FROM opened) THEN $2::text ELSE GREATEST(r.nursery_at, $2::text) END, " \
+	"nursery_at = CASE WHEN EXISTS (SELECT 1 FROM opened) THEN $2::text WHEN mine.is_ahead THEN r.nursery_until " \
+	"ELSE GREATEST(r.nursery_at, $2::text) END, "                                          \
 	"nursery_until = CASE WHEN EXISTS (SELECT 1 FROM opened) THEN $3::text ELSE GREATEST(r.nursery_until, $3::text) END " \
 	"FROM mine WHERE r.id = mine.id")                                                      \
 /* No row of ours is young from now on. */                                                      \

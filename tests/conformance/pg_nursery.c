@@ -352,6 +352,39 @@ static void test_failure(struct harness *h)
 	ok(adopt(h, me, dead, &a) == 2 && a.result == LOG_DONE, "and all of it when he can");
 }
 
+static void test_clock(struct harness *h)
+{
+	struct uuid me = make_replica(h, 13);
+	char        ahead[GID], back[GID], id[GID];
+
+	begin_gid(h, me, make_gid(h, ahead));
+	uuid_text(uuid_v7(clock_now_ms(&h->a.clock) + 3600000, 0, 0), ahead); /* the clock is set an hour ahead */
+	pg_database_run(&h->database, "UPDATE sagad.replica SET nursery_at = '%.8s', nursery_until = '%.8sg' WHERE id = '%s'",
+	                ahead, ahead, uuid_text(me, id));
+	ok(begin_gid(h, me, str_of(ahead)) && is_young(h, str_of(ahead)), "what begins when the clock is ahead is young");
+	h->a.pg->nursery.moved_at = 0;
+	ok(begin_gid(h, me, make_gid(h, back)) && !is_young(h, str_of(back)), "behind that it is not when the clock is set back");
+	tick(h, me);
+	ok(!is_open(h, me) && !is_young(h, str_of(ahead)), "the nursery is emptied there");
+	h->a.pg->nursery.moved_at = 0;
+	ok(begin_gid(h, me, make_gid(h, back)) && is_young(h, str_of(back)) && is_open(h, me), "and opened where the clock is now");
+}
+
+static void test_beatless(struct harness *h)
+{
+	struct uuid   me = make_replica(h, 14);
+	struct answer a = { 0 };
+	char          gid[GID], id[GID];
+
+	pg_database_run(&h->database, "DELETE FROM sagad.replica_beat WHERE id = '%s'", uuid_text(me, id));
+	ok(begin_gid(h, me, make_gid(h, gid)) && !is_young(h, str_of(gid)), "no row of a replica without a beat is young");
+	mine(h, me, "", 10, &a);
+	ok(a.n == 1, "so it is found");
+	tick(h, me);
+	h->a.pg->nursery.moved_at = 0;
+	ok(begin_gid(h, me, make_gid(h, gid)) && is_young(h, str_of(gid)), "with the first beat they are");
+}
+
 #define X(name, connections, text) text,
 static const char *const s_texts[] = { STATEMENTS(X) };
 #undef X
@@ -419,6 +452,8 @@ int main(void)
 	test_stuck(&h);
 	test_failure(&h);
 	test_bounds(&h);
+	test_clock(&h);
+	test_beatless(&h);
 	harness_close(&h);
 	return tap_done();
 }
