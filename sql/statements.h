@@ -20,12 +20,11 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"t.gid >= (SELECT b.nursery_from FROM sagad.replica_beat b WHERE b.id = " id ") "      \
 	"AND t.gid < (SELECT r.nursery_until FROM sagad.replica r WHERE r.id = " id ") "       \
 	"AND t.young AND t.owner = " id " AND t.ended_at IS NULL"
-/* The same of all replicas, in one look. */
-#define OPEN_NURSERY(bound) "(SELECT " bound " FROM sagad.replica r JOIN sagad.replica_beat b ON b.id = r.id " \
-	"WHERE b.nursery_from < r.nursery_until)"
-#define IN_A_NURSERY                                                                           \
-	"t.gid >= " OPEN_NURSERY("min(b.nursery_from)") " AND t.gid < " OPEN_NURSERY("max(r.nursery_until)") \
-	" AND t.young AND t.ended_at IS NULL"
+/* The same of all replicas, each in its own bounds: the clock of one may be hours behind. Which rows, and how. */
+#define OF_NURSERIES(columns, how)                                                             \
+	"FROM sagad.replica r JOIN sagad.replica_beat b ON b.id = r.id AND b.nursery_from < r.nursery_until " \
+	"CROSS JOIN LATERAL (SELECT " columns ", t.young AND t.owner = r.id AND t.ended_at IS NULL AS is_open " \
+	"FROM sagad.transaction t WHERE t.gid >= b.nursery_from AND t.gid < r.nursery_until " how ") y"
 
 /* In the order of pg_row.c. */
 #define ROW_COLUMNS                                                                            \
@@ -291,7 +290,7 @@ X(TIMELINE_NOTE, ON_WORK,                                                       
 	"INSERT INTO sagad.timeline (since, timeline, is_failover, unfinished) "               \
 	"SELECT now(), n.timeline, n.is_failover, CASE WHEN n.is_failover THEN "               \
 	"(SELECT count(*) FROM sagad.transaction t WHERE t.owner IS NOT NULL AND " IS_GROWN ") + " \
-	"(SELECT count(*) FROM sagad.transaction t WHERE " IN_A_NURSERY ") + "                                                   \
+	"(SELECT count(*) " OF_NURSERIES("t.gid", "") " WHERE y.is_open) + "                   \
 	"(SELECT count(*) FROM sagad.transaction t WHERE t.due_at IS NOT NULL) ELSE 0 END "    \
 	"FROM (SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline, " \
 	"(SELECT true FROM sagad.timeline t ORDER BY t.timeline LIMIT 1) IS NOT NULL AS is_failover) n " \
@@ -461,7 +460,9 @@ X(COUNTS, ON_STORE,                                                             
 	"coalesce(max((extract(epoch FROM now() - u.due_at) * 1000)::bigint) FILTER (WHERE u.due_at < now()), 0) FROM (" \
 	"(SELECT t.phase, t.stuck, false AS parked, NULL::timestamptz AS due_at FROM sagad.transaction t " \
 	"WHERE t.owner IS NOT NULL AND " IS_GROWN " ORDER BY t.owner, t.gid LIMIT $1::int) UNION ALL " \
-	"(SELECT t.phase, t.stuck, false, NULL FROM sagad.transaction t WHERE " IN_A_NURSERY " LIMIT $1::int) UNION ALL " \
+	"(SELECT y.phase, y.stuck, false, NULL " OF_NURSERIES("t.phase, t.stuck", "ORDER BY t.gid DESC LIMIT $1::int") \
+	" WHERE y.is_open LIMIT $1::int) UNION ALL "                                           \
+	"(SELECT '', 'none', false, NULL " OF_NURSERIES("t.gid", "OFFSET $1::int LIMIT 1") ") UNION ALL " \
 	"(SELECT t.phase, t.stuck, true, t.due_at FROM sagad.transaction t "                   \
 	"WHERE t.due_at IS NOT NULL ORDER BY t.due_at LIMIT $1::int)) u GROUP BY 1, 2, 3")
 

@@ -300,12 +300,14 @@ static void on_counts(struct pg_job *job)
 	PGresult         *r = job->results[0];
 	struct counts     c = { 0 };
 	uint64_t          all = 0;
+	bool              cut = false; /* a row without a phase says so of a nursery */
 
 	for (size_t k = 0; k < rows_of(job); k++) {
 		int        i = (int)k;
 		struct str phase = cell_text(r, i, 0);
 		uint64_t   n = (uint64_t)cell_i64(r, i, 3);
 
+		cut = cut || phase.n == 0;
 		for (int v = 0; v < PHASE_COUNT; v++)
 			if (str_is(phase, phase_name((enum phase)v)))
 				c.by_phase[v] += n;
@@ -319,7 +321,7 @@ static void on_counts(struct pg_job *job)
 	}
 	for (int v = 0; v < PHASE_COUNT; v++)
 		all += c.by_phase[v];
-	c.complete = c.parked < j->limit && all - c.parked < j->limit;
+	c.complete = !cut && c.parked < j->limit && all - c.parked < j->limit;
 	j->counts_done(j->arg, job->result, &c);
 	pg_job_free(job);
 }

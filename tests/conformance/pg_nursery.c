@@ -260,8 +260,40 @@ static void test_counts(struct harness *h)
 	begin_gid(h, me, make_gid(h, gid));
 	ok(atoi(pg_database_ask(&h->database, "SELECT (SELECT count(*) FROM sagad.transaction t WHERE t.owner IS NOT NULL AND "
 	                        IS_GROWN ") + (SELECT count(*) FROM sagad.transaction t WHERE t.due_at IS NOT NULL) + "
-	                        "(SELECT count(*) FROM sagad.transaction t WHERE " IN_A_NURSERY ")")) == before + 1,
+	                        "(SELECT count(*) " OF_NURSERIES("t.gid", "") " WHERE y.is_open)")) == before + 1,
 	   "what is open is in one of two indexes or in a nursery");
+}
+
+static void on_counts(void *arg, enum log_result result, const struct counts *c)
+{
+	struct answer *a = arg;
+
+	a->result = result;
+	a->flag = c->complete;
+	a->n = c->by_phase[PHASE_TRYING];
+	a->done = true;
+}
+
+/* Where so many rows lie that not all are looked at, nobody says that they are all there are. */
+static void test_many(struct harness *h)
+{
+	struct uuid   me = make_replica(h, 15);
+	struct answer a = { 0 };
+	char          gid[4][GID];
+
+	pg_database_run(&h->database, "DELETE FROM sagad.transaction");
+	pg_database_run(&h->database, "UPDATE sagad.replica_beat b SET nursery_from = nursery_until FROM sagad.replica r WHERE r.id = b.id");
+	for (int i = 0; i < 4; i++)
+		begin_gid(h, me, make_gid(h, gid[i]));
+	for (int i = 0; i < 3; i++)
+		change(h, me, (struct change){ .gid = str_of(gid[i]), .epoch = 1, .version = 1, .phase = PHASE_CONFIRMED, .ended = true });
+	h->a.store.counts(h->a.store.ctx, 4, on_counts, &a);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE && a.n == 1 && a.flag, "the counts are of all that is open");
+	a = (struct answer){ 0 };
+	h->a.store.counts(h->a.store.ctx, 3, on_counts, &a);
+	harness_wait(h, &a.done);
+	ok(a.result == LOG_DONE && a.n == 1 && !a.flag, "and say so if there was more to look at than they may");
 }
 
 /* Nobody begins anything: the nursery shuts, and looks for its rows are short again. */
@@ -454,6 +486,7 @@ int main(void)
 	test_bounds(&h);
 	test_clock(&h);
 	test_beatless(&h);
+	test_many(&h);
 	harness_close(&h);
 	return tap_done();
 }
