@@ -128,7 +128,7 @@ static enum exit_status make_all(struct ctl *c, struct verify *v)
 		if (p > 0 && first != PROBE_STATE_OK) {
 			r = (struct probe_result){
 				.state = PROBE_STATE_SKIPPED,
-				.finding = "the first try and its cancel have to do"
+				.finding = "the first try and its cancel have to work"
 			};
 		} else {
 			probe_make(v, (enum probe)p, run, &r);
@@ -143,9 +143,11 @@ static enum exit_status make_all(struct ctl *c, struct verify *v)
 		counts[r.state]++;
 		if (ctl_has(c, FLAG_json))
 			tell_json(c, (enum probe)p, &r);
-		else
+		else if (p == 0 || first == PROBE_STATE_OK)
 			tell(c, (enum probe)p, &r);
 	}
+	if (first != PROBE_STATE_OK && !ctl_has(c, FLAG_json))
+		buf_cstr(&c->out, "skipped  all others: the first try and its cancel have to work\n");
 	return end(c, counts, verify_calls(v));
 }
 

@@ -159,9 +159,12 @@ static bool cancel_it(struct run *r)
 	if (c->lesson.outcome == OUTCOME_OK)
 		return true;
 	wrong(r,
-	      c->status == 404
+	      !r->v->has_cancel
+	              ? "it went to the URL of the try: give --cancel-url, or have that URL answer "
+	                "cancels (Saga-Op: cancel) with 2xx"
+	      : c->status == 404
 	              ? "answer 2xx, or say \"outcomes\": {\"404\": \"ok\"} in the definition"
-	              : "a cancel has no \"no\": answer 2xx, or 503 to be called again",
+	              : "a cancel cannot be refused: answer 2xx, or 503 to be called again",
 	      "a cancel was %s", answered(c, text));
 	return false;
 }

@@ -38,6 +38,7 @@ static bool compile(struct verify *v, const struct verify_options *o, struct err
 	v->def =
 		definition_compile(buf_view(&doc), DEFINITION_INLINE, (struct str){ 0 }, &findings);
 	v->has_confirm = confirm != NULL;
+	v->has_cancel = cancel != NULL;
 	buf_fini(&doc);
 	for (size_t i = 0; v->def == NULL && i < findings.n; i++)
 		if (!findings.items[i].warning)

@@ -42,7 +42,7 @@ struct verify_call {
 
 struct verify {
 	struct definition *def;         /* one step: "verify" */
-	bool               has_confirm;
+	bool               has_confirm, has_cancel; /* given a URL of its own */
 	const char        *input, *refused; /* JSON; refused may be NULL */
 	const char        *state_url;       /* or NULL */
 	struct buf         secret;          /* empty: calls are not signed */

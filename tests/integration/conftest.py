@@ -53,7 +53,7 @@ def pytest_sessionstart(session):
     if not (BIN / "sagad").exists():
         pytest.exit(f"{BIN}/sagad is not there: run ./dev build, or ./dev test e2e", 1)
     if not (ASAN_BIN / "sagad").exists():
-        pytest.exit(f"{ASAN_BIN}/sagad is not there: run ./dev test asan e2e", 1)
+        pytest.exit(f"{ASAN_BIN}/sagad is not there: run ./dev test asan e2e, or set SAGAD_ASAN_BIN=build/plain", 1)
 
 
 @pytest.fixture(scope="session")

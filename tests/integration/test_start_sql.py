@@ -387,18 +387,26 @@ def test_it_is_parked_until_its_start(db, client, stub, gid):
 
 def test_it_is_taken_up_at_once(db, client, stub, gid, capsys):
     """Run with -s to see how soon. The turns themselves, without a busy machine, are tests/unit/crowd.c."""
-    name = one_step(client, stub)
-    committed = {}
-    for i in range(200):
-        key = f"{gid}-{i}"
-        start(db, name, gid=key)
-        committed[key] = time.monotonic()
-        time.sleep(0.003 + 0.00007 * i)  # against the rhythm of those who look
-    until(lambda: len({c.gid for c in stub.seen("/a")}) == 200, 30)
-    took = sorted(next(c.at for c in stub.seen("/a") if c.gid == key) - at for key, at in committed.items())
+    name, seen = one_step(client, stub), []
+
+    def is_soon():
+        """A window of 50. A busy machine spoils some of them; of ten one has to do."""
+        committed, window = {}, f"{gid}-{len(seen)}-"
+        for i in range(50):
+            start(db, name, gid=window + str(i))
+            committed[window + str(i)] = time.monotonic()
+            time.sleep(0.003 + 0.00028 * i)  # against the rhythm of those who look
+        until(lambda: committed.keys() <= {c.gid for c in stub.seen("/a")}, 30)
+        first = {}
+        for call in stub.seen("/a"):
+            first.setdefault(call.gid, call.at)
+        took = sorted(1000 * (first[key] - at) for key, at in committed.items())
+        seen.append(f"commit to first call: p50 {took[25]:.0f} ms, max {took[49]:.0f} ms")
+        return took[25] < 100
+
+    assert any(is_soon() for _ in range(10)), seen
     with capsys.disabled():
-        print(f"\ncommit to first call: p50 {took[100] * 1000:.0f} ms, p99 {took[197] * 1000:.0f} ms, max {took[199] * 1000:.0f} ms")
-    assert took[100] < 1, took
+        print("\n" + seen[-1])
 
 
 def cpu_of_sessions(dsn):

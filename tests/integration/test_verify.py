@@ -90,6 +90,20 @@ def test_input_that_is_refused_ends_it(fickle):
     assert {p["state"] for p in found.values()} == {"skipped"}
 
 
+def test_the_skips_are_one_line(fickle):
+    fickle.faults = set()
+    said = verify(fickle.url, "--input", '{"refuse": 1}', status=9).stdout.splitlines()
+    assert len(said) == 6 and said[2].startswith("         -> give an input that the service accepts"), said
+    assert said[3] == "skipped  all others: the first try and its cancel have to work", said
+
+
+def test_a_cancel_that_went_to_the_try_is_told_of_its_url(fickle):
+    fickle.faults = {"cancel_refused"}
+    assert "give --cancel-url" in probes(fickle.url, status=9)["first_try"]["advice"]
+    given = probes(fickle.url, "--cancel-url", fickle.url, status=9)["first_try"]["advice"]
+    assert given == "a cancel cannot be refused: answer 2xx, or 503 to be called again"
+
+
 def test_state_that_cannot_be_read_is_said(fickle):
     fickle.faults = set()
     for url in (f"{fickle.url}/#/held/x", f"{fickle.url}/#/nothing", f"http://127.0.0.1:{free_port()}/"):
