@@ -120,6 +120,9 @@ BEGIN
 				FROM jsonb_each(labels) l) THEN
 			RAISE EXCEPTION USING ERRCODE = 'SG400',
 				MESSAGE = 'sagad.start: at most 32 labels, each a string; name and value have at most 256 bytes each';
+		ELSIF labels ? 'dtm' THEN
+			RAISE EXCEPTION USING ERRCODE = 'SG400',
+				MESSAGE = 'sagad.start: the label dtm is for what comes by /api/dtmsvr';
 		END IF;
 	END IF;
 	IF traceparent !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' THEN

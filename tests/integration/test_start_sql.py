@@ -282,6 +282,7 @@ WRONG = [
     ("SG400", {"labels": ["a"]}, "labels"), ("SG400", {"labels": {"a": 1}}, "labels"),
     ("SG400", {"labels": {"a": "x" * 257}}, "labels"), ("SG400", {"labels": {"": "x"}}, "labels"),
     ("SG400", {"labels": {str(n): "" for n in range(33)}}, "labels"),
+    ("SG400", {"labels": {"dtm": "saga"}}, "label dtm"),
     ("SG400", {"deadline": "soon"}, "deadline"), ("SG400", {"deadline": "0s"}, "deadline must be after"),
     ("SG400", {"deadline": "2020-01-01T00:00:00Z"}, "deadline must be after"),
     ("SG400", {"start_at": "2h", "deadline": "2020-01-01T00:00:00Z"}, "deadline must be after"),
