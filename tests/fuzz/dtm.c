@@ -28,6 +28,7 @@ static struct world {
 	struct note        notes[TXN_STEPS_MAX + 1], check;
 	struct txn         txn;
 	void             (*next)(void); /* calls back, when everybody has returned */
+	void              *journal_arg;
 	union {
 		begin_done   *begin;
 		command_done *command;
@@ -343,15 +344,16 @@ static void run_journal(void)
 		                                       .outcome = STR("refused"),
 		                                       .detail = STR("no") } } };
 
-	w.done.journal(&w.r, result_of_store(), rows, result_of_store() == LOG_DONE ? 2 : 0);
+	w.done.journal(w.journal_arg, result_of_store(), rows, result_of_store() == LOG_DONE ? 2 : 0);
 }
 
 static void journal(void *ctx, struct str gid, uint64_t after, unsigned limit, entries_done *done,
                     void *arg)
 {
-	(void)ctx, (void)after, (void)limit, (void)arg;
+	(void)ctx, (void)after, (void)limit;
 	assert(gid_is_valid(gid));
 	w.done.journal = done;
+	w.journal_arg = arg;
 	w.next = run_journal;
 }
 
