@@ -83,10 +83,17 @@ static int64_t next_at(const struct view *v)
 	return at ? at : v->txn->start_at;
 }
 
+/* As it was asked for; what the row has may be some ms beside it. */
+static int64_t limit_of(const struct row *row)
+{
+	const int64_t ms = row->def != NULL ? definition_deadline_ms(row->def) : 0;
+
+	return ms > 0 ? ms : row->deadline_at - row->created_at;
+}
+
 static struct str timeout_text(struct request *r, const struct view *v)
 {
-	const int64_t ms =
-	    (v->row.deadline_at - v->row.created_at) * 1000 / r->api->config.dtm_second_ms;
+	const int64_t ms = limit_of(&v->row) * 1000 / r->api->config.dtm_second_ms;
 	struct buf text = { 0 };
 	struct str kept;
 
