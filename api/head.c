@@ -147,19 +147,6 @@ static const char *read_first_line(struct str line, struct request_head *out)
 
 /* ---- the fields ----------------------------------------------------------------------- */
 
-static void trim(struct str *s)
-{
-	for (; s->n > 0 && (s->p[0] == ' ' || s->p[0] == '\t'); s->p++)
-		s->n--;
-	while (s->n > 0 && (s->p[s->n - 1] == ' ' || s->p[s->n - 1] == '\t'))
-		s->n--;
-}
-
-static bool is_word(struct str s, struct str word)
-{
-	return s.n == word.n && strncasecmp(s.p, word.p, word.n) == 0;
-}
-
 static bool is_value(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
@@ -179,9 +166,9 @@ static void read_connection(struct reading *r, struct str list)
 	while (list.n > 0) {
 		struct str word = cut(&list, ',');
 
-		trim(&word);
-		r->says_close = r->says_close || is_word(word, STR("close"));
-		r->says_keep_alive = r->says_keep_alive || is_word(word, STR("keep-alive"));
+		text_trim(&word);
+		r->says_close = r->says_close || text_is_word(word, STR("close"));
+		r->says_keep_alive = r->says_keep_alive || text_is_word(word, STR("keep-alive"));
 	}
 }
 
@@ -197,7 +184,7 @@ static const char *read_length(struct request_head *out, struct str value)
 
 static const char *read_coding(struct request_head *out, struct str value)
 {
-	if (out->is_chunked || !is_word(value, STR("chunked")))
+	if (out->is_chunked || !text_is_word(value, STR("chunked")))
 		return "its Transfer-Encoding is none that is known here";
 	out->is_chunked = true;
 	return NULL;
@@ -208,22 +195,22 @@ static const char *read_meaning(struct reading *r, struct str name, struct str v
 {
 	switch (name.n) {
 	case 4:
-		r->hosts += is_word(name, STR("Host"));
+		r->hosts += text_is_word(name, STR("Host"));
 		break;
 	case 6:
-		if (is_word(name, STR("Expect")) && is_word(value, STR("100-continue")))
+		if (text_is_word(name, STR("Expect")) && text_is_word(value, STR("100-continue")))
 			r->out->says_expect = true;
 		break;
 	case 10:
-		if (is_word(name, STR("Connection")))
+		if (text_is_word(name, STR("Connection")))
 			read_connection(r, value);
 		break;
 	case 14:
-		if (is_word(name, STR("Content-Length")))
+		if (text_is_word(name, STR("Content-Length")))
 			return read_length(r->out, value);
 		break;
 	case 17:
-		if (is_word(name, STR("Transfer-Encoding")))
+		if (text_is_word(name, STR("Transfer-Encoding")))
 			return read_coding(r->out, value);
 		break;
 	}
@@ -245,7 +232,7 @@ static const char *read_field(struct reading *r, struct str line, struct head_fi
 		return "the name of a header of it is wrong";
 	if (!is_value(field->value))
 		return "a control character stands in a header of it";
-	trim(&field->value);
+	text_trim(&field->value);
 	return read_meaning(r, field->name, field->value);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #define MS_MAX (10ll * 366 * 86400 * 1000)
@@ -415,4 +416,17 @@ char *buf_take(struct buf *b)
 
 	*b = (struct buf){ 0 };
 	return p;
+}
+
+void text_trim(struct str *s)
+{
+	for (; s->n > 0 && (s->p[0] == ' ' || s->p[0] == '\t'); s->p++)
+		s->n--;
+	while (s->n > 0 && (s->p[s->n - 1] == ' ' || s->p[s->n - 1] == '\t'))
+		s->n--;
+}
+
+bool text_is_word(struct str s, struct str word)
+{
+	return s.n == word.n && strncasecmp(s.p, word.p, word.n) == 0;
 }

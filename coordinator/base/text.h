@@ -45,6 +45,8 @@ bool text_is_utf8(struct str a);        /* RFC 3629: no surrogates, no overlong 
 int        text_hex(char c);            /* the value of one hex digit, any case; -1: it is none */
 /* Whole decimal number without sign; false on anything else or overflow. */
 bool text_to_u64(struct str a, uint64_t *out);
+void text_trim(struct str *s); /* no blanks and tabs at its ends */
+bool text_is_word(struct str s, struct str word); /* in capitals or not */
 /* In decimal, at the end of out. */
 struct str text_of_u64(uint64_t v, char out[20]);
 

@@ -2,7 +2,6 @@
 #include "coordinator/io/response.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum { CHUNK_DIGITS_MAX = 15 };
 
@@ -38,19 +37,6 @@ static struct str take_line(struct response *r, const char *p, size_t n, size_t 
 static bool has(struct str s, char c)
 {
 	return s.n > 0 && memchr(s.p, c, s.n) != NULL;
-}
-
-static void trim(struct str *s)
-{
-	for (; s->n > 0 && (s->p[0] == ' ' || s->p[0] == '\t'); s->p++)
-		s->n--;
-	while (s->n > 0 && (s->p[s->n - 1] == ' ' || s->p[s->n - 1] == '\t'))
-		s->n--;
-}
-
-static bool is_word(struct str s, struct str word)
-{
-	return s.n == word.n && strncasecmp(s.p, word.p, word.n) == 0;
 }
 
 /* ---- the head ---------------------------------------------------------------------- */
@@ -105,9 +91,9 @@ static void take_connection(struct response *r, struct str list)
 
 		list.p += word.n + (comma != NULL);
 		list.n -= word.n + (comma != NULL);
-		trim(&word);
-		r->says_close = r->says_close || is_word(word, STR("close"));
-		r->says_keep_alive = r->says_keep_alive || is_word(word, STR("keep-alive"));
+		text_trim(&word);
+		r->says_close = r->says_close || text_is_word(word, STR("close"));
+		r->says_keep_alive = r->says_keep_alive || text_is_word(word, STR("keep-alive"));
 	}
 }
 
@@ -123,7 +109,7 @@ static void take_length(struct response *r, struct str value)
 
 static void take_coding(struct response *r, struct str value)
 {
-	if (r->is_chunked || !is_word(value, STR("chunked")))
+	if (r->is_chunked || !text_is_word(value, STR("chunked")))
 		fail(r, "its Transfer-Encoding is none that was asked for");
 	r->is_chunked = true;
 }
@@ -132,23 +118,23 @@ static void take_field(struct response *r, struct str name, struct str value)
 {
 	switch (name.n) {
 	case 10:
-		if (is_word(name, STR("Connection")))
+		if (text_is_word(name, STR("Connection")))
 			take_connection(r, value);
 		break;
 	case 11:
-		if (is_word(name, STR("Retry-After")))
+		if (text_is_word(name, STR("Retry-After")))
 			take_value(value, r->retry_after);
 		break;
 	case 12:
-		if (is_word(name, STR("Saga-Outcome")))
+		if (text_is_word(name, STR("Saga-Outcome")))
 			take_value(value, r->saga_outcome);
 		break;
 	case 14:
-		if (is_word(name, STR("Content-Length")))
+		if (text_is_word(name, STR("Content-Length")))
 			take_length(r, value);
 		break;
 	case 17:
-		if (is_word(name, STR("Transfer-Encoding")))
+		if (text_is_word(name, STR("Transfer-Encoding")))
 			take_coding(r, value);
 		break;
 	}
@@ -170,7 +156,7 @@ static bool split_field(struct response *r, struct str line, struct str *name, s
 		fail(r, "the name of a header of it is wrong");
 		return false;
 	}
-	trim(value);
+	text_trim(value);
 	return true;
 }
 
