@@ -116,20 +116,28 @@ static void read_option(struct arguments *a, int option)
 
 static void run_round(struct bench *b, const struct arguments *a, struct rounds *r, unsigned round)
 {
+	double before, behind;
+
 	b->wait_64_per_s = 0;
 	fprintf(stderr, "round %u of %u: floors\n", round + 1, a->rounds);
 	floors_run(b, &r->floors[round]);
+	before = floors_direct(b);
 	for (size_t i = 0; i < scenario_count; i++) {
 		const struct scenario *s = &scenarios[i];
+		struct figures        *f = &r->figures[i][round];
 
 		if (!r->was_run[i])
 			continue;
 		fprintf(stderr, "round %u of %u: %s: %s", round + 1, a->rounds, s->name, s->what);
-		s->run(b, s, &r->figures[i][round]);
-		r->figures[i][round].of_direct = r->figures[i][round].per_s / r->floors[round].direct_per_s;
-		r->figures[i][round].of_log = r->figures[i][round].per_s / r->floors[round].log_per_s;
-		if (r->figures[i][round].per_s > 0)
-			fprintf(stderr, " (%.0f/s)", r->figures[i][round].per_s);
+		s->run(b, s, f);
+		behind = floors_direct(b);
+		f->best_per_s = f->per_s;
+		f->direct_per_s = (before + behind) / 2;
+		f->of_direct = f->per_s / f->direct_per_s;
+		f->of_log = f->per_s / r->floors[round].log_per_s;
+		before = behind;
+		if (f->per_s > 0)
+			fprintf(stderr, " (%.0f/s, %.3f of direct)", f->per_s, f->of_direct);
 		fputc('\n', stderr);
 	}
 }

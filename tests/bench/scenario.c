@@ -480,10 +480,10 @@ const size_t scenario_count = sizeof scenarios / sizeof scenarios[0];
 
 /* ---- floors ------------------------------------------------------------------------------- */
 
-static void direct(struct bench *b, unsigned clients, struct load_result *r)
+static void direct(struct bench *b, unsigned clients, double seconds, struct load_result *r)
 {
 	struct load_config c = { .paths = { "/ok", "/ok" }, .calls = 2, .clients = clients,
-		                 .seconds = b->seconds / 2, .host_count = 2 };
+		                 .seconds = seconds, .host_count = 2 };
 	struct buf         body = { 0 };
 
 	document_input(&body, INPUT_BYTES);
@@ -496,15 +496,23 @@ static void direct(struct bench *b, unsigned clients, struct load_result *r)
 		world_die("direct calls of the stub fail");
 }
 
+double floors_direct(struct bench *b)
+{
+	static struct load_result r;
+
+	direct(b, DIRECT_CLIENTS, b->seconds / 8, &r);
+	return (double)r.in_time / r.seconds;
+}
+
 void floors_run(struct bench *b, struct floors *f)
 {
 	static const unsigned      batches[] = { 100, 300 };
 	static struct load_result  r;
 	static struct floor_result log;
 
-	direct(b, 1, &r);
+	direct(b, 1, b->seconds / 2, &r);
 	f->direct_1_ms = ms_at(&r.latency, 0.5);
-	direct(b, DIRECT_CLIENTS, &r);
+	direct(b, DIRECT_CLIENTS, b->seconds / 2, &r);
 	f->direct_per_s = (double)r.in_time / r.seconds;
 	f->log_per_s = 0;
 	for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {

@@ -11,7 +11,9 @@
  *        field            name                  in the table  decimals */
 #define FIGURES(X) \
 	X(per_s,           "per_s",              "sagas/s",    0) \
-	X(of_direct,       "of_direct",          "x direct",   3) /* share of the floors' rates */ \
+	X(best_per_s,      "best_per_s",         "best",       0) /* of all rounds: what it can, when nobody else runs */ \
+	X(direct_per_s,    "direct_per_s",       "direct/s",   0) /* the floor, right before and behind this scenario */ \
+	X(of_direct,       "of_direct",          "x direct",   3) /* of that floor */ \
 	X(of_log,          "of_log",             "x log",      3) \
 	X(p50_ms,          "p50_ms",             "p50 ms",     2) \
 	X(p99_ms,          "p99_ms",             "p99 ms",     2) \
@@ -79,5 +81,8 @@ struct floors {
 };
 
 void floors_run(struct bench *b, struct floors *f);
+
+/* The first floor once more, in a quarter of the time: machines that are shared change within a minute. */
+double floors_direct(struct bench *b);
 
 #endif
