@@ -8,8 +8,8 @@
 
 enum {
 	TIMEOUT_TO_FAIL_S = 35, /* DTM's default, in seconds of the protocol */
-	/* By the wall clock. DTM gives up after 3 s and calls again beside the call that still runs:
-	 * nobody can stop one, so that ours are waited for. */
+	/* By the wall clock, where the client sets none. DTM gives up after 3 s and calls again beside
+	 * the call that still runs: nobody can stop one, so that ours are waited for. */
 	REQUEST_TIMEOUT_MS = 30000,
 	TIMEOUT_MIN_MS = 10,
 	TIMEOUT_MAX_MS = 600000,
@@ -271,17 +271,39 @@ static void write_duration(const char *name, int64_t ms, struct buf *out)
 	buf_fmt(out, ",\"%s\":\"%s\"", name, text_of_ms(ms, text));
 }
 
-/* DTM doubles without end; we stop at a minute, or at the interval that was asked for. Only of a
- * saga are retries counted: the others have no way back, and would wait for a person. */
+/* Only of a saga are retries counted: the others have no way back, and would wait for a person. */
+static uint64_t retries_of(const struct dtm_trans *t)
+{
+	return t->kind == DTM_SAGA ? t->retry_limit : 0;
+}
+
+/* Between a call that taught nothing and the next one. */
+static int64_t first_pause_ms(const struct dtm_trans *t, int64_t base)
+{
+	return retries_of(t) > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
+}
+
+/* How long an answer is waited for. DTM's pause behind a call that was too slow is twice the
+ * interval, and what is answered in it is lost. Here its first half is waited for the answer, too:
+ * a call that takes so much longer than the client thought is made once, and where it must be made
+ * again that is no later than there. */
+static int64_t patience_of_call_ms(const struct dtm_trans *t, int64_t base)
+{
+	int64_t ms = t->request_timeout;
+
+	ms = ms > 0 ? ms + first_pause_ms(t, base) : REQUEST_TIMEOUT_MS;
+	return between(ms, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS);
+}
+
+/* DTM doubles without end; we stop at a minute, or at the interval that was asked for. */
 static void write_retry(const struct dtm_trans *t, int64_t base, struct buf *out)
 {
-	uint64_t limit = t->kind == DTM_SAGA ? t->retry_limit : 0;
-	int64_t  initial = limit > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
-	char    first[32], last[32];
+	const uint64_t limit = retries_of(t);
+	char           first[32], last[32];
 
 	buf_fmt(out,
 	        ",\"retry\":{\"initial\":\"%s\",\"factor\":2,\"max\":\"%s\",\"jitter\":\"none\"",
-	        text_of_ms(initial, first),
+	        text_of_ms(first_pause_ms(t, base), first),
 	        text_of_ms(base > BACKOFF_MAX_MS ? base : BACKOFF_MAX_MS, last));
 	if (limit > 0)
 		buf_fmt(out, ",\"attempts\":%llu", (unsigned long long)limit + 1);
@@ -325,18 +347,15 @@ void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, st
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
 	const int64_t           base = dtm_interval_ms(r, t);
-	int64_t                 timeout = t->request_timeout;
 	char                    poll[32];
 
-	if (timeout == 0)
-		timeout = REQUEST_TIMEOUT_MS;
 	buf_fmt(out, "{\"mode\":\"%s\"", mode);
 	if (deadline_ms > 0)
 		write_duration("deadline", deadline_ms, out);
 	buf_fmt(out, ",\"max_parallel\":%d,\"defaults\":{\"poll\":\"", TXN_STEPS_MAX);
 	buf_cstr(out, text_of_ms(base, poll));
 	buf_char(out, '"');
-	write_duration("timeout", between(timeout, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS), out);
+	write_duration("timeout", patience_of_call_ms(t, base), out);
 	write_retry(t, base, out);
 	write_headers(r, t, out);
 	write_answers(t, out);

@@ -4,8 +4,10 @@ import itertools
 import threading
 import time
 
+import psycopg
+
 from lib.base import until
-from lib.dtm import Dtm, make_cluster
+from lib.dtm import Dtm, make_cluster, success
 from lib.dtm_bank import Bank
 from lib.stub import Reply, Stub
 
@@ -146,3 +148,30 @@ def verify(clients, bank, cluster):
     assert bank.balance("out") + bank.balance("in") == 0
     assert moved > 0 and bank.balance("in") >= moved, (moved, bank.balance("in"))
     assert {kind for kind, _ in clients.promised.values()} == {"saga", "tcc", "msg"}
+
+
+def test_a_slow_call_of_a_dead_replica_is_made_again_when_its_lease_is_over(postgres):
+    """While its driver lives nobody else calls; a call that a dead one made may still be under way, and nobody can stop it."""
+    stub, seen, freed = Stub(), [], threading.Event()
+    cluster, remove = make_cluster(postgres)
+    victim = cluster.replicas[0]
+
+    def slow(call):
+        with psycopg.connect(cluster.dsn) as db:
+            [(state,)] = db.execute("SELECT state FROM sagad.replica WHERE address = %s", (victim.url,)).fetchall()
+        seen.append((state, int(call.headers["Saga-Epoch"])))
+        return Reply(200, hold=freed if len(seen) == 1 else None)
+
+    stub.on("/a", slow)
+    try:
+        saga = Dtm(cluster.client, stub, "saga", "slow-and-killed", retry_interval=1).add("/a", "")
+        success(cluster.client.post("/api/dtmsvr/submit", saga.body(), at=victim.at))  # who begins it drives it
+        until(lambda: seen)
+        victim.kill()
+        cluster.remove(victim)
+        assert saga.ended() == "succeed" and len(seen) == 2
+        assert [state for state, _ in seen] == ["live", "fenced"] and seen[1][1] > seen[0][1]
+    finally:
+        freed.set()
+        remove()
+        stub.close()

@@ -170,15 +170,45 @@ def test_headers_of_any_size(dtm, stub):
             assert other.query()["transaction"] is None
 
 
-def test_a_call_slower_than_three_seconds_is_not_made_again(dtm, stub):
-    """After 3 s DTM's server makes it a second time, while the first still runs."""
-    stub.on("/a", Reply(200, delay=3.5))
-    saga = dtm("saga", wait_result=True, retry_interval=1).add("/a", "/a-undo")
-    success(saga.submit())
-    assert saga.called() == ["/a action"]
+SLOW = "/slow"
 
 
-@each("number, options", [("1e1", '"timeout":"200ms"'), ("0.1E2", '"timeout":"200ms"'), ("25e-1", '"timeout":"50ms"')])
+def begin_slowly(dtm, stub, kind, gid):
+    """Its one branch is called, by the coordinator, and takes 3.5 s."""
+    t = dtm(kind, gid=f"{gid}-{kind}", retry_interval=1, timeout_to_fail=LONG)
+    if kind in ("saga", "msg"):
+        success(t.add(SLOW, "").submit())
+        return t
+    success(t.prepare())
+    success(t.branch("01", url=stub.url + SLOW) if kind == "xa" else t.branch("01", confirm=stub.url + SLOW))
+    success(t.submit())
+    return t
+
+
+def test_a_call_slower_than_three_seconds_is_not_made_again(dtm, dtm_cluster, stub, gid):
+    """After 3 s DTM's server, whose scans of its table know nothing of calls, makes it a second time while the first still runs. Here neither
+    the interval makes it again (20 ms), nor who wants everything to be made now."""
+    stub.on(SLOW, Reply(200, delay=3.5))
+    begun = [begin_slowly(dtm, stub, kind, gid) for kind in ("saga", "msg", "tcc", "xa")]
+    until(lambda: len(stub.seen(SLOW)) == len(begun))
+    for t in begun:
+        for replica in dtm_cluster.replicas:
+            success(dtm_cluster.client.post("/api/dtmsvr/resetNextCronTime", {"gid": t.gid}, at=replica.at))
+            assert dtm_cluster.client.get("/api/dtmsvr/resetCronTime?timeout=0", at=replica.at).status == 200
+    assert [t.ended() for t in begun] == ["succeed"] * 4
+    assert sorted(c.gid for c in stub.seen(SLOW)) == sorted(t.gid for t in begun)
+
+
+@each("kind", ["saga", "msg"])
+def test_an_answer_in_the_pause_counts(dtm, stub, kind):
+    """Behind the request_timeout (20 ms) and before the interval after it is over (10 s): DTM would call it again."""
+    stub.on("/a", Reply(200, delay=0.3))
+    t = dtm(kind, wait_result=True, request_timeout=1, retry_interval=500).add("/a", "")
+    success(t.submit())
+    assert t.called() == ["/a action"]
+
+
+@each("number, options", [("1e1", '"timeout":"400ms"'), ("0.1E2", '"timeout":"400ms"'), ("25e-1", '"timeout":"250ms"')])
 def test_numbers_with_an_exponent(dtm, dtm_cluster, gid, number, options):
     saga = dtm("saga").add("", "", "")
     body = json.dumps(saga.body(request_timeout="NUMBER")).replace('"NUMBER"', number)
@@ -276,7 +306,9 @@ def test_one_retry(dtm, stub):
 
 
 @each("options, texts", [({"retry_interval": 10 ** 7}, ['"initial":"1h"', '"poll":"1h"']), ({"retry_interval": 0.1}, ['"initial":"10ms"']),
-                         ({"request_timeout": 10 ** 6}, ['"timeout":"10m"']), ({"request_timeout": 0.1}, ['"timeout":"10ms"']),
+                         ({"request_timeout": 10 ** 6}, ['"timeout":"10m"']), ({"request_timeout": 0.1}, ['"timeout":"202ms"']),
+                         ({"request_timeout": 0.1, "retry_interval": 0.1}, ['"timeout":"12ms"']),
+                         ({"request_timeout": 5, "retry_limit": 3}, ['"timeout":"200ms"', '"initial":"100ms"']),
                          ({}, ['"timeout":"30s"', '"initial":"200ms"', '"max":"1m"', '"factor":2']),
                          ({"retry_interval": 6000}, ['"initial":"2m"', '"max":"2m"'])])
 def test_times_have_bounds(dtm, gid, options, texts):
