@@ -48,8 +48,7 @@ static void put(struct request *r)
 	buf_cstr(&detail, "{\"filter\":");
 	buf_str(&detail, w->row.filter);
 	buf_fmt(&detail, ",\"rate\":%u}", w->row.rate);
-	deed.detail = arena_str(request_arena(r), buf_view(&detail));
-	buf_fini(&detail);
+	deed.detail = request_keep(r, &detail);
 	store->bulk_put(store->ctx, &w->row, &deed, on_put, r);
 }
 

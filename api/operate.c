@@ -161,8 +161,7 @@ static void read_changes(struct request *r, struct command *c)
 	add_change(&changes, "timeout", timeout);
 	add_change(&changes, "retry", retry);
 	buf_char(&changes, '}');
-	c->body = arena_str(request_arena(r), buf_view(&changes));
-	buf_fini(&changes);
+	c->body = request_keep(r, &changes);
 }
 
 void handle_step_patch(struct request *r)

@@ -231,8 +231,7 @@ static void on_pauses(void *arg, enum log_result result, const struct pause_row 
 	}
 	for (size_t i = 0; i < n; i++)
 		add_paused(&paused, &rows[i]);
-	o->paused = arena_str(request_arena(r), buf_view(&paused));
-	buf_fini(&paused);
+	o->paused = request_keep(r, &paused);
 	log->members(log->ctx, on_members, r);
 }
 

@@ -226,8 +226,7 @@ static void ask_participant(struct request *r, bool pause)
 	if (given_name_is_valid(name)) {
 		buf_cstr(&target, "participant:");
 		buf_str(&target, name);
-		name = arena_str(request_arena(r), buf_view(&target));
-		buf_fini(&target);
+		name = request_keep(r, &target);
 		ask(r, PAUSE_PARTICIPANT, name, pause);
 	} else if (host_is_valid(name)) {
 		ask(r, PAUSE_PARTICIPANT, name, pause);

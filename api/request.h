@@ -90,6 +90,8 @@ void request_over(struct exchange *x); /* frees what is not the arena's */
 struct arena *request_arena(struct request *r);
 int64_t       request_now(const struct request *r);
 struct str    request_param(const struct request *r, unsigned i);
+/* Its text, which lives as long as the request; the buffer is empty then. */
+struct str    request_keep(struct request *r, struct buf *text);
 /* Is this the id of the incarnation that answers? */
 bool          request_is_me(const struct request *r, struct str id);
 /* Who asks. Where no tokens are configured: anonymous, with every role. Lives as long as the request. */

@@ -102,8 +102,7 @@ static void answer_page(struct page *p, struct str next)
 		dtm_data(r, &p->body);
 		return;
 	}
-	dtm_of(r)->document = arena_str(request_arena(r), buf_view(&p->body));
-	buf_fini(&p->body);
+	dtm_of(r)->document = request_keep(r, &p->body);
 	fill_next(r, NULL);
 }
 
@@ -133,17 +132,11 @@ static void on_page(void *arg, enum log_result result, const struct row *rows, s
 	answer_page(p, page->next);
 }
 
-static void on_one(void *arg, enum log_result result, const struct view *view)
+static void answer_one(struct request *r, const struct view *view)
 {
-	struct page  *p;
-	enum dtm_kind kind;
+	struct page *p = page_of(r, 1);
 
-	if (result != LOG_DONE) {
-		dtm_away(arg, result);
-		return;
-	}
-	p = page_of(arg, 1);
-	if (view && dtm_kind_of(&view->row, &kind))
+	if (view)
 		show(p, view);
 	answer_page(p, (struct str){ 0 });
 }
@@ -158,7 +151,7 @@ void handle_dtm_all(struct request *r)
 
 	if (gid.n > 0) {
 		if (dtm_read_gid(r, gid))
-			engine_read(r->api->engine, r->gid, on_one, r);
+			dtm_find(r, answer_one);
 		return;
 	}
 	if (dtm_read_limit(r, &limit) && read_time(r, "createTimeStart", &filter.since) &&

@@ -88,22 +88,33 @@ static void begin_with(struct request *r, struct definition *def)
 	buf_fini(&labels);
 }
 
+/* What may be begun; NULL: answered. */
+static struct definition *compile(struct request *r, struct str document)
+{
+	struct findings   *findings = arena_alloc(request_arena(r), sizeof *findings);
+	struct definition *def;
+
+	findings->arena = request_arena(r);
+	def = definition_compile(document, DEFINITION_INLINE, STR(""), findings);
+	if (def == NULL) {
+		refuse_document(r, findings);
+	} else if (places_check(r, def, &r->errors) > 0) {
+		dtm_refuse_place(r);
+		definition_drop(def);
+		def = NULL;
+	}
+	return def;
+}
+
 void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists)
 {
 	struct dtm        *d = dtm_of(r);
-	struct findings   *findings = arena_alloc(request_arena(r), sizeof *findings);
 	struct beginning  *b = arena_alloc(request_arena(r), sizeof *b);
-	struct definition *def;
+	struct definition *def = compile(r, d->document);
 
 	*b = (struct beginning){ begun, exists };
 	d->beginning = b;
-	findings->arena = request_arena(r);
-	def = definition_compile(d->document, DEFINITION_INLINE, STR(""), findings);
-	if (def == NULL)
-		refuse_document(r, findings);
-	else if (places_check(r, def, &r->errors) > 0)
-		dtm_error(r, "a branch is where calls are refused (calls.deny, calls.allow)");
-	else
+	if (def != NULL)
 		begin_with(r, def);
 	definition_drop(def);
 }
@@ -114,24 +125,15 @@ bool dtm_url_is_sound(struct request *r, struct str url)
 		                       .branch_id = STR("01"),
 		                       .op = STR("action"),
 		                       .payload_at = -1 };
-	struct findings      *findings = arena_alloc(request_arena(r), sizeof *findings);
 	struct buf            text = { 0 };
 	struct definition    *def;
-	bool                  is_allowed = true;
 
-	findings->arena = request_arena(r);
 	buf_cstr(&text, "{\"mode\":\"saga\",\"steps\":{\"branch-01\":{\"action\":");
 	dtm_write_call(r, &call, &text);
 	buf_cstr(&text, "}}}");
-	def = definition_compile(buf_view(&text), DEFINITION_INLINE, STR(""), findings);
-	if (def == NULL)
-		refuse_document(r, findings);
-	else if (!(is_allowed = places_check(r, def, &r->errors) == 0))
-		dtm_error(r, "it is where calls are refused (calls.deny, calls.allow)");
-	is_allowed &= def != NULL;
+	def = compile(r, request_keep(r, &text));
 	definition_drop(def);
-	buf_fini(&text);
-	return is_allowed;
+	return def != NULL;
 }
 
 /* ---- the end ----------------------------------------------------------------------------- */

@@ -39,11 +39,11 @@ static bool is_flat(struct request *r)
 }
 
 /* A branch is of the kind that its transaction is. */
-static void join(struct request *r, const enum dtm_kind *kind)
+static void join(struct request *r, const struct view *view)
 {
 	struct command *c;
 
-	if (kind == NULL || *kind != dtm_of(r)->trans.kind) {
+	if (!dtm_is(view, dtm_of(r)->trans.kind)) {
 		refuse_branch(r);
 		return;
 	}
@@ -78,12 +78,11 @@ void dtm_register(struct request *r, enum dtm_kind usual)
 		buf_fini(&doc);
 		return;
 	}
-	d->document = arena_str(request_arena(r), buf_view(&doc));
-	buf_fini(&doc);
+	d->document = request_keep(r, &doc);
 	if (places_check_step(r, json_parse(d->document, request_arena(r), &err)))
-		dtm_ask_kind(r, join);
+		dtm_find(r, join);
 	else
-		dtm_error(r, "a branch is where calls are refused (calls.deny, calls.allow)");
+		dtm_refuse_place(r);
 }
 
 void handle_dtm_register_branch(struct request *r)

@@ -28,7 +28,7 @@ void dtm_command_failed(struct request *r, enum command_result result, const str
 	}
 }
 
-static void on_kind(void *arg, enum log_result result, const struct view *view)
+static void on_read(void *arg, enum log_result result, const struct view *view)
 {
 	struct request *r = arg;
 	enum dtm_kind   kind;
@@ -36,20 +36,18 @@ static void on_kind(void *arg, enum log_result result, const struct view *view)
 	if (result != LOG_DONE)
 		dtm_away(r, result);
 	else
-		dtm_of(r)->with(r, view && dtm_kind_of(&view->row, &kind) ? &kind : NULL);
+		dtm_of(r)->then(r, view && dtm_kind_of(&view->row, &kind) ? view : NULL);
 }
 
-void dtm_ask_kind(struct request *r, dtm_with *with)
+void dtm_find(struct request *r, dtm_then *then)
 {
-	dtm_of(r)->with = with;
-	engine_read(r->api->engine, r->gid, on_kind, r);
+	dtm_of(r)->then = then;
+	engine_read(r->api->engine, r->gid, on_read, r);
 }
 
 bool dtm_is_same_kind(struct request *r, const struct view *view)
 {
-	enum dtm_kind kind;
-
-	if (dtm_kind_of(&view->row, &kind) && kind == dtm_of(r)->trans.kind)
+	if (dtm_is(view, dtm_of(r)->trans.kind))
 		return true;
 	dtm_refuse_gid(r);
 	return false;
@@ -62,11 +60,3 @@ struct command *dtm_command(struct request *r, enum command_kind kind)
 	*c = (struct command){ .kind = kind, .gid = r->gid, .request_id = r->request_id };
 	return c;
 }
-
-void dtm_be_operator(struct request *r, struct command *c, const char *role, const char *reason)
-{
-	c->actor = request_principal(r)->name;
-	c->role = str_of(role);
-	c->reason = str_of(reason);
-}
-

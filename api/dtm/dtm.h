@@ -39,8 +39,6 @@ struct dtm_trans {
 
 /* What goes on with a transaction that was read, begun or found. */
 typedef void dtm_then(struct request *r, const struct view *view);
-/* With the kind of what stands under a gid; NULL: nothing that this protocol began. */
-typedef void dtm_with(struct request *r, const enum dtm_kind *kind);
 
 /* One request of the façade; r->own. */
 struct dtm {
@@ -54,7 +52,6 @@ struct dtm {
 	struct str        reason;  /* that the journal gave */
 	bool              reason_later; /* what it would give is put in afterwards */
 	dtm_then         *then;
-	dtm_with         *with;
 	struct topics    *topics; /* that its steps name; NULL: not asked for */
 	void             *own;    /* of one route */
 };
@@ -64,6 +61,7 @@ const char *dtm_kind_name(enum dtm_kind k);
 const char *dtm_status(enum phase phase);
 /* Was it begun by this protocol? Its kind then. */
 bool dtm_kind_of(const struct row *row, enum dtm_kind *kind);
+bool dtm_is(const struct view *view, enum dtm_kind kind); /* view: or NULL, which is nothing */
 
 /* ---- reading (trans.c): false means that it has been answered ---------------------------- */
 
@@ -86,6 +84,8 @@ bool dtm_read_abort(struct request *r);
 /* The gid of r->body or, where it is NULL, of the query; remembered in r->gid. */
 bool dtm_read_gid(struct request *r, struct str gid);
 bool dtm_branch_is_valid(struct str id);
+/* What custom_data holds; NULL where it is empty. */
+bool dtm_custom(struct request *r, const struct json **custom);
 bool dtm_is_http(struct str url); /* by its scheme, in any case of letters */
 
 /* ---- writing documents (document.c) ------------------------------------------------------ */
@@ -140,14 +140,12 @@ void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists);
 bool dtm_url_is_sound(struct request *r, struct str url);
 /* Success; with wait_result when it has ended. */
 void dtm_answer_submitted(struct request *r, const struct view *view);
-/* Reads the kind of r->gid, which never changes: a command is for what the client takes it for. */
-void dtm_ask_kind(struct request *r, dtm_with *with);
-/* Is it of the kind that the request names? Else it has been answered. */
+/* Reads r->gid before anything is done to it; with NULL where this protocol began nothing. */
+void dtm_find(struct request *r, dtm_then *then);
+/* A command is for what the client takes it for: is it of that kind? Else it has been answered. */
 bool dtm_is_same_kind(struct request *r, const struct view *view);
 /* For r->gid; it lives as long as the request, which has one. */
 struct command *dtm_command(struct request *r, enum command_kind kind);
-/* What only operators do is journalled and audited; clients have no names but their tokens'. */
-void dtm_be_operator(struct request *r, struct command *c, const char *role, const char *reason);
 /* Not an answer with a verdict: says what went wrong. */
 void dtm_command_failed(struct request *r, enum command_result result, const struct err *err);
 void dtm_new_gid(struct request *r);
@@ -183,6 +181,9 @@ void dtm_ongoing(struct request *r, const char *fmt, ...) DTM_SAYS; /* 425 */
 void dtm_error(struct request *r, const char *fmt, ...) DTM_SAYS;   /* 500 */
 void dtm_away(struct request *r, enum log_result result);
 void dtm_refuse_gid(struct request *r); /* it is taken, by what this request does not mean */
+void dtm_refuse_place(struct request *r);
+/* id: raw JSON; empty: it has none. */
+void dtm_rpc_error(struct request *r, struct str id, int code, struct str message);
 
 /* ---- showing (show.c) -------------------------------------------------------------------- */
 

@@ -23,15 +23,9 @@ static void on_prepared_before(struct request *r, const struct view *view)
 }
 
 /* Takes the buffer's memory. */
-static void keep_document(struct request *r, struct buf *doc)
-{
-	dtm_of(r)->document = arena_str(request_arena(r), buf_view(doc));
-	buf_fini(doc);
-}
-
 static void prepare_with(struct request *r, struct buf *doc, bool fine)
 {
-	keep_document(r, doc);
+	dtm_of(r)->document = request_keep(r, doc);
 	if (fine)
 		dtm_begin(r, on_prepared, on_prepared_before);
 }
@@ -118,16 +112,14 @@ static void confirm(struct request *r)
 	engine_command(r->api->engine, c, on_confirmed, r);
 }
 
-static void confirm_stored(struct request *r, const enum dtm_kind *kind)
+static void confirm_found(struct request *r, const struct view *view)
 {
-	if (kind && *kind == dtm_of(r)->trans.kind)
-		confirm(r);
-	else if (kind)
-		dtm_refuse_gid(r);
-	else if (dtm_of(r)->trans.kind == DTM_MSG)
+	if (view == NULL && dtm_of(r)->trans.kind == DTM_MSG)
 		begin_msg(r);
-	else
+	else if (view == NULL)
 		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
+	else if (dtm_is_same_kind(r, view))
+		confirm(r);
 }
 
 static void on_submitted(struct request *r, const struct view *view)
@@ -135,22 +127,23 @@ static void on_submitted(struct request *r, const struct view *view)
 	dtm_answer_submitted(r, view);
 }
 
-/* Submitted before: nothing is called again, whatever DTM does. */
+/* Submitted before: nothing is called again, whatever DTM does. Who waits for the result asks for it
+ * again, and hears the reason that he missed; the others hear that they are late. */
 static void on_submitted_before(struct request *r, const struct view *view)
 {
 	if (!dtm_is_same_kind(r, view))
 		return;
-	if (is_submitted(view->row.phase))
-		dtm_answer_submitted(r, view);
-	else if (view->row.phase == PHASE_PREPARED)
+	if (view->row.phase == PHASE_PREPARED)
 		confirm(r);
+	else if (is_submitted(view->row.phase) || dtm_of(r)->trans.wait_result)
+		dtm_answer_submitted(r, view);
 	else
 		refuse_submit(r, view->row.phase);
 }
 
 static void begin_with(struct request *r, struct buf *doc, bool fine)
 {
-	keep_document(r, doc);
+	dtm_of(r)->document = request_keep(r, doc);
 	dtm_of(r)->was_begun = true;
 	if (fine)
 		dtm_begin(r, on_submitted, on_submitted_before);
@@ -190,13 +183,13 @@ void dtm_submit(struct request *r)
 		return;
 	case DTM_MSG: /* who gave a back-check has mostly prepared it */
 		if (dtm_of(r)->trans.query_prepared.n > 0)
-			dtm_ask_kind(r, confirm_stored);
+			dtm_find(r, confirm_found);
 		else
 			begin_msg(r);
 		return;
 	case DTM_TCC:
 	case DTM_XA:
-		dtm_ask_kind(r, confirm_stored);
+		dtm_find(r, confirm_found);
 		return;
 	case DTM_WORKFLOW:
 		workflow_submit(r);
@@ -235,13 +228,14 @@ static void on_aborted(void *arg, enum command_result result, enum verdict verdi
 }
 
 /* A saga is not to be aborted by who claims that it is a tcc, nor the other way round. */
-static bool can_abort(struct str claimed, enum dtm_kind kind, enum phase phase)
+static bool can_abort(struct str claimed, const struct view *view)
 {
+	const enum phase phase = view->row.phase;
 	bool claims = str_is(claimed, "tcc") || str_is(claimed, "xa") || str_is(claimed, "msg");
 
-	if (!claims || kind == DTM_SAGA || kind == DTM_WORKFLOW)
+	if (!claims || dtm_is(view, DTM_SAGA) || dtm_is(view, DTM_WORKFLOW))
 		return false;
-	return phase == PHASE_PREPARED || (phase == PHASE_CANCELLING && kind != DTM_MSG);
+	return phase == PHASE_PREPARED || (phase == PHASE_CANCELLING && !dtm_is(view, DTM_MSG));
 }
 
 /* What is too long for the journal is cut, between two letters. */
@@ -255,22 +249,16 @@ static struct str reason_of(struct str text)
 	return text;
 }
 
-static void on_abort_view(void *arg, enum log_result result, const struct view *view)
+static void abort_found(struct request *r, const struct view *view)
 {
-	struct request *r = arg;
-	struct dtm     *d = dtm_of(r);
-	enum dtm_kind   kind;
-
-	if (result != LOG_DONE) {
-		dtm_away(r, result);
-	} else if (view == NULL || !dtm_kind_of(&view->row, &kind)) {
-		dtm_error(r, "no TransGlobal with gid: %.*s found", (int)r->gid.n, r->gid.p);
-	} else if (!can_abort(d->trans.kind_text, kind, view->row.phase)) {
+	if (view == NULL) {
+		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
+	} else if (!can_abort(dtm_of(r)->trans.kind_text, view)) {
 		refuse_abort(r, view->row.phase);
 	} else {
 		struct command *c = dtm_command(r, COMMAND_CANCEL);
 
-		c->reason = reason_of(d->trans.rollback_reason);
+		c->reason = reason_of(dtm_of(r)->trans.rollback_reason);
 		engine_command(r->api->engine, c, on_aborted, r);
 	}
 }
@@ -278,7 +266,7 @@ static void on_abort_view(void *arg, enum log_result result, const struct view *
 void dtm_abort(struct request *r)
 {
 	if (dtm_read_abort(r))
-		engine_read(r->api->engine, r->gid, on_abort_view, r);
+		dtm_find(r, abort_found);
 }
 
 void handle_dtm_abort(struct request *r)

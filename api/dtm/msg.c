@@ -85,19 +85,12 @@ bool msg_document(struct request *r, bool is_prepared, struct buf *out)
 
 bool msg_delay(struct request *r, int64_t *ms)
 {
-	const struct dtm_trans *t = &dtm_of(r)->trans;
-	struct json_error       err;
-	const struct json      *custom, *delay;
-	uint64_t                seconds;
+	const struct json *custom, *delay;
+	uint64_t           seconds;
 
 	*ms = 0;
-	if (t->custom_data.n == 0)
-		return true;
-	custom = json_parse(t->custom_data, request_arena(r), &err);
-	if (custom == NULL) {
-		dtm_error(r, "custom_data is not JSON: %s (at byte %zu)", err.text, err.at);
+	if (!dtm_custom(r, &custom))
 		return false;
-	}
 	delay = dtm_member(custom, "delay");
 	if (delay == NULL)
 		return true;

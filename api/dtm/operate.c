@@ -6,7 +6,28 @@
 
 enum { RESET_TIMEOUT_S = 105, RESET_EXAMINES = 2000 };
 
+/* What only operators do is journalled and audited; clients have no names but their tokens'. */
+static void operate(struct request *r, enum command_kind kind, const char *role,
+                    const char *reason, command_done *done)
+{
+	struct command *c = dtm_command(r, kind);
+
+	c->actor = request_principal(r)->name;
+	c->role = str_of(role);
+	c->reason = str_of(reason);
+	engine_command(r->api->engine, c, done, r);
+}
+
 /* ---- one transaction --------------------------------------------------------------------- */
+
+static void operate_on(struct request *r, const struct view *view, enum command_kind kind,
+                       const char *role, const char *reason, command_done *done)
+{
+	if (view != NULL)
+		operate(r, kind, role, reason, done);
+	else
+		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
+}
 
 static void on_stopped(void *arg, enum command_result result, enum verdict verdict,
                        const struct view *view, const struct err *err)
@@ -22,23 +43,9 @@ static void on_stopped(void *arg, enum command_result result, enum verdict verdi
 		            dtm_status(view->row.phase));
 }
 
-static void force_stop(struct request *r, const enum dtm_kind *kind)
+static void force_stop(struct request *r, const struct view *view)
 {
-	struct command *c;
-
-	if (kind == NULL) {
-		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
-		return;
-	}
-	c = dtm_command(r, COMMAND_ABANDON);
-	dtm_be_operator(r, c, "admin", "forceStop of DTM's protocol");
-	engine_command(r->api->engine, c, on_stopped, r);
-}
-
-void handle_dtm_force_stop(struct request *r)
-{
-	if (dtm_body(r) && dtm_read_gid(r, dtm_text(r, r->body, "gid")))
-		dtm_ask_kind(r, force_stop);
+	operate_on(r, view, COMMAND_ABANDON, "admin", "forceStop of DTM's protocol", on_stopped);
 }
 
 static void on_retried(void *arg, enum command_result result, enum verdict verdict,
@@ -51,23 +58,26 @@ static void on_retried(void *arg, enum command_result result, enum verdict verdi
 		dtm_ok(arg);
 }
 
-static void retry_now(struct request *r, const enum dtm_kind *kind)
+static void retry_now(struct request *r, const struct view *view)
 {
-	struct command *c;
+	operate_on(r, view, COMMAND_RETRY, "operator", "resetNextCronTime of DTM's protocol",
+	           on_retried);
+}
 
-	if (kind == NULL) {
-		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
-		return;
-	}
-	c = dtm_command(r, COMMAND_RETRY);
-	dtm_be_operator(r, c, "operator", "resetNextCronTime of DTM's protocol");
-	engine_command(r->api->engine, c, on_retried, r);
+static void find_named(struct request *r, dtm_then *then)
+{
+	if (dtm_body(r) && dtm_read_gid(r, dtm_text(r, r->body, "gid")))
+		dtm_find(r, then);
+}
+
+void handle_dtm_force_stop(struct request *r)
+{
+	find_named(r, force_stop);
 }
 
 void handle_dtm_reset_next_cron_time(struct request *r)
 {
-	if (dtm_body(r) && dtm_read_gid(r, dtm_text(r, r->body, "gid")))
-		dtm_ask_kind(r, retry_now);
+	find_named(r, retry_now);
 }
 
 /* ---- GET /resetCronTime ------------------------------------------------------------------ */
@@ -96,15 +106,12 @@ static void on_reset(void *arg, enum command_result result, enum verdict verdict
  * until nothing remains. */
 static void reset_next(struct request *r)
 {
-	struct reset   *s = dtm_of(r)->own;
-	struct command *c;
-	struct buf      body = { 0 };
+	struct reset *s = dtm_of(r)->own;
+	struct buf    body = { 0 };
 
 	if (s->at < s->n && s->done < s->limit) {
 		r->gid = s->gids[s->at++];
-		c = dtm_command(r, COMMAND_RETRY);
-		dtm_be_operator(r, c, "operator", "resetCronTime of DTM's protocol");
-		engine_command(r->api->engine, c, on_reset, r);
+		operate(r, COMMAND_RETRY, "operator", "resetCronTime of DTM's protocol", on_reset);
 		return;
 	}
 	buf_fmt(&body, "{\"has_remaining\":%s,\"succeed_count\":%zu}",

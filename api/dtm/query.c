@@ -127,14 +127,9 @@ static void answer_query(struct request *r, const struct view *view)
 	dtm_data(r, &body);
 }
 
-static void on_query(void *arg, enum log_result result, const struct view *view)
+static void answer_found(struct request *r, const struct view *view)
 {
-	struct request *r = arg;
-	enum dtm_kind   kind;
-
-	if (result != LOG_DONE)
-		dtm_away(r, result);
-	else if (view && dtm_kind_of(&view->row, &kind))
+	if (view)
 		dtm_ask_reason(r, view, answer_query);
 	else
 		answer_query(r, NULL);
@@ -143,5 +138,5 @@ static void on_query(void *arg, enum log_result result, const struct view *view)
 void handle_dtm_query(struct request *r)
 {
 	if (dtm_read_gid(r, dtm_param(r, "gid")))
-		engine_read(r->api->engine, r->gid, on_query, r);
+		dtm_find(r, answer_found);
 }

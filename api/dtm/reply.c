@@ -15,22 +15,27 @@ static void answer(struct request *r, unsigned status, struct buf *body)
 	request_answer_as(r, status, "application/json; charset=utf-8", body);
 }
 
-/* result: JSON, or empty with an error. */
-static void answer_rpc(struct request *r, struct str result, int code, struct str message)
+static void answer_rpc(struct request *r, struct str result)
 {
 	struct buf body = { 0 };
 
 	buf_cstr(&body, "{\"jsonrpc\":\"2.0\",\"id\":");
 	buf_str(&body, dtm_of(r)->rpc_id);
-	if (code == 0) {
-		buf_cstr(&body, ",\"error\":null,\"result\":");
-		buf_str(&body, result);
-	} else {
-		buf_fmt(&body, ",\"error\":{\"code\":%d,\"message\":", code);
-		buf_json(&body, message);
-		buf_cstr(&body, "},\"result\":null");
-	}
+	buf_cstr(&body, ",\"error\":null,\"result\":");
+	buf_str(&body, result);
 	buf_char(&body, '}');
+	answer(r, 200, &body);
+}
+
+void dtm_rpc_error(struct request *r, struct str id, int code, struct str message)
+{
+	struct buf body = { 0 };
+
+	buf_cstr(&body, "{\"jsonrpc\":\"2.0\",\"id\":");
+	buf_str(&body, id.n > 0 ? id : STR("null"));
+	buf_fmt(&body, ",\"error\":{\"code\":%d,\"message\":", code);
+	buf_json(&body, message);
+	buf_cstr(&body, "},\"result\":null}");
 	answer(r, 200, &body);
 }
 
@@ -40,7 +45,7 @@ void dtm_data(struct request *r, struct buf *body)
 		answer(r, 200, body);
 		return;
 	}
-	answer_rpc(r, buf_view(body), 0, (struct str){ 0 });
+	answer_rpc(r, buf_view(body));
 	buf_fini(body);
 }
 
@@ -58,7 +63,7 @@ static void answer_no(struct request *r, unsigned status, const char *result, in
 	struct buf body = { 0 };
 
 	if (dtm_of(r)->rpc_id.n > 0) {
-		answer_rpc(r, (struct str){ 0 }, code, message);
+		dtm_rpc_error(r, dtm_of(r)->rpc_id, code, message);
 		return;
 	}
 	buf_char(&body, '{');
@@ -102,6 +107,11 @@ void dtm_error(struct request *r, const char *fmt, ...)
 void dtm_refuse_gid(struct request *r)
 {
 	dtm_error(r, "the gid is that of another transaction: UniqueKeyConflict");
+}
+
+void dtm_refuse_place(struct request *r)
+{
+	dtm_error(r, "a branch is where calls are refused (calls.deny, calls.allow)");
 }
 
 void dtm_away(struct request *r, enum log_result result)

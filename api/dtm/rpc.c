@@ -5,17 +5,6 @@
 
 enum { RPC_PARSE = -32700, RPC_REQUEST = -32600, RPC_METHOD = -32601 };
 
-static void answer_wrong(struct request *r, struct str id, int code, const char *message)
-{
-	struct buf body = { 0 };
-
-	buf_cstr(&body, "{\"jsonrpc\":\"2.0\",\"id\":");
-	buf_str(&body, id.n ? id : STR("null"));
-	buf_fmt(&body, ",\"error\":{\"code\":%d,\"message\":\"%s\"},\"result\":null}", code,
-	        message);
-	request_answer_as(r, 200, "application/json; charset=utf-8", &body);
-}
-
 static void call_method(struct request *r, struct str method, struct str id)
 {
 	if (str_is(method, "newGid"))
@@ -29,8 +18,8 @@ static void call_method(struct request *r, struct str method, struct str id)
 	else if (str_is(method, "registerBranch"))
 		dtm_register(r, DTM_TCC);
 	else
-		answer_wrong(r, id, RPC_METHOD,
-		             "known are newGid, prepare, submit, abort and registerBranch");
+		dtm_rpc_error(r, id, RPC_METHOD,
+		              STR("known are newGid, prepare, submit, abort and registerBranch"));
 }
 
 void handle_dtm_json_rpc(struct request *r)
@@ -42,17 +31,18 @@ void handle_dtm_json_rpc(struct request *r)
 	const struct json *params = dtm_member(root, "params");
 
 	if (root == NULL) {
-		answer_wrong(r, (struct str){ 0 }, RPC_PARSE, "the body is not JSON");
+		dtm_rpc_error(r, (struct str){ 0 }, RPC_PARSE, STR("the body is not JSON"));
 		return;
 	}
 	if (id == NULL || id->type != JSON_STRING || id->raw.n <= 2 || version == NULL ||
 	    !str_is(version->raw, "\"2.0\"")) {
-		answer_wrong(r, id && id->type == JSON_STRING ? id->raw : (struct str){ 0 },
-		             RPC_REQUEST, "jsonrpc is 2.0 and id a string that is not empty");
+		dtm_rpc_error(r, id && id->type == JSON_STRING ? id->raw : (struct str){ 0 },
+		              RPC_REQUEST,
+		              STR("jsonrpc is 2.0 and id a string that is not empty"));
 		return;
 	}
 	if (params != NULL && params->type != JSON_OBJECT) {
-		answer_wrong(r, id->raw, RPC_REQUEST, "params is an object");
+		dtm_rpc_error(r, id->raw, RPC_REQUEST, STR("params is an object"));
 		return;
 	}
 	dtm_of(r)->rpc_id = id->raw;

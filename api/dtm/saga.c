@@ -28,18 +28,11 @@ static bool are_steps(struct request *r, const struct json *orders)
 
 static bool read_orders(struct request *r, struct orders *out)
 {
-	const struct dtm_trans *t = &dtm_of(r)->trans;
-	struct json_error       err;
-	const struct json      *custom, *concurrent;
+	const struct json *custom, *concurrent;
 
 	*out = (struct orders){ 0 };
-	if (t->custom_data.n == 0)
-		return true;
-	custom = json_parse(t->custom_data, request_arena(r), &err);
-	if (custom == NULL) {
-		dtm_error(r, "custom_data is not JSON: %s (at byte %zu)", err.text, err.at);
+	if (!dtm_custom(r, &custom))
 		return false;
-	}
 	concurrent = dtm_member(custom, "concurrent");
 	out->concurrent = concurrent != NULL && concurrent->type == JSON_TRUE;
 	if (concurrent != NULL && !out->concurrent && concurrent->type != JSON_FALSE) {

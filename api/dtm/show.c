@@ -94,8 +94,7 @@ static int64_t limit_of(const struct row *row)
 static struct str timeout_text(struct request *r, const struct view *v)
 {
 	const int64_t ms = limit_of(&v->row) * 1000 / r->api->config.dtm_second_ms;
-	struct buf text = { 0 };
-	struct str kept;
+	struct buf    text = { 0 };
 
 	buf_fmt(&text, "Timeout after %lld", (long long)ms / 1000);
 	if (ms % 1000 != 0) {
@@ -104,21 +103,16 @@ static struct str timeout_text(struct request *r, const struct view *v)
 			text.n--;
 	}
 	buf_cstr(&text, " seconds");
-	kept = arena_str(request_arena(r), buf_view(&text));
-	buf_fini(&text);
-	return kept;
+	return request_keep(r, &text);
 }
 
 static struct str limit_text(struct request *r, const struct view *v)
 {
 	const uint32_t limit = v->txn->plan->steps[v->txn->cause_step].retry.attempts - 1;
 	struct buf     text = { 0 };
-	struct str     kept;
 
 	buf_fmt(&text, "RetryCount is greater than RetryLimit, RetryLimit: %u", limit);
-	kept = arena_str(request_arena(r), buf_view(&text));
-	buf_fini(&text);
-	return kept;
+	return request_keep(r, &text);
 }
 
 struct str dtm_rollback_reason(struct request *r, const struct view *v)

@@ -62,7 +62,7 @@ static void look(struct request *r);
 static void on_written(void *arg, enum log_result result, bool changed)
 {
 	struct request *r = arg;
-	struct topic_change  *c = dtm_of(r)->own;
+	struct topic_change *c = dtm_of(r)->own;
 
 	if (result != LOG_DONE)
 		dtm_away(r, result);
@@ -78,7 +78,7 @@ static void on_topic(void *arg, enum log_result result, const struct dtm_kv_row 
 {
 	struct request    *r = arg;
 	struct store_port *store = &r->api->store;
-	struct topic_change     *c = dtm_of(r)->own;
+	struct topic_change *c = dtm_of(r)->own;
 	struct buf         text = { 0 };
 
 	if (result != LOG_DONE) {

@@ -359,6 +359,18 @@ bool dtm_read_trans(struct request *r)
 	       is_sound(r, t);
 }
 
+bool dtm_custom(struct request *r, const struct json **custom)
+{
+	const struct str  text = dtm_of(r)->trans.custom_data;
+	struct json_error err;
+
+	*custom = text.n > 0 ? json_parse(text, request_arena(r), &err) : NULL;
+	if (text.n == 0 || *custom != NULL)
+		return true;
+	dtm_error(r, "custom_data is not JSON: %s (at byte %zu)", err.text, err.at);
+	return false;
+}
+
 /* ---- what the log keeps ------------------------------------------------------------------ */
 
 bool dtm_kind_of(const struct row *row, enum dtm_kind *kind)
@@ -367,6 +379,13 @@ bool dtm_kind_of(const struct row *row, enum dtm_kind *kind)
 
 	return row->labels.n > 0 && json_member(row->labels, "dtm", &raw) && raw.n > 2 &&
 	       raw.p[0] == '"' && read_kind((struct str){ raw.p + 1, raw.n - 2 }, kind);
+}
+
+bool dtm_is(const struct view *view, enum dtm_kind kind)
+{
+	enum dtm_kind found;
+
+	return view != NULL && dtm_kind_of(&view->row, &found) && found == kind;
 }
 
 const char *dtm_status(enum phase phase)

@@ -53,8 +53,7 @@ struct workflow { /* of custom_data */
 static bool read_workflow(struct request *r, struct workflow *w)
 {
 	const struct dtm_trans *t = &dtm_of(r)->trans;
-	struct json_error       err;
-	const struct json      *custom = NULL;
+	const struct json      *custom;
 	struct buf              data = { 0 };
 	bool                    fine;
 
@@ -62,8 +61,8 @@ static bool read_workflow(struct request *r, struct workflow *w)
 		dtm_error(r, "query_prepared is empty: who is to go on with the workflow?");
 		return false;
 	}
-	if (t->custom_data.n > 0)
-		custom = json_parse(t->custom_data, request_arena(r), &err);
+	if (!dtm_custom(r, &custom))
+		return false;
 	w->name = dtm_text(r, custom, "name");
 	if (w->name.n == 0) {
 		dtm_error(r, "custom_data must be {\"name\": …, \"data\": base64}");
@@ -71,8 +70,7 @@ static bool read_workflow(struct request *r, struct workflow *w)
 	}
 	fine = decode(dtm_text(r, custom, "data"), &data) && text_is_utf8(buf_view(&data)) &&
 	       !memchr(data.n ? data.p : "", '\0', data.n);
-	w->data = arena_str(request_arena(r), buf_view(&data));
-	buf_fini(&data);
+	w->data = request_keep(r, &data);
 	if (!fine)
 		dtm_error(r, "the workflow's data must be the base64 of a text");
 	return fine;
@@ -85,9 +83,7 @@ static const struct json *payload_of(struct request *r, struct str data)
 	struct buf   text = { 0 };
 
 	buf_json(&text, data);
-	*made = (struct json){ .type = JSON_STRING,
-		               .raw = arena_str(request_arena(r), buf_view(&text)) };
-	buf_fini(&text);
+	*made = (struct json){ .type = JSON_STRING, .raw = request_keep(r, &text) };
 	return made;
 }
 
@@ -135,8 +131,7 @@ void workflow_prepare(struct request *r, dtm_then *begun, dtm_then *exists)
 	if (!read_workflow(r, &w))
 		return;
 	write_document(r, &w, &doc);
-	dtm_of(r)->document = arena_str(request_arena(r), buf_view(&doc));
-	buf_fini(&doc);
+	dtm_of(r)->document = request_keep(r, &doc);
 	dtm_begin(r, begun, exists);
 }
 
@@ -203,13 +198,13 @@ static void on_ended(void *arg, enum command_result result, enum verdict verdict
 }
 
 /* Its result, or why it failed, is the reason of the decision: the same commit journals it. */
-static void end_workflow(struct request *r, const enum dtm_kind *kind)
+static void end_workflow(struct request *r, const struct view *view)
 {
 	struct dtm     *d = dtm_of(r);
 	bool            succeeded = str_is(dtm_text(r, d->trans.req_extra, "status"), "succeed");
 	struct command *c;
 
-	if (kind == NULL || *kind != DTM_WORKFLOW) {
+	if (!dtm_is(view, DTM_WORKFLOW)) {
 		dtm_error(r, "storage: NotFound");
 		return;
 	}
@@ -223,7 +218,7 @@ void workflow_submit(struct request *r)
 	struct str status = dtm_text(r, dtm_of(r)->trans.req_extra, "status");
 
 	if (str_is(status, "succeed") || str_is(status, "failed"))
-		dtm_ask_kind(r, end_workflow);
+		dtm_find(r, end_workflow);
 	else
 		dtm_error(r, "req_extra.status must be succeed or failed");
 }

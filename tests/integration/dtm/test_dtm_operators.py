@@ -229,7 +229,7 @@ def test_abandon(standing, act, name):
         assert said.status == 200, said
     else:
         act("abandon", gid=it.gid)
-    assert it.t.ended() == "failed" and it.t.query()["transaction"]["rollback_time"]
+    assert it.t.status() == "failed" and it.t.query()["transaction"]["rollback_time"]
     assert it.client.transaction(it.gid)["result"] == "mixed" and len(it.stub.calls) == calls
     failure(it.t.post("forceStop", {"gid": it.gid}), "global transaction force stop error. status: failed.")
     if name == "workflow":

@@ -334,6 +334,19 @@ def test_a_submit_while_it_is_rolled_back(dtm, stub):
     failure(saga.submit(), "current status 'failed', cannot sumbmit.")
 
 
+def test_who_waits_and_asks_again_hears_the_reason(dtm, dtm_cluster, stub):
+    """DTM tells him no more than that it cannot be submitted; also while it is rolled back it is waited for."""
+    stub.on("/a", Reply(409, "no seats"))
+    stub.on("/a-undo", Reply(500), Reply(200))
+    saga = dtm("saga", retry_interval=1).add("/a", "/a-undo")
+    success(saga.submit())
+    for replica in dtm_cluster.replicas:
+        answer = dtm_cluster.client.post("/api/dtmsvr/submit", saga.body(wait_result=True), at=replica.at)
+        failure(answer, "HTTP 409: no seats")
+        assert "sumbmit" not in answer.text
+    assert saga.called() == ["/a action"] + ["/a-undo compensate"] * 2
+
+
 @each("kind", ["tcc", "xa", "msg", "workflow"])
 def test_prepare_of_every_kind_may_be_repeated(dtm, stub, gid, kind):
     t = dtm(kind, timeout_to_fail=LONG, retry_interval=LONG, query_prepared=stub.url + "/ask",
