@@ -45,6 +45,14 @@ struct arena *request_arena(struct request *r)
 	return &r->x->arena;
 }
 
+struct str request_keep(struct request *r, struct buf *text)
+{
+	struct str kept = arena_str(request_arena(r), buf_view(text));
+
+	buf_fini(text);
+	return kept;
+}
+
 int64_t request_now(const struct request *r)
 {
 	(void)r;
