@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# test.sh - every test there is, in stages; stops at the first stage that fails. Those that only compute run beside the
-# one that mostly waits, on what it leaves of the processors, and are told of after it.
+# test.sh - every test there is, in stages; stops at the first stage that fails. Those that only compute run beside
+# those that also wait, on what these leave of the processors.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -13,17 +13,17 @@ export SAGAD_SANITIZED="detect_leaks=1:abort_on_error=1"
 # name             what it does
 stages=(
 	"build          compile with gcc, no warnings"
-	"clang          compile with clang, no warnings"
 	"asan           compile with the address and undefined-behaviour sanitizers"
-	"check          make check: unit, style, conformance, 1,000 simulator seeds"
-	"check-asan     the same, sanitized"
-	"log            log, lease, store and plans against a real PostgreSQL"
-	"fuzz           each fuzzer for $FUZZ_SECONDS seconds"
+	"clang          compile with clang, no warnings"
+	"fuzz           each fuzzer for $FUZZ_SECONDS seconds of a processor"
 	"dist           the release tarball builds and installs outside the tree"
-	"faults         replicas, databases, participants and networks that break (pytest)"
 	"sim            $SIM_SEEDS simulator seeds, optimised"
 	"sim-asan       $SIM_SEEDS_ASAN simulator seeds, sanitized"
 	"bugs           every planted bug is found by the simulator"
+	"check          make check: unit, style, conformance, 1,000 simulator seeds"
+	"check-asan     the same, sanitized"
+	"log            log, lease, store and plans against a real PostgreSQL"
+	"faults         replicas, databases, participants and networks that break (pytest)"
 	"sdk            the packages for Python and TypeScript: types, vectors, real databases, real replicas"
 	"e2e            end to end: real processes, a real PostgreSQL (pytest)"
 )
@@ -117,7 +117,8 @@ run_sdk() {
 }
 run_e2e() {
 	tools/promtool.sh >/dev/null # fetched once, not by each worker
-	run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults --ignore=tests/integration/sdk tests/integration
+	run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults --ignore=tests/integration/sdk tests/integration |
+		tee build/e2e.out
 }
 
 if [ "${1:-}" = list ]; then
@@ -129,9 +130,11 @@ is_wanted() { [ ${#wanted[@]} = 0 ] || [[ " ${wanted[*]} " == *" $1 "* ]]; }
 fail() { die "stage $1 failed; again with: ./dev test $1"; }
 head_of() { head_line "$1: $(printf '%s\n' "${stages[@]}" | sed -n "s/^$1  *//p")"; }
 
-# ---- beside another ----
-beside=(sim sim-asan bugs)
-runs_beside() { is_wanted faults && [[ " ${beside[*]} " == *" $1 "* ]]; }
+# ---- beside others ----
+beside=(clang fuzz dist sim sim-asan bugs)
+waiting=(check check-asan log faults sdk e2e)
+waits_for_any() { for name in log faults sdk e2e; do if is_wanted "$name"; then return; fi; done; false; }
+is_of() { [[ " ${*:2} " == *" $1 "* ]]; }
 start_beside() { # build/beside-NAME: what it says; NAME.end: its seconds, or that it failed
 	chrt --idle -p 0 "$BASHPID" 2>/dev/null || true # whoever has waited and wakes up goes first
 	for stage in "${beside[@]}"; do
@@ -145,12 +148,22 @@ start_beside() { # build/beside-NAME: what it says; NAME.end: its seconds, or th
 		echo $end >"build/beside-$stage.end"
 	done
 }
-end_beside() { # waits for it, and tells it
-	local end
-	until [ -s "build/beside-$1.end" ] || ! kill -0 "$company" 2>/dev/null; do sleep 0.2; done
-	cat "build/beside-$1" >&2
-	end=$(cat "build/beside-$1.end") && [ "$end" != failed ] || fail "$1"
-	times+=("$(printf '%-12s %4d s beside faults' "$1" "$end")")
+tell_beside() { # those that have ended since; the argument: wait for all
+	local name end
+	for name in "${beside[@]}"; do
+		is_wanted "$name" && ! is_of "$name" "${told[@]}" || continue
+		until [ -s "build/beside-$name.end" ]; do
+			[ "${1:-}" = all ] && kill -0 "$company" 2>/dev/null || break
+			sleep 0.2
+		done
+		[ -s "build/beside-$name.end" ] || { [ "${1:-}" != all ] && return || fail "$name"; }
+		head_of "$name"
+		cat "build/beside-$name" >&2
+		end=$(cat "build/beside-$name.end")
+		[ "$end" != failed ] || fail "$name"
+		told+=("$name")
+		times+=("$(printf '%-12s %4d s beside others' "$name" "$end")")
+	done
 }
 company=
 stop_beside() { # a group of its own: its children with it
@@ -158,29 +171,28 @@ stop_beside() { # a group of its own: its children with it
 }
 trap stop_beside EXIT
 
-wanted=("$@") times=() total=$SECONDS
+wanted=("$@") times=() told=()
 for row in "${stages[@]}"; do
 	stage=${row%% *}
 	is_wanted "$stage" || continue
-	if [ "$stage" = e2e ]; then
-		# Last, so that pytest's own summary line closes the run: the table comes before it.
-		head_line "times so far"
-		printf '%s\n' "${times[@]}" >&2
-	fi
-	head_of "$stage"
-	if runs_beside "$stage"; then
-		end_beside "$stage"
-		continue
-	fi
-	if [ "$stage" = faults ]; then
+	if is_of "$stage" "${beside[@]}" "${waiting[@]}" && [ -z "$company" ] && waits_for_any; then
+		make_configure # not two at a time
 		mkdir -p build && rm -f build/beside-*
 		set -m
 		start_beside &
 		set +m
 		company=$!
 	fi
+	if [ -n "$company" ] && is_of "$stage" "${beside[@]}"; then continue; fi
+	head_of "$stage"
 	began=$SECONDS
 	run_"$stage" || fail "$stage"
 	times+=("$(printf '%-12s %4d s' "$stage" $((SECONDS - began)))")
+	[ -z "$company" ] || tell_beside
 done
-[ "${stage:-}" = e2e ] || printf '%s\n' "${times[@]}" >&2
+[ -z "$company" ] || tell_beside all
+head_line "times"
+printf '%s\n' "${times[@]}" >&2
+printf '%-12s %4d s\n' "all" "$SECONDS" >&2
+# What pytest said last closes the run.
+if is_wanted e2e; then tail -n 1 build/e2e.out; fi
