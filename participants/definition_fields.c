@@ -22,18 +22,23 @@ static bool is_listed(const char *const *names, struct str name)
 	return false;
 }
 
-bool fields_known(struct compiler *c, const struct json *node, const char *const *names)
+static void add_unknown(struct compiler *c, const struct json *member, const char *const *names)
 {
 	struct buf known = { 0 };
 
-	if (!field_is(c, node, JSON_OBJECT))
-		return false;
 	for (size_t i = 0; names[i] != NULL; i++)
 		buf_fmt(&known, "%s%s", i ? ", " : "", names[i]);
+	finding_add(c, member, "unknown field; known here are %s", known.p);
+	buf_fini(&known);
+}
+
+bool fields_known(struct compiler *c, const struct json *node, const char *const *names)
+{
+	if (!field_is(c, node, JSON_OBJECT))
+		return false;
 	for (const struct json *member = node->first; member != NULL; member = member->next)
 		if (!is_listed(names, member->key))
-			finding_add(c, member, "unknown field; known here are %s", known.p);
-	buf_fini(&known);
+			add_unknown(c, member, names);
 	return true;
 }
 
@@ -97,17 +102,18 @@ void field_word(struct compiler *c, const struct json *node, const char *(*word)
 		int *out)
 {
 	struct buf known = { 0 };
+	struct str text;
 
 	if (node == NULL || !field_is(c, node, JSON_STRING))
 		return;
-	for (int i = 0; i < n; i++) {
-		if (str_is(json_text(node, &c->scratch), word(i))) {
+	text = json_text(node, &c->scratch);
+	for (int i = 0; i < n; i++)
+		if (str_is(text, word(i))) {
 			*out = i;
-			buf_fini(&known);
 			return;
 		}
+	for (int i = 0; i < n; i++)
 		buf_fmt(&known, "%s%s", i ? ", " : "", word(i));
-	}
 	finding_add(c, node, "must be one of %s", known.p);
 	buf_fini(&known);
 }

@@ -86,12 +86,8 @@ struct str *template_find(const struct template_paths   *paths,
 	struct str *values = arena_array(arena, paths->n, sizeof *values);
 
 	for (unsigned i = 0; i < paths->n; i++) {
-		if (paths->nodes[i].root != ROOT_NONE) {
-			size_t at = 0;
-
-			values[i] = find_root(&paths->nodes[i], sources, arena);
-			values[i] = json_next(values[i], &at);
-		}
+		if (paths->nodes[i].root != ROOT_NONE)
+			values[i] = json_trim(find_root(&paths->nodes[i], sources, arena));
 		if (values[i].n == 0) {
 			values[i].p = NULL;
 			continue;

@@ -69,6 +69,7 @@ bool json_member(struct str valid_object, const char *key, struct str *raw);
  * comma or the brace (false: there is none), and then in front of the value; inner is
  * the name as written, without quotes. json_name_is compares it decoded. */
 struct str json_next(struct str valid, size_t *at);
+struct str json_trim(struct str valid); /* one value, without the space around it */
 bool       json_name(struct str valid, size_t *at, struct str *inner);
 bool       json_name_is(struct str inner, struct str key);
 

@@ -106,8 +106,17 @@ struct str json_decode(struct str inner, struct arena *arena)
 	if (inner.n == 0 || memchr(inner.p, '\\', inner.n) == NULL)
 		return inner;
 	out = arena_alloc(arena, inner.n + 4); /* decoding never lengthens */
-	for (size_t at = 0; at < inner.n; n += part)
-		at += decode_one(inner, at, out + n, &part);
+	for (size_t at = 0; at < inner.n; n += part) {
+		const char *next = memchr(inner.p + at, '\\', inner.n - at);
+
+		if (next == inner.p + at) {
+			at += decode_one(inner, at, out + n, &part);
+			continue;
+		}
+		part = next != NULL ? (size_t)(next - inner.p) - at : inner.n - at;
+		memcpy(out + n, inner.p + at, part);
+		at += part;
+	}
 	return (struct str){ out, n };
 }
 
@@ -243,12 +252,25 @@ static size_t string_end(struct str s, size_t at)
 	return at < s.n ? at + 1 : s.n;
 }
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
 static size_t space_end(struct str s, size_t at)
 {
-	while (at < s.n &&
-	       (s.p[at] == ' ' || s.p[at] == '\n' || s.p[at] == '\t' || s.p[at] == '\r'))
+	while (at < s.n && is_space(s.p[at]))
 		at++;
 	return at;
+}
+
+struct str json_trim(struct str s)
+{
+	const size_t start = space_end(s, 0);
+
+	while (s.n > start && is_space(s.p[s.n - 1]))
+		s.n--;
+	return (struct str){ s.p + start, s.n - start };
 }
 
 static size_t scalar_end(struct str s, size_t at)

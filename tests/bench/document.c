@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/document.h"
 
+#include "tests/bench/load.h"
+
 #include <string.h>
 
 enum { PARTS = 9 };
@@ -113,4 +115,22 @@ void document_begin_at(struct buf *out, const char *definition, size_t input_byt
 	buf_fmt(out, "{\"definition\":\"%s\",\"start_at\":\"%s\",\"input\":", definition, start_at);
 	document_input(out, input_bytes);
 	buf_char(out, '}');
+}
+
+void document_dtm(const struct world *w, struct buf *out, size_t input_bytes)
+{
+	const unsigned port = world_stub_port(w);
+	struct buf     input = { 0 };
+
+	document_input(&input, input_bytes);
+	buf_cstr(out, "{\"gid\":\"" LOAD_GID "\",\"trans_type\":\"saga\",\"wait_result\":true,\"concurrent\":false,\"steps\":[");
+	for (unsigned host = 1; host <= 2; host++)
+		buf_fmt(out, "%s{\"action\":\"http://127.0.0.%u:%u/ok\",\"compensate\":\"http://127.0.0.%u:%u/undo\"}",
+		        host > 1 ? "," : "", host, port, host, port);
+	buf_cstr(out, "],\"payloads\":[");
+	buf_json(out, buf_view(&input));
+	buf_char(out, ',');
+	buf_json(out, buf_view(&input));
+	buf_cstr(out, "],\"protocol\":\"\"}");
+	buf_fini(&input);
 }

@@ -27,6 +27,7 @@ struct client {
 	bool             wants_room;
 	unsigned         call;
 	size_t           sent;
+	char             gid[sizeof LOAD_GID];
 	int64_t          meant_at, rest_until;
 	struct buf       in;
 };
@@ -35,6 +36,7 @@ struct load {
 	const struct load_config *config;
 	struct load_result       *result;
 	struct buf                requests[LOAD_CALLS_MAX];
+	size_t                    gid_at[LOAD_CALLS_MAX]; /* 0: there is none */
 	struct client            *clients;
 	struct list               idle, resting;
 	unsigned                  open;    /* operations under way */
@@ -100,10 +102,23 @@ static void lose(struct load *l, struct client *c)
 	end_failed(l, c, 0);
 }
 
+static void make_gid(struct load *l, struct client *c)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	const uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+
+	snprintf(c->gid, sizeof c->gid, "%08x-%04x%09u", (unsigned)(ms >> 16), (unsigned)(ms & 0xffff),
+	         (unsigned)(l->begun % 1000000000));
+}
+
 static void send_more(struct load *l, struct client *c)
 {
 	const struct buf *request = &l->requests[c->call];
 
+	if (l->gid_at[c->call] > 0) /* clients share the request, and one may have sent a half of it */
+		memcpy(request->p + l->gid_at[c->call], c->gid, sizeof c->gid - 1);
 	while (c->sent < request->n) {
 		ssize_t n = send(c->fd, request->p + c->sent, request->n - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
@@ -123,6 +138,7 @@ static void begin(struct load *l, struct client *c, int64_t meant_at)
 	l->open++;
 	l->begun++;
 	c->meant_at = meant_at;
+	make_gid(l, c);
 	c->call = 0;
 	c->sent = 0;
 	if (c->fd < 0 && !connect_client(l, c))
@@ -271,7 +287,11 @@ static void make_requests(struct load *l)
 		buf_fmt(&l->requests[i], "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nContent-Type: application/json\r\n"
 		                         "%sContent-Length: %zu\r\n\r\n",
 		        c->paths[i], c->hosts[0].port, c->headers != NULL ? c->headers : "", c->body.n);
+		const size_t start = l->requests[i].n;
+		const char  *gid = memmem(c->body.p, c->body.n, LOAD_GID, sizeof LOAD_GID - 1);
+
 		buf_str(&l->requests[i], c->body);
+		l->gid_at[i] = gid != NULL ? start + (size_t)(gid - c->body.p) : 0;
 	}
 }
 

@@ -11,6 +11,10 @@
 
 enum { LOAD_HOSTS_MAX = 8, LOAD_CALLS_MAX = 16 };
 
+/* In a body: where each operation has a gid of its own, made of the time and its number as newGid
+ * of DTM's protocol makes them. */
+#define LOAD_GID "GGGGGGGGGGGGGGGGGGGGGG"
+
 struct load_host {
 	uint32_t address; /* in host order */
 	uint16_t port;

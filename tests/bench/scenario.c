@@ -90,11 +90,18 @@ static void start(struct bench *b, const struct scenario *s, const char *const f
 	documents_register(&b->w);
 }
 
-static void load_of(const struct scenario *s, struct load_config *c, struct buf *body)
+static void load_of(const struct bench *b, const struct scenario *s, struct load_config *c, struct buf *body)
 {
+	const size_t bytes = s->input_bytes ? s->input_bytes : INPUT_BYTES;
+
 	*c = (struct load_config){ .paths = { "/v1/transactions" }, .calls = 1, .clients = s->clients,
 		                   .headers = s->wait ? prefer_wait : "" };
-	document_begin(body, s->definition, s->input_bytes ? s->input_bytes : INPUT_BYTES);
+	if (s->definition != NULL) {
+		document_begin(body, s->definition, bytes);
+	} else {
+		document_dtm(&b->w, body, bytes);
+		c->paths[0] = "/api/dtmsvr/submit";
+	}
 	c->body = buf_view(body);
 }
 
@@ -104,7 +111,7 @@ static void load(struct bench *b, const struct scenario *s, double seconds, doub
 	struct load_config c;
 	struct buf         body = { 0 };
 
-	load_of(s, &c, &body);
+	load_of(b, s, &c, &body);
 	c.seconds = seconds;
 	c.rate = rate;
 	*cpu_ns = world_load(&b->w, &c, r);
@@ -423,6 +430,24 @@ static void run_replicas(struct bench *b, const struct scenario *s, struct figur
 	add_more(f, "of_one", ratio);
 }
 
+static void by_dtm(struct bench *b, const struct scenario *s, bool second, struct figures *f)
+{
+	struct scenario way = *s;
+
+	way.definition = second ? NULL : s->definition;
+	start(b, &way, NULL);
+	measure(b, &way, 0, f);
+	world_stop(&b->w);
+}
+
+/* In turn with the same saga by our own API, from a definition that is registered. */
+static void run_dtm(struct bench *b, const struct scenario *s, struct figures *f)
+{
+	double ratio = ratio_of_pairs(b, s, f, by_dtm);
+
+	add_more(f, "of_native", ratio);
+}
+
 static void tool(struct bench *b, const char *verb, const char *rest)
 {
 	char command[4096];
@@ -464,6 +489,7 @@ const struct scenario scenarios[] = {
 	{ "nowait-64", "two steps, nobody waits for the end", run_plain, "two", 64, 1, 0, false },
 	{ "refused-64", "the second step refuses, both are cancelled", run_plain, "refused", 64, 1, 0, true },
 	{ "tcc-64", "two branches: try and confirm each", run_plain, "tcc", 64, 1, 0, true },
+	{ "dtm-64", "wait-64 as DTM's clients submit it, in turn with wait-64", run_dtm, "two", 64, 1, 0, true },
 	{ "parallel-10", "ten steps at once, 16 clients", run_plain, "parallel", 16, 1, 0, true },
 	{ "slow-10x50", "ten steps of 50 ms, 16 clients", run_slow, "slow", 16, 1, 0, true },
 	{ "hung-1-of-10", "a backlog for ten participants, one of them hung", run_hung, NULL, 0, 1, 0, false },

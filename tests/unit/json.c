@@ -246,6 +246,29 @@ static void test_members(void)
 	       !json_member(STR("\"b\""), "b", &raw) && !json_member((struct str){ 0 }, "b", &raw),
 	   "what has no members has none");
 	ok(!json_member(STR("{\"bb\":1,\"\\u0062b\":2,\"\":3}"), "b", &raw), "no half names");
+	ok(str_is(json_trim(STR(" \t\r\n{\"a\": \" \" } \n")), "{\"a\": \" \" }") && str_is(json_trim(STR("1")), "1") &&
+	       json_trim(STR(" \n ")).n == 0 && json_trim((struct str){ 0 }).n == 0,
+	   "space around a value is none of it");
+}
+
+static struct str decoded(const char *raw, struct arena *a)
+{
+	const struct json string = { .type = JSON_STRING, .raw = str_of(raw) };
+
+	return json_text(&string, a);
+}
+
+static void test_decoding(void)
+{
+	static const char plain[] = "\"no escape\"";
+	struct arena      a = { 0 };
+
+	ok(decoded(plain, &a).p == plain + 1, "without escapes nothing is copied");
+	ok(str_is(decoded("\"\\\"a\\\"bc\\\\\\n\\u00e4d\"", &a), "\"a\"bc\\\n\xc3\xa4" "d"),
+	   "escapes side by side, and at both sides of what has none");
+	ok(str_is(decoded("\"tail\\t\"", &a), "tail\t") && str_is(decoded("\"\\thead\"", &a), "\thead"),
+	   "one at the end, one in front");
+	arena_fini(&a);
 }
 
 static void test_outline(void)
@@ -306,6 +329,7 @@ int main(void)
 	test_long_pointer();
 	test_looking();
 	test_members();
+	test_decoding();
 	test_outline();
 	test_every_place();
 	return tap_done();

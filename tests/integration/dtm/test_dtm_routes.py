@@ -3,6 +3,8 @@
 import datetime
 import urllib.parse
 
+import psycopg
+
 from lib.base import until
 from lib.dtm import success
 from lib.stub import Reply
@@ -20,7 +22,23 @@ def test_new_gid_ping_and_version(dtm_cluster):
 def test_gids_made_one_after_another_are_in_order(dtm_cluster):
     at = dtm_cluster.replicas[0].at
     gids = [dtm_cluster.client.send("GET", "/api/dtmsvr/newGid", at=at).json["gid"] for _ in range(3)]
-    assert [g[:4] for g in gids] == sorted(g[:4] for g in gids)
+    assert [g[:13] for g in gids] == sorted(g[:13] for g in gids)
+
+
+def test_gids_that_were_asked_for_are_born_in_the_nursery(dtm_cluster, dtm):
+    """Like those that we make, once it is open; a gid of the client's own is in the index of owners from its birth."""
+    at = dtm_cluster.replicas[0].at
+
+    def is_young(prefix):
+        tcc = dtm("tcc", gid=prefix + dtm_cluster.client.get("/api/dtmsvr/newGid", at=at).json["gid"], timeout_to_fail=30000)
+        success(dtm_cluster.client.post("/api/dtmsvr/prepare", tcc.body(), at=at))
+        with psycopg.connect(dtm_cluster.dsn) as db:
+            [(young,)] = db.execute("SELECT young FROM sagad.transaction WHERE gid = %s", (tcc.gid,)).fetchall()
+        success(tcc.abort())
+        return young
+
+    until(lambda: is_young(""))
+    assert not is_young("own-")
 
 
 def rpc(cluster, method, params=None, **more):
