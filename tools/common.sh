@@ -18,7 +18,7 @@ packages_of() {
 	run) echo postgresql curl jq openssl ;;
 	test) echo clang g++ libclang-rt-dev zsh valgrind xz-utils pgbouncer faketime python3-pytest python3-pytest-xdist \
 		python3-psycopg python3-psycopg-pool python3-psycopg2 python3-asyncpg python3-uvicorn mariadb-server-core mariadb-client-core python3-pymysql python3-jsonschema python3-yaml \
-		python3-prometheus-client python3-pip python3-setuptools python3-wheel mypy nftables ;;
+		python3-prometheus-client python3-requests python3-pip python3-setuptools python3-wheel mypy nftables ;;
 	node) echo nodejs npm ;;
 	bank) echo mariadb-server-core mariadb-client-core python3-pymysql ;;
 	examples) echo python3 python3-psycopg ;;

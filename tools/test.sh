@@ -117,6 +117,7 @@ run_sdk() {
 }
 run_e2e() {
 	tools/promtool.sh >/dev/null # fetched once, not by each worker
+	tools/dtmcli.sh >/dev/null
 	run_pytest_twice -n "${E2E_WORKERS:-4}" --ignore=tests/integration/faults --ignore=tests/integration/sdk tests/integration |
 		tee build/e2e.out
 }
