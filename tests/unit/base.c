@@ -243,6 +243,36 @@ static void test_table(void)
 	ok(table_get(&t, STR("key-1")) == NULL, "an empty table finds nothing");
 }
 
+/* Gids that differ only in what was counted up, as they come: whoever finds one must not walk past many others. */
+static void test_table_spreads(void)
+{
+	enum { N = 4096, LONGEST = 12 };
+	struct item {
+		struct table_node node;
+		char              key[48];
+	} *items = mem_array(N, sizeof *items);
+	struct table t = { .seed = 7 };
+	size_t       used = 0, longest = 0;
+
+	for (size_t i = 0; i < N; i++) {
+		snprintf(items[i].key, sizeof items[i].key, "%.*s%04zx", (int)(i % 37),
+		         "019ab3de-7c10-7000-8000-0000000000000", i);
+		table_put(&t, &items[i].node, str_of(items[i].key));
+	}
+	for (size_t i = 0; i < t.cap; i++) {
+		size_t n = 0;
+
+		for (const struct table_node *node = t.slots[i]; node != NULL; node = node->next)
+			n++;
+		used += n > 0;
+		longest = n > longest ? n : longest;
+	}
+	ok(used * 2 > t.cap, "keys of all lengths spread over the slots (%zu of %zu are used)", used, t.cap);
+	ok(longest <= LONGEST, "and no slot has more than a few (%zu)", longest);
+	table_fini(&t);
+	free(items);
+}
+
 /* Those that stand in table, heap and list change places with others, which are then found instead. */
 static void test_places(void)
 {
@@ -425,6 +455,7 @@ int main(void)
 	test_slices();
 	test_heap();
 	test_table();
+	test_table_spreads();
 	test_list();
 	test_places();
 	test_pack();
