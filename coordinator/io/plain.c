@@ -110,6 +110,12 @@ static uint64_t took_us(const struct plain_transfer *t)
 	return (uv_hrtime() - t->started_ns) / 1000;
 }
 
+/* Until it was seen that there is something to read: what waits for others that are read before it does not count. */
+static uint64_t answered_us(const struct plain_transfer *t)
+{
+	return t->plain->read_ns > t->started_ns ? (t->plain->read_ns - t->started_ns) / 1000 : took_us(t);
+}
+
 static const char *reason(const struct plain_transfer *t)
 {
 	return t->error != 0 ? strerror(t->error) : t->carrier_why;
@@ -150,16 +156,30 @@ static void describe(const struct plain_transfer *t, struct http_result *out)
 	out->reply.failure = str_of(why);
 }
 
+static void deal_with_news(struct plain *p)
+{
+	struct list turn, *node;
+
+	list_init(&turn);
+	list_move(&turn, &p->news);
+	p->in_batch = true;
+	while ((node = list_pop(&turn)) != NULL)
+		conn_event(list_entry(node, struct conn, news));
+	p->in_batch = false;
+	p->looked_at = UINT64_MAX; /* some time has passed */
+	conn_free_closed(p);
+}
+
 static void on_tell(uv_idle_t *idle)
 {
 	struct plain *p = idle->data;
 	struct list   turn, *node;
 
+	uv_idle_stop(idle);
+	deal_with_news(p);
 	/* Whoever is told may abort others that wait here. */
 	list_init(&turn);
-	while ((node = list_pop(&p->ended)) != NULL)
-		list_push(&turn, node);
-	uv_idle_stop(idle);
+	list_move(&turn, &p->ended);
 	while ((node = list_pop(&turn)) != NULL) {
 		struct plain_transfer *t = list_entry(node, struct plain_transfer, link);
 		struct http_result     result;
@@ -189,7 +209,7 @@ void plain_answered(struct plain_transfer *t)
 	list_remove(&t->link);
 	heap_remove(&t->plain->deadlines, &t->deadline);
 	t->done(t->arg, &(struct http_result){
-		.took_us = took_us(t),
+		.took_us = answered_us(t),
 		.reply = { .status = r->status, .saga_outcome = str_of(r->saga_outcome),
 		           .retry_after = str_of(r->retry_after), .body = buf_view(&r->body),
 		           .body_too_big = r->too_big } });
@@ -265,21 +285,44 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- events ------------------------------------------------------------------------ */
 
+/* Those that had something to tell come before those that have something again: when a round finds
+ * nobody new, all of them are known. */
+static void note_all(struct plain *p)
+{
+	struct epoll_event events[EVENTS];
+	int                n, new_ones;
+
+	do {
+		n = epoll_wait(p->epoll_fd, events, EVENTS, 0);
+		new_ones = 0;
+		for (int i = 0; i < n; i++) {
+			struct conn *c = events[i].data.ptr;
+
+			new_ones += c->events == 0;
+			conn_note(c, events[i].events);
+		}
+	} while (n == EVENTS && new_ones > 0);
+	p->looked_at = uv_now(p->loop);
+	p->read_ns = uv_hrtime();
+}
+
+void plain_look(struct plain *p)
+{
+	note_all(p);
+	if (!list_is_empty(&p->news))
+		uv_idle_start(&p->tell, on_tell);
+}
+
 static void on_poll(uv_poll_t *poll, int status, int uv_events)
 {
-	struct plain      *p = poll->data;
-	struct epoll_event events[EVENTS];
-	int                n = epoll_wait(p->epoll_fd, events, EVENTS, 0);
+	struct plain *p = poll->data;
 
 	(void)status;
 	(void)uv_events;
-	p->turn++;
-	p->in_batch = true;
-	for (int i = 0; i < n; i++)
-		conn_event(events[i].data.ptr, events[i].events);
-	p->in_batch = false;
-	p->turn++;
-	conn_free_closed(p);
+	note_all(p);
+	deal_with_news(p);
+	if (list_is_empty(&p->ended) && list_is_empty(&p->news))
+		uv_idle_stop(&p->tell);
 }
 
 /* ---- opening and closing ----------------------------------------------------------- */
@@ -291,6 +334,7 @@ static void init_lists(struct plain *p)
 	list_init(&p->pool);
 	list_init(&p->idle);
 	list_init(&p->closed);
+	list_init(&p->news);
 }
 
 static void on_part_closed(void *arg)
@@ -323,6 +367,7 @@ struct plain *plain_open(uv_loop_t *loop, struct curl_loop *curl, const struct g
 	p->guard = guard;
 	p->config = *config;
 	p->timer_at = INT64_MAX;
+	p->looked_at = UINT64_MAX;
 	p->sites.seed = uv_hrtime() ^ (uintptr_t)p;
 	init_lists(p);
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

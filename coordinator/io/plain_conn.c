@@ -47,13 +47,14 @@ static void leave_idle(struct conn *c)
 	c->site->idle_count--;
 }
 
-/* Its memory rests until no event of this batch can name it. */
+/* Its memory rests while one of them is being dealt with. */
 void conn_close(struct conn *c)
 {
 	struct plain *p = c->plain;
 
 	drop_fd(c);
 	heap_remove(&p->steps, &c->step);
+	list_remove(&c->news);
 	if (c->state == CONN_IDLE)
 		leave_idle(c);
 	if (c->transfer != NULL)
@@ -184,6 +185,7 @@ static struct conn *new_conn(struct plain_transfer *t)
 	c->fd = -1;
 	list_init(&c->link);
 	list_init(&c->age);
+	list_init(&c->news);
 	t->conn = c;
 	return c;
 }
@@ -254,19 +256,18 @@ static void keep(struct conn *c)
 	plain_arm(p, c->idle_since + PLAIN_SURPLUS_MS);
 }
 
-/* Closed, or bytes that nobody asked for? They would be taken for the next answer. The event
- * that tells may not have been read yet, unless the connection itself was, in this very batch. */
+/* Closed, or bytes that nobody asked for? They would be taken for the next answer. The event that
+ * tells may not have been read yet: one look a turn finds those of all connections, where asking
+ * each socket would cost a system call every time. */
 static bool is_quiet(const struct conn *c)
 {
-	ssize_t n;
-	char    byte;
+	char byte;
 
 	if (c->carrier != NULL) /* within it there may be more than the kernel knows of */
 		return carrier_recv(c->carrier, &byte, 1) < 0 && errno == EAGAIN;
-	if (c->turn == c->plain->turn)
-		return true;
-	n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+	if (c->plain->looked_at != uv_now(c->plain->loop))
+		plain_look(c->plain);
+	return (c->events & ~(uint32_t)EPOLLOUT) == 0;
 }
 
 static struct conn *newest_idle(struct site *s)
@@ -376,7 +377,6 @@ static bool take_bytes(struct conn *c, size_t n, bool may_keep)
  * record of TLS; what may follow an answer is looked for when the connection is used again. */
 static void read_all(struct conn *c, bool is_closed)
 {
-	c->turn = c->plain->turn;
 	for (;;) {
 		ssize_t n = read_some(c);
 		bool    may_keep = !is_closed && (c->carrier != NULL || n < PLAIN_IN_BYTES);
@@ -541,8 +541,18 @@ static void on_busy(struct conn *c, uint32_t events)
 		read_all(c, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
 }
 
-void conn_event(struct conn *c, uint32_t events)
+void conn_note(struct conn *c, uint32_t events)
 {
+	c->events |= events;
+	list_remove(&c->news);
+	list_push(&c->plain->news, &c->news);
+}
+
+void conn_event(struct conn *c)
+{
+	const uint32_t events = c->events;
+
+	c->events = 0;
 	switch (c->state) {
 	case CONN_CONNECTING:
 		on_connected(c, events);

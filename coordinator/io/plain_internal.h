@@ -57,6 +57,8 @@ enum conn_state { CONN_CONNECTING, CONN_BUSY, CONN_IDLE, CONN_CLOSED };
 struct conn {
 	struct list            link;   /* CLOSED: on plain.closed; IDLE: on site.idle */
 	struct list            age;    /* IDLE: on plain.idle */
+	struct list            news;   /* on plain.news while it has events that nobody has dealt with */
+	uint32_t               events;
 	struct plain          *plain;
 	struct site           *site;
 	struct plain_transfer *transfer;
@@ -68,7 +70,6 @@ struct conn {
 	size_t                 tried;  /* CONNECTING: addresses so far */
 	size_t                 address;
 	struct heap_node       step;   /* CONNECTING: when the next address is tried */
-	uint64_t               turn;   /* in which it was read last */
 	int64_t                idle_since;
 	struct buf             out;    /* what the kernel did not take of the head; all, if it is carried */
 	size_t                 out_sent;
@@ -117,13 +118,15 @@ struct plain {
 	uv_idle_t           tell;     /* runs while somebody has ended */
 	struct resolver    *resolver;
 	int64_t             timer_at; /* INT64_MAX: not armed */
-	uint64_t            turn;     /* grows before and after each batch of events */
+	uint64_t            looked_at; /* uv_now: what the kernel had to tell was noted in this turn */
+	uint64_t            read_ns;  /* when that was */
 	bool                in_batch;
 	struct heap         deadlines, steps;
 	struct table        sites;
 	struct list         active, ended, pool;
 	struct list         idle;     /* connections, the oldest first */
-	struct list         closed;   /* connections that events of this batch may still name */
+	struct list         closed;   /* connections that whoever handles an event may still name */
+	struct list         news;     /* connections with events */
 	unsigned            idle_count, pooled;
 	unsigned            closing;  /* handles still to be closed */
 	http_closed        *on_closed;
@@ -136,6 +139,8 @@ struct plain {
 /* ---- plain.c ----------------------------------------------------------------------- */
 int64_t plain_now(void);
 void    plain_arm(struct plain *p, int64_t at);
+/* Every connection has noted what is known of it; it is dealt with later. Nothing is called back. */
+void    plain_look(struct plain *p);
 /* Tells of it in a later turn. The transfer's connection is gone already. */
 void    plain_fail(struct plain_transfer *t, enum plain_end end, int error);
 /* Tells of its response now. The same. */
@@ -154,7 +159,8 @@ void conn_open(struct plain_transfer *t);        /* to one address of the site a
 void conn_carry(struct plain_transfer *t);       /* libcurl opens it */
 bool conn_reuse(struct plain_transfer *t);       /* false: no idle connection */
 void conn_close(struct conn *c);
-void conn_event(struct conn *c, uint32_t events);
+void conn_note(struct conn *c, uint32_t events);
+void conn_event(struct conn *c); /* deals with those that are noted */
 void conn_next_address(struct conn *c);          /* this one took too long */
 const char *conn_stage(const struct conn *c);    /* what has not happened yet */
 void conn_free_closed(struct plain *p);

@@ -337,6 +337,36 @@ static void check_unasked(struct world *w)
 	ok(is_hi(got) && w->stub.connections == opened + 1, "what came before the question is not its answer: %d", got.status);
 }
 
+/* The look that finds those bytes also finds the answer of a call that is under way, which is told of later. */
+static void check_unasked_beside(struct world *w)
+{
+	struct http_request r = { .method = "GET", .timeout_ms = 5000 };
+	struct got          first = { 0 }, second = { 0 }, late[2] = { { 0 }, { 0 } };
+	char                hang[200];
+	unsigned            requests = w->stub.requests, opened;
+
+	snprintf(hang, sizeof hang, "%s", url_of(w, "127.0.0.1", "/hang"));
+	r.url = hang;
+	http_start(w->http, &r, on_done, &first);
+	r.url = url_of(w, "127.0.0.1", "/ok");
+	http_start(w->http, &r, on_done, &second);
+	turns(w, &second, 5000);
+	while (w->stub.requests < requests + 2)
+		uv_run(w->loop, UV_RUN_ONCE);
+	opened = w->stub.connections;
+	stub_speak(&w->stub, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+	for (int i = 0; i < 2; i++)
+		http_start(w->http, &r, on_done, &late[i]);
+	turns(w, &late[1], 5000);
+	turns(w, &late[0], 5000);
+	turns(w, &first, 5000);
+	ok(is_hi(first) && is_hi(second), "an answer that is seen because another call begins is not lost: %d", first.status);
+	ok(is_hi(late[0]) && is_hi(late[1]) && w->stub.connections >= opened + 1,
+	   "and no call begun in that moment takes the bytes on a resting connection: %d, %d", late[0].status, late[1].status);
+	stub_drop_all(&w->stub); /* where it was to hang it still does */
+	turns(w, NULL, 5);
+}
+
 static void check_large(struct world *w)
 {
 	static char big[8 << 20];
@@ -690,8 +720,10 @@ static void check_all(uv_loop_t *loop, enum http_client client)
 	check_failures(&w, client);
 	check_withheld(&w);
 	check_repeat(&w);
-	if (client != HTTP_CURL) /* libcurl takes it for the answer, unless the loop has seen it by then */
+	if (client != HTTP_CURL) { /* libcurl takes it for the answer, unless the loop has seen it by then */
 		check_unasked(&w);
+		check_unasked_beside(&w);
+	}
 	check_large(&w);
 	check_addresses(&w, client);
 	check_allowed(&w, client);
