@@ -55,13 +55,18 @@ void clock_heard(struct clock *c, int64_t db_ms, int64_t sent_at, int64_t receiv
 	c->heard_at = received_at;
 }
 
-int64_t clock_now_ms(struct clock *c)
+int64_t clock_at_ms(struct clock *c, int64_t boot_at)
 {
-	int64_t now = clock_boot_ms() + c->offset_ms;
+	int64_t now = boot_at + c->offset_ms;
 
 	if (now > c->last_ms)
 		c->last_ms = now;
 	return c->last_ms;
+}
+
+int64_t clock_now_ms(struct clock *c)
+{
+	return clock_at_ms(c, clock_boot_ms());
 }
 
 static int64_t port_now(void *ctx)

@@ -19,6 +19,7 @@ void    clock_init(struct clock *c);
 /* The database said db_ms in an answer to what was sent and received then (boot_ms). */
 void    clock_heard(struct clock *c, int64_t db_ms, int64_t sent_at, int64_t received_at);
 int64_t clock_now_ms(struct clock *c);
+int64_t clock_at_ms(struct clock *c, int64_t boot_at); /* the same for whoever knows what the boot clock shows */
 int64_t clock_boot_ms(void);
 int64_t clock_boot_us(void); /* the same, finer */
 struct clock_port clock_port_of(struct clock *c); /* c outlives the port */

@@ -16,7 +16,7 @@ struct loop {
 	uv_signal_t       term, intr;
 	struct loop_hooks hooks;
 	int64_t           timer_at; /* what the timer is armed for */
-	uint64_t          lag_us;
+	uint64_t          lag_us, turns;
 	bool              stopping;
 	unsigned          open_handles;
 };
@@ -47,14 +47,8 @@ static void on_timer(uv_timer_t *timer)
 	l->hooks.tick(l->hooks.ctx);
 }
 
-/* Everything that happened in this turn is known now: send what it wants, then
- * sleep until the next thing is due. A flush may start work that is due at once. */
-static void on_prepare(uv_prepare_t *prepare)
+static void arm(struct loop *l, int64_t at)
 {
-	struct loop *l = prepare->data;
-
-	l->hooks.flush(l->hooks.ctx);
-	int64_t at = l->hooks.next_at(l->hooks.ctx);
 	if (at == l->timer_at)
 		return;
 	l->timer_at = at;
@@ -65,6 +59,17 @@ static void on_prepare(uv_prepare_t *prepare)
 	int64_t delay = at - loop_boot_ms();
 	uv_update_time(&l->uv);
 	uv_timer_start(&l->timer, on_timer, delay > 0 ? (uint64_t)delay : 0, 0);
+}
+
+/* Everything that happened in this turn is known now: send what it wants, then
+ * sleep until the next thing is due. A flush may start work that is due at once. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+	struct loop *l = prepare->data;
+
+	l->hooks.flush(l->hooks.ctx);
+	arm(l, l->hooks.next_at(l->hooks.ctx));
+	l->turns++;
 }
 
 static void on_signal(uv_signal_t *sig, int number)
@@ -154,6 +159,11 @@ bool loop_close(struct loop *l)
 	(void)rc;
 	free(l);
 	return true;
+}
+
+uint64_t loop_turns(const struct loop *l)
+{
+	return l->turns;
 }
 
 uint64_t loop_lag_us(const struct loop *l)

@@ -29,6 +29,7 @@ void         loop_settle(struct loop *l, unsigned ms);
  * for that thread: the process ends by _exit(). */
 bool         loop_close(struct loop *l) __attribute__((warn_unused_result));
 int64_t      loop_boot_ms(void);
+uint64_t     loop_turns(const struct loop *l); /* grows by one before each sleep */
 uint64_t     loop_lag_us(const struct loop *l); /* how late the timer was, smoothed */
 
 #endif
