@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The longest is the reason of a rollback, of at most 1,000 bytes, with what stands around it. */
 enum { TEXT_MAX = 1200 };
@@ -82,13 +83,20 @@ static void answer_no(struct request *r, unsigned status, const char *result, in
 	vsnprintf(text, sizeof text, fmt, ap);            \
 	va_end(ap)
 
-/* Clients look for the word in the body. */
+static bool ends_with(const char *text, const char *word)
+{
+	const size_t n = strlen(text), w = strlen(word);
+
+	return n >= w && strcmp(text + n - w, word) == 0;
+}
+
+/* Clients look for the word in the body; what a branch answered may have it. */
 void dtm_failure(struct request *r, const char *fmt, ...)
 {
 	char whole[TEXT_MAX + 8];
 
 	FORMAT(text);
-	snprintf(whole, sizeof whole, "%s FAILURE", text);
+	snprintf(whole, sizeof whole, "%s%s", text, ends_with(text, "FAILURE") ? "" : " FAILURE");
 	answer_no(r, 409, "FAILURE", RPC_FAILURE, str_of(whole));
 }
 
