@@ -161,11 +161,12 @@ X(RESTORE, ON_WORK,                                                             
 	"AND (t.phase IN ('prepared', 'trying') OR t.phase = excluded.phase "                  \
 	"OR (t.phase = 'confirming' AND excluded.phase IN ('confirmed', 'abandoned')) "        \
 	"OR (t.phase = 'cancelling' AND excluded.phase IN ('cancelled', 'abandoned'))) RETURNING t.gid") \
+/* Of the young ones those below $4: who began the others has heard of it. */                    \
 X(MINE, ON_WORK,                                                                               \
 	"(SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                          \
 	"WHERE t.owner = $1::uuid AND " IS_GROWN " AND t.gid > $2::text ORDER BY t.gid LIMIT $3::int) UNION ALL " \
 	"(SELECT t.gid, t.epoch, t.version FROM sagad.transaction t "                          \
-	"WHERE t.gid > $2::text AND " IN_NURSERY_OF("$1::uuid") " ORDER BY t.gid LIMIT $3::int) " \
+	"WHERE t.gid > $2::text AND t.gid < $4::text AND " IN_NURSERY_OF("$1::uuid") " ORDER BY t.gid LIMIT $3::int) " \
 	"ORDER BY gid LIMIT $3::int")                                                          \
 /* Once a row is dangerous, only adoptions from a fenced incarnation count. */                 \
 X(ADOPT, ON_WORK,                                                                              \

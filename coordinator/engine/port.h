@@ -256,7 +256,8 @@ struct log_port {
 	 * since the failover, or none; it never goes back on a decision. Answers the gids that became so.
 	 * LOG_FENCED: our replica row is not live. */
 	void (*restore)(void *ctx, struct uuid me, const struct row *rows, size_t n, rows_done *done, void *arg);
-	/* A page of the gids with owner == me, gid > after, in order; only gid, epoch and version are filled. */
+	/* A page of the gids with owner == me, gid > after, in order; only gid, epoch and version are filled. It may leave out
+	 * what was begun here lately, as long as every commit with begins was answered LOG_DONE and no session broke since. */
 	void (*mine)(void *ctx, struct uuid me, struct str after, unsigned limit, rows_done *done, void *arg);
 	/* The three that take rows give none to a replica whose own row is not live: a zombie must not take
 	 * what nobody would look for there. And only rows with format <= ROW_FORMAT. */

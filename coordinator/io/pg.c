@@ -76,6 +76,8 @@ void pg_conn_changed(struct pg *pg)
 
 	pg->was_up = is_up;
 	pg->work_was_up = pg->work.state == CONN_READY;
+	if (work_came || came)
+		pg_nursery_doubt(pg); /* another server may lack what the last one said */
 	if (work_came && !pg->closing)
 		pg_timeline_look(pg);
 	if (!came || pg->closing)

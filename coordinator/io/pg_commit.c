@@ -328,6 +328,8 @@ static struct commit_job *open_job(struct pg *pg, const struct batch *b, batch_d
 
 static void deliver(struct commit_job *j, enum log_result result)
 {
+	if (result != LOG_DONE && j->batch->begin_count > 0)
+		pg_nursery_doubt(j->job.conn->pg);
 	j->done(j->arg, result, &(struct batch_result){ j->marks, j->marks + j->batch->begin_count });
 	pg_job_free(&j->job);
 }

@@ -92,6 +92,8 @@ struct pg_nursery {
 	bool        is_over;  /* the database has said: shut and empty */
 	int64_t     moved_at, born_at; /* boot */
 	uint64_t    begins;   /* batches that were sent or answered */
+	int64_t     until;    /* real: no row that we have sent is young behind it */
+	int64_t     doubted;  /* its `until` when a fate was unknown or a session new; 0: never. Behind it we know of all rows */
 };
 
 struct pg {
@@ -202,6 +204,8 @@ void pg_member_verbs(struct log_port *port);                  /* pg_member.c */
 /* ---- pg_nursery.c */
 void pg_nursery_move(struct pg_job *job, struct uuid me);     /* into a batch with begins, when it is time */
 void pg_nursery_answered(struct pg *pg);                      /* that batch was */
+void pg_nursery_doubt(struct pg *pg);                         /* we may not know of all that was begun here so far */
+void pg_nursery_put_doubts(const struct pg *pg, struct pg_params *p); /* the gid that is above all of that */
 void pg_nursery_tick(struct pg *pg, struct uuid me);          /* every few seconds */
 /* A page of rows of a dead one that somebody wants to take. */
 struct pg_adoption {

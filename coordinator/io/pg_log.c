@@ -211,6 +211,7 @@ static void log_mine(void *ctx, struct uuid me, struct str after, unsigned limit
 	params_uuid(p, me);
 	params_text(p, after);
 	params_i32(p, (int32_t)limit);
+	pg_nursery_put_doubts(j->job.conn->pg, p);
 	pg_job_add(&j->job, SQL_MINE);
 	pg_job_send(&j->job, on_mine);
 }

@@ -34,6 +34,19 @@ void pg_nursery_answered(struct pg *pg)
 	n->begins++;
 }
 
+void pg_nursery_doubt(struct pg *pg)
+{
+	pg->nursery.doubted = pg->nursery.until;
+}
+
+void pg_nursery_put_doubts(const struct pg *pg, struct pg_params *p)
+{
+	if (pg->nursery.doubted == 0)
+		params_text(p, (struct str){ "", 0 });
+	else
+		put_bound(p, pg->nursery.doubted);
+}
+
 void pg_nursery_move(struct pg_job *job, struct uuid me)
 {
 	struct pg         *pg = job->conn->pg;
@@ -47,6 +60,8 @@ void pg_nursery_move(struct pg_job *job, struct uuid me)
 	n->me = me;
 	n->is_open = true;
 	n->moved_at = n->born_at;
+	if (n->until < now + AHEAD_MS)
+		n->until = now + AHEAD_MS;
 	p = pg_job_params(job);
 	params_uuid(p, me);
 	put_bound(p, now - AGE_MS);

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { EPOCH_MS = 1790000000 };
+enum { EPOCH_MS = 1790000100, NURSERY_MS = 4000 };
 
 struct definition { /* nothing of it matters here but that holds and drops balance */
 	int held;
@@ -153,7 +153,7 @@ static void on_done(void *arg, enum log_result result)
 	*(struct answer *)arg = (struct answer){ true, result, 0, 0 };
 }
 
-static const struct uuid me = { { 1 } };
+static const struct uuid me = { { 1 } }, young_me = { { 7 } };
 
 static struct row a_row(const char *gid)
 {
@@ -265,6 +265,53 @@ static void test_restart(void)
 	fake_log_restore(f.b, FAKE_COMMITS | FAKE_OTHERS);
 }
 
+/* How many rows are mine. */
+static size_t count_mine(void)
+{
+	struct answer got = { 0 };
+
+	f.port_a.mine(f.port_a.ctx, young_me, (struct str){ 0 }, 100, on_rows, &got);
+	pump(NULL, &got.done);
+	return got.n;
+}
+
+static void begin_young(const char *gid)
+{
+	struct answer got = { 0 };
+	struct row    r = a_row(gid);
+
+	r.owner = young_me;
+	r.created_at = now_ms(NULL);
+	f.port_a.commit(f.port_a.ctx, &(struct batch){ .me = young_me, .begins = &r, .begin_count = 1 }, on_batch, &got);
+	pump(NULL, &got.done);
+	sleep_ms(NULL, 10);
+}
+
+/* What port.h lets a log leave out of the list of rows. */
+static void test_left_out(void)
+{
+	struct answer got = { 0 };
+	struct member m = { .id = young_me, .lock_key = 6, .weight = 1 };
+
+	f.fate = (struct fake_fate){ 0 };
+	f.port_a.enroll(f.port_a.ctx, &m, on_done, &got);
+	pump(NULL, &got.done);
+	begin_young("young-1");
+	ok(count_mine() == 0, "a row that its owner was told of is left out");
+	f.fate = (struct fake_fate){ .refuse = LOG_AGAIN };
+	begin_young("young-2");
+	f.fate = (struct fake_fate){ 0 };
+	ok(count_mine() == 1, "until a begin fails");
+	begin_young("young-3");
+	ok(count_mine() == 1, "that shows nothing of those behind it");
+	fake_log_break(f.a, FAKE_COMMITS);
+	fake_log_restore(f.a, FAKE_COMMITS);
+	ok(count_mine() == 2, "but a new session does");
+	begin_young("young-4");
+	sleep_ms(NULL, NURSERY_MS);
+	ok(count_mine() == 3, "and time");
+}
+
 static void set_failover(void *ctx, bool on)
 {
 	(void)ctx;
@@ -275,7 +322,7 @@ int main(void)
 {
 	struct fake_db_config db = { .loop = &f.loop, .now_ms = now_ms, .compile = compile,
 		                     .definition = { .hold = hold, .drop = drop },
-		                     .is_held = is_held, .bad = bad };
+		                     .is_held = is_held, .bad = bad, .nursery_ms = NURSERY_MS };
 	struct log_suite      suite = { .a = &f.port_a, .b = &f.port_b, .pump = pump, .sleep = sleep_ms,
 		                        .now_ms = now_ms, .random = draw, .lock = set_lock,
 		                        .failover = set_failover,
@@ -300,6 +347,7 @@ int main(void)
 	test_lost_commit_lands_later();
 	test_refusals();
 	test_restart();
+	test_left_out();
 	fake_log_close(f.a);
 	fake_log_close(f.b);
 	fake_end_fini(&f.end_a);

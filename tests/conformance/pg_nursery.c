@@ -86,6 +86,15 @@ static void mine(struct harness *h, struct uuid me, const char *after, unsigned 
 	harness_wait(h, &a->done);
 }
 
+/* A begin that fails leaves its caller in doubt, of those before it as well. */
+static void fail_begin(struct harness *h, struct uuid me, struct str gid)
+{
+	struct row r = make_row(me, gid);
+
+	r.fresh = true;
+	ok(begin_row(h, &h->a, &r) != LOG_DONE, "a begin fails");
+}
+
 static unsigned s_left; /* of the one that was asked for */
 static bool     s_owns;
 static struct uuid s_id;
@@ -141,6 +150,10 @@ static void test_life(struct harness *h)
 	memcpy(three, "0000", 4);
 	ok(begin_gid(h, me, str_of(three)) && !is_young(h, str_of(three)), "nor is one whose gid is old");
 	mine(h, me, "", 10, &a);
+	ok(a.n == 2 && strncmp(a.gids, three, 36) == 0 && strcmp(a.gids + 37, "chosen ") == 0,
+	   "of young ones that it was told of the list of its own says nothing");
+	fail_begin(h, me, str_of(one));
+	mine(h, me, "", 10, &a);
 	ok(a.n == 4 && strncmp(a.gids, three, 36) == 0 && strncmp(a.gids + 37, one, 36) == 0 &&
 	   strcmp(a.gids + 3 * 37, "chosen ") == 0, "all of them are mine, in the order of gids");
 	mine(h, me, one, 1, &a);
@@ -164,6 +177,36 @@ static void test_life(struct harness *h)
 	harness_wait(h, &a.done);
 	mine(h, me, one, 10, &a);
 	ok(a.n == 2 && strncmp(a.gids, two, 36) == 0, "and mine again when I take it up");
+}
+
+/* Which young rows are listed: those that began before something went wrong. */
+static void test_doubt(struct harness *h)
+{
+	struct uuid   me = make_replica(h, 16);
+	struct answer a = { 0 };
+	char          one[GID], two[GID], three[GID];
+	unsigned      backs = h->a.backs;
+
+	begin_gid(h, me, make_gid(h, one));
+	ok(h->a.pg->nursery.doubted == 0 || h->a.pg->nursery.doubted <= h->a.pg->nursery.until, "nothing is doubted ahead");
+	h->a.pg->nursery.doubted = 0;
+	mine(h, me, "", 10, &a);
+	ok(a.n == 0, "a young row that its replica was told of is not listed");
+	pg_database_run(&h->database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sagad log' "
+	                "AND datname = current_database()");
+	harness_until(h, h->a.backs > backs, 5000);
+	mine(h, me, "", 10, &a);
+	ok(h->a.backs > backs && a.n == 1 && strcmp(a.gid, one) == 0, "it is when there is a new session");
+	h->a.pg->nursery.moved_at = 0;
+	begin_gid(h, me, make_gid(h, two));
+	uuid_text(uuid_v7(clock_now_ms(&h->a.clock) + 4000, 0, 0), three);
+	h->a.pg->nursery.doubted = clock_now_ms(&h->a.clock) + 1000; /* as if seconds had gone by since */
+	ok(begin_gid(h, me, str_of(three)) && is_young(h, str_of(three)), "a row begins behind that");
+	mine(h, me, "", 10, &a);
+	ok(a.n == 2 && strncmp(a.gids + 37, two, 36) == 0, "rows that begin long behind it are not listed");
+	fail_begin(h, me, str_of(three));
+	mine(h, me, "", 10, &a);
+	ok(a.n == 3, "until the next doubt");
 }
 
 static void test_leaving(struct harness *h)
@@ -487,6 +530,7 @@ int main(void)
 	test_clock(&h);
 	test_beatless(&h);
 	test_many(&h);
+	test_doubt(&h);
 	harness_close(&h);
 	return tap_done();
 }

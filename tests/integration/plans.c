@@ -29,7 +29,7 @@ static const struct {
 	{ "JOURNAL", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "SETTLE", "Index Scan using inbox_pkey", "using transaction_pkey" },
 	{ "RELOAD", "Index Scan using transaction_pkey", NULL },
-	{ "MINE", "using transaction_owner", "Index Cond: (((gid)::text > $2) AND ((gid)::text >= " },
+	{ "MINE", "using transaction_owner", "Index Cond: (((gid)::text > $2) AND ((gid)::text < $4) AND ((gid)::text >= " },
 	{ "ADOPT", "using transaction_owner", "Index Scan using transaction_pkey" },
 	{ "LOOK", "using transaction_due", "using inbox_open" },
 	{ "TAKE_DUE", "using transaction_due", "Index Scan using transaction_pkey" },

@@ -505,6 +505,15 @@ static enum log_result restore(struct fake_op *op)
 	return LOG_DONE;
 }
 
+/* Who asks for his rows has been told of that one, and of every begin since. */
+static bool is_left_out(const struct fake_op *op, const struct row *r)
+{
+	const struct fake_db_config *c = &op->db->config;
+
+	return op->verb == FAKE_MINE && c->nursery_ms > 0 && r->epoch == 1 && r->created_at > op->doubted &&
+	       c->now_ms(c->ctx) - r->created_at < c->nursery_ms;
+}
+
 static void walk_owned(struct fake_op *op)
 {
 	struct fake_db *db = op->db;
@@ -515,7 +524,8 @@ static void walk_owned(struct fake_op *op)
 	for (size_t i = 0; i < db->row_n && op->found < op->limit; i++) {
 		struct row *r = &db->rows[i];
 
-		if (!uuid_eq(r->owner, adopting ? op->other : op->me) || str_cmp(r->gid, op->after) <= 0)
+		if (!uuid_eq(r->owner, adopting ? op->other : op->me) || str_cmp(r->gid, op->after) <= 0 ||
+		    is_left_out(op, r))
 			continue;
 		if (adopting && (fake_db_is_locked(op, r->gid) || op->danger != danger_of(r->adoptions) ||
 		                 r->format > ROW_FORMAT))

@@ -12,6 +12,8 @@ struct fake_log {
 	struct fake_log_config config;
 	unsigned               up;  /* channels */
 	struct list            ops; /* not yet answered */
+	int64_t                newest;  /* when the youngest was created whose begin was sent */
+	int64_t                doubted; /* the same, when it was last unknown what became of begins */
 };
 
 #define X(name, channel, text, lost) text,
@@ -68,7 +70,7 @@ static void tell_heard(const struct fake_op *op)
 			c->heard(c->ctx, op->me, op->rows[i].gid, op->rows[i].version);
 }
 
-static void call_back(struct fake_op *op, enum log_result result)
+static void call_back(struct fake_op *op, struct fake_log *log, enum log_result result)
 {
 	if (result == LOG_DONE)
 		tell_heard(op);
@@ -77,7 +79,11 @@ static void call_back(struct fake_op *op, enum log_result result)
 	struct batch_result batch = { op->begun, op->changed };
 
 	switch (op->verb) {
-	case FAKE_COMMIT: op->done.batch(op->arg, result, done ? &batch : NULL); break;
+	case FAKE_COMMIT:
+		if (!done)
+			log->doubted = log->newest;
+		op->done.batch(op->arg, result, done ? &batch : NULL);
+		break;
 	case FAKE_RELOAD:
 	case FAKE_MINE:
 	case FAKE_RESTORE:
@@ -109,8 +115,10 @@ static void deliver(void *arg)
 
 	op->events--;
 	if (op->log != NULL && !op->cut) {
+		struct fake_log *log = op->log;
+
 		leave_client(op);
-		call_back(op, op->result);
+		call_back(op, log, op->result);
 	}
 	release(op);
 }
@@ -121,8 +129,10 @@ static void deliver_cut(void *arg)
 
 	op->events--;
 	if (op->log != NULL) {
+		struct fake_log *log = op->log;
+
 		leave_client(op);
-		call_back(op, verb_has_effect[op->verb] ? LOG_LOST : LOG_AWAY);
+		call_back(op, log, verb_has_effect[op->verb] ? LOG_LOST : LOG_AWAY);
 	}
 	release(op);
 }
@@ -307,6 +317,9 @@ static void verb_commit(void *ctx, const struct batch *batch, batch_done *done, 
 	fake_check_batch(log->config.db, batch);
 	struct fake_op *op = new_op(log, FAKE_COMMIT);
 	op->batch = fake_copy_batch(&op->arena, batch);
+	for (size_t i = 0; i < batch->begin_count; i++)
+		if (log->newest < batch->begins[i].created_at)
+			log->newest = batch->begins[i].created_at;
 	op->done.batch = done;
 	send(op, arg);
 }
@@ -353,6 +366,7 @@ static void page(void *ctx, enum fake_verb verb, struct uuid me, struct uuid dea
 	op->after = arena_str(&op->arena, after_gid);
 	op->limit = limit;
 	op->danger = danger;
+	op->doubted = op->log->doubted;
 	op->done.rows = done;
 	if (limit == 0)
 		bad(ctx, "a page of no rows");
@@ -592,6 +606,7 @@ void fake_log_break(struct fake_log *log, unsigned channels)
 void fake_log_restore(struct fake_log *log, unsigned channels)
 {
 	log->up |= channels;
+	log->doubted = log->newest;
 }
 
 bool fake_log_owes(const struct fake_log *log, struct uuid me)

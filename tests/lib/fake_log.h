@@ -72,6 +72,8 @@ struct fake_db_config {
 	/* Somebody else holds that row locked: a commit with it is LOG_AGAIN, and nobody takes it over. May be NULL. */
 	bool                 (*is_blocked)(void *ctx, struct str gid);
 	bool                 (*is_unreadable)(void *ctx, struct str gid); /* a reload with it is LOG_BAD_DATA. May be NULL */
+	/* For so long the list of `mine` leaves out what was begun there, whenever port.h lets it. 0: never. */
+	int64_t                nursery_ms;
 	struct str             unstorable;         /* a text with this in it is LOG_BAD_DATA; empty: none */
 };
 

@@ -32,6 +32,7 @@ struct fake_op {
 	bool             all;         /* of a sweep */
 	enum danger      danger;
 	int64_t          key, mark;
+	int64_t          doubted;     /* of the log, when it was sent */
 	double           speed, load;
 	struct row      *known;      /* to be restored; holds their definitions */
 	struct inbox_row inbox;

@@ -201,7 +201,7 @@ static void open_database(struct world *w)
 		                    .wrote = invariant_wrote, .settled = invariant_settled,
 		                    .restored = invariant_restored, .heard = failover_heard,
 		                    .remembers = w->may_fail_over, .answered = answered, .is_blocked = is_blocked,
-		                    .unstorable = STR("!unstorable!") };
+		                    .nursery_ms = 6000, .unstorable = STR("!unstorable!") };
 
 	plan_port(w, &c.definition);
 	w->definition_port = c.definition;
