@@ -61,10 +61,12 @@ static void find_reason(struct reason *why, uint64_t after)
 
 static struct str refused_step(struct request *r, const struct view *view)
 {
-	if (view->txn->cause != CAUSE_REFUSED || view->row.def == NULL)
+	const struct txn *t = view->txn;
+
+	if (t->cause != CAUSE_REFUSED || t->cause_step >= t->step_count || view->row.def == NULL)
 		return (struct str){ 0 };
 	return arena_str(request_arena(r),
-	                 definition_step_name(view->row.def, view->txn->cause_step));
+	                 definition_step_name(view->row.def, t->cause_step));
 }
 
 struct reason *dtm_reason_of(struct request *r, const struct view *view)

@@ -268,7 +268,9 @@ struct str json_trim(struct str s)
 {
 	const size_t start = space_end(s, 0);
 
-	while (s.n > start && is_space(s.p[s.n - 1]))
+	if (start == s.n) /* nothing, which may stand nowhere */
+		return (struct str){ 0 };
+	while (is_space(s.p[s.n - 1]))
 		s.n--;
 	return (struct str){ s.p + start, s.n - start };
 }
