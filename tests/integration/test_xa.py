@@ -277,6 +277,22 @@ def test_package_refuses_what_cannot_be_prepared(dsn, gid):
     assert xa.run(service.db, sagad.Call(gid, "debit", "cancel")).status == 503
 
 
+def test_package_reports_no_error_where_another_session_ends_the_same(dsn, gid, caplog, monkeypatch):
+    """PostgreSQL says 55000, "is busy". To a try it says the same where nothing can be prepared, and that is one."""
+    service = Package(dsn)
+    done = xa._command  # pylint: disable=protected-access
+
+    def busy(barrier, words, name=""):
+        if "PREPARE" in words:
+            raise psycopg.errors.ObjectNotInPrerequisiteState("it is busy")
+        done(barrier, words, name)
+    monkeypatch.setattr(xa, "_command", busy)
+    play(service, dsn, gid, ("confirm", 503, 0, 0), ("cancel", 503, 0, 0))
+    assert not caplog.records
+    play(service, dsn, gid, ("try", 503, 0, 0))
+    assert "try of step debit" in caplog.text
+
+
 def test_package_looks_at_what_became_of_its_commands(dsn, gid, monkeypatch):
     """What is kept last fails in a transaction that has failed. If it did not, only the tag would tell."""
     service = Package(dsn)

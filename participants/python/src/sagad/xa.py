@@ -71,9 +71,9 @@ def run(connection: Connection, call: Call, work: Optional[Work] = None) -> Answ
     except NotACall as why:
         return failed(400, str(why))
     except Exception as why:  # pylint: disable=broad-except
-        # 55P03, lock_not_available: it met a try that is at work, or prepared, which is nothing to worry about.
-        log.log(logging.INFO if _state_of(why) == "55P03" else logging.ERROR, "%s of step %s of %s is rolled back and answered 503",
-                call.op, call.step, call.gid, exc_info=_state_of(why) != "55P03")
+        met = _met_another(call, why)
+        log.log(logging.INFO if met else logging.ERROR, "%s of step %s of %s is rolled back and answered 503",
+                call.op, call.step, call.gid, exc_info=not met)
     return unavailable()
 
 
@@ -205,6 +205,12 @@ def _second_phase(barrier: Barrier, words: str, name: str) -> None:
         # 42704, undefined_object: ended by an earlier call, or never there. The barrier's row tells which.
         if _state_of(why) != "42704":
             raise
+
+
+def _met_another(call: Call, why: Exception) -> bool:
+    """A try at work or prepared holds the barrier's row (55P03, lock_not_available), or another session prepares or ends the same
+    transaction at this moment (55000, "is busy"): nothing to worry about. The 55000 of a try says that nothing can be prepared."""
+    return _state_of(why) == "55P03" or (call.op != "try" and _state_of(why) == "55000")
 
 
 def _command(barrier: Barrier, words: str, name: str = "") -> None:
