@@ -81,33 +81,33 @@ struct str arena_str(struct arena *a, struct str s)
 	return (struct str){ p, s.n };
 }
 
-void arena_clear(struct arena *a)
+static void free_blocks(struct arena_block *b)
 {
-	struct arena_block *b = a->blocks;
-
-	while (b != NULL && b->next != NULL) {
-		struct arena_block *next = b->next;
-
-		free(b);
-		b = next;
-	}
-	a->blocks = b;
-	a->used = 0;
-	if (b != NULL && b->cap != FIRST_BLOCK_SIZE)
-		arena_fini(a);
-	else if (b != NULL)
-		b->n = 0;
-}
-
-void arena_fini(struct arena *a)
-{
-	struct arena_block *b = a->blocks;
-
 	while (b != NULL) {
 		struct arena_block *next = b->next;
 
 		free(b);
 		b = next;
 	}
+}
+
+/* The newest is the largest of the usual sizes: whoever needed it will need as much again. */
+void arena_clear(struct arena *a)
+{
+	struct arena_block *b = a->blocks;
+
+	if (b == NULL || b->cap > BLOCK_SIZE) {
+		arena_fini(a);
+		return;
+	}
+	free_blocks(b->next);
+	b->next = NULL;
+	b->n = 0;
+	a->used = 0;
+}
+
+void arena_fini(struct arena *a)
+{
+	free_blocks(a->blocks);
 	*a = (struct arena){ 0 };
 }

@@ -18,6 +18,6 @@ void      *arena_alloc(struct arena *a, size_t size); /* zeroed, aligned for any
 void      *arena_array(struct arena *a, size_t n, size_t size);
 struct str arena_str(struct arena *a, struct str s);  /* a copy, NUL-terminated behind its end */
 void       arena_fini(struct arena *a);               /* frees all; the arena is empty again */
-void       arena_clear(struct arena *a);              /* the same, but the first block stays for what comes next */
+void       arena_clear(struct arena *a);              /* the same, but one small block stays for what comes next */
 
 #endif
