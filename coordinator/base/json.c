@@ -29,6 +29,7 @@ struct scan {
 	struct arena      *arena;
 	unsigned           levels; /* of nodes */
 	bool               loose;  /* the outermost names may stand twice */
+	bool               escaped; /* the string read last has escapes */
 	struct json       *root;
 	unsigned           nodes, depth;
 	struct str        *names; /* of all open objects, innermost last */
@@ -67,11 +68,18 @@ static char peek(const struct scan *s)
 	return s->at < s->text.n ? s->text.p[s->at] : '\0';
 }
 
-static void skip_space(struct scan *s)
+static void skip_blanks(struct scan *s)
 {
 	while (s->at < s->text.n && (s->text.p[s->at] == ' ' || s->text.p[s->at] == '\n' ||
 				     s->text.p[s->at] == '\t' || s->text.p[s->at] == '\r'))
 		s->at++;
+}
+
+/* Mostly there is none. */
+static inline void skip_space(struct scan *s)
+{
+	if (s->at >= s->text.n || s->text.p[s->at] <= ' ')
+		skip_blanks(s);
 }
 
 static bool scan_escape(struct scan *s)
@@ -123,6 +131,7 @@ static bool scan_string(struct scan *s, struct str *inner)
 	size_t start = ++s->at;
 	bool   ascii = true;
 
+	s->escaped = false;
 	s->at += plain_run(s->text.p + s->at, s->text.n - s->at);
 	while (s->at < s->text.n && s->text.p[s->at] != '"') {
 		unsigned char c = (unsigned char)s->text.p[s->at];
@@ -130,12 +139,14 @@ static bool scan_string(struct scan *s, struct str *inner)
 		if (c < 0x20)
 			return fail(s, s->at, "a control character in a string must be escaped");
 		ascii &= c < 0x80;
-		if (c != '\\')
+		if (c != '\\') {
 			s->at++;
-		else if (!scan_escape(s))
+			continue;
+		}
+		s->escaped = true;
+		if (!scan_escape(s))
 			return false;
-		else
-			s->at += plain_run(s->text.p + s->at, s->text.n - s->at);
+		s->at += plain_run(s->text.p + s->at, s->text.n - s->at);
 	}
 	if (s->at >= s->text.n)
 		return fail(s, s->at, "the text ends inside a string");
@@ -148,11 +159,13 @@ static bool scan_string(struct scan *s, struct str *inner)
 
 static size_t scan_digits(struct scan *s)
 {
-	size_t start = s->at;
+	size_t at = s->at, n;
 
-	while (peek(s) >= '0' && peek(s) <= '9')
-		s->at++;
-	return s->at - start;
+	while (at < s->text.n && s->text.p[at] >= '0' && s->text.p[at] <= '9')
+		at++;
+	n = at - s->at;
+	s->at = at;
+	return n;
 }
 
 static bool scan_number(struct scan *s)
@@ -330,7 +343,7 @@ static bool read_name(struct scan *s)
 		return fail(s, s->at, "a name in double quotes is expected here");
 	if (!scan_string(s, &inner))
 		return false;
-	top->key = json_decode(inner, s->arena);
+	top->key = s->escaped ? json_decode(inner, s->arena) : inner;
 	add_name(s, top->key);
 	skip_space(s);
 	if (peek(s) != ':')
