@@ -240,8 +240,8 @@ struct str exchange_header(const struct exchange *x, const char *name)
 }
 
 struct join {
-	struct str name;
-	struct buf joined;
+	struct str name, first;
+	struct buf joined; /* of more than one */
 	bool       found;
 };
 
@@ -251,9 +251,14 @@ static bool join_header(void *arg, struct str name, struct str value)
 
 	if (name.n != j->name.n || strncasecmp(name.p, j->name.p, name.n) != 0)
 		return true;
-	if (j->found)
-		buf_cstr(&j->joined, ", ");
-	j->found = true;
+	if (!j->found) {
+		j->found = true;
+		j->first = value;
+		return true;
+	}
+	if (j->joined.n == 0)
+		buf_str(&j->joined, j->first);
+	buf_cstr(&j->joined, ", ");
 	buf_str(&j->joined, value);
 	return true;
 }
@@ -264,7 +269,7 @@ struct str exchange_header_list(struct exchange *x, const char *name)
 	struct str  list;
 
 	x->own->httpd->kind->each_header(x, join_header, &j);
-	list = arena_str(&x->arena, buf_view(&j.joined));
+	list = arena_str(&x->arena, j.joined.n > 0 ? buf_view(&j.joined) : j.first);
 	buf_fini(&j.joined);
 	return list;
 }

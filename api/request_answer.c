@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t clock_us(void)
@@ -32,14 +33,15 @@ void request_header(struct request *r, const char *name, const char *fmt, ...)
 void request_number(struct request *r, const char *name, const char *before, uint64_t v,
                     const char *after)
 {
-	char       digits[20];
-	struct buf text = { 0 };
+	const size_t before_n = strlen(before), after_n = strlen(after);
+	char         digits[20];
+	struct str   number = text_of_u64(v, digits);
+	char        *text = arena_alloc(&r->x->arena, before_n + number.n + after_n);
 
-	buf_cstr(&text, before);
-	buf_str(&text, text_of_u64(v, digits));
-	buf_cstr(&text, after);
-	exchange_set_header(r->x, name, buf_view(&text));
-	buf_fini(&text);
+	memcpy(text, before, before_n);
+	memcpy(text + before_n, number.p, number.n);
+	memcpy(text + before_n + number.n, after, after_n);
+	exchange_set_header(r->x, name, (struct str){ text, before_n + number.n + after_n });
 }
 
 void request_etag(struct request *r, uint64_t version)

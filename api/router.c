@@ -51,18 +51,22 @@ void percent_encode(struct str text, struct buf *out)
 {
 	static const char HEX[] = "0123456789ABCDEF";
 
+	size_t done = 0;
+
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned char c = (unsigned char)text.p[i];
 
 		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		    c == '-' || c == '.' || c == '_' || c == '~' || c == ':') {
-			buf_char(out, (char)c);
+		    c == '-' || c == '.' || c == '_' || c == '~' || c == ':')
 			continue;
-		}
+		buf_add(out, text.p + done, i - done);
 		buf_char(out, '%');
 		buf_char(out, HEX[c >> 4]);
 		buf_char(out, HEX[c & 15]);
+		done = i + 1;
 	}
+	if (done < text.n)
+		buf_add(out, text.p + done, text.n - done);
 }
 
 /* ---- the way to a route ------------------------------------------------------------ */

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+enum { USUAL_BYTES = 1600 }; /* an answer about a transaction of two steps has room */
+
 static const char *const WAIT_ONLY[] = { "wait", NULL };
 
 /* ---- answers --------------------------------------------------------------------- */
@@ -23,7 +25,7 @@ void transaction_answer(struct request *r, unsigned status, const struct view *v
 {
 	struct buf body = { 0 };
 
-	buf_reserve(&body, 1024);
+	buf_reserve(&body, USUAL_BYTES);
 	request_etag(r, view->row.version);
 	if (r->replayed)
 		request_header(r, "Saga-Replayed", "true");
