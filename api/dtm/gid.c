@@ -36,8 +36,8 @@ void handle_dtm_ping_post(struct request *r)
 
 enum { TIME_LETTERS = 13, GID_LETTERS = 22 };
 
-/* As long as DTM's. The time stands in front as in the UUIDs that we make, so that these gids are born
- * in the nursery like those (ARCHITECTURE.md); nine letters of 57 behind it are 52 bits of chance,
+/* As long as DTM's. The time stands in front as in the UUIDs that we make, so that these are born
+ * in the nursery like those (ARCHITECTURE.md); nine letters of 57 behind it are 52 bits of chance
  * in each millisecond. */
 static void short_gid(struct uuid id, uint64_t random, char out[GID_LETTERS + 1])
 {

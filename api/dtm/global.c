@@ -76,7 +76,7 @@ static void refuse_submit(struct request *r, enum phase phase)
 	dtm_failure(r, "current status '%s', cannot sumbmit.", dtm_status(phase));
 }
 
-/* Also one that has succeeded: whoever has not heard it asks again, and takes 409 for a rollback. */
+/* Also one that has succeeded: who has not heard it asks again, and takes 409 for a rollback. */
 static bool is_submitted(enum phase phase)
 {
 	return phase == PHASE_TRYING || phase == PHASE_CONFIRMING || phase == PHASE_CONFIRMED;
@@ -127,8 +127,8 @@ static void on_submitted(struct request *r, const struct view *view)
 	dtm_answer_submitted(r, view);
 }
 
-/* Submitted before: nothing is called again, whatever DTM does. Who waits for the result asks for it
- * again, and hears the reason that he missed; the others hear that they are late. */
+/* Submitted before: nothing is called again, whatever DTM does. Who waits for the result asks for
+ * it again, and hears the reason that he missed; the others hear that they are late. */
 static void on_submitted_before(struct request *r, const struct view *view)
 {
 	if (!dtm_is_same_kind(r, view))
