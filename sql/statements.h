@@ -69,7 +69,7 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
  * for so many a small table was read whole, by its key; a limit that is not known counts as a tenth. */
 #define CHANGE_ROWS \
 	"UPDATE sagad.transaction t SET version = t.version + 1, adoptions = 0, "              \
-	"phase = n.phase, stuck = n.stuck, paused = n.paused, progress = n.progress, "         \
+	"phase = n.phase, stuck = COALESCE(n.stuck, 'none'), paused = COALESCE(n.paused, false), progress = n.progress, " \
 	"document = COALESCE(n.document, t.document), "                                        \
 	"owner = CASE WHEN n.due_at IS NOT NULL OR (" IS_GROWN " AND " IS_ENDED("n.phase") ") THEN NULL ELSE t.owner END, " \
 	"young = t.young AND n.due_at IS NULL, "                                               \

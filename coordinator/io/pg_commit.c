@@ -82,6 +82,13 @@ static bool batch_is_storable(const struct batch *b)
 		} \
 	} while (0)
 
+/* Of columns that most rows have no value for. */
+#define OPTIONAL_BEGINS(p, type, item, value) \
+	do { \
+		BEGINS(p, type, item, value); \
+		params_no_nulls(p); \
+	} while (0)
+
 static void item_version(struct pg_params *p, const struct row *r)
 {
 	if (r->definition.n > 0)
@@ -122,13 +129,13 @@ static void put_begins(struct pg_params *p, const struct batch *b, bool fresh, s
 	BEGINS(p, PG_TEXT, item_text, r->gid);
 	BEGINS(p, PG_TEXT, item_text, str_of(phase_name(r->phase)));
 	BEGINS(p, PG_TIMESTAMPTZ, item_time, r->created_at);
-	BEGINS(p, PG_TIMESTAMPTZ, item_time, r->deadline_at);
-	BEGINS(p, PG_TEXT, item_optional, r->definition);
-	BEGINS(p, PG_INT4, item_version, r);
-	BEGINS(p, PG_TEXT, item_optional, r->document);
-	BEGINS(p, PG_TEXT, item_optional, r->input);
-	BEGINS(p, PG_TEXT, item_optional, r->labels);
-	BEGINS(p, PG_TEXT, item_optional, r->traceparent);
+	OPTIONAL_BEGINS(p, PG_TIMESTAMPTZ, item_time, r->deadline_at);
+	OPTIONAL_BEGINS(p, PG_TEXT, item_optional, r->definition);
+	OPTIONAL_BEGINS(p, PG_INT4, item_version, r);
+	OPTIONAL_BEGINS(p, PG_TEXT, item_optional, r->document);
+	OPTIONAL_BEGINS(p, PG_TEXT, item_optional, r->input);
+	OPTIONAL_BEGINS(p, PG_TEXT, item_optional, r->labels);
+	OPTIONAL_BEGINS(p, PG_TEXT, item_optional, r->traceparent);
 	BEGINS(p, PG_BYTEA, item_hash, r);
 	BEGINS(p, PG_INT8, item_i64, r->retention_ms);
 	BEGINS(p, PG_INT2, item_i16, (int16_t)r->format);
@@ -144,24 +151,38 @@ static int64_t release_at(const struct change *c)
 	return c->due_at != 0 ? c->due_at : 1;
 }
 
-static void put_documents(struct pg_params *p, const struct batch *b)
+static void item_document(struct pg_params *p, struct str document)
 {
-	size_t i = 0;
-
-	while (i < b->change_count && b->changes[i].document.p == NULL)
-		i++;
-	if (i == b->change_count) { /* unnest() fills up a missing array with nulls */
-		params_null(p);
-		return;
-	}
-	params_array(p, PG_TEXT, b->change_count);
-	for (i = 0; i < b->change_count; i++) {
-		if (b->changes[i].document.p == NULL)
-			item_null(p);
-		else
-			item_text(p, b->changes[i].document);
-	}
+	if (document.p == NULL)
+		item_null(p);
+	else
+		item_text(p, document);
 }
+
+/* Null: it is not stuck. */
+static void item_stuck(struct pg_params *p, enum stuck stuck)
+{
+	if (stuck == STUCK_NONE)
+		item_null(p);
+	else
+		item_text(p, str_of(stuck_name(stuck)));
+}
+
+/* Null: it is not paused. */
+static void item_paused(struct pg_params *p, bool paused)
+{
+	if (paused)
+		item_bool(p, true);
+	else
+		item_null(p);
+}
+
+/* As ARRAY, of what most changes do not say. */
+#define OPTIONAL_ARRAY(p, type, item, it, items, n, value) \
+	do { \
+		ARRAY(p, type, item, it, items, n, value); \
+		params_no_nulls(p); \
+	} while (0)
 
 static void put_changes(struct pg_params *p, const struct batch *b)
 {
@@ -173,11 +194,11 @@ static void put_changes(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->epoch);
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->version);
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, str_of(phase_name(c->phase)));
-	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, str_of(stuck_name(c->stuck)));
-	ARRAY(p, PG_BOOL, item_bool, c, b->changes, n, c->paused);
+	OPTIONAL_ARRAY(p, PG_TEXT, item_stuck, c, b->changes, n, c->stuck);
+	OPTIONAL_ARRAY(p, PG_BOOL, item_paused, c, b->changes, n, c->paused);
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->progress);
-	put_documents(p, b);
-	ARRAY(p, PG_TIMESTAMPTZ, item_time, c, b->changes, n, release_at(c));
+	OPTIONAL_ARRAY(p, PG_TEXT, item_document, c, b->changes, n, c->document);
+	OPTIONAL_ARRAY(p, PG_TIMESTAMPTZ, item_time, c, b->changes, n, release_at(c));
 }
 
 /* The change of this gid, looked for from *at on and around, or NULL. */

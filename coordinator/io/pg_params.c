@@ -153,6 +153,7 @@ void params_time(struct pg_params *p, int64_t ms)
 void params_array(struct pg_params *p, enum pg_type type, size_t n)
 {
 	begin(p, false);
+	p->has_items = false;
 	put32(p, n > 0 ? 1 : 0); /* dimensions */
 	put32(p, 1);             /* there may be nulls */
 	put32(p, (uint32_t)type);
@@ -162,6 +163,17 @@ void params_array(struct pg_params *p, enum pg_type type, size_t n)
 	}
 }
 
+void params_no_nulls(struct pg_params *p)
+{
+	p->is_null[p->n - 1] = !p->has_items;
+}
+
+static void put_length(struct pg_params *p, size_t n)
+{
+	p->has_items = true;
+	put32(p, (uint32_t)n);
+}
+
 void item_null(struct pg_params *p)
 {
 	put32(p, UINT32_MAX);
@@ -169,25 +181,25 @@ void item_null(struct pg_params *p)
 
 void item_bool(struct pg_params *p, bool v)
 {
-	put32(p, 1);
+	put_length(p, 1);
 	buf_char(&p->bytes, v ? 1 : 0);
 }
 
 void item_i16(struct pg_params *p, int16_t v)
 {
-	put32(p, sizeof v);
+	put_length(p, sizeof v);
 	put16(p, (uint16_t)v);
 }
 
 void item_i32(struct pg_params *p, int32_t v)
 {
-	put32(p, sizeof v);
+	put_length(p, sizeof v);
 	put32(p, (uint32_t)v);
 }
 
 void item_i64(struct pg_params *p, int64_t v)
 {
-	put32(p, sizeof v);
+	put_length(p, sizeof v);
 	put64(p, (uint64_t)v);
 }
 
@@ -198,7 +210,7 @@ void item_uuid(struct pg_params *p, struct uuid v)
 
 void item_text(struct pg_params *p, struct str v)
 {
-	put32(p, (uint32_t)v.n);
+	put_length(p, v.n);
 	buf_str(&p->bytes, v);
 }
 
@@ -212,7 +224,7 @@ void item_optional(struct pg_params *p, struct str v)
 
 void item_bytes(struct pg_params *p, const uint8_t *v, size_t n)
 {
-	put32(p, (uint32_t)n);
+	put_length(p, n);
 	buf_add(&p->bytes, v, n);
 }
 

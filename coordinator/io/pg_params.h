@@ -24,6 +24,7 @@ struct pg_params {
 	int         n;
 	size_t      at[PARAMS_MAX];
 	bool        is_null[PARAMS_MAX];
+	bool        has_items; /* the newest array: not only nulls */
 	/* as libpq wants them, filled by params_seal */
 	const char *values[PARAMS_MAX];
 	int         lengths[PARAMS_MAX];
@@ -47,6 +48,8 @@ void params_time(struct pg_params *p, int64_t ms);       /* 0: null; AT_NEVER: i
 
 /* Begins a parameter that is an array of n elements; exactly n item calls follow. */
 void params_array(struct pg_params *p, enum pg_type type, size_t n);
+/* If all items of the array were nulls it is null itself: unnest() fills up with nulls, and has nothing to read. */
+void params_no_nulls(struct pg_params *p);
 void item_null(struct pg_params *p);
 void item_bool(struct pg_params *p, bool v);
 void item_i16(struct pg_params *p, int16_t v);

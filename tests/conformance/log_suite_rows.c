@@ -112,6 +112,44 @@ void suite_commits(struct suite *s)
 	suite_ok(s, !suite_apply(s, a, s->me, end), "and cannot be changed any more");
 }
 
+/* What most rows of a batch do not have, some have, or none. */
+void suite_mixed(struct suite *s)
+{
+	struct row    rows[2] = { suite_row(s, suite_gid(s, "bare")), suite_row(s, suite_gid(s, "full")) }, got[2];
+	struct change changes[2];
+	struct batch  batch = { .me = s->me, .changes = changes, .change_count = 2 };
+
+	rows[0].deadline_at = 0;
+	rows[0].input = rows[0].labels = rows[0].traceparent = (struct str){ 0 };
+	suite_commit(s, s->given->a, &(struct batch){ .me = s->me, .begins = rows, .begin_count = 2 });
+	for (int i = 0; i < 2; i++)
+		got[i] = read_back(s, rows[i].gid);
+	suite_ok(s, same_row(&got[0], &rows[0]) && same_row(&got[1], &rows[1]), "a row that lacks what its neighbour has");
+	struct row alone = rows[0];
+	alone.gid = suite_gid(s, "alone");
+	suite_commit(s, s->given->a, &(struct batch){ .me = s->me, .begins = &alone, .begin_count = 1 });
+	got[0] = read_back(s, alone.gid);
+	suite_ok(s, same_row(&got[0], &alone), "and one where all lack it");
+
+	for (int i = 0; i < 2; i++)
+		changes[i] = suite_change(&rows[i], "{}");
+	changes[1].stuck = STUCK_ATTEMPTS;
+	changes[1].paused = true;
+	changes[1].document = s->given->grown;
+	suite_commit(s, s->given->a, &batch);
+	for (int i = 0; i < 2; i++)
+		got[i] = read_back(s, rows[i].gid);
+	suite_ok(s, s->changed[0] && s->changed[1] && got[0].stuck == STUCK_NONE && !got[0].paused &&
+	            str_eq(got[0].document, s->given->document) && got[1].stuck == STUCK_ATTEMPTS && got[1].paused &&
+	            str_eq(got[1].document, s->given->grown), "one of two changes says that it is stuck and paused");
+	for (int i = 0; i < 2; i++)
+		changes[i] = (struct change){ .gid = rows[i].gid, .epoch = 1, .version = 2, .phase = PHASE_TRYING, .progress = STR("{}") };
+	suite_commit(s, s->given->a, &batch);
+	got[1] = read_back(s, rows[1].gid);
+	suite_ok(s, s->changed[1] && got[1].stuck == STUCK_NONE && !got[1].paused && uuid_eq(got[1].owner, s->me) &&
+	            str_eq(got[1].document, s->given->grown), "that it is no more is said by nothing at all");
+}
+
 /* What a row carries, and reading it. */
 void suite_rows(struct suite *s)
 {
