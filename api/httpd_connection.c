@@ -12,7 +12,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { LINGER_MAX = 64 << 20 };
+enum {
+	LINGER_MAX = 64 << 20,
+	BODY_SMALL = 2048 /* one piece costs the kernel less than two, and copying so much next to nothing */
+};
 
 static struct clear_server *server_of(const struct clear_connection *c)
 {
@@ -158,11 +161,11 @@ static ssize_t write_out(int fd, struct str head, struct str body)
 {
 	struct iovec  iov[2] = { { (char *)(uintptr_t)head.p, head.n },
 		                 { (char *)(uintptr_t)body.p, body.n } };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = body.n > 0 ? 2 : 1 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t       n;
 
 	do
-		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+		n = body.n > 0 ? sendmsg(fd, &msg, MSG_NOSIGNAL) : send(fd, head.p, head.n, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : n;
 }
@@ -203,6 +206,7 @@ void clear_answer(struct clear_connection *c)
 {
 	struct buf      *head = &server_of(c)->head;
 	const struct str body = body_of(c->x);
+	size_t           head_n;
 	ssize_t          n;
 
 	/* Of a request that was not read to its end nobody knows where the next one begins. */
@@ -212,13 +216,16 @@ void clear_answer(struct clear_connection *c)
 	write_head(c, head);
 	c->state = SENDING;
 	connection_enter(c->httpd, &c->is, STAGE_SEND);
-	n = write_out(c->is.fd, buf_view(head), body);
+	head_n = head->n;
+	if (body.n <= BODY_SMALL)
+		buf_str(head, body);
+	n = write_out(c->is.fd, buf_view(head), body.n > BODY_SMALL ? body : STR(""));
 	if (n < 0) {
 		clear_close(c);
-	} else if ((size_t)n == head->n + body.n) {
+	} else if ((size_t)n == head_n + body.n) {
 		end_exchange(c);
 	} else {
-		buf_add(&c->out, head->p, head->n);
+		buf_add(&c->out, head->p, head_n);
 		c->sent = (size_t)n;
 	}
 }

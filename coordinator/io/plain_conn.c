@@ -14,6 +14,7 @@
 enum {
 	IDLE_MAX = 1024,     /* connections kept for later */
 	OUT_KEPT = 16 << 10, /* a buffer for what is sent larger than this is not kept */
+	BODY_SMALL = 2048,   /* one piece costs the kernel less than two, and copying so much next to nothing */
 	STEP_MS = 1000,      /* for one address, while there are others */
 	KEEPALIVE_S = 60
 };
@@ -412,11 +413,11 @@ static ssize_t write_out(struct conn *c, struct str head, struct str body)
 {
 	struct iovec  iov[2] = { { (char *)(uintptr_t)head.p, head.n },
 		                 { (char *)(uintptr_t)body.p, body.n } };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = body.n > 0 ? 2 : 1 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t       n;
 
 	do
-		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+		n = body.n > 0 ? sendmsg(c->fd, &msg, MSG_NOSIGNAL) : send(c->fd, head.p, head.n, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		n = 0;
@@ -451,6 +452,10 @@ static void send_request(struct conn *c)
 
 	buf_clear(head);
 	plain_head_write(&t->request, &t->url, head);
+	if (body.n <= BODY_SMALL) {
+		buf_str(head, body);
+		body.n = 0;
+	}
 	if (c->carrier != NULL) {
 		buf_str(&c->out, body);
 		send_by_carrier(c);
