@@ -44,9 +44,9 @@ xargs -P 2 -n 2 $cc $flags -c -o <"$work/list" || exit 99
 first_seed() {  # first_seed MACRO
 	case $1 in
 	BUG_FIRST_BEGIN_IS_HIS) echo 1281 ;;
-	BUG_MOVES_CANCEL) echo 1741 ;;
+	BUG_MOVES_CANCEL) echo 5273 ;;
 	BUG_NO_HINTS) echo 11032 ;;
-	BUG_READS_OLD) echo 34185 ;;
+	BUG_READS_OLD) echo 5013 ;;
 	BUG_ROW_HELD_BY_THE_CLOCK) echo 24965 ;;
 	BUG_SECOND_BEGIN_AWAY) echo 203 ;;
 	*) echo 1 ;;

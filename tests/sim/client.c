@@ -98,6 +98,17 @@ void request_post(struct request *q, int64_t delay_ms)
 	after(q->rec->w, delay_ms, post_request, drop_request, q);
 }
 
+void request_post_to(struct request *q, struct replica *r)
+{
+	if (!r->up) {
+		free(q);
+		return;
+	}
+	q->r = r;
+	list_push(&r->requests, &q->link);
+	fake_loop_post(&q->rec->w->loop, &r->end, 0, send_request, NULL, q);
+}
+
 void client_drop_requests(struct replica *r)
 {
 	list_each(it, next, &r->requests)

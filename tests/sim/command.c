@@ -244,12 +244,16 @@ static void check_view(struct request *q, enum log_result result, const struct v
 		violated(w, 45, "%s: r%u shows two phases at once", rec->gid, q->r->number);
 }
 
+static void read_elsewhere(const struct request *q);
+
 static void on_read(void *arg, enum log_result result, const struct view *view)
 {
 	struct request *q = arg;
 
 	q->rec->w->seen->reads++;
 	check_view(q, result, view);
+	if (!q->again && view != NULL && result == LOG_DONE)
+		read_elsewhere(q);
 	request_end(q);
 }
 
@@ -271,6 +275,20 @@ static void on_waited(void *arg, enum log_result result, const struct view *view
 static void send_read(struct request *q)
 {
 	engine_read(q->r->engine, str_of(q->rec->gid), on_read, q);
+}
+
+/* Whoever was shown something and asks the others at once is shown nothing older. No choice of its own. */
+static void read_elsewhere(const struct request *q)
+{
+	for (unsigned i = 0; i < REPLICAS; i++) {
+		struct replica *r = &q->rec->w->replicas[i];
+
+		if (r == q->r)
+			continue;
+		struct request *other = request_new(q->rec, send_read);
+		other->again = true;
+		request_post_to(other, r);
+	}
 }
 
 static void send_wait(struct request *q)

@@ -236,10 +236,12 @@ struct request {
 	char           step[8], body[64], line[24];
 	int64_t        until, sent_at;
 	uint64_t       told;      /* by then */
+	bool           again;     /* a read that follows another one */
 	uint8_t        variant;   /* of the body: another request for the same gid */
 };
 struct request *request_new(struct record *rec, request_send *send);
 void request_post(struct request *q, int64_t delay_ms); /* to a replica of the tape's choice */
+void request_post_to(struct request *q, struct replica *r); /* at once; not to one that is down */
 void request_end(struct request *q);                    /* answered */
 void client_start(struct world *w);
 void client_begin(struct record *rec, int64_t delay_ms);
