@@ -10,32 +10,34 @@
 #include <unistd.h>
 
 enum {
-	CONNECTIONS_KEPT = 1024, /* used or not; beyond it the oldest idle one is closed */
-	GROUP_MAX = 64,          /* connections in a multi handle */
-	CA_KEPT_S = 300          /* how long a file of authorities is believed to be unchanged */
+	CONNECTIONS_KEPT = 256, /* in a multi handle, used or not; beyond it the oldest idle one is closed */
+	GROUP_MAX = 64,         /* users of a multi handle */
+	GROUP_KEPT_MS = 60000,  /* without a user; its connections are too old by then */
+	CA_KEPT_S = 300         /* how long a file of authorities is believed to be unchanged */
 };
 
-/* libcurl looks for the connection of a handle among all of its multi handle, whenever bytes are
- * sent or received: 8 us a call with 256 of them, and 29 with 1000. So those whose connections are
- * their own are spread over several. */
+/* libcurl looks for the connection of a handle among all of its multi handle: for one of its own
+ * whenever bytes are sent or received, 8 us a call with 256 of them and 29 with 1000, and for one
+ * to share at every start, past all that are in use. So users are spread over several. */
 struct curl_group {
 	struct list       link; /* on curl_loop.groups */
 	struct curl_loop *loop;
 	CURLM            *multi;
 	uv_timer_t        timer;
 	unsigned          users;
+	uint64_t          left_at; /* by the last user, on the loop's clock */
 };
 
 struct curl_loop {
 	uv_loop_t          *uv;
-	struct list         groups; /* the first is for those that share their connections */
+	struct list         groups[2]; /* of each enum curl_sharing */
 	struct curl_group **of_fd;  /* who asked for the events of a descriptor */
 	size_t              fd_max;
 	CURLSH             *share;  /* addresses; TLS sessions: a second connection needs no whole handshake */
 	struct watch        watch;
 	const struct guard *guard;
 	const char         *ca_file;
-	unsigned            closing; /* loop handles still to be closed */
+	unsigned            open; /* loop handles that are closed before it is freed */
 	http_closed        *closed;
 	void               *closed_arg;
 };
@@ -157,7 +159,7 @@ static void on_ready(void *arg, int fd, bool in, bool out, bool broken)
 
 /* ---- groups ----------------------------------------------------------------------------- */
 
-static struct curl_group *add_group(struct curl_loop *l)
+static struct curl_group *add_group(struct curl_loop *l, enum curl_sharing sharing)
 {
 	struct curl_group *g = mem_alloc(sizeof *g);
 
@@ -166,8 +168,9 @@ static struct curl_group *add_group(struct curl_loop *l)
 	if (g->multi == NULL)
 		abort(); /* out of memory */
 	uv_timer_init(l->uv, &g->timer);
+	l->open++;
 	g->timer.data = g;
-	list_push(&l->groups, &g->link);
+	list_push(&l->groups[sharing], &g->link);
 	curl_multi_setopt(g->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(g->multi, CURLMOPT_SOCKETDATA, g);
 	curl_multi_setopt(g->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
@@ -178,19 +181,69 @@ static struct curl_group *add_group(struct curl_loop *l)
 	return g;
 }
 
+static void on_handle_closed(struct curl_loop *l)
+{
+	if (--l->open > 0)
+		return;
+	watch_free(&l->watch);
+	free(l->of_fd);
+	curl_global_cleanup();
+	if (l->closed != NULL)
+		l->closed(l->closed_arg);
+	free(l);
+}
+
+static void on_group_closed(uv_handle_t *handle)
+{
+	struct curl_group *g = handle->data;
+	struct curl_loop  *l = g->loop;
+
+	free(g);
+	on_handle_closed(l);
+}
+
+/* Nobody uses it: with its connections. */
+static void drop_group(struct curl_group *g)
+{
+	list_remove(&g->link);
+	curl_multi_cleanup(g->multi);
+	uv_timer_stop(&g->timer);
+	uv_close((uv_handle_t *)&g->timer, on_group_closed);
+}
+
+/* A burst needed it, and nobody has come so far since. */
+static void drop_left(struct curl_loop *l)
+{
+	struct list       *last = l->groups[CURL_SHARED].prev;
+	struct curl_group *g = list_entry(last, struct curl_group, link);
+
+	if (last != l->groups[CURL_SHARED].next && g->users == 0 && uv_now(l->uv) - g->left_at > GROUP_KEPT_MS)
+		drop_group(g);
+}
+
+/* The first with room: so few are enough, and their connections do not cool down. */
 static struct curl_group *find_group(struct curl_loop *l, enum curl_sharing sharing)
 {
-	struct curl_group *shared = list_entry(l->groups.next, struct curl_group, link);
-
-	if (sharing == CURL_SHARED)
-		return shared;
-	list_each(it, after, &l->groups) {
+	list_each(it, after, &l->groups[sharing]) {
 		struct curl_group *g = list_entry(it, struct curl_group, link);
 
-		if (g != shared && g->users < GROUP_MAX)
+		if (g->users < GROUP_MAX)
 			return g;
 	}
-	return add_group(l);
+	return add_group(l, sharing);
+}
+
+static void join_group(struct curl_user *u)
+{
+	u->group = find_group(u->loop, u->sharing);
+	u->group->users++;
+}
+
+static void leave_group(struct curl_user *u)
+{
+	u->group->users--;
+	u->group->left_at = uv_now(u->loop->uv);
+	u->group = NULL;
 }
 
 /* ---- users ------------------------------------------------------------------------------ */
@@ -217,8 +270,10 @@ void curl_user_open(struct curl_user *u, struct curl_loop *l, enum curl_sharing 
 	if (e == NULL)
 		abort(); /* out of memory */
 	u->loop = l;
-	u->group = find_group(l, sharing);
-	u->group->users++;
+	u->sharing = sharing;
+	u->group = NULL;
+	if (sharing == CURL_ALONE)
+		join_group(u);
 	u->easy = e;
 	u->ended = ended;
 	curl_easy_setopt(e, CURLOPT_PRIVATE, u);
@@ -246,27 +301,37 @@ void curl_user_start(struct curl_user *u, enum guard_word word)
 	u->denied = false;
 	u->no_socket = 0;
 	u->said[0] = '\0';
+	if (u->sharing == CURL_SHARED) {
+		drop_left(u->loop);
+		join_group(u);
+	}
 	if (curl_multi_add_handle(u->group->multi, u->easy) != CURLM_OK)
 		abort(); /* out of memory */
 }
 
 void curl_user_end(struct curl_user *u)
 {
+	if (u->group == NULL) /* by whoever was told that it has ended */
+		return;
 	curl_multi_remove_handle(u->group->multi, u->easy);
+	if (u->sharing == CURL_SHARED)
+		leave_group(u);
 }
 
 void curl_user_close(struct curl_user *u)
 {
 	curl_easy_cleanup(u->easy);
 	u->easy = NULL;
-	u->group->users--;
+	if (u->group != NULL)
+		leave_group(u);
 }
 
 /* ---- opening and closing ------------------------------------------------------------------ */
 
 static void set_up(struct curl_loop *l)
 {
-	list_init(&l->groups);
+	list_init(&l->groups[CURL_SHARED]);
+	list_init(&l->groups[CURL_ALONE]);
 	/* Counted by libcurl: one for each that is open. */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		abort(); /* out of memory */
@@ -275,7 +340,6 @@ static void set_up(struct curl_loop *l)
 		abort(); /* out of memory */
 	curl_share_setopt(l->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	curl_share_setopt(l->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-	add_group(l);
 }
 
 struct curl_loop *curl_loop_open(uv_loop_t *loop, const struct guard *guard,
@@ -289,22 +353,11 @@ struct curl_loop *curl_loop_open(uv_loop_t *loop, const struct guard *guard,
 		return NULL;
 	}
 	l->uv = loop;
+	l->open = 1; /* the watch */
 	l->guard = guard;
 	l->ca_file = config->ca_file;
 	set_up(l);
 	return l;
-}
-
-static void on_handle_closed(struct curl_loop *l)
-{
-	if (--l->closing > 0)
-		return;
-	watch_free(&l->watch);
-	free(l->of_fd);
-	curl_global_cleanup();
-	if (l->closed != NULL)
-		l->closed(l->closed_arg);
-	free(l);
 }
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -314,30 +367,13 @@ static void on_watch_closed(uv_handle_t *handle)
 	on_handle_closed(w->arg);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
-{
-	struct curl_group *g = handle->data;
-	struct curl_loop  *l = g->loop;
-
-	free(g);
-	on_handle_closed(l);
-}
-
 void curl_loop_close(struct curl_loop *l, http_closed *closed, void *arg)
 {
-	struct list *node;
-
-	l->closing = 1;
 	l->closed = closed;
 	l->closed_arg = arg;
-	while ((node = list_pop(&l->groups)) != NULL) {
-		struct curl_group *g = list_entry(node, struct curl_group, link);
-
-		curl_multi_cleanup(g->multi);
-		l->closing++;
-		uv_timer_stop(&g->timer);
-		uv_close((uv_handle_t *)&g->timer, on_timer_closed);
-	}
+	for (size_t i = 0; i < sizeof l->groups / sizeof l->groups[0]; i++)
+		list_each(it, after, &l->groups[i])
+			drop_group(list_entry(it, struct curl_group, link));
 	curl_share_cleanup(l->share);
 	watch_close(&l->watch, on_watch_closed);
 }

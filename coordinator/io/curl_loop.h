@@ -18,9 +18,15 @@ struct curl_user;
  * others. */
 typedef void curl_ended(struct curl_user *u, CURLcode code);
 
+enum curl_sharing {
+	CURL_SHARED, /* with others of this kind: it may use a connection of theirs */
+	CURL_ALONE   /* its connection is its own */
+};
+
 struct curl_user { /* whoever owns an easy handle; memory is his */
 	struct curl_loop  *loop;
-	struct curl_group *group;
+	enum curl_sharing  sharing;
+	struct curl_group *group; /* if shared, from start to end; else from open to close */
 	CURL              *easy;
 	curl_ended        *ended;
 	enum guard_word   word;
@@ -39,11 +45,7 @@ void curl_loop_close(struct curl_loop *l, http_closed *closed, void *arg);
 void curl_loop_leave(struct curl_loop *l, int fd);
 const struct guard *curl_loop_guard(const struct curl_loop *l);
 
-/* The handle has its options then. Connections are found by who is in the same group. */
-enum curl_sharing {
-	CURL_SHARED, /* with all others of this kind: it may use a connection of theirs */
-	CURL_ALONE   /* its connection is its own */
-};
+/* The handle has its options then. */
 void curl_user_open(struct curl_user *u, struct curl_loop *l, enum curl_sharing sharing,
                     curl_ended *ended);
 void curl_user_start(struct curl_user *u, enum guard_word word);

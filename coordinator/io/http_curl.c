@@ -4,6 +4,7 @@
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
 #include "coordinator/io/curl_loop.h"
+#include "coordinator/io/plain_request.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,7 +16,19 @@ enum {
 	POOL_MAX = 256,       /* idle easy handles kept */
 	BODY_KEPT = 64 << 10, /* a body buffer larger than this is not kept */
 	KEPT_S = 60,          /* older connections are not used again */
+	WAITS_ABOVE = 1024,   /* bytes of a body: from here on libcurl may ask before it sends them */
+	METHOD_KEPT = 16,
 	HEADER_VALUE_MAX = 128
+};
+
+/* What the handle knows from the call before this one. At every call libcurl takes a URL to pieces
+ * and puts it together again, but not one that it is given in pieces. */
+struct curl_told {
+	CURLU      *site;      /* scheme, host and port */
+	struct buf  site_text; /* the same with its NUL; empty: the handle has a whole URL */
+	char        method[METHOD_KEPT];
+	bool        with_body;
+	uint32_t    timeout_ms;
 };
 
 struct curl_transfer {
@@ -23,6 +36,7 @@ struct curl_transfer {
 	struct curl_user   user;
 	struct list        link;     /* on http_curl.active or .pool */
 	struct http_curl  *http;
+	struct curl_told   told;
 	struct curl_slist *headers;  /* an array; libcurl only walks it */
 	size_t             header_cap;
 	struct buf         body;
@@ -113,6 +127,7 @@ static void set_lasting(struct curl_transfer *t)
 	CURL *e = t->user.easy;
 
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(e, CURLOPT_NOPROXY, "*"); /* else it looks for a list in the environment */
 	curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L); /* what was signed and logged is what is called */
 	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, (long)KEPT_S);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
@@ -145,6 +160,8 @@ static void free_transfer(struct curl_transfer *t)
 {
 	list_remove(&t->link);
 	curl_user_close(&t->user);
+	curl_url_cleanup(t->told.site);
+	buf_fini(&t->told.site_text);
 	buf_fini(&t->body);
 	free(t->headers);
 	free(t);
@@ -168,50 +185,104 @@ static void give_back(struct curl_transfer *t)
 
 /* libcurl would add headers of its own for a body: "Expect" costs a round trip, and the
  * media type would be a lie. */
-static void set_headers(struct curl_transfer *t, const struct http_request *r)
+static void set_headers(struct curl_transfer *t, const struct http_request *r, bool with_body)
 {
 	static const char no_expect[] = "Expect:", no_type[] = "Content-Type:";
-	const size_t      n = r->header_count + 2;
-	bool              typed = false;
+	size_t            n = r->header_count;
+	bool              typed = !with_body;
 
-	if (t->header_cap < n) {
-		t->headers = mem_grow(t->headers, n, sizeof t->headers[0]);
-		t->header_cap = n;
+	if (t->header_cap < n + 2) {
+		t->headers = mem_grow(t->headers, n + 2, sizeof t->headers[0]);
+		t->header_cap = n + 2;
 	}
-	for (size_t i = 0; i < r->header_count; i++) {
+	for (size_t i = 0; i < n; i++) {
 		t->headers[i].data = (char *)(uintptr_t)r->headers[i];
 		typed = typed || strncasecmp(r->headers[i], no_type, sizeof no_type - 1) == 0;
 	}
-	t->headers[n - 2].data = (char *)(uintptr_t)no_expect;
-	t->headers[n - 1].data = (char *)(uintptr_t)no_type;
+	if (r->body.n >= WAITS_ABOVE)
+		t->headers[n++].data = (char *)(uintptr_t)no_expect;
+	if (!typed)
+		t->headers[n++].data = (char *)(uintptr_t)no_type;
 	for (size_t i = 0; i < n; i++)
 		t->headers[i].next = i + 1 < n ? &t->headers[i + 1] : NULL;
-	if (typed)
-		t->headers[n - 2].next = NULL;
-	curl_easy_setopt(t->user.easy, CURLOPT_HTTPHEADER, t->headers);
+	curl_easy_setopt(t->user.easy, CURLOPT_HTTPHEADER, n > 0 ? t->headers : NULL);
+}
+
+static void set_url(struct curl_transfer *t, const char *url)
+{
+	CURL *e = t->user.easy;
+
+	buf_clear(&t->told.site_text);
+	curl_easy_setopt(e, CURLOPT_CURLU, NULL);
+	curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, NULL);
+	curl_easy_setopt(e, CURLOPT_URL, url);
+}
+
+static bool set_site(struct curl_transfer *t, struct str site)
+{
+	struct curl_told *told = &t->told;
+
+	if (told->site_text.n == site.n + 1 && memcmp(told->site_text.p, site.p, site.n) == 0)
+		return true;
+	if (told->site == NULL && (told->site = curl_url()) == NULL)
+		abort(); /* out of memory */
+	buf_clear(&told->site_text);
+	buf_str(&told->site_text, site);
+	buf_char(&told->site_text, '\0');
+	if (curl_url_set(told->site, CURLUPART_URL, told->site_text.p, 0) != CURLUE_OK)
+		return false;
+	curl_easy_setopt(t->user.easy, CURLOPT_URL, NULL);
+	curl_easy_setopt(t->user.easy, CURLOPT_CURLU, told->site);
+	return true;
+}
+
+/* libcurl would not change what our own reader of URLs takes: such a path goes out as it stands. */
+static void set_place(struct curl_transfer *t, const char *text, enum guard_word word)
+{
+	struct plain_url url;
+
+	if (word == GUARD_REFUSED) /* by its name: that is not even looked up */
+		set_url(t, "http://0.0.0.0/");
+	else if (plain_url_read(text, &url) &&
+	         set_site(t, (struct str){ text, (size_t)(url.authority.p + url.authority.n - text) }))
+		curl_easy_setopt(t->user.easy, CURLOPT_REQUEST_TARGET, url.path.p);
+	else
+		set_url(t, text);
+}
+
+/* In this order: each of these options changes the method. */
+static void set_method(struct curl_transfer *t, const struct http_request *r, bool with_body)
+{
+	const bool is_get = strcmp(r->method, "GET") == 0, is_post = strcmp(r->method, "POST") == 0;
+	const bool is_head = strcmp(r->method, "HEAD") == 0;
+	CURL      *e = t->user.easy;
+
+	if (t->told.with_body == with_body && strcmp(t->told.method, r->method) == 0)
+		return;
+	curl_easy_setopt(e, CURLOPT_NOBODY, 0L);
+	curl_easy_setopt(e, with_body ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
+	if (is_head)
+		curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+	curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, is_post || (is_get && !with_body) ? NULL : r->method);
+	t->told.with_body = with_body;
+	str_cstr(strlen(r->method) < METHOD_KEPT ? str_of(r->method) : STR(""), t->told.method, METHOD_KEPT);
 }
 
 static void set_request(struct curl_transfer *t, const struct http_request *r, enum guard_word word)
 {
-	const bool is_get = strcmp(r->method, "GET") == 0, is_post = strcmp(r->method, "POST") == 0;
+	const bool with_body = strcmp(r->method, "HEAD") != 0 && (r->body.p != NULL || strcmp(r->method, "POST") == 0);
 	CURL      *e = t->user.easy;
 
-	set_headers(t, r);
-	/* What is refused by its name is not even looked up. */
-	curl_easy_setopt(e, CURLOPT_URL, word == GUARD_REFUSED ? "http://0.0.0.0/" : r->url);
-	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
-	curl_easy_setopt(e, CURLOPT_NOBODY, 0L);
-	if (r->body.p != NULL || is_post) {
-		curl_easy_setopt(e, CURLOPT_POST, 1L);
+	set_headers(t, r, with_body);
+	set_place(t, r->url, word);
+	set_method(t, r, with_body);
+	if (with_body) {
 		curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body.p ? r->body.p : "");
 		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.n);
-	} else {
-		curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
 	}
-	if (strcmp(r->method, "HEAD") == 0)
-		curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
-	curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST,
-	                 is_post || (is_get && r->body.p == NULL) ? NULL : r->method);
+	if (t->told.timeout_ms != r->timeout_ms)
+		curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
+	t->told.timeout_ms = r->timeout_ms;
 }
 
 bool http_curl_read_url(const char *url, char host[256], uint16_t *port)

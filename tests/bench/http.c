@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * http.c - CPU per outbound call, libcurl, our own client and that on libcurl's connections in
- * turn, bare, behind the caller port and bare over TLS: `http [calls [rounds]]`, medians,
- * against a server in a process of its own.
+ * http.c - CPU per outbound call, of libcurl, our own client and that on libcurl's connections:
+ * bare, behind the caller port, over TLS: `http [calls [rounds [way [in flight]]]]`, medians in
+ * turns, against a server in a process of its own. One way and number alone is what to profile.
  */
 #include "coordinator/io/caller.h"
 #include "participants/definition.h"
@@ -232,16 +232,24 @@ static double median(double *v, unsigned n)
 	return v[n / 2];
 }
 
-static void measure_all(uv_loop_t *loop, const struct place *place, unsigned at_once, unsigned calls, unsigned rounds)
+static bool is_asked(const struct way *way, const char *only)
+{
+	return only == NULL || strcmp(way->name, only) == 0;
+}
+
+static void measure_all(uv_loop_t *loop, const struct place *place, const char *only, unsigned at_once, unsigned calls,
+                        unsigned rounds)
 {
 	double us[WAYS][ROUNDS_MAX];
 
 	for (unsigned k = 0; k < rounds; k++)
 		for (unsigned i = 0; i < WAYS; i++)
-			us[i][k] = measure(loop, place, &ways[i], at_once, calls);
+			if (is_asked(&ways[i], only))
+				us[i][k] = measure(loop, place, &ways[i], at_once, calls);
 	printf("%14u", at_once);
 	for (unsigned i = 0; i < WAYS; i++)
-		printf("%16.1f", median(us[i], rounds));
+		if (is_asked(&ways[i], only))
+			printf("%16.1f", median(us[i], rounds));
 	putchar('\n');
 	fflush(stdout);
 }
@@ -249,6 +257,8 @@ static void measure_all(uv_loop_t *loop, const struct place *place, unsigned at_
 int main(int argc, char **argv)
 {
 	unsigned     calls = argc > 1 ? (unsigned)atoi(argv[1]) : 50000, rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
+	const char  *only = argc > 3 ? argv[3] : NULL;
+	unsigned     at_once = argc > 4 ? (unsigned)atoi(argv[4]) : 0; /* 0: each number in turn */
 	struct place place;
 	uv_loop_t    loop;
 	int          fds[2];
@@ -263,10 +273,12 @@ int main(int argc, char **argv)
 	uv_loop_init(&loop);
 	printf("us of CPU a call, median of %u\n%14s", rounds, "in flight");
 	for (unsigned i = 0; i < WAYS; i++)
-		printf("%16s", ways[i].name);
+		if (is_asked(&ways[i], only))
+			printf("%16s", ways[i].name);
 	putchar('\n');
 	for (size_t i = 0; i < sizeof in_flight / sizeof in_flight[0]; i++)
-		measure_all(&loop, &place, in_flight[i], calls, rounds);
+		if (at_once == 0 || at_once == in_flight[i])
+			measure_all(&loop, &place, only, in_flight[i], calls, rounds);
 	tls_relay_stop(&place.relay);
 	kill(child, SIGTERM);
 	waitpid(child, NULL, 0);
