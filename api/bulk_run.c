@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_MS = 1000, AGAIN_MS = 500, PAGE_ROWS_MAX = 100, TRIES_MAX = 20, PASSED_MAX = 32 };
+enum { LOOK_MS = 1000, IDLE_MS = 3000, AGAIN_MS = 500, PAGE_ROWS_MAX = 100, TRIES_MAX = 20, PASSED_MAX = 32 };
 
 struct item {
 	struct bulk_run *run;
@@ -316,8 +316,8 @@ static void on_claimed(void *arg, enum log_result result, const struct bulk_row 
 	struct trace_port *t = &run->api->ports.trace;
 	char               id[UUID_TEXT + 1], line[120] = "id=";
 
-	if (result != LOG_DONE || n == 0) {
-		rest(run, LOOK_MS);
+	if (result != LOG_DONE || n == 0) { /* whoever is asked for one looks at once; the others are for when he dies */
+		rest(run, result == LOG_DONE ? IDLE_MS : LOOK_MS);
 		return;
 	}
 	strcat(line, uuid_text(rows[0].id, id));

@@ -9,7 +9,7 @@
 
 enum {
 	OTHERS_FIRST_MS = 1000, /* all look more often, but for the crowded */
-	DUE_EVERY_MS = 50, DUE_HELD_MS = 250, DUE_CROWDED_MS = 1000, DUE_COST = 10,
+	DUE_EVERY_MS = 60, DUE_HELD_MS = 250, DUE_CROWDED_MS = 1000, DUE_COST = 10,
 	OTHERS_LOOK_MS = 1500, SWEEP_ROWS_PER_MS = 20, REPORT_MS = 2000, SWEEP_MS = 1000, SWEEP_ALL = 8, ALONE_MS = 5000,
 	GROUP_MS = 1000, GROUP_FIRST = 16, GROUP_MAX = 128
 };
@@ -121,7 +121,7 @@ static void ask_dangerous(struct engine *e, enum danger danger)
 }
 
 /* A page was not the last, or the ordinary rows are done and the dangerous ones follow, a few at a
- * time; else the next dead one. The members are looked at every second: what is missed now comes then. */
+ * time; else the next dead one. The members are looked at again while rows are left: what is missed now comes then. */
 static void go_on(struct engine *e, const struct row *rows, size_t n)
 {
 	bool ordinary = e->adopt_danger == DANGER_NONE;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMBERS_EVERY_MS = 1000, MEMBERS_MS_EACH = 10, IDLE_BELOW = 10 };
+enum { MEMBERS_EVERY_MS = 1000, MEMBERS_CALM_MS = 2000, MEMBERS_MS_EACH = 10, IDLE_BELOW = 10 };
 
 /* ---- the list ------------------------------------------------------------------------ */
 
@@ -186,14 +186,26 @@ bool members_poked(struct engine *e, struct str gid)
 	return true;
 }
 
+/* All are well, and whoever dies frees a lock that somebody waits for. */
+static bool is_calm(const struct engine *e)
+{
+	for (size_t i = 0; i < e->peers_n; i++) {
+		const struct peer *p = &e->peers[i];
+
+		if (p->state == MEMBER_LIVE ? p->lease.mark != 0 || p->free_since != 0 || !p->has_room : p->owns)
+			return false;
+	}
+	return true;
+}
+
 /* Each asks for all of them: with 200 replicas every two seconds, or they alone would keep a core busy. */
 static int64_t every_ms(const struct engine *e)
 {
-	int64_t ms = MEMBERS_MS_EACH * (int64_t)e->peers_n;
+	int64_t least = is_calm(e) ? MEMBERS_CALM_MS : MEMBERS_EVERY_MS, ms = MEMBERS_MS_EACH * (int64_t)e->peers_n;
 
 	if (ms > e->config.ttl_ms / 2)
 		ms = e->config.ttl_ms / 2;
-	return ms > MEMBERS_EVERY_MS ? ms : MEMBERS_EVERY_MS;
+	return ms > least ? ms : least;
 }
 
 static void on_members(void *arg, enum log_result result, const struct member *m, size_t n)

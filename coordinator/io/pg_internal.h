@@ -15,7 +15,7 @@ enum {
 	LIST_EXAMINES = 1000,        /* rows a page of a list looks at */
 	COUNTS_MAX = 50000,          /* rows of each index that counts look at */
 	SWEEP_ROWS = 2000,
-	SWEEPS_SPARED = 3,
+	SWEEPS_SPARED = 7,
 	SWEEP_AUDIT_ROWS = 100,      /* people are slow */
 	PARTICIPANTS_MAX = 10000,
 	BEATS_MAX = 8
@@ -47,6 +47,12 @@ struct pg_lease {
 struct pg_grave { /* a replica that does not live any more */
 	struct uuid id;
 	int64_t     seen_at;           /* boot; so for the first time */
+};
+
+struct pg_told {
+	struct uuid me;
+	double      speed, load;
+	int64_t     at;                /* boot; so for the last time; 0: it may have been lost */
 };
 
 struct pg_watch {
@@ -107,6 +113,7 @@ struct pg {
 	struct pg_page        adopting, due;
 	struct pg_nursery     nursery;
 	unsigned              sweeps_spared; /* so many of the next find nothing, and are not sent */
+	struct pg_told        reported;   /* what the database has of our speed and load */
 	struct pg_grave      *graves;     /* of the last list of members */
 	size_t                grave_n;
 	struct list           later;      /* jobs that are over and whose done has not been called */
@@ -116,6 +123,7 @@ struct pg {
 	bool                  closing, was_up, work_was_up;
 	int32_t               timeline;   /* the newest that any session has met; 0: none yet */
 	int32_t               told;       /* config.on_failover has been told of this one */
+	bool                  is_noted;   /* the timeline of the work session is in the table */
 	int64_t               failover_unfinished; /* transactions, at the newest failover */
 	bool                  unsafe_standby;
 	int64_t               failovers[FAILOVERS_MAX]; /* newest first */

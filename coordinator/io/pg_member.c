@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { REPORT_SAME_MS = 6000 };
+
 struct member_job {
 	struct pg_job job;
 	log_done     *done;
@@ -79,12 +81,37 @@ static void log_still_live(void *ctx, struct uuid me, log_done *done, void *arg)
 	pg_job_send(&j->job, on_enrolled);
 }
 
+static bool is_near(double a, double b, double by)
+{
+	return a - b < by && b - a < by;
+}
+
+/* Each report is a commit: an idle replica says only now and then that it is still idle. */
+static bool is_told(const struct pg_told *t, struct uuid me, double speed, double load)
+{
+	return t->at != 0 && uuid_eq(t->me, me) && clock_boot_ms() - t->at < REPORT_SAME_MS &&
+	       is_near(t->load, load, 0.01) && is_near(t->speed, speed, 0.01 * speed);
+}
+
+static void on_reported(struct pg_job *job)
+{
+	if (job->result != LOG_DONE)
+		job->conn->pg->reported.at = 0;
+	on_plain(job);
+}
+
 static void log_report(void *ctx, struct uuid me, double speed, double load, log_done *done, void *arg)
 {
 	struct member_job *j = open_job(ctx, false, done, arg);
+	struct pg_told    *told = &((struct pg *)ctx)->reported;
 
-	add_report(&j->job, me, speed, load);
-	pg_job_send(&j->job, on_plain);
+	if (is_told(told, me, speed, load)) {
+		pg_job_refuse(&j->job, LOG_DONE, on_plain);
+	} else {
+		*told = (struct pg_told){ .me = me, .speed = speed, .load = load, .at = clock_boot_ms() };
+		add_report(&j->job, me, speed, load);
+		pg_job_send(&j->job, on_reported);
+	}
 	pg_nursery_tick(ctx, me);
 }
 

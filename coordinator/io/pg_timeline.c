@@ -78,10 +78,13 @@ static void take_list(struct pg *pg, const PGresult *list)
 static void on_looked(struct pg_job *job)
 {
 	struct pg      *pg = job->conn->pg;
-	const PGresult *note = job->results[0], *list = job->results[1], *standbys = job->results[2];
+	const bool      is_note = job->sent == 3; /* and not only the two behind it */
+	const PGresult *note = is_note ? job->results[0] : NULL, *list = job->results[is_note];
+	const PGresult *standbys = job->results[is_note + 1];
 
-	if (job->result == LOG_DONE) { /* else the next connect looks again */
-		if (PQntuples(note) > 0 && cell_bool(note, 0, 1))
+	if (job->result == LOG_DONE) { /* else it is all asked again */
+		pg->is_noted = true;
+		if (note != NULL && PQntuples(note) > 0 && cell_bool(note, 0, 1))
 			pg_trace(pg, TRACE_WARN, "failover", "timeline=%d unfinished=%lld advice=\"without a "
 			         "synchronous standby their last commits may be lost: see attention of each\"",
 			         cell_i32(note, 0, 0), (long long)cell_i64(note, 0, 2));
@@ -92,18 +95,27 @@ static void on_looked(struct pg_job *job)
 	pg_job_free(job);
 }
 
-void pg_timeline_look(struct pg *pg)
+/* A session stays on its timeline, so that is noted once. */
+static void look(struct pg *pg)
 {
 	struct pg_job *job = mem_alloc(sizeof *job);
 
 	pg_job_begin(job, &pg->work);
-	pg_job_params(job);
-	pg_job_add(job, SQL_TIMELINE_NOTE);
+	if (!pg->is_noted) {
+		pg_job_params(job);
+		pg_job_add(job, SQL_TIMELINE_NOTE);
+	}
 	params_i32(pg_job_params(job), FAILOVERS_MAX);
 	pg_job_add(job, SQL_TIMELINE_READ);
 	pg_job_params(job);
 	pg_job_add(job, SQL_STANDBYS);
 	pg_job_send(job, on_looked);
+}
+
+void pg_timeline_look(struct pg *pg)
+{
+	pg->is_noted = false;
+	look(pg);
 }
 
 int64_t pg_timeline_failover_at(void *ctx, int64_t created_at, int64_t ended_at)
@@ -124,7 +136,7 @@ static void on_timer(void *arg)
 	struct pg *pg = arg;
 
 	if (pg->work.state == CONN_READY)
-		pg_timeline_look(pg);
+		look(pg);
 	pg_timer_start(pg->timeline_timer, LOOK_EVERY_MS);
 }
 
