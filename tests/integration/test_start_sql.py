@@ -428,10 +428,10 @@ def statements_of(cluster):
 
 @pytest.mark.needs_server_control  # its processes must be ours to look at
 def test_idle_cluster_costs_the_database_little(make_cluster, capsys):
-    """42 statements a second, with what is planned in the first seconds: one more of each replica, four times a second,
+    """31 statements a second, more while plans are made in the first seconds: one more of each replica, three times a second,
     is too much. SAGAD_IDLE_SECONDS=20 and -s for figures, on a machine that does nothing else. A busy one makes each
     statement dearer and their number no larger: of some windows one has to do, and it has three times the processor."""
-    seconds, cluster = float(os.environ.get("SAGAD_IDLE_SECONDS", "1")), make_cluster(ttl=os.environ.get("SAGAD_IDLE_TTL", "10s"))
+    seconds, cluster = float(os.environ.get("SAGAD_IDLE_SECONDS", "3")), make_cluster(ttl=os.environ.get("SAGAD_IDLE_TTL", "10s"))
     seen = []
 
     def is_cheap():
@@ -440,9 +440,9 @@ def test_idle_cluster_costs_the_database_little(make_cluster, capsys):
         took, sent, after = time.monotonic() - began, statements_of(cluster) - sent, cpu_of_sessions(cluster.dsn)
         used = sum(ns - before.get(pid, ns) for pid, ns in after.items()) / 1e9 / took
         seen.append(f"{sent / took:.1f} statements a second, {100 * used:.2f} % of a core in PostgreSQL")
-        return len(before) >= 9 and sent / took < 50 and used < 0.03
+        return len(before) >= 9 and sent / took < 38 and used < 0.025
 
-    assert any(is_cheap() for _ in range(10)), seen
+    assert any(is_cheap() for _ in range(5)), seen
     with capsys.disabled():
         print(f"\nan idle cluster of three: {seen[-1]}")
 

@@ -43,12 +43,12 @@ xargs -P 2 -n 2 $cc $flags -c -o <"$work/list" || exit 99
 # means: then all seeds are tried, which takes longer, and the new number is told, to be written down here.
 first_seed() {  # first_seed MACRO
 	case $1 in
-	BUG_FIRST_BEGIN_IS_HIS) echo 1281 ;;
-	BUG_MOVES_CANCEL) echo 5273 ;;
-	BUG_NO_HINTS) echo 11032 ;;
-	BUG_READS_OLD) echo 5013 ;;
-	BUG_ROW_HELD_BY_THE_CLOCK) echo 24965 ;;
-	BUG_SECOND_BEGIN_AWAY) echo 203 ;;
+	BUG_FIRST_BEGIN_IS_HIS) echo 1449 ;;
+	BUG_MOVES_CANCEL) echo 251 ;;
+	BUG_NO_HINTS) echo 2244 ;;
+	BUG_READS_OLD) echo 11548 ;;
+	BUG_ROW_HELD_BY_THE_CLOCK) echo 139 ;;
+	BUG_SECOND_BEGIN_AWAY) echo 2010 ;;
 	*) echo 1 ;;
 	esac
 }

@@ -524,7 +524,7 @@ static void test_turns(unsigned n, unsigned most, int64_t worst_ms)
 	}
 	end_process(&w->replicas[n / 2]);
 	watch_looks(w, 5000);
-	ok(w->gap_ms <= 2 * worst_ms, "one is killed: the gap is its turn, %lld ms", (long long)w->gap_ms);
+	ok(w->gap_ms <= 3 * worst_ms, "one is killed: two turns are missed at most, %lld ms", (long long)w->gap_ms);
 	watch_looks(w, 5000);
 	ok(w->gap_ms <= worst_ms, "and closes: %lld ms", (long long)w->gap_ms);
 	crowd_close(w);
@@ -543,7 +543,7 @@ static void test_long_looks(void)
 	w->look_ms = 0;
 	run(w, 5000);
 	watch_looks(w, 5000);
-	ok(w->gap_ms <= 55, "and all is well again when they are short: %lld ms", (long long)w->gap_ms);
+	ok(w->gap_ms <= 65, "and all is well again when they are short: %lld ms", (long long)w->gap_ms);
 	crowd_close(w);
 }
 
@@ -710,9 +710,9 @@ int main(void)
 	test_frozen_watcher(50, false);
 	test_frozen_watcher(50, true);
 	test_new_watcher();
-	test_turns(1, 21, 55);
-	test_turns(3, 21, 55);
-	test_turns(50, 21, 55);
+	test_turns(1, 17, 65);
+	test_turns(3, 17, 65);
+	test_turns(50, 17, 65);
 	test_long_looks();
 	test_inbox(1, 0, 70);
 	test_inbox(3, 0, 70);
