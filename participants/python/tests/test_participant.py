@@ -281,11 +281,12 @@ def test_a_try_called_from_here_is_called_as_the_client_calls(monkeypatch):
     monkeypatch.setattr(sagad.transport.Transport, "send_once", to_service)
     client = sagad.Client("https://sagad", token="for sagad alone", timeout_s=3, context=trusts, decimals=True)
     at = {"confirm": "https://s/c", "cancel": "https://s/u"}
-    with client.tcc(traceparent="00-1-2-01") as tcc:
-        assert tcc.call("a", "https://s/t", {"price": Decimal("1.10")}, **at) == Decimal("1.10")
-        tcc.call("b", "https://s/t", context=own, headers={"X-Shop": "7", "Saga-Op": "cancel"}, **at)
-        with pytest.raises(sagad.Unreachable, match="within 0.2 s"):
-            tcc.call("c", "https://s/t", timeout_s=0.2, headers={"later": "1"}, **at)
+    with pytest.raises(sagad.NotConfirmed, match="within 0.2 s"):
+        with client.tcc(traceparent="00-1-2-01") as tcc:
+            assert tcc.call("a", "https://s/t", {"price": Decimal("1.10")}, **at) == Decimal("1.10")
+            tcc.call("b", "https://s/t", context=own, headers={"X-Shop": "7", "Saga-Op": "cancel"}, **at)
+            with pytest.raises(sagad.Unreachable, match="within 0.2 s"):
+                tcc.call("c", "https://s/t", timeout_s=0.2, headers={"later": "1"}, **at)
     assert [context for context, _, _ in sent[:2]] == [trusts, own] and sent[0][1] == b'{"price":1.10}'
     assert all(headers["traceparent"] == "00-1-2-01" and headers["Saga-Op"] == "try" for _, _, headers in sent)
     assert sent[1][2]["X-Shop"] == "7" and "for sagad alone" not in str(sent)

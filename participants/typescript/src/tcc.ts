@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An open TCC around a function: confirmed at its end, cancelled if it throws.
+// An open TCC around a function: confirmed at its end, cancelled if it throws or a step of it has failed.
 import { Refused, outcomeOf, retryAfterMs } from "./answer.js";
 import type { Client, Known, StepOptions, Target } from "./client.js";
 import { Problem, Unreachable } from "./problem.js";
@@ -39,12 +39,23 @@ export interface CallOptions {
   [more: string]: unknown;
 }
 
-/** The function ended well and yet the transaction is cancelled: its deadline had passed, or a try of sagad's was refused. */
+/**
+ * The function ended well and yet the transaction is cancelled: its deadline had passed, a try of sagad's was refused, or a join or a call
+ * of the function had failed (cause), although the function went on.
+ */
 export class NotConfirmed extends Error {
-  constructor(readonly transaction: Known) {
-    super(`${transaction.gid} is ${transaction.phase}: ${transaction.cause?.kind ?? "another decision"}`);
+  constructor(
+    readonly transaction: Known,
+    failure?: Error,
+  ) {
+    const why = failure ? told(failure) : (transaction.cause?.kind ?? "another decision");
+    super(`${transaction.gid} is ${transaction.phase}: ${why}`, failure && { cause: failure });
     this.name = "NotConfirmed";
   }
+}
+
+function told(failure: Error): string {
+  return `a step of it has failed: ${String(failure)}`;
 }
 
 /** What the participant says, where it says it in one of the usual members. */
@@ -69,6 +80,8 @@ export class Tcc {
   readonly #traceparent: string | undefined;
   /** As it was last seen. */
   transaction: Known;
+  /** The first join or call that failed. Whatever comes after it, nothing is confirmed. */
+  failure: Error | undefined;
 
   constructor(client: Client, to: Fetch, transaction: Known, secrets: readonly string[], traceparent?: string) {
     this.#client = client;
@@ -83,16 +96,35 @@ export class Tcc {
   }
 
   /** A step whose try sagad calls (try), or which is tried in some way of your own after this. */
-  async join(name: string, options: StepOptions): Promise<void> {
-    this.transaction = await this.#client.join(this.gid, name, options);
+  join(name: string, options: StepOptions): Promise<void> {
+    return this.#remembering(async () => {
+      this.transaction = await this.#client.join(this.gid, name, options);
+    });
+  }
+
+  /** A step that is registered and was not tried well cannot be confirmed, whoever has caught the error. */
+  async #remembering<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (why) {
+      this.failure ??= why instanceof Error ? why : new Error(String(why));
+      throw why;
+    }
   }
 
   /**
    * Joins, then calls the step's try from here, with the fetch of the client: its output. data: the body of all its calls. Throws
-   * Refused; Unreachable when nobody can tell.
+   * Refused; Unreachable when nobody can tell. After a failure nothing is confirmed, also if it is caught: what may do instead is tried in
+   * a tcc of its own.
    */
-  async call<T = any>(name: string, url: string, data: unknown, { timeoutMs = this.#client.timeoutMs, headers, ...step }: CallOptions): Promise<T> {
-    await this.join(name, { ...step, ...(data !== undefined && { data }) });
+  call<T = any>(name: string, url: string, data: unknown, { timeoutMs = this.#client.timeoutMs, headers, ...step }: CallOptions): Promise<T> {
+    return this.#remembering(async () => {
+      await this.join(name, { ...step, ...(data !== undefined && { data }) });
+      return this.#call<T>(name, url, data, timeoutMs, headers);
+    });
+  }
+
+  async #call<T>(name: string, url: string, data: unknown, timeoutMs: number, headers: CallOptions["headers"]): Promise<T> {
     const body = data === undefined ? "" : JSON.stringify(data);
     const end = Date.now() + timeoutMs;
     for (let pause = FIRST_PAUSE_MS, attempt = 1; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS), attempt++) {
@@ -172,6 +204,10 @@ export async function runTcc<T>(
     // If sagad cannot be reached its deadline cancels it; what the caller has to see is what work threw.
     await client.cancel(gid, String(why).slice(0, 1000), { waitMs }).catch(() => undefined);
     throw why;
+  }
+  if (tcc.failure) {
+    const last = await client.cancel(gid, told(tcc.failure).slice(0, 1000), { waitMs }).catch(() => tcc.transaction);
+    throw new NotConfirmed(last, tcc.failure);
   }
   const transaction = await confirm(client, gid, waitMs);
   if (transaction.phase !== "confirming" && transaction.phase !== "confirmed") throw new NotConfirmed(transaction);

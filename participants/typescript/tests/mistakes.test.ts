@@ -111,14 +111,17 @@ test("a try called from here is called as the client calls", async () => {
   const to = async (url: any, { headers: all }: any) => {
     sent.push([String(url), all]);
     if (String(url).includes("/t/later")) return new Response("", { status: 503 });
-    return new Response(JSON.stringify({ gid: "g", phase: String(url).includes("/confirm") ? "confirmed" : "prepared" }), { status: 200 });
+    return new Response(JSON.stringify({ gid: "g", phase: "prepared" }), { status: String(url).includes("/cancel") ? 500 : 200 });
   };
   const client = new Client("http://sagad", { token: "for sagad alone", timeoutMs: 300, fetch: to as typeof fetch });
   const at = { confirm: "http://s/c", cancel: "http://s/u" };
-  await client.tcc({ traceparent: "00-1-2-01" }, async (tcc) => {
+  const goesOn = client.tcc({ traceparent: "00-1-2-01" }, async (tcc) => {
     await tcc.call("a", "http://s/t/a", {}, { ...at, headers: { "X-Shop": "7", "Saga-Op": "cancel" } });
     await assert.rejects(tcc.call("b", "http://s/t/later", {}, at), (why) => why instanceof Unreachable && /within 0.3 s/.test(why.message));
   });
+  // Nobody has heard the cancel either: its deadline does it.
+  await assert.rejects(goesOn, { name: "NotConfirmed", message: /^g is prepared: a step of it has failed: .* within 0.3 s$/ });
+  assert.ok(!sent.some(([url]) => url.includes("/confirm")));
   const tries = sent.filter(([url]) => url.startsWith("http://s/"));
   assert.ok(tries.length >= 2);
   for (const [, all] of tries) {

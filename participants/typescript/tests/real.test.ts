@@ -351,6 +351,25 @@ test("a service on the package, called by sagad", skip, async (t) => {
     await assert.rejects(refused, (why) => why instanceof NotConfirmed && why.transaction.cause?.kind === "refused");
   });
 
+  await t.test("a TCC that goes on after a failure is cancelled", async () => {
+    const [hold, poor] = [`${url}/ada/hold`, `${url}/bob/hold`];
+    const was = await balance("ada");
+    const goesOn = client.tcc({ gid: "ts-tcc-3" }, async (tcc) => {
+      await assert.rejects(tcc.call("bob", poor, { n: 7 }, { confirm: poor, cancel: poor }), Refused);
+      await tcc.call("ada", hold, { n: 7 }, { confirm: hold, cancel: hold });
+      await assert.rejects(tcc.join("no name", { confirm: hold, cancel: hold }), Problem);
+    });
+    await assert.rejects(goesOn, (why: any) => {
+      assert.ok(why instanceof NotConfirmed && why.cause instanceof Refused, "the first failure");
+      assert.equal(why.message, "ts-tcc-3 is cancelled: a step of it has failed: Refused: bob has not enough");
+      return why.transaction.cause?.kind === "client";
+    });
+    assert.deepEqual(await balance("ada"), was);
+    const unheard = client.tcc({ gid: "ts-tcc-4" }, (tcc) => Promise.allSettled([tcc.join("no name", { confirm: hold, cancel: hold })]));
+    await assert.rejects(unheard, (why: any) => why instanceof NotConfirmed && why.cause instanceof Problem);
+    assert.equal((await client.get("ts-tcc-4")).phase, "cancelled");
+  });
+
   await t.test("a try is called until it is clear", async () => {
     const seen: IncomingMessage[] = [];
     const answers = [503, 202, 409, 200];

@@ -448,6 +448,42 @@ def test_a_block_that_an_exception_leaves_cancels(sdk, bank, gid):
     assert sdk.get(gid + "-2").phase == "cancelled" and bank.balance("ada") == before
 
 
+def test_a_block_that_goes_on_after_a_failure_cancels(sdk, bank, gid):
+    """Its step is registered, and nothing was tried that a confirm could make true."""
+    before, url, poor = bank.balance("ada"), f"{bank.url}/ada/hold", f"{bank.url}/bob/hold"
+    with pytest.raises(sagad.NotConfirmed, match=f"^{gid} is cancelled: a step of it has failed: Refused: bob has not enough$") as why:
+        with sdk.tcc(gid=gid) as tcc:
+            with pytest.raises(sagad.Refused):
+                tcc.call("bob", poor, {"n": 7}, confirm=poor, cancel=poor)
+            tcc.call("ada", url, {"n": 7}, confirm=url, cancel=url)
+            with pytest.raises(sagad.Problem):
+                tcc.join("no name", data={}, confirm=url, cancel=url)
+    assert isinstance(why.value.__cause__, sagad.Refused), "the first failure"
+    assert why.value.transaction.cause["kind"] == "client" and bank.balance("ada") == before
+    with pytest.raises(sagad.NotConfirmed, match="gave no outcome"):
+        with sdk.tcc(gid=gid + "-2") as tcc:
+            with pytest.raises(sagad.Unreachable):
+                tcc.call("gone", f"http://127.0.0.1:{closed_port()}/", confirm=url, cancel=url, timeout_s=0)
+    assert tcc.transaction.phase in ("cancelling", "cancelled")
+    with pytest.raises(sagad.NotConfirmed, match="a step of it has failed: Problem: "):
+        with sdk.tcc(gid=gid + "-3") as tcc:
+            with pytest.raises(sagad.Problem):
+                tcc.join("no name", data={}, confirm=url, cancel=url)
+    assert sdk.get(gid + "-3").phase == "cancelled"
+
+
+def test_a_block_that_goes_on_is_left_to_its_deadline_if_nobody_hears_the_cancel(stub):
+    stub.on("/v1/transactions", Reply(201, {"gid": "g", "phase": "prepared"}))
+    stub.on("/v1/transactions/g/steps", Reply(422, {"code": "invalid_definition"}))
+    stub.on("/v1/transactions/g/cancel", Reply(500))
+    with pytest.raises(sagad.NotConfirmed, match="^g is prepared: a step of it has failed: Problem: invalid_definition"):
+        with sagad.Client(stub.url).tcc(gid="g") as tcc:
+            with pytest.raises(sagad.Problem):
+                tcc.join("a")
+    assert not stub.seen("/v1/transactions/g/confirm")
+    assert stub.seen("/v1/transactions/g/cancel")[0].json["reason"].startswith("a step of it has failed: Problem: ")
+
+
 def test_a_block_whose_transaction_was_cancelled_is_not_confirmed(sdk, bank, gid):
     before, poor = bank.balance("ada"), {"url": f"{bank.url}/bob/hold"}
     with pytest.raises(sagad.NotConfirmed) as why:

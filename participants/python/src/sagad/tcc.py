@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An open TCC as a with block: confirmed at its end, cancelled if an exception leaves it."""
+"""An open TCC as a with block: confirmed at its end, cancelled if an exception leaves it or a step of it has failed."""
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import ssl
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Type
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Sequence, Type
 
 from .answer import Outcome, Refused, json_text, outcome_of, retry_after_ms
 from .problem import Problem, Unreachable
@@ -33,12 +34,17 @@ def _why(reply: Reply) -> str:
 
 
 class NotConfirmed(Exception):
-    """The block ended well and yet the transaction is cancelled: its deadline had passed, or a try of sagad's was refused."""
+    """The block ended well and yet the transaction is cancelled: its deadline had passed, a try of sagad's was refused, or a join or a
+    call of the block had failed (__cause__), although the block went on."""
 
-    def __init__(self, transaction: "Transaction"):
-        cause = (transaction.cause or {}).get("kind", "another decision")
+    def __init__(self, transaction: "Transaction", failure: Optional[BaseException] = None):
+        cause = _told(failure) if failure else (transaction.cause or {}).get("kind", "another decision")
         super().__init__(f"{transaction.gid} is {transaction.phase}: {cause}")
         self.transaction = transaction
+
+
+def _told(failure: BaseException) -> str:
+    return f"a step of it has failed: {type(failure).__name__}: {failure}"
 
 
 class Tcc:
@@ -47,41 +53,58 @@ class Tcc:
     def __init__(self, client: "Client", gid: str, deadline: str, wait_s: float, secrets: Sequence[str], more: Mapping[str, Any]):
         self.gid, self.transaction = gid, None  # type: str, Optional[Transaction]
         self._client, self._deadline, self._wait_s, self._secrets, self._more = client, deadline, wait_s, secrets_of(secrets), more
+        self._failure: Optional[BaseException] = None  # the first: whatever comes after it, nothing is confirmed
 
     def __enter__(self) -> "Tcc":
         self.transaction = self._client.start(gid=self.gid, mode="tcc", deadline=self._deadline, **self._more)
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], why: Optional[BaseException], where: Optional[TracebackType]) -> None:
-        if kind is None:
+        if why is not None:
+            self._cancel(f"{type(why).__name__}: {why}")  # what the caller has to see is his own exception
+        elif self._failure is not None:
+            self._cancel(_told(self._failure))
+            assert self.transaction is not None  # __enter__ has started it
+            raise NotConfirmed(self.transaction, self._failure) from self._failure
+        else:
             self._confirm()
-            return
+
+    @contextlib.contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """A step that is registered and was not tried well cannot be confirmed, whoever has caught the exception."""
         try:
-            reason = f"{kind.__name__}: {why}"[:1000]
-            self.transaction = self._client.cancel(self.gid, reason, wait_s=self._wait_s)
-        except (Problem, Unreachable):
-            pass  # its deadline cancels it; what the caller has to see is his own exception
+            yield
+        except BaseException as why:
+            self._failure = self._failure or why
+            raise
 
     def join(self, name: str, *, confirm: Optional["Target"] = None, cancel: Optional["Target"] = None,
              try_: Optional["Target"] = None, data: Any = None, **more: Any) -> None:
         """A step whose try sagad calls (try_), or which is tried in some way of your own after this. data: the body of its calls."""
-        self.transaction = self._client.join(self.gid, name, confirm=confirm, cancel=cancel, try_=try_, data=data, **more)
+        with self._remembering():
+            self.transaction = self._client.join(self.gid, name, confirm=confirm, cancel=cancel, try_=try_, data=data, **more)
 
     def call(self, name: str, url: str, data: Any = None, *, confirm: "Target", cancel: "Target", timeout_s: Optional[float] = None,
              context: Optional[ssl.SSLContext] = None, headers: Optional[Mapping[str, str]] = None, **more: Any) -> Any:
         """Joins, then calls the step's try from here: its output. Raises Refused; Unreachable when nobody can tell.
 
         It is called again while its outcome is unknown, for timeout_s. timeout_s and context (whom to trust): those of the client, unless
-        given. headers: of your own, for this call; the client's token is for sagad alone.
+        given. headers: of your own, for this call; the client's token is for sagad alone. After a failure nothing is confirmed, also if
+        it is caught: what may do instead is tried in a block of its own.
         """
-        self.join(name, confirm=confirm, cancel=cancel, data=data, **more)
+        with self._remembering():
+            self.join(name, confirm=confirm, cancel=cancel, data=data, **more)
+            return self._call(name, url, data, timeout_s, context or self._client.context, headers or {})
+
+    def _call(self, name: str, url: str, data: Any, timeout_s: Optional[float], context: Optional[ssl.SSLContext],
+              headers: Mapping[str, str]) -> Any:
         timeout_s = self._client.timeout_s if timeout_s is None else timeout_s
         body = b"" if data is None else json_text(data).encode()
         end, attempt, pause = time.monotonic() + timeout_s, 1, _FIRST_PAUSE_S
-        link, path = Transport.to(url, context or self._client.context)
+        link, path = Transport.to(url, context)
         try:
             while True:
-                reply, what = self._try(link, path, {**(headers or {}), **self._headers(name, attempt, body)}, body, end)
+                reply, what = self._try(link, path, {**headers, **self._headers(name, attempt, body)}, body, end)
                 if what is Outcome.OK:
                     return self._client.output_of(reply.body)
                 if what is Outcome.REFUSED:
@@ -119,6 +142,12 @@ class Tcc:
             made.update({"webhook-id": own, "webhook-timestamp": str(now),
                          "webhook-signature": " ".join(sign(secret, own, now, body) for secret in self._secrets)})
         return made
+
+    def _cancel(self, reason: str) -> None:
+        try:
+            self.transaction = self._client.cancel(self.gid, reason[:1000], wait_s=self._wait_s)
+        except (Problem, Unreachable):
+            pass  # its deadline cancels it
 
     def _confirm(self) -> None:
         """Never followed by a cancel: whether a confirm that was not answered has been heard, nobody here knows."""
