@@ -57,6 +57,15 @@ async function ended(session: Session, words: Second, step: Step): Promise<boole
   }
 }
 
+/**
+ * A try at work or prepared holds the barrier's row (55P03, lock_not_available), or another session prepares or ends the same transaction
+ * at this moment (55000, "is busy"): nothing to worry about. The 55000 of a try says that nothing can be prepared.
+ */
+function hasMetAnother({ op }: Call, why: unknown): boolean {
+  const code = (why as { code?: unknown } | null)?.code;
+  return code === "55P03" || (op !== "try" && code === "55000");
+}
+
 /** In a transaction that it begins. */
 async function enter(session: Session, call: Call): Promise<Verdict> {
   await command(session, "BEGIN");
@@ -144,7 +153,7 @@ export function runXa<C>(database: Database<C>, call: Call, work: Work<C> | null
     } catch (why) {
       await session.query("ROLLBACK").catch(broken); // without a connection there is no open transaction either
       if (why instanceof NotACall) return failed(400, why.message); // its body could not be read
-      log(`${call.op} of step ${call.step} of ${call.gid} is answered 503`, why);
+      if (!hasMetAnother(call, why)) log(`${call.op} of step ${call.step} of ${call.gid} is answered 503`, why);
       return unavailable();
     }
   });

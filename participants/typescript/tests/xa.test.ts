@@ -57,6 +57,20 @@ test("what is gone was ended; another error is none of that", async () => {
   assert.equal((await status({ tags: { "ROLLBACK PREPARED": other } }, "cancel")).status, 503);
 });
 
+test("to meet another call is no error", async () => {
+  const logged = async (code: string, op: "try" | "confirm" | "cancel", at: string) => {
+    const lines: string[] = [];
+    const { database } = scripted({ rows: RUN, tags: { [at]: Object.assign(new Error("busy"), { code }) } });
+    assert.equal((await runXa(database, callOf({ ...step, op }), () => undefined, (line) => lines.push(line))).status, 503);
+    return lines.length;
+  };
+  assert.equal(await logged("55P03", "try", "SELECT answer"), 0, "another try, or what it has prepared, has the row");
+  assert.equal(await logged("55000", "confirm", "COMMIT PREPARED"), 0, "another session ends it at this moment");
+  assert.equal(await logged("55000", "cancel", "ROLLBACK PREPARED"), 0);
+  assert.equal(await logged("55000", "try", "PREPARE"), 1, "nothing can be prepared");
+  assert.equal(await logged("53200", "confirm", "COMMIT PREPARED"), 1);
+});
+
 test("a connection that is gone is not used again", async () => {
   const lost = new Error("lost");
   const { status: said, released } = await status({ tags: { PREPARE: lost, "ROLLBACK": lost } }, "try");
