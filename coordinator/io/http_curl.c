@@ -18,6 +18,7 @@ enum {
 	KEPT_S = 60,          /* older connections are not used again */
 	WAITS_ABOVE = 1024,   /* bytes of a body: from here on libcurl may ask before it sends them */
 	METHOD_KEPT = 16,
+	LOOKED_AT_MAX = 16,   /* resting handles, for one that knows a site */
 	HEADER_VALUE_MAX = 128
 };
 
@@ -138,14 +139,27 @@ static void set_lasting(struct curl_transfer *t)
 	curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
 }
 
-static struct curl_transfer *take_transfer(struct http_curl *h)
+/* One of the next few that called this URL's site last: it need not be told of it again. */
+static struct curl_transfer *find_resting(struct http_curl *h, const char *url)
 {
-	struct list     *node = list_pop(&h->pool);
-	struct curl_transfer *t;
+	struct list *node = h->pool.next;
 
-	if (node != NULL) {
+	for (unsigned i = 0; i < LOOKED_AT_MAX && node != &h->pool; i++, node = node->next) {
+		struct curl_transfer *t = list_entry(node, struct curl_transfer, link);
+
+		if (t->told.site_text.n > 0 && strncmp(t->told.site_text.p, url, t->told.site_text.n - 1) == 0)
+			return t;
+	}
+	return list_is_empty(&h->pool) ? NULL : list_entry(h->pool.next, struct curl_transfer, link);
+}
+
+static struct curl_transfer *take_transfer(struct http_curl *h, const char *url)
+{
+	struct curl_transfer *t = find_resting(h, url);
+
+	if (t != NULL) {
 		h->pooled--;
-		t = list_entry(node, struct curl_transfer, link);
+		list_remove(&t->link);
 	} else {
 		t = mem_alloc(sizeof *t);
 		t->http = h;
@@ -176,7 +190,7 @@ static void give_back(struct curl_transfer *t)
 		return;
 	}
 	list_remove(&t->link);
-	list_push(&h->pool, &t->link);
+	list_push_first(&h->pool, &t->link); /* warm: the next to be taken */
 	h->pooled++;
 	if (t->body.cap > BODY_KEPT)
 		buf_fini(&t->body);
@@ -312,7 +326,7 @@ bool http_curl_read_url(const char *url, char host[256], uint16_t *port)
 struct transfer *http_curl_start(struct http_curl *h, const struct http_request *r, enum guard_word word,
                                  http_done *done, void *arg)
 {
-	struct curl_transfer *t = take_transfer(h);
+	struct curl_transfer *t = take_transfer(h, r->url);
 
 	assert(r->timeout_ms > 0);
 	t->done = done;
