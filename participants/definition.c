@@ -56,7 +56,8 @@ static void parse_name(struct compiler *c, const struct json *node)
 
 static void parse_defaults(struct compiler *c, const struct json *node)
 {
-	static const char *const fields[] = { "timeout", "retry", "poll", "headers", "outcomes", "words", NULL };
+	static const char *const fields[] = { "timeout",  "retry", "poll",    "headers",
+		                              "outcomes", "words", "members", NULL };
 
 	c->defaults = builtin_defaults;
 	if (node == NULL || !fields_known(c, node, fields))
@@ -68,6 +69,7 @@ static void parse_defaults(struct compiler *c, const struct json *node)
 	/* Of all calls: what a try means by "no" tells nothing of a confirm or cancel, where there is none. */
 	parse_outcomes(c, json_get(node, "outcomes"), OP_TRY, &c->defaults.answers);
 	parse_words(c, json_get(node, "words"), OP_TRY, &c->defaults.answers);
+	parse_members(c, json_get(node, "members"), OP_TRY, &c->defaults.answers);
 	if (check_headers(c, json_get(node, "headers")))
 		c->defaults.headers = json_get(node, "headers");
 }

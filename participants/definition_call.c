@@ -50,13 +50,17 @@ static int outcome_of_words(const struct answer_rules *rules, struct str body)
 int definition_outcome(const struct definition *d, uint16_t step, enum op op, int status, struct str body)
 {
 	const struct call_plan *call = find_call(d, step, op);
-	int                     by_status, by_word;
+	int                     by_status, by_body;
 
 	if (call == NULL)
 		return -1;
 	by_status = outcome_of_status(&call->answers, status);
-	by_word = outcome_of_words(&call->answers, body);
-	return by_word < 0 || by_status == OUTCOME_ONGOING ? by_status : by_word;
+	if (by_status == OUTCOME_ONGOING)
+		return by_status;
+	by_body = outcome_of_words(&call->answers, body);
+	if (by_body < 0)
+		by_body = outcome_of_members(&call->answers, body);
+	return by_body < 0 ? by_status : by_body;
 }
 
 bool definition_has_words(const struct definition *d, uint16_t step, enum op op)
@@ -64,6 +68,13 @@ bool definition_has_words(const struct definition *d, uint16_t step, enum op op)
 	const struct call_plan *call = find_call(d, step, op);
 
 	return call != NULL && call->answers.word_n > 0;
+}
+
+bool definition_has_members(const struct definition *d, uint16_t step, enum op op)
+{
+	const struct call_plan *call = find_call(d, step, op);
+
+	return call != NULL && call->answers.member_n > 0;
 }
 
 struct str definition_target(const struct definition *d, uint16_t step, enum op op)

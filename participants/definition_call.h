@@ -31,10 +31,11 @@ bool definition_render(const struct scope *scope, uint16_t step, enum op op, str
 		       struct definition_call *out, struct err *err);
 uint32_t definition_timeout_ms(const struct definition *d, uint16_t step,
 			       enum op op); /* 0: no such call */
-/* What the document's `outcomes` and `words` say of an answer: an enum outcome, or -1: the convention holds. A
+/* What the document's `outcomes`, `words` and `members` say of an answer: an enum outcome, or -1: the convention holds. A
  * word says more than a status, but of one that says ongoing. */
 int definition_outcome(const struct definition *d, uint16_t step, enum op op, int status, struct str body);
 bool definition_has_words(const struct definition *d, uint16_t step, enum op op); /* its answers are read as texts */
+bool definition_has_members(const struct definition *d, uint16_t step, enum op op); /* as JSON, for what they mean */
 /* Is this call ok without being made? */
 bool definition_calls_nothing(const struct definition *d, uint16_t step, enum op op);
 

@@ -32,11 +32,22 @@ struct word_outcome {
 	uint8_t    outcome;
 };
 
+enum { MEMBER_STEPS_MAX = 8 };
+
+/* A member of an answer that is JSON, and what its values mean. */
+struct member_rule {
+	struct str           path[MEMBER_STEPS_MAX]; /* names, or indexes of arrays */
+	struct word_outcome *values;
+	uint16_t             depth, value_n;
+	int8_t               other; /* an outcome of every other value; -1: it tells nothing */
+};
+
 /* What the document says of answers. */
 struct answer_rules {
 	struct status_outcome *outcomes; /* by status */
 	struct word_outcome   *words;    /* as they stand in the document */
-	uint16_t               outcome_n, word_n;
+	struct member_rule    *members;  /* likewise */
+	uint16_t               outcome_n, word_n, member_n;
 	int8_t                 other;    /* an outcome of every other status; -1: the convention */
 };
 
@@ -149,6 +160,8 @@ struct template_compiler template_compiler_of(struct compiler *c, struct templat
 /* definition_answers.c: NULL nodes leave what was there. */
 void parse_outcomes(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules);
 void parse_words(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules);
+void parse_members(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules);
+int  outcome_of_members(const struct answer_rules *rules, struct str body); /* -1: they tell nothing */
 
 /* definition_step.c */
 void parse_steps(struct compiler *c, const struct json *steps);

@@ -7,7 +7,7 @@
 
 #define CALL_FIELDS                                                                               \
 	"url", "participant", "path", "nothing", "method", "headers", "body", "body_text", "timeout", \
-	    "outcomes", "words"
+	    "outcomes", "words", "members"
 
 const char *const call_fields[] = { CALL_FIELDS, NULL };
 const char *const check_fields[] = { CALL_FIELDS, "retry", "poll", NULL };
@@ -413,6 +413,7 @@ struct call_plan *parse_call(struct compiler *c, const struct json *node, uint16
 		read_headers(c, json_get(node, "headers"), call);
 	parse_outcomes(c, json_get(node, "outcomes"), op, &call->answers);
 	parse_words(c, json_get(node, "words"), op, &call->answers);
+	parse_members(c, json_get(node, "members"), op, &call->answers);
 	field_duration32(c, json_get(node, "timeout"), 10, 600000, &call->timeout_ms);
 	if (op == OP_CANCEL && !call->nothing && json_get(json_get(node, "outcomes"), "404") == NULL)
 		finding_warn(c, node,

@@ -193,6 +193,11 @@ static void say_not_json(struct str body, struct call_lesson *out)
 	arena_fini(&arena);
 }
 
+static void say_too_big(struct call_lesson *out)
+{
+	append_clean(out, STR(", but its body is too big (calls.response-max)"), sizeof out->error);
+}
+
 /* The body of an ok try is the step's output. One that cannot be kept means that the participant
  * does not follow the contract, unless the document itself says that this status is an ok. */
 static void take_output(const struct call_reply *reply, bool mapped, struct call_lesson *out)
@@ -202,8 +207,7 @@ static void take_output(const struct call_reply *reply, bool mapped, struct call
 	if (reply->body_too_big) {
 		out->outcome = OUTCOME_MISCONFIGURED;
 		say(reply, out);
-		append_clean(out, STR(", but its body is too big (calls.response-max)"),
-		             sizeof out->error);
+		say_too_big(out);
 	} else if (body.n > 0 && json_is_valid(body)) {
 		out->output = body;
 	} else if (body.n > 0 && !mapped) {
@@ -211,6 +215,21 @@ static void take_output(const struct call_reply *reply, bool mapped, struct call
 		say(reply, out);
 		say_not_json(body, out);
 	}
+}
+
+/* What does the answer mean whose meaning would stand in a body that nobody can read? Not "ok". */
+static void doubt_body(const struct call_reply *reply, struct call_lesson *out)
+{
+	struct str body = trimmed(reply->body);
+
+	if (!reply->body_too_big && (body.n == 0 || json_is_valid(body)))
+		return;
+	out->outcome = reply->body_too_big ? OUTCOME_MISCONFIGURED : OUTCOME_UNKNOWN;
+	say(reply, out);
+	if (reply->body_too_big)
+		say_too_big(out);
+	else
+		say_not_json(body, out);
 }
 
 void call_learn(const struct definition *d, uint16_t step, enum op op,
@@ -227,8 +246,11 @@ void call_learn(const struct definition *d, uint16_t step, enum op op,
 		say(reply, out);
 		if (definition_has_words(d, step, op))
 			append_text(out, trimmed(reply->body));
-	} else if (op == OP_TRY) {
-		take_output(reply, mapped >= 0, out);
+	} else {
+		if (definition_has_members(d, step, op))
+			doubt_body(reply, out);
+		if (out->outcome == OUTCOME_OK && op == OP_TRY)
+			take_output(reply, mapped >= 0, out);
 	}
 	if (out->outcome == OUTCOME_ONGOING || out->outcome == OUTCOME_UNKNOWN)
 		out->retry_after_ms = retry_after_ms(reply->retry_after, now_ms);

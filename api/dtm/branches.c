@@ -38,17 +38,40 @@ static bool is_flat(struct request *r)
 	return true;
 }
 
+static bool write_branch(struct request *r)
+{
+	struct dtm *d = dtm_of(r);
+	struct buf  doc = { 0 };
+	bool        fine = d->trans.kind == DTM_WORKFLOW ? workflow_branch(r, &doc)
+	                                                 : branch_document(r, d->trans.kind, &doc);
+
+	d->document = request_keep(r, &doc);
+	return fine;
+}
+
+/* How its branches are called is said once, where it was prepared. */
+static struct str protocol_of(struct request *r, const struct view *view)
+{
+	struct json_error err;
+
+	return dtm_text(r, json_parse(view->row.input, request_arena(r), &err), "protocol");
+}
+
 /* A branch is of the kind that its transaction is. */
 static void join(struct request *r, const struct view *view)
 {
+	struct dtm     *d = dtm_of(r);
 	struct command *c;
 
-	if (!dtm_is(view, dtm_of(r)->trans.kind)) {
+	if (!dtm_is(view, d->trans.kind)) {
 		refuse_branch(r);
 		return;
 	}
+	d->trans.protocol = protocol_of(r, view);
+	if (str_is(d->trans.protocol, "json-rpc") && !write_branch(r))
+		return;
 	c = dtm_command(r, COMMAND_JOIN);
-	c->body = dtm_of(r)->document;
+	c->body = d->document;
 	engine_command(r->api->engine, c, on_joined, r);
 }
 
@@ -58,7 +81,6 @@ void dtm_register(struct request *r, enum dtm_kind usual)
 	struct dtm     *d = dtm_of(r);
 	struct str      type = dtm_text(r, r->body, "trans_type");
 	enum dtm_kind   kind = usual;
-	struct buf      doc = { 0 };
 	struct json_error err;
 
 	if (!is_flat(r) || !dtm_read_gid(r, dtm_text(r, r->body, "gid")))
@@ -74,11 +96,8 @@ void dtm_register(struct request *r, enum dtm_kind usual)
 		return;
 	}
 	d->trans.kind = kind;
-	if (!(kind == DTM_WORKFLOW ? workflow_branch(r, &doc) : branch_document(r, kind, &doc))) {
-		buf_fini(&doc);
+	if (!write_branch(r))
 		return;
-	}
-	d->document = request_keep(r, &doc);
 	if (places_check_step(r, json_parse(d->document, request_arena(r), &err)))
 		dtm_find(r, join);
 	else

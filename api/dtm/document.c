@@ -212,6 +212,8 @@ static void write_body(struct request *r, const struct dtm_call *call, struct bu
 
 void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *out)
 {
+	struct str method;
+
 	if (call->url.n == 0) {
 		buf_cstr(out, "{\"nothing\":true}");
 		return;
@@ -219,6 +221,9 @@ void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *
 	buf_cstr(out, "{\"url\":");
 	write_url(r, call, out);
 	write_body(r, call, out);
+	if (str_is(dtm_of(r)->trans.protocol, "json-rpc") && !call->reads_own &&
+	    !is_json_rpc(r, call, &method))
+		buf_cstr(out, ",\"members\":{}"); /* plain HTTP: its answers are texts */
 	buf_char(out, '}');
 }
 
@@ -310,19 +315,16 @@ static void write_retry(const struct dtm_trans *t, int64_t base, struct buf *out
 	buf_char(out, '}');
 }
 
-/* A word counts before the status, the one that stands first here before the others. */
+/* Words count before members, and both before the status; what stands first here before what comes
+ * behind it. JSON-RPC has its own "no" in the body, with status 200. */
 static void write_answers(const struct dtm_trans *t, struct buf *out)
 {
 	buf_cstr(out, ",\"outcomes\":{\"200\":\"ok\",\"425\":\"ongoing\",\"409\":\"refused\","
 	              "\"*\":\"unknown\"},\"words\":{");
+	buf_cstr(out, "\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}");
 	if (str_is(t->protocol, "json-rpc"))
-		buf_cstr(out, "\"ONGOING\":\"ongoing\",\"-32902\":\"ongoing\","
-		              "\"FAILURE\":\"refused\",\"-32901\":\"refused\","
-		              "\"\\\"error\\\":{\":\"unknown\","
-		              "\"\\\"error\\\": {\":\"unknown\","
-		              "\"\\\"error\\\" : {\":\"unknown\"}");
-	else
-		buf_cstr(out, "\"ONGOING\":\"ongoing\",\"FAILURE\":\"refused\"}");
+		buf_cstr(out, ",\"members\":{\"/error/code\":{\"-32901\":\"refused\","
+		              "\"-32902\":\"ongoing\"},\"/error\":{\"*\":\"unknown\"}}");
 }
 
 int64_t dtm_interval_ms(const struct request *r, const struct dtm_trans *t)

@@ -96,6 +96,7 @@ struct dtm_call {
 	const struct json *payload;    /* a string, sent as its text; or NULL */
 	int                payload_at; /* 0 and above: it is that one of input.payloads */
 	bool               post;       /* also without a payload */
+	bool               reads_own;  /* what its answers mean is written behind it */
 };
 
 /* How long between two tries, to begin with. */

@@ -94,14 +94,15 @@ static void write_document(struct request *r, const struct workflow *w, struct b
 		                         .branch_id = STR("00"),
 		                         .op = w->name,
 		                         .payload = payload_of(r, w->data),
-		                         .payload_at = -1 };
+		                         .payload_at = -1,
+		                         .reads_own = true };
 
 	dtm_write_head(r, "tcc", dtm_interval_ms(r, t), out);
 	buf_cstr(out, ",\"check\":");
 	dtm_write_call(r, &call, out);
 	out->n--; /* its brace */
 	buf_cstr(out, ",\"outcomes\":{\"200\":\"ongoing\",\"425\":\"ongoing\",\"*\":\"unknown\"},"
-	              "\"words\":{\"ONGOING\":\"ongoing\",\"FAILURE\":\"unknown\"}}}");
+	              "\"words\":{\"ONGOING\":\"ongoing\",\"FAILURE\":\"unknown\"},\"members\":{}}}");
 }
 
 /* The same answer whether it was begun now or before: its client goes on from what is there. */

@@ -20,7 +20,8 @@ static struct definition *the_definition(void)
 	struct findings findings = { .arena = &arena };
 
 	definition = definition_compile(STR("{\"mode\":\"saga\",\"steps\":{\"a\":{"
-		"\"try\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"refused\",\"418\":\"ok\"}},"
+		"\"try\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"refused\",\"418\":\"ok\"},"
+		"\"members\":{\"/error/code\":{\"-1\":\"refused\",\"0\":\"ok\"},\"/error/0/~0~1\":{\"*\":\"unknown\"}}},"
 		"\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"ok\"}}}}}"),
 		DEFINITION_INLINE, (struct str){ 0 }, &findings);
 	assert(definition != NULL);

@@ -237,6 +237,20 @@ def test_a_refused_start_names_no_gid_but_the_callers(client, gid):
     assert client.begin(gid=gid, definition="nobody-" + gid, input={}).json["gid"] == gid
 
 
+def test_services_that_say_no_in_json(client, stub, gid):
+    """Whatever their status is: members of the answer tell what it means."""
+    stub.on("/a", Reply(200, {"state": "busy"}), Reply(200, '{"state": "done", "state": "done"}'), Reply(500, {"state": "done"}))
+    stub.on("/b", Reply(200, {"error": {"code": 7, "text": "busy"}}))
+    members = {"/state": {"done": "ok", "*": "ongoing"}, "/error/code": {"7": "refused"}}
+    got = client.run(
+        gid=gid, mode="saga", input={},
+        defaults={"poll": "10ms", "retry": {"initial": "10ms"}, "outcomes": {"200": "ok"}, "members": members},
+        steps={"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo-a"}},
+               "b": {"after": ["a"], "action": {"url": stub.url + "/b"}, "compensate": {"url": stub.url + "/undo-b"}}})
+    assert got["phase"] == "cancelled" and got["cause"]["kind"] == "refused", got
+    assert [c.path for c in stub.calls] == ["/a", "/a", "/a", "/b", "/undo-b", "/undo-a"]
+
+
 def test_habits_of_a_service(client, stub, gid):
     """Words in bodies, texts that are no JSON, headers of all calls, and a call that is not made."""
     stub.on("/a", Reply(200, "ONGOING"), Reply(500, "no FAILURE here"))

@@ -420,6 +420,50 @@ static void test_common_answers(void)
 	definition_drop(d);
 }
 
+static void test_members(void)
+{
+	static const char text[] =
+	    "{\"name\":\"demo\",\"defaults\":{\"outcomes\":{\"200\":\"ok\",\"202\":\"ongoing\",\"*\":\"unknown\"},"
+	    "\"words\":{\"FAILURE\":\"refused\"},"
+	    "\"members\":{\"/error/code\":{\"-1\":\"refused\",\"busy\":\"ongoing\"},\"/error\":{\"*\":\"unknown\"},"
+	    "\"/a~1b/1/~0\":{\"true\":\"ok\",\"\":\"misconfigured\"}}},"
+	    "\"steps\":{\"a\":{\"action\":{\"url\":\"http://h/a\"},"
+	    "\"compensate\":{\"url\":\"http://h/b\",\"outcomes\":{\"404\":\"ok\"},\"members\":{}}}}}";
+	static const struct {
+		int         status;
+		const char *body;
+		int         outcome;
+	} rows[] = {
+		{ 200, "{\"error\" :\n {\"code\": -1}}", OUTCOME_REFUSED },
+		{ 200, "{\"error\":{\"code\":\"-1\"}}", OUTCOME_REFUSED },
+		{ 200, "{\"error\":{\"code\":\"b\\u0075sy\"}}", OUTCOME_ONGOING },
+		{ 200, "{\"error\":{\"code\":-10}}", OUTCOME_UNKNOWN },
+		{ 200, "{\"error\":{\"code\":null}}", OUTCOME_UNKNOWN },
+		{ 200, "{\"error\":\"boom\"}", OUTCOME_UNKNOWN },
+		{ 200, "{\"error\":[]}", OUTCOME_UNKNOWN },
+		{ 200, "{\"error\":null,\"result\":{\"error\":{\"code\":-1}}}", OUTCOME_OK },
+		{ 200, "[{\"error\":{\"code\":-1}}]", OUTCOME_OK },
+		{ 200, "{\"error\":{\"code\":-1}", OUTCOME_OK }, /* not JSON: call_learn doubts it */
+		{ 200, "", OUTCOME_OK },
+		{ 200, "\"error\"", OUTCOME_OK },
+		{ 200, "{\"error\":{\"code\":\"busy\"},\"m\":\"FAILURE\"}", OUTCOME_REFUSED },
+		{ 202, "{\"error\":{\"code\":-1}}", OUTCOME_ONGOING },
+		{ 500, "{\"a/b\":[0,{\"~\":true}]}", OUTCOME_OK },
+		{ 500, "{\"a/b\":[0,{\"~\":\"\"}]}", OUTCOME_MISCONFIGURED },
+		{ 500, "{\"a/b\":[{\"~\":true}]}", OUTCOME_UNKNOWN },
+		{ 500, "{\"a/b\":{\"1\":{\"~\":true}}}", OUTCOME_OK },
+	};
+	struct definition *d = valid(text, DEFINITION_NAMED);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		ok(definition_outcome(d, 0, OP_TRY, rows[i].status, str_of(rows[i].body)) == rows[i].outcome,
+		   "%d %s is %s", rows[i].status, rows[i].body, outcome_name((enum outcome)rows[i].outcome));
+	ok(definition_has_members(d, 0, OP_TRY) && !definition_has_members(d, 0, OP_CANCEL) &&
+	       definition_outcome(d, 0, OP_CANCEL, 404, str_of(rows[0].body)) == OUTCOME_OK,
+	   "a call's own members stand in place of those of all");
+	definition_drop(d);
+}
+
 static void test_common_calls(void)
 {
 	struct definition     *d = valid(common, DEFINITION_NAMED);
@@ -718,6 +762,7 @@ int main(void)
 	test_builtin_defaults();
 	test_targets();
 	test_common_answers();
+	test_members();
 	test_common_calls();
 	test_render();
 	test_output();

@@ -149,6 +149,40 @@ static void check_texts(void)
 	}
 }
 
+static void check_members(void)
+{
+	static const struct {
+		enum op      op;
+		bool         too_big;
+		const char  *body;
+		enum outcome outcome;
+		const char  *error;
+	} answers[] = {
+		{ OP_TRY, false, " {\"no\": 1} ", OUTCOME_REFUSED, "HTTP 200" },
+		{ OP_TRY, false, "{\"yes\":1}", OUTCOME_OK, "" },
+		{ OP_TRY, false, " \n", OUTCOME_OK, "" },
+		{ OP_TRY, false, "{\"no\":", OUTCOME_UNKNOWN, "HTTP 200, but its body is not JSON: " },
+		{ OP_TRY, false, "<html>", OUTCOME_UNKNOWN, "HTTP 200, but its body is not JSON: " },
+		{ OP_TRY, false, "{\"no\":{\"a\":1,\"a\":2}}", OUTCOME_UNKNOWN, "HTTP 200, but its body is not JSON: " },
+		{ OP_TRY, true, "{", OUTCOME_MISCONFIGURED, "HTTP 200, but its body is too big" },
+		{ OP_CONFIRM, false, "{\"later\":true}", OUTCOME_ONGOING, "HTTP 200" },
+		{ OP_CONFIRM, false, "{\"later\":", OUTCOME_UNKNOWN, "HTTP 200, but its body is not JSON: " },
+		{ OP_CONFIRM, true, "", OUTCOME_MISCONFIGURED, "HTTP 200, but its body is too big" },
+		{ OP_CANCEL, false, "<html>", OUTCOME_OK, "" }, /* it has no members */
+		{ OP_CANCEL, true, "", OUTCOME_OK, "" },
+	};
+	struct call_lesson l;
+
+	for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+		call_learn(definition, 3, answers[i].op,
+		           &(struct call_reply){ .status = 200, .body = str_of(answers[i].body),
+		                                 .body_too_big = answers[i].too_big }, NOW_MS, &l);
+		ok(l.outcome == answers[i].outcome && strncmp(l.error, answers[i].error, strlen(answers[i].error)) == 0 &&
+		       (l.outcome != OUTCOME_OK || l.error[0] == '\0'),
+		   "members: %s %s is %s: %s", op_name(answers[i].op), answers[i].body, outcome_name(l.outcome), l.error);
+	}
+}
+
 static const struct {
 	const char *text;
 	int64_t     ms;
@@ -226,7 +260,9 @@ int main(void)
 		"\"b\":{\"try\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"refused\",\"409\":\"refused\",\"418\":\"ok\"}},"
 		"\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\",\"outcomes\":{\"404\":\"ok\"}}},"
 		"\"c\":{\"try\":{\"url\":\"http://a/\",\"words\":{\"NO\":\"refused\"}},"
-		"\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\"}}}}"),
+		"\"confirm\":{\"url\":\"http://a/\"},\"cancel\":{\"url\":\"http://a/\"}},"
+		"\"d\":{\"try\":{\"url\":\"http://a/\",\"outcomes\":{\"200\":\"ok\"},\"members\":{\"/no\":{\"*\":\"refused\"}}},"
+		"\"confirm\":{\"url\":\"http://a/\",\"members\":{\"/later\":{\"true\":\"ongoing\"}}},\"cancel\":{\"url\":\"http://a/\"}}}}"),
 		DEFINITION_INLINE, (struct str){ 0 }, &findings);
 	if (definition == NULL)
 		return 1;
@@ -234,6 +270,7 @@ int main(void)
 	check_headers();
 	check_map();
 	check_texts();
+	check_members();
 	check_delays();
 	check_output();
 	check_errors();

@@ -124,23 +124,48 @@ def test_http_is_spoken_to_urls_of_http_whatever_the_protocol(dtm, stub):
     error(dtm("msg", protocol="grpc", query_prepared="host:1/a.B/C").add("/a").prepare(), "gRPC is not spoken here")
 
 
-@each("text", ['{"error":{"code":-32901}}', '{"error": {"code": -32901, "message": "no"}}', '{"code":-32901,"error":{}}'])
+@each("text", ['{"error":{"code":-32901}}', '{"error": {"code": -32901, "message": "no"}}', '{"result":null, "error" :\n{"code":"-32901"}}'])
 def test_a_failure_in_json_rpc(dtm, stub, text):
     stub.on("/rpc", Reply(200, text), Reply(200, '{"error":null,"result":{}}'))
     failure(dtm("saga", wait_result=True, protocol="json-rpc").add("/rpc?method=A", "/rpc?method=B").submit(), "")
     assert [c.json["method"] for c in stub.calls] == ["A", "B"]
 
 
-@each("text", ['{"error":{"code":1}}', '{"error": {"code":1}}', '{"error" : {"code":1}}'])
+@each("text", ['{"error":{"code":1}}', '{"error": {"code":1}}', '{"error" :{"code":1}}', '{"error":\n  {"code":-329010}}', '{"error":"boom"}',
+               '{"error":{}}', '{"code":-32901,"error":{}}', '{"error":{"code":-32901,"a":1,"a":2}}', '{"error":', "<html>"])
 def test_an_error_in_json_rpc_is_asked_again(dtm, stub, text):
     stub.on("/rpc", Reply(200, text), Reply(200, '{"error":null,"result":{}}'))
     success(dtm("saga", wait_result=True, protocol="json-rpc", retry_interval=1).add("/rpc?method=A%20b").submit())
     assert [c.json["method"] for c in stub.calls] == ["A b"] * 2
 
 
-def test_without_a_method_a_json_rpc_branch_is_plain_http(dtm, stub):
+@each("text", ['{"error":null,"result":{"bal":-32901}}', '{"result":"-32901 -32902"}', '{"result":{"error":{"code":-32901}}}',
+               '[{"error":{"code":-32901}}]', '{"code":-32901}', "null", ""])
+def test_what_is_no_error_in_json_rpc(dtm, stub, text):
+    stub.on("/rpc", Reply(200, text))
+    saga = dtm("saga", wait_result=True, protocol="json-rpc").add("/rpc?method=A", "/undo")
+    success(saga.submit())
+    assert len(stub.calls) == 1
+
+
+@each("text", ["x", '{"error":{"code":-32901}}'])
+def test_without_a_method_a_json_rpc_branch_is_plain_http(dtm, stub, text):
+    stub.on("/a", Reply(200, text))
     success(dtm("saga", wait_result=True, protocol="json-rpc").add("/a", "", "x").submit())
-    assert stub.calls[0].body == b"x"
+    assert stub.calls[0].body == b"x" and len(stub.calls) == 1
+
+
+@each("kind", ["tcc", "xa"])
+def test_branches_that_join_speak_json_rpc_as_their_transaction_does(dtm, stub, kind):
+    """A registerBranch names no protocol."""
+    stub.on("/rpc", Reply(200, {"error": {"code": -32603}}), Reply(200, {"error": {"code": -32901}}), Reply(200, {"result": {}}))
+    t = dtm(kind, wait_result=True, protocol="json-rpc", retry_interval=1)
+    success(t.prepare())
+    where = {"url": stub.url + "/rpc?method=M"} if kind == "xa" else {op: stub.url + "/rpc?method=M" for op in ("confirm", "cancel")}
+    success(t.branch("01", **where))
+    success(t.branch("01", **where))
+    success(t.submit())
+    assert [(c.json["method"], c.json["params"]["op"]) for c in stub.calls] == [("M", "commit" if kind == "xa" else "confirm")] * 3
 
 
 # ---- options -------------------------------------------------------------------------------------
