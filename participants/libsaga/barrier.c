@@ -104,10 +104,12 @@ static enum turn handle_result(struct serving *s, enum saga_result result)
 	enum saga_op op = s->call->op;
 	bool refusal = op == SAGA_TRY && (result == SAGA_REFUSED || result == SAGA_GONE);
 
-	if (watch_is_retry(&s->watch) ||
-	    (result != SAGA_FAILED && watch_is_down(&s->watch, s->db)))
+	if (!s->watch.committed &&
+	    (watch_is_retry(&s->watch) ||
+	     (result != SAGA_FAILED && watch_is_down(&s->watch, s->db))))
 		return failed(s);
-	if (PQtransactionStatus(s->db) == PQTRANS_IDLE) {
+	if (watch_is_ended(&s->watch, s->db)) {
+		db_roll_back(s->db);
 		saga_answer_fini(s->answer);
 		s->answer->status = 500;
 		snprintf(s->answer->log, sizeof(s->answer->log),

@@ -87,6 +87,10 @@ static int on_event(PGEventId id, void *info, void *ctx)
 		return 1;
 	watch = PQinstanceData(made->conn, on_event);
 	state = PQresultErrorField(made->result, PG_DIAG_SQLSTATE);
+	/* No other command's tag: COMMIT of a transaction that has failed says ROLLBACK. */
+	if (watch && (!strcmp(PQcmdStatus(made->result), "COMMIT") ||
+	              !strcmp(PQcmdStatus(made->result), "PREPARE TRANSACTION")))
+		watch->committed = true;
 	if (watch && state && PQresultStatus(made->result) == PGRES_FATAL_ERROR)
 		snprintf(watch->state, sizeof(watch->state), "%.5s", state);
 	return 1;
@@ -98,6 +102,7 @@ void watch_begin(struct watch *w, PGconn *db)
 	PQregisterEventProc(db, on_event, "saga", NULL);
 	PQsetInstanceData(db, on_event, w);
 	w->state[0] = '\0';
+	w->committed = false;
 }
 
 void watch_end(PGconn *db)
@@ -123,4 +128,9 @@ bool watch_is_down(const struct watch *w, PGconn *db)
 		if (is_state(w, classes[i]))
 			return true;
 	return PQstatus(db) != CONNECTION_OK;
+}
+
+bool watch_is_ended(const struct watch *w, PGconn *db)
+{
+	return w->committed || PQtransactionStatus(db) == PQTRANS_IDLE;
 }

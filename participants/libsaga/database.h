@@ -15,6 +15,7 @@
 #define watch_end      saga_own_watch_end
 #define watch_is_retry saga_own_watch_is_retry
 #define watch_is_down  saga_own_watch_is_down
+#define watch_is_ended saga_own_watch_is_ended
 
 /* NULL: it failed. */
 PGresult *db_query(PGconn *db, const char *sql, int n, const char *const *params);
@@ -31,8 +32,9 @@ enum entry { ENTRY_RUN, ENTRY_ANSWERED, ENTRY_FAILED };
 /* Asks the barrier, in the transaction that is open. ANSWERED: what answer says is sent. */
 enum entry db_ask(PGconn *db, const struct saga_call *call, struct saga_answer *answer);
 
-struct watch { /* the SQLSTATE of the last statement that failed, ours or the handler's */
-	char state[6];
+struct watch {
+	char state[6];  /* the SQLSTATE of the last statement that failed, ours or the handler's */
+	bool committed; /* a transaction was */
 };
 
 /* On a session that may have been made anew; ends what an earlier one has seen. */
@@ -42,5 +44,8 @@ void watch_end(PGconn *db);
 bool watch_is_retry(const struct watch *w);
 /* The database could not do its work, so that what it failed at says nothing about the work. */
 bool watch_is_down(const struct watch *w, PGconn *db);
+/* The handler has ended the transaction that it was given; perhaps it has begun another. One that
+ * was rolled back and begun anew has no row of the barrier: of it no answer can be kept. */
+bool watch_is_ended(const struct watch *w, PGconn *db);
 
 #endif

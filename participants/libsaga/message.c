@@ -70,7 +70,7 @@ static enum saga_sent failed(struct sending *s, enum saga_sent as)
 /* An answer other than COMMIT is a "no"; none at all is not: the session was lost in between. */
 static enum saga_sent commit(struct sending *s)
 {
-	if (PQtransactionStatus(s->db) != PQTRANS_INTRANS) {
+	if (s->watch.committed || PQtransactionStatus(s->db) != PQTRANS_INTRANS) {
 		saga_fail(s->error, SAGA_E_DATABASE, "the transaction had failed, or was ended by "
 						     "the work itself");
 		db_roll_back(s->db);

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { CONNECTIONS = 400, IDLE_S = 60, HEAD_MEMORY = 32768 };
 
@@ -232,6 +234,46 @@ static struct addrinfo *address_of(const char *listen, struct saga_error *error)
 	return rc ? NULL : found;
 }
 
+/* Ours, since libmicrohttpd would ask for SO_REUSEPORT, with which two services share a port
+ * without a word. The daemon takes it over. */
+static int listen_at(const struct addrinfo *at)
+{
+	int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+
+	if (fd < 0)
+		return -1;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    (at->ai_family == AF_INET6 &&
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on))) ||
+	    bind(fd, at->ai_addr, at->ai_addrlen) || listen(fd, SOMAXCONN)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool start(struct saga_mhd *mhd, const struct saga_mhd_options *options,
+                  const struct addrinfo *at)
+{
+	unsigned flags =
+		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
+	int fd = listen_at(at);
+
+	if (fd < 0)
+		return false;
+	if (at->ai_family == AF_INET6)
+		flags |= MHD_USE_IPv6;
+	mhd->daemon = MHD_start_daemon(
+		flags, 0, NULL, NULL, on_request, mhd, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_NOTIFY_COMPLETED, saga_mhd_completed, NULL,
+		MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_LIMIT,
+		options->connections ? options->connections : CONNECTIONS,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		options->head_memory ? options->head_memory : (size_t)HEAD_MEMORY, MHD_OPTION_END);
+	return mhd->daemon;
+}
+
 struct saga_mhd *saga_mhd_open(const struct saga_service *service,
                                const struct saga_mhd_options *options, struct saga_error *error)
 {
@@ -239,37 +281,23 @@ struct saga_mhd *saga_mhd_open(const struct saga_service *service,
 	                              ? address_of(options->listen, error)
 	                              : NULL;
 	struct saga_mhd *mhd = at ? calloc(1, sizeof(*mhd)) : NULL;
-	unsigned flags =
-		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
 
 	if (!at)
 		return NULL;
-	if (mhd) {
-		mhd->service = service;
-		mhd->body_max = options->body_max ? options->body_max : SAGA_MHD_BODY_MAX;
-		if (at->ai_family == AF_INET6)
-			flags |= MHD_USE_IPv6;
-		mhd->daemon = MHD_start_daemon(
-			flags, 0, NULL, NULL, on_request, mhd, MHD_OPTION_SOCK_ADDR, at->ai_addr,
-			MHD_OPTION_NOTIFY_COMPLETED, saga_mhd_completed, NULL,
-			MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL,
-			MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_TIMEOUT,
-			(unsigned)IDLE_S, MHD_OPTION_CONNECTION_LIMIT,
-			options->connections ? options->connections : CONNECTIONS,
-			MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-			options->head_memory ? options->head_memory : (size_t)HEAD_MEMORY,
-			MHD_OPTION_END);
-		if (!mhd->daemon)
-			fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?",
-			     options->listen);
-	} else {
+	if (!mhd) {
 		fail(error, SAGA_E_MEMORY, "out of memory");
+		freeaddrinfo(at);
+		return NULL;
 	}
-	freeaddrinfo(at);
-	if (mhd && !mhd->daemon) {
+	mhd->service = service;
+	mhd->body_max = options->body_max ? options->body_max : SAGA_MHD_BODY_MAX;
+	if (!start(mhd, options, at)) {
+		fail(error, SAGA_E_SYSTEM, "cannot listen on %s: is the port in use?",
+		     options->listen);
 		free(mhd);
 		mhd = NULL;
 	}
+	freeaddrinfo(at);
 	return mhd;
 }
 

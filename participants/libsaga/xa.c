@@ -137,6 +137,7 @@ static bool serve_try(PGconn *db, const struct saga_call *call, saga_handler *ha
                       const char *id, struct saga_answer *answer)
 {
 	enum saga_result result;
+	struct watch watch;
 	enum entry entry;
 	bool found;
 
@@ -149,8 +150,10 @@ static bool serve_try(PGconn *db, const struct saga_call *call, saga_handler *ha
 	entry = enter(db, call, answer);
 	if (entry != ENTRY_RUN)
 		return entry == ENTRY_ANSWERED && commit(db);
+	watch_begin(&watch, db);
 	result = handler(ctx, db, call, answer);
-	if (PQtransactionStatus(db) == PQTRANS_IDLE) {
+	watch_end(db);
+	if (watch_is_ended(&watch, db)) {
 		snprintf(answer->log, sizeof(answer->log),
 		         "the handler ended the transaction itself");
 		return false;

@@ -270,6 +270,16 @@ static void test_failures(void)
 {
 	struct script ends = { .result = SAGA_DONE,
 		               .sql = { "INSERT INTO effect VALUES ('ends')", "ROLLBACK" } };
+	struct script halves = { .result = SAGA_DONE,
+		                 .sql = { "INSERT INTO effect VALUES ('halves')", "COMMIT; BEGIN",
+		                          "INSERT INTO effect VALUES ('halves')" } };
+	struct script no = { .result = SAGA_REFUSED,
+		             .sql = { "COMMIT AND CHAIN", "INSERT INTO effect VALUES ('no')" } };
+	struct script anew = { .result = SAGA_DONE,
+		               .sql = { "ROLLBACK; BEGIN", "INSERT INTO effect VALUES ('anew')" } };
+	struct script undoes = { .result = SAGA_DONE,
+		                 .sql = { "SAVEPOINT mine", "INSERT INTO effect VALUES ('undoes')",
+		                          "ROLLBACK TO SAVEPOINT mine" } };
 	struct script swallows = { .result = SAGA_DONE,
 		                   .sql = { "INSERT INTO effect VALUES ('swallows')" } };
 	struct script cut = { .result = SAGA_DONE,
@@ -282,6 +292,15 @@ static void test_failures(void)
 
 	ok(serve(db, "ends", SAGA_TRY, &ends) == 500 && !strcmp(count("ends"), "0"),
 	   "who ends the transaction is told off");
+	ok(serve(db, "halves", SAGA_TRY, &halves) == 500 && !strcmp(count("halves"), "1") &&
+		   !strcmp(logged, "the handler ended the transaction itself"),
+	   "so is who begins another: what it has committed stays, the rest does not");
+	ok(serve(db, "no", SAGA_TRY, &no) == 500 && !strcmp(count("no"), "0"),
+	   "who commits and then refuses has not refused");
+	ok(serve(db, "anew", SAGA_TRY, &anew) == 503 && !strcmp(count("anew"), "0"),
+	   "who rolls back and begins anew has no row to keep an answer in");
+	ok(serve(db, "undoes", SAGA_TRY, &undoes) == 204 && !strcmp(count("undoes"), "0"),
+	   "a savepoint is the handler's own affair");
 	ok(serve(db, "swallows", SAGA_TRY, &swallows) == 204, "a session is fit for the next");
 	ok(serve(db, "cut", SAGA_TRY, &cut) == 503 && !strcmp(count("cut"), "0"),
 	   "a session that is cut: unknown");

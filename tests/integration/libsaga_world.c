@@ -174,15 +174,14 @@ static int serve(const char *listen, const char *dsn, const char *secret)
 	sigaddset(&stop, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &stop, NULL);
 	mhd = saga_mhd_open(&service, &at, &error);
-	if (!mhd) {
+	if (mhd)
+		sigwait(&stop, &got);
+	else
 		fprintf(stderr, "%s\n", error.text);
-		return 1;
-	}
-	sigwait(&stop, &got);
 	saga_mhd_close(mhd);
 	saga_client_close(world.client);
 	saga_pool_close(world.pool);
-	return 0;
+	return mhd ? 0 : 1;
 }
 
 /* ---- the client -------------------------------------------------------------------------- */

@@ -21,7 +21,8 @@ static bool do_sql(PGconn *db, const char *sql, const char *gid)
 	return done;
 }
 
-/* done, refuse, fail; serial: meets somebody else the first time; end: commits by itself. */
+/* done, refuse, fail; serial: meets somebody else the first time; end: rolls back by itself;
+ * commit: commits, and begins anew. */
 static enum saga_result work(void *ctx, PGconn *db, const struct saga_transaction *prepared)
 {
 	char *word = ctx;
@@ -38,6 +39,8 @@ static enum saga_result work(void *ctx, PGconn *db, const struct saga_transactio
 		do_sql(db, "DO $$ BEGIN RAISE 'meet' USING ERRCODE = '40001'; END $$", NULL);
 	if (!strcmp(word, "end"))
 		do_sql(db, "ROLLBACK", NULL);
+	if (!strcmp(word, "commit") && do_sql(db, "COMMIT", NULL))
+		do_sql(db, "BEGIN", NULL);
 	if (!strcmp(word, "fail"))
 		return SAGA_FAILED;
 	return !strcmp(word, "refuse") ? SAGA_REFUSED : SAGA_DONE;

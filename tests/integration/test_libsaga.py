@@ -20,8 +20,8 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 class Service:
     """libsaga_world serve; keep_alive starts it again when it dies."""
 
-    def __init__(self, dsn, *more, keep_alive=False):
-        self.at = f"127.0.0.1:{free_port()}"
+    def __init__(self, dsn, *more, keep_alive=False, host="127.0.0.1"):
+        self.at = f"{host}:{free_port()}"
         self.url = f"http://{self.at}"
         self.command = [WORLD, "serve", self.at, dsn, *more]
         self.deaths, self.closing = 0, False
@@ -87,6 +87,23 @@ def test_the_client_against_a_cluster(world):
                           env={**os.environ, **SANITIZER})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1..24" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_port_has_one_service(world, host):
+    """Two that shared it would each get some of the calls, without a word."""
+    _, _, data = world
+    first = Service(data, host=host)
+    second = subprocess.run(first.command, capture_output=True, text=True, timeout=60, env={**os.environ, **SANITIZER})
+    assert second.returncode == 1 and f"cannot listen on {first.at}: is the port in use?" in second.stderr, second
+    kept = http.client.HTTPConnection(host.strip("[]"), int(first.at.rpartition(":")[2]))
+    kept.request("GET", "/")
+    assert kept.getresponse().read() and kept.sock
+    first.process.kill()
+    first.process.wait()
+    first.start()  # although a connection of the one before lingers
+    first.close()
+    kept.close()
 
 
 def test_duplicates_at_once_get_one_effect_and_one_answer(world, gid):

@@ -140,6 +140,14 @@ def test_after_a_failure_the_same_again(world, gid):
     assert world.orders(gid) == 1 and world.held(gid) == 1
 
 
+def test_work_that_commits_itself_is_told_so(world, gid):
+    """Although it has begun another transaction. What it committed is the message all the same."""
+    sent, said = world.told(world.working(gid), "commit")
+    assert sent == "FAILED" and "ended by the work itself" in said and world.orders(gid) == 1, said
+    assert world.told(world.sender(gid))[0] == "DONE"
+    assert world.cluster.client.ended(gid)["phase"] == "confirmed" and world.orders(gid) == 1
+
+
 def test_who_meets_somebody_else_begins_again(world, gid):
     sent, said = world.told(world.working(gid), "serial")
     assert sent == "DONE" and "2 runs" in said and world.orders(gid) == 1, said

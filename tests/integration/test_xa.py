@@ -119,9 +119,11 @@ class Package:
     def work(call, db):
         if "ongoing" in call.json():
             return sagad.ongoing()
-        if "commit" in call.json():
-            db.cursor().execute("COMMIT")
-        if not hold(db, call.gid, call.body.decode()):
+        done = hold(db, call.gid, call.body.decode())
+        for word in ("commit", "begin"):
+            if word in call.json():
+                db.cursor().execute(word)
+        if not done:
             raise sagad.Refused("sold out")
         return {"nobody": "hears this"}
 
@@ -236,6 +238,15 @@ def test_transaction_that_failed_is_not_taken_for_prepared(service, dsn, gid):
     play(service, dsn, gid, ('try {"break": 1}', 503, 0, 0), ("try", 204, 1, 0), ("confirm", 204, 0, 1))
 
 
+@pytest.mark.parametrize("word", ["commit", "refuse"])
+def test_work_that_commits_and_begins_anew_is_not_taken_for_prepared(service, dsn, gid, word):
+    """What it committed stays, with the try's row, so that a cancel is told."""
+    if isinstance(service, Guide):
+        pytest.skip("the guide's is too short to look")
+    body = json.dumps({"commit": 1, "begin": 1, word: 1})
+    play(service, dsn, gid, (f"try {body}", 503, 0, 1), ("cancel", 409, 0, 1))
+
+
 def test_confirm_that_died_after_the_commit_is_done(service, dsn, gid):
     """Between COMMIT PREPARED and the note of it."""
     play(service, dsn, gid, ("try", 204, 1, 0))
@@ -296,9 +307,13 @@ def test_package_reports_no_error_where_another_session_ends_the_same(dsn, gid, 
 def test_package_looks_at_what_became_of_its_commands(dsn, gid, monkeypatch):
     """What is kept last fails in a transaction that has failed. If it did not, only the tag would tell."""
     service = Package(dsn)
+    def fails(barrier, *_):
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            barrier.connection.cursor().execute("SELECT 1 / 0")
+        return True
     with monkeypatch.context() as without:
-        without.setattr(sagad.Barrier, "keep", lambda *_: True)
-        play(service, dsn, gid, ('try {"break": 1}', 503, 0, 0))
+        without.setattr(sagad.Barrier, "keep", fails)
+        play(service, dsn, gid, ("try", 503, 0, 0))
     play(service, dsn, gid, ("try", 204, 1, 0), ("cancel", 200, 0, 0))
     service.close()
 

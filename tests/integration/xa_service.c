@@ -39,6 +39,10 @@ static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call
 		sleep(30); /* killed meanwhile */
 	if (says(call, "break")) /* an error that the handler does not look at */
 		PQclear(PQexec(db, "SELECT 1 / 0"));
+	if (says(call, "commit"))
+		PQclear(PQexec(db, "COMMIT"));
+	if (says(call, "begin"))
+		PQclear(PQexec(db, "BEGIN"));
 	if (says(call, "refuse")) {
 		saga_answer_error(answer, "sold out");
 		return SAGA_REFUSED;

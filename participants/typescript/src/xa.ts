@@ -94,7 +94,9 @@ async function worked<C>(session: Session<C>, call: Call, work: Work<C>): Promis
     answer = answerOf(await work(call, session.connection));
   } catch (why) {
     if (!(why instanceof Refused)) throw why;
-    return why.answer; // what it wrote is rolled back as a whole
+    // It fails if the work has ended the transaction: what it has committed must not be taken for a try that is done.
+    await session.query("ROLLBACK TO SAVEPOINT sagad_work");
+    return why.answer;
   }
   // Fails if the work has ended the transaction, or left it failed.
   await session.query("RELEASE SAVEPOINT sagad_work");

@@ -20,6 +20,7 @@ async function serve(at: string): Promise<void> {
     if (call.text.includes("sleep")) await sleep(30000); // killed meanwhile
     if (call.text.includes("break")) await db.query("SELECT 1 / 0").catch(() => undefined); // an error that nobody looks at
     if (call.text.includes("commit")) await db.query("COMMIT");
+    if (call.text.includes("begin")) await db.query("BEGIN");
     if (call.text.includes("refuse")) throw new Refused("sold out");
     if (call.text.includes("fail")) throw new Error("the work fails");
     if (call.text.includes("ongoing")) return ongoing();

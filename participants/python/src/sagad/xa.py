@@ -18,7 +18,7 @@ from .barrier import Barrier, Connection
 from .call import GID, STEP, Call, NotACall
 from .client import Client
 from .problem import Problem
-from .run import Work
+from .run import ENDED, Work, after_work
 
 log = logging.getLogger("sagad")
 
@@ -107,12 +107,15 @@ def _try(barrier: Barrier, call: Call, name: str, work: Optional[Work]) -> Answe
     earlier = _enter(barrier, call)
     if earlier:
         return _commit(barrier, earlier)
+    barrier.execute("SAVEPOINT sagad_work")
     try:
         answer = answer_of(work(call, barrier.connection))
     except Refused as no:
         answer = no.answer
-    if _is_idle(barrier):
-        raise RuntimeError("the work ended the transaction itself")
+    try:
+        barrier.execute(after_work(call, answer))
+    except Exception as why:
+        raise RuntimeError(ENDED) from why
     told = outcome_of("try", answer.status)
     if told is Outcome.OK:
         return _prepare(barrier, call, name)
