@@ -86,6 +86,9 @@
 	  "Nothing was done. The same request will work when the database is back.")                             \
 	X(NOT_LIVE,           "not_live",               503, true,  "This replica holds no lease now",           \
 	  "Nothing was done. Ask again, or ask another replica.")                                                \
+	X(GID_BARRED,         "gid_barred",             503, true,  "An open transaction has begun this gid",    \
+	  "Nothing was done. Somebody else's database transaction has begun it, by sagad.start() or a request to another replica, " \
+	  "and is still open (see pg_locks). When that has ended, the same request finds it or begins it.")      \
 	X(FATE_UNKNOWN,       "fate_unknown",           503, true,  "It may or may not have been done",          \
 	  "The database connection broke in the commit. A start with the same gid may be repeated; before "      \
 	  "anything else is, look at the transaction.")                                                          \

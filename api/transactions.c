@@ -182,6 +182,9 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 		engine_stats(r->api->engine, &stats);
 		request_problem(r, stats.state == ENGINE_LIVE ? PROBLEM_UNAVAILABLE : PROBLEM_NOT_LIVE, NULL);
 		return;
+	case BEGIN_BARRED:
+		request_problem(r, PROBLEM_GID_BARRED, NULL);
+		return;
 	case BEGIN_LOST:
 		request_problem(r, PROBLEM_FATE_UNKNOWN, NULL);
 		return;

@@ -31,6 +31,9 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	case BEGIN_AWAY:
 		dtm_error(r, "the database is away, or this replica is not live: try again");
 		return;
+	case BEGIN_BARRED:
+		dtm_error(r, "somebody else's open database transaction has begun this gid: try again");
+		return;
 	case BEGIN_LOST:
 		dtm_error(r, "it is not known whether it was stored; the same again is safe");
 		return;

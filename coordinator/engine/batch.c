@@ -239,10 +239,16 @@ static struct owned *blocked_in_turn(struct engine *e)
 	return NULL;
 }
 
+static bool stands_again(const struct engine *e)
+{
+	return list_entry(e->batch.members.next, struct owned, commit_link)->again;
+}
+
 void batch_fill(struct engine *e)
 {
 	struct batch_work *b = &e->batch;
 	struct owned      *blocked = blocked_in_turn(e);
+	bool               lone = false;
 	size_t             n = 0;
 
 	make_room(e);
@@ -255,10 +261,17 @@ void batch_fill(struct engine *e)
 
 		if (blocked != NULL || n == e->row_limit || (n > 0 && b->text.n >= e->config.batch_bytes))
 			break;
+		if (o->alone && n > 0)
+			break;
 		if (!o->blocked)
 			add_member(e, o, n++);
+		lone = o->alone;
+		if (lone)
+			break;
 	}
 	set_slices(b);
+	/* Halved rows, and those that have not got through before: what they wait for has been waited for. */
+	b->wire.hasty = blocked != NULL || lone || e->row_limit < e->config.batch_rows || (n == 1 && stands_again(e));
 	for (n = 0; n < b->room; n++) {
 		struct list *l = list_pop(&e->settles);
 

@@ -13,7 +13,7 @@ void commit_want(struct engine *e, struct owned *o, enum commit_kind kind)
 {
 	assert(o->commit == COMMIT_NONE && !o->gone);
 	o->commit = kind;
-	o->again = o->blocked = false;
+	o->again = o->blocked = o->alone = false;
 	list_push(&e->collecting, &o->commit_link);
 	e->collecting_n++;
 	if (e->wanted_at == 0)
@@ -258,11 +258,19 @@ static void block(struct engine *e, struct owned *o)
 		e->blocked_at = boot_ms(e) + BLOCKED_MS;
 }
 
+/* It will not do here: whoever asked may ask another replica, or wait for who has begun it. */
+static void begin_again(struct engine *e, struct owned *o, bool barred)
+{
+	if (barred)
+		barred_add(e, o->row.gid);
+	owned_drop(e, o, barred ? BEGIN_BARRED : BEGIN_AWAY);
+}
+
 /*
  * Not done, and no fault of the log's, which did answer: a deadlock, or somebody else holds a row locked, for
  * a moment or over lunch. Halved until that row stands alone; then it is sent on its own while the others go on.
  */
-static void log_again(struct engine *e)
+static void log_again(struct engine *e, bool barred)
 {
 	size_t        n = e->batch.wire.begin_count + e->batch.wire.change_count;
 	struct owned *o = n == 1 ? list_entry(e->batch.members.next, struct owned, commit_link) : NULL;
@@ -278,7 +286,7 @@ static void log_again(struct engine *e)
 	if (stays && !o->again)
 		o->again = true;
 	else if (stays && o->commit == COMMIT_BEGIN)
-		owned_drop(e, o, BEGIN_AWAY);
+		begin_again(e, o, barred);
 	else if (stays)
 		block(e, o);
 }
@@ -348,6 +356,8 @@ static void learn(struct engine *e, struct owned *o, bool did, uint64_t sent_in)
 #endif
 	if (o->blocked)
 		commit_unblock(e);
+	if (o->alone)
+		barred_forget(e, o->row.gid);
 	if (did)
 		count_deed(e, o->deciding);
 	/* The last answer of a server that has been replaced proves nothing. */
@@ -414,7 +424,7 @@ static void on_commit(void *arg, enum log_result result, const struct batch_resu
 			lease_over(e, "the log refused its begins");
 		break;
 	case LOG_AGAIN:
-		log_again(e);
+		log_again(e, r->barred);
 		break;
 	case LOG_BAD_DATA:
 		log_bad_data(e);
@@ -479,4 +489,5 @@ void commit_fini(struct engine *e)
 	free(b->settled);
 	free(b->text_at);
 	buf_fini(&b->text);
+	barred_fini(e);
 }

@@ -230,7 +230,7 @@ void engine_on_log_back(struct engine *e)
 
 /* ---- begin ---------------------------------------------------------------------------------------- */
 
-static bool begin_refused(struct engine *e, const struct row *row, enum begin_result *why)
+static bool begin_refused(struct engine *e, const struct row *row, bool *alone, enum begin_result *why)
 {
 	*why = BEGIN_AWAY;
 	if (!lease_may_act(e) || e->draining || e->log_away)
@@ -239,7 +239,10 @@ static bool begin_refused(struct engine *e, const struct row *row, enum begin_re
 	if (e->owned_n >= e->config.transactions_max)
 		return true;
 	*why = BEGIN_REFUSED;
-	return row->gid.n == 0 || row->gid.n > GID_MAX || row->def == NULL;
+	if (row->gid.n == 0 || row->gid.n > GID_MAX || row->def == NULL)
+		return true;
+	*why = BEGIN_BARRED;
+	return barred_refuses(e, row->gid, alone);
 }
 
 void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int64_t deadline_at,
@@ -249,6 +252,7 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
 	bool                 joins = o != NULL && (o->unborn || o->doubt) && !e->gone;
 	struct begin_waiter *b;
 	enum begin_result    why;
+	bool                 alone = false;
 
 #ifdef BUG_SECOND_BEGIN_AWAY
 	joins = joins && lease_may_act(e) && !e->draining && !e->log_away;
@@ -260,7 +264,7 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
 	}
 	/* While its insert is under way, or its fate unknown, whoever asks again learns what becomes of it:
 	 * "unavailable" would be a promise that it is not there. */
-	if (!joins && begin_refused(e, row, &why)) {
+	if (!joins && begin_refused(e, row, &alone, &why)) {
 		reply_new(e, arg, (int)why, NULL)->begin = done;
 		return;
 	}
@@ -278,6 +282,7 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
 		o->unborn = true;
 		owned_put(e, o);
 		commit_want(e, o, COMMIT_BEGIN);
+		o->alone = o->again = alone;
 	}
 	list_push(&o->begins, &b->link);
 #ifdef BUG_2XX_BEFORE_COMMIT
@@ -304,6 +309,7 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->collecting);
 	list_init(&e->settles);
 	list_init(&e->settled_lately);
+	list_init(&e->barred);
 	list_init(&e->batch.members);
 	list_init(&e->batch.settles);
 	list_init(&e->doubts);

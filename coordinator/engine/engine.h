@@ -81,6 +81,7 @@ enum begin_result {
 	BEGIN_EXISTS, /* the gid is taken; view is that transaction (compare hashes) */
 	BEGIN_BUSY,   /* a limit of this replica */
 	BEGIN_AWAY,   /* no log, or no lease: not inserted */
+	BEGIN_BARRED, /* somebody else's open transaction has begun that gid: not inserted here */
 	BEGIN_LOST,   /* fate unknown: asking again with the same gid is safe */
 	BEGIN_REFUSED /* the log cannot store this row, now or later */
 };

@@ -132,6 +132,7 @@ struct owned {
 	bool               sent;         /* its commit is in the batch under way */
 	bool               again;        /* it stood alone in a batch that was to be sent again */
 	bool               blocked;      /* and once more: somebody else holds the row locked */
+	bool               alone;        /* a begin whose gid was barred: in a batch of its own */
 	bool               wary;         /* adopted as dangerous, no progress yet */
 	bool               tick_due, room_due, resume_due, adopted; /* events that carry nothing; adopted: of the resume */
 	enum stuck         stuck_due;    /* not NONE: to be said to the core */
@@ -325,6 +326,9 @@ struct engine {
 	uint32_t          commit_pause_ms;
 	int64_t           commit_at;   /* not before; 0: at once */
 	int64_t           blocked_at;  /* boot_ms of the next try of a blocked row; INT64_MAX: there is none */
+	struct list       barred;      /* struct barred: their gids are begun by an open transaction of somebody else */
+	struct table      barred_gids;
+	int64_t           barred_at;   /* boot_ms: none of them is tried before */
 	int64_t           wanted_at;   /* boot_ms since when commits want to be done; 0: none */
 
 	/* doubt */
@@ -511,6 +515,14 @@ void commit_retry(struct engine *e);  /* chore */
 void commit_unblock(struct engine *e); /* tries those with the others again that stood alone */
 void commit_begins(struct engine *e); /* chore */
 void commit_fini(struct engine *e);
+
+/* ---- barred.c ------------------------------------------------------------------------------ */
+
+void barred_add(struct engine *e, struct str gid);
+/* True: it is turned away at once. False with *alone: it is its turn, apart from the others. */
+bool barred_refuses(struct engine *e, struct str gid, bool *alone);
+void barred_forget(struct engine *e, struct str gid); /* it got through, or is there */
+void barred_fini(struct engine *e);
 
 /* ---- doubt.c ------------------------------------------------------------------------------ */
 

@@ -159,6 +159,7 @@ struct batch {
 	size_t                settled_count;
 	const struct deed    *deeds;    /* of transactions, by gid; not written when the change does not apply */
 	size_t                deed_count;
+	bool                  hasty;    /* others wait behind a lock that is looked for: rather LOG_AGAIN than a long wait */
 };
 
 #define LOG_RESULTS(X)                                                                                \
@@ -181,8 +182,10 @@ enum { LOG_RESULT_COUNT = 0 LOG_RESULTS(X) };
 struct batch_result {
 	const bool *begun;   /* per begin: inserted; false: the gid exists */
 	const bool *changed; /* per change: applied; false: owner, epoch or version differ */
+	bool        barred;  /* LOG_AGAIN: somebody else's open transaction has begun one of the gids */
 };
 
+/* r may be NULL unless LOG_DONE or LOG_AGAIN. */
 typedef void batch_done(void *arg, enum log_result result, const struct batch_result *r);
 /* rows is the adapter's and dies with the callback; n == 0 unless LOG_DONE. */
 typedef void rows_done(void *arg, enum log_result result, const struct row *rows, size_t n);

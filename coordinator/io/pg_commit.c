@@ -336,6 +336,12 @@ static enum log_result commit_result(const struct commit_job *j)
 	return job->result;
 }
 
+/* Only the gid of a begin makes that statement wait for another transaction. */
+static bool is_barred(const struct commit_job *j)
+{
+	return j->insert >= 0 && j->job.failed_at == j->insert && strcmp(j->job.state, "55P03") == 0;
+}
+
 static struct commit_job *open_job(struct pg *pg, const struct batch *b, batch_done *done, void *arg)
 {
 	struct commit_job *j = mem_alloc(sizeof *j + b->begin_count + b->change_count);
@@ -351,7 +357,7 @@ static void deliver(struct commit_job *j, enum log_result result)
 {
 	if (result != LOG_DONE && j->batch->begin_count > 0)
 		pg_nursery_doubt(j->job.conn->pg);
-	j->done(j->arg, result, &(struct batch_result){ j->marks, j->marks + j->batch->begin_count });
+	j->done(j->arg, result, &(struct batch_result){ j->marks, j->marks + j->batch->begin_count, is_barred(j) });
 	pg_job_free(&j->job);
 }
 
@@ -464,6 +470,8 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 	}
 	pg_job_params(job);
 	add(job, SQL_BEGIN);
+	if (b->hasty)
+		add(job, SQL_HASTEN);
 	if (b->begin_count > 0) {
 		pg_nursery_move(job, b->me);
 		params_uuid(pg_job_params(job), b->me);

@@ -14,7 +14,7 @@
 #include "coordinator/io/pg_params.h"
 #include "sql/statements.h"
 
-enum { JOB_STATEMENTS_MAX = 10 }; /* a batch with all that a batch can have */
+enum { JOB_STATEMENTS_MAX = 11 }; /* a batch with all that a batch can have */
 
 struct pg;
 struct pg_conn;

@@ -10,9 +10,10 @@ import time
 
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from lib.base import ROOT, until
-from lib.client import problem
+from lib.client import Client, problem
 from lib.postgres import rows, value
 from lib.stub import Reply
 
@@ -207,6 +208,17 @@ def test_the_same_content_by_sql_and_by_post_is_the_same_transaction(db, client,
     problem(client.begin(gid=gid, definition=name), 422, "idempotency_key_reused")
 
 
+def test_the_example_of_the_same_by_post_is_true(db, client, stub):
+    page = (ROOT / "docs/start-in-your-commit.md").read_text(encoding="utf-8")
+    sql, body = re.search(r"```text\n(SELECT sagad.start.*)\n(\{.*)\n```", page).groups()
+    client.define("order", steps={"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}})
+    key, = db.execute(sql).fetchone()
+    answer = client.post("/v1/transactions", body)
+    assert answer.status in (200, 202) and answer.headers["Saga-Replayed"] == "true", answer
+    problem(client.post("/v1/transactions", json.dumps(json.loads(body))), 422, "idempotency_key_reused")
+    client.ended(key)
+
+
 @pytest.mark.parametrize("text,ms", [
     ("0s", 0), ("250ms", 250), ("90s", 90000), ("1h30m", 5400000), ("7d", 604800000), ("1d1h1m1s1ms", 90061001),
     ("3m5ms", 180005), ("007s", 7000), ("3650d", 315360000000), ("3660d", 316224000000), ("", None), ("5", None), ("1s1s", None),
@@ -273,6 +285,34 @@ def test_two_who_start_the_same_at_once(db, cluster, client, stub, gid):
             second.commit()
         client.ended(key)
         assert len(stub.seen("/a", gid=key)) == 1
+
+
+def again(replica):
+    """Commits that did not get through, and were made again."""
+    return sum(s.value for family in read_text(Client(lambda: [replica.ops_at]).get("/metrics").text) for s in family.samples
+               if s.name == "sagad_log_batches_total" and s.labels["result"] == "again")
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_start_that_stays_open_holds_up_nobody_else(db, cluster, client, stub, gid, commits):
+    """Who asks for its gid is told so, again and again, and costs the others a short wait a second."""
+    name = one_step(client, stub)
+    body = f'{{"gid":"{gid}","definition":"{name}"}}'
+    one = Client(lambda: [cluster.replicas[0].at])
+    with psycopg.connect(cluster.dsn) as left_open:
+        start(left_open, name, gid=gid)
+        begun_at, before = time.monotonic(), again(cluster.replicas[0])
+        for number in range(60):
+            told = one.post("/v1/transactions", body)
+            assert "sagad.start" in problem(told, 503, "gid_barred")["detail"] and int(told.headers["Retry-After"]) >= 1
+            if number % 20 == 0:
+                assert one.run(definition=name)["phase"] == "confirmed"
+        # Looked for among others in some halvings, and then one short try a second.
+        assert again(cluster.replicas[0]) - before <= 20 + 2 * (time.monotonic() - begun_at)
+        (left_open.commit if commits else left_open.rollback)()
+    until(lambda: one.post("/v1/transactions", body).status in (200, 201, 202))
+    client.ended(gid)
+    assert len(stub.seen("/a", gid=gid)) == 1
 
 
 WRONG = [

@@ -383,6 +383,10 @@ static enum log_result commit(struct fake_op *op)
 	for (size_t i = 0; i < b->change_count; i++)
 		if (is_blocked(db, b->changes[i].gid))
 			return LOG_AGAIN;
+	for (size_t i = 0; i < b->begin_count && !op->barred; i++)
+		op->barred = !b->begins[i].fresh && find(db, b->begins[i].gid) == NULL && is_blocked(db, b->begins[i].gid);
+	if (op->barred)
+		return LOG_AGAIN;
 	if (!fake_is_storable(db, b))
 		return LOG_BAD_DATA;
 	if (b->begin_count > 0 && (me == NULL || me->state != MEMBER_LIVE))

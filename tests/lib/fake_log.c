@@ -76,13 +76,13 @@ static void call_back(struct fake_op *op, struct fake_log *log, enum log_result 
 		tell_heard(op);
 	bool                done = result == LOG_DONE;
 	size_t              n = done ? op->found : 0;
-	struct batch_result batch = { op->begun, op->changed };
+	struct batch_result batch = { op->begun, op->changed, result == LOG_AGAIN && op->barred };
 
 	switch (op->verb) {
 	case FAKE_COMMIT:
 		if (!done)
 			log->doubted = log->newest;
-		op->done.batch(op->arg, result, done ? &batch : NULL);
+		op->done.batch(op->arg, result, done || result == LOG_AGAIN ? &batch : NULL);
 		break;
 	case FAKE_RELOAD:
 	case FAKE_MINE:

@@ -69,7 +69,8 @@ struct fake_db_config {
 	void                 (*settled)(void *ctx, const struct inbox_row *row, enum verdict verdict, bool again); /* may be NULL */
 	/* Every request the server has done with; n: rows found or in the batch; heard: somebody still waits. May be NULL. */
 	void                 (*answered)(void *ctx, enum fake_verb verb, enum log_result result, size_t n, bool heard);
-	/* Somebody else holds that row locked: a commit with it is LOG_AGAIN, and nobody takes it over. May be NULL. */
+	/* Somebody else holds that row locked, or is about to begin it: a commit with it is LOG_AGAIN, and nobody takes it
+	 * over. May be NULL. */
 	bool                 (*is_blocked)(void *ctx, struct str gid);
 	bool                 (*is_unreadable)(void *ctx, struct str gid); /* a reload with it is LOG_BAD_DATA. May be NULL */
 	/* For so long the list of `mine` leaves out what was begun there, whenever port.h lets it. 0: never. */

@@ -39,7 +39,7 @@ struct fake_op {
 	struct member    member;
 
 	enum log_result   result;
-	bool             *begun, *changed;
+	bool             *begun, *changed, barred;
 	struct row       *rows;
 	struct inbox_row *inbox_rows;
 	struct settled   *verdicts;

@@ -162,7 +162,7 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	struct request *q = arg;
 	struct record  *rec = q->rec;
 	struct world   *w = rec->w;
-	static const char *const names[] = { "done", "exists", "busy", "away", "lost", "refused" };
+	static const char *const names[] = { "done", "exists", "busy", "away", "barred", "lost", "refused" };
 
 	say(w, "     %s: r%u answers the begin: %s", rec->gid, q->r->number, names[result]);
 	if (w->loop.now - q->sent_at > BEGIN_MAX_MS && q->r->thawed_at < q->sent_at)
@@ -187,13 +187,15 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 		break;
 	case BEGIN_BUSY:
 	case BEGIN_AWAY:
+	case BEGIN_BARRED:
 	case BEGIN_LOST:
-		if (result == BEGIN_AWAY) {
+		if (result == BEGIN_AWAY || result == BEGIN_BARRED) {
 			check_away(q);
 			rec->away_by = q->r->me;
 		}
 		rec->unsure |= result == BEGIN_LOST;
 		w->seen->begins_away += result == BEGIN_AWAY;
+		w->seen->begins_barred += result == BEGIN_BARRED;
 		w->seen->begins_lost += result == BEGIN_LOST;
 		client_begin(rec, 100 + 100 * (int64_t)choose(w, 5));
 		break;

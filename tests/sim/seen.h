@@ -28,7 +28,7 @@
 	X(refusals) X(ongoing) X(callbacks) X(conflicts) X(misconfigured) X(gone) \
 	X(stale_epochs) X(in_doubt_pivots)                                       \
 	/* clients */                                                            \
-	X(begun) X(begun_in_sql) X(begun_twice) X(begins_lost) X(begins_refused) X(begins_away)  \
+	X(begun) X(begun_in_sql) X(begun_twice) X(begins_lost) X(begins_refused) X(begins_away) X(begins_barred)  \
 	X(commands_applied) X(commands_away) X(commands_late) X(commands_in_inbox) \
 	X(settled) X(joins) X(pauses) X(skips) X(patches) X(unsafe_patches) X(releases) X(waits_ended) X(waits_in_vain) X(reads)   \
 	X(decided) X(in_doubt) X(not_ready)                                      \

@@ -280,6 +280,63 @@ static void test_blocked(struct world *w)
 	ok(row_of(w, "blocked")->phase == PHASE_CONFIRMED, "and goes on when it is let go");
 }
 
+/* Somebody's open transaction has begun that gid, with others in the same batch and after it. */
+static void test_barred(struct world *w)
+{
+	char gid[16];
+
+	w->blocked = STR("barred");
+	for (int i = 0; i < 6; i++) {
+		snprintf(gid, sizeof gid, "n%d", i);
+		begin(w, gid, &saga, 600000);
+		if (i == 3)
+			begin(w, "barred", &saga, 600000);
+	}
+	run(w, 500);
+	ok(w->begins[BEGIN_DONE] == 6 && w->begins[BEGIN_BARRED] == 1, "a gid that is barred leaves the other begins alone");
+	int tried = w->commits[LOG_AGAIN];
+	for (int i = 0; i < 5; i++) {
+		begin(w, "barred", &saga, 600000);
+		run(w, 10);
+	}
+	ok(w->begins[BEGIN_BARRED] == 6 && w->commits[LOG_AGAIN] == tried, "asked for again, it is turned away untried");
+	run(w, 1000);
+	begin(w, "n6", &saga, 600000);
+	begin(w, "barred", &saga, 600000);
+	begin(w, "n7", &saga, 600000);
+	run(w, 100);
+	ok(w->begins[BEGIN_BARRED] == 7 && w->commits[LOG_AGAIN] == tried + 1, "a second later it is tried, once");
+	ok(w->begins[BEGIN_DONE] == 8, "and apart from the others");
+	w->blocked = (struct str){ 0 };
+	run(w, 1000);
+	begin(w, "barred", &saga, 600000);
+	run(w, 500);
+	ok(w->begins[BEGIN_DONE] == 9 && row_of(w, "barred")->phase == PHASE_CONFIRMED, "let go, it begins");
+	w->blocked = STR("other");
+	begin(w, "other", &saga, 600000);
+	run(w, 500);
+	ok(w->begins[BEGIN_BARRED] == 8, "alone in its batch it is turned away too");
+}
+
+/* More of them than are remembered: the oldest are forgotten, and tried as any other. */
+static void test_barred_many(struct world *w)
+{
+	char gid[16];
+
+	for (int i = 0; i < 300; i++) {
+		snprintf(gid, sizeof gid, "m%d", i);
+		w->blocked = str_of(gid);
+		begin(w, gid, &saga, 600000);
+		run(w, 100);
+	}
+	ok(w->begins[BEGIN_BARRED] == 300, "each is turned away");
+	int tried = w->commits[LOG_AGAIN];
+	w->blocked = STR("m0");
+	begin(w, "m0", &saga, 600000);
+	run(w, 100);
+	ok(w->commits[LOG_AGAIN] == tried + 2, "the first is forgotten: in a batch with others, then alone");
+}
+
 /* Of some that are in doubt together one cannot be read: a damaged block. */
 static void test_unreadable(struct world *w)
 {
@@ -346,7 +403,8 @@ int main(void)
 {
 	static void (*const tests[])(struct world *w) = {
 		test_saga, test_refused, test_twice, test_park, test_folded, test_put_off, test_put_off_deadline, test_commands,
-		test_if_match, test_away, test_lost, test_bad_row, test_blocked, test_unreadable, test_suspended, test_drain };
+		test_if_match, test_away, test_lost, test_bad_row, test_blocked, test_barred,
+		test_barred_many, test_unreadable, test_suspended, test_drain };
 
 	return play(tests, sizeof tests / sizeof tests[0]);
 }
