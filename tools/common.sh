@@ -74,6 +74,11 @@ build_in() {
 	local folder=$1 target=$2
 	shift 2
 	make_configure
+	# In a tree that was copied or moved every path in it leads to the old one, whose sources would be compiled.
+	if [ -f "$folder/Makefile" ] && ! [ "$(sed -n "s/^abs_builddir = //p" "$folder/Makefile")" -ef "$folder" ]; then
+		say "$folder was configured in another tree: beginning anew"
+		rm -rf "$folder"
+	fi
 	mkdir -p "$folder"
 	if [ ! -f "$folder/config.status" ] || [ configure -nt "$folder/config.status" ]; then
 		say "configuring $folder"
