@@ -105,6 +105,13 @@ static int fit(struct str pattern, const struct str *segments, size_t n, struct 
 	return pattern.n == 0 ? closeness : -1;
 }
 
+/* Clients of DTM join a base URL that ends in a slash and a route that begins with one. */
+static bool is_doubled(struct str path, const struct str *segments, int n)
+{
+	return n == 2 && path.n >= 2 && path.p[0] == '/' && path.p[1] == '/' &&
+	       str_is(segments[0], "api") && str_is(segments[1], "dtmsvr");
+}
+
 static int split(struct str path, struct str *segments)
 {
 	int n = 0;
@@ -114,6 +121,8 @@ static int split(struct str path, struct str *segments)
 	while (path.n > 0) {
 		if (n == ROUTE_SEGMENTS_MAX)
 			return -1;
+		if (is_doubled(path, segments, n))
+			path = (struct str){ path.p + 1, path.n - 1 };
 		segments[n++] = next_segment(&path);
 	}
 	return n;

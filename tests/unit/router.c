@@ -70,6 +70,13 @@ static void test_paths(void)
 	ok(find("GET", "/v1/definitions/validate", &m) == ROUTER_FOUND && m.route == ROUTE_definition_get,
 	   "for its own method only");
 	ok(find("GET", "/v1/transactions/", &m) == ROUTER_NONE, "an empty segment is nothing");
+	ok(find("POST", "/api/dtmsvr//submit", &m) == ROUTER_FOUND && m.route == ROUTE_dtm_submit &&
+	   find("DELETE", "/api/dtmsvr//topic/t", &m) == ROUTER_FOUND && str_is(m.params[0], "t"),
+	   "but behind the base URL of DTM's clients, once");
+	ok(find("POST", "/api/dtmsvr///submit", &m) == ROUTER_NONE && find("POST", "/api//dtmsvr/submit", &m) == ROUTER_NONE &&
+	   find("POST", "//api/dtmsvr/submit", &m) == ROUTER_NONE && find("POST", "/api/dtmsvr/submit/", &m) == ROUTER_NONE &&
+	   find("GET", "/api/dtmsvr//", &m) == ROUTER_NONE && find("GET", "/v1//transactions", &m) == ROUTER_NONE &&
+	   find("DELETE", "/api/dtmsvr/topic//t", &m) == ROUTER_NONE, "and nowhere else");
 	ok(find("GET", "/", &m) == ROUTER_NONE && find("GET", "", &m) == ROUTER_NONE &&
 	   find("GET", "*", &m) == ROUTER_NONE && find("GET", "/v1/transactions/a/b/c/d/e/f/g/h", &m) == ROUTER_NONE,
 	   "what no pattern fits");

@@ -204,3 +204,10 @@ def test_reset_cron_time_wakes_sleepers(dtm_cluster, dtm, stub, gid):
 def test_numbers_where_dtm_has_them(dtm_cluster):
     answer = dtm_cluster.client.get("/api/metrics")
     assert answer.status == 200 and "sagad_" in answer.text and answer.headers["Content-Type"].startswith("text/plain")
+
+
+def test_a_base_url_that_ends_in_a_slash(dtm, dtm_cluster, stub):
+    """Clients join it and /submit."""
+    saga = dtm("saga", wait_result=True).add("/a", "")
+    success(saga.post("/submit"))
+    assert dtm_cluster.client.get("/api/dtmsvr//query?gid=" + saga.gid).json == saga.query() and saga.called() == ["/a action"]
