@@ -43,16 +43,68 @@ static void on_begun(void *arg, enum begin_result result, const struct view *vie
 	}
 }
 
-/* The first of what is wrong: DTM's answers have one message. */
+/* What of a document of ours comes from which member of the client's. */
+static const char *member_of(struct str pointer)
+{
+	static const struct {
+		const char *begins, *member;
+	} MEMBERS[] = {
+		{ "/defaults/headers", "branch_headers" },
+		{ "/defaults/retry/attempts", "retry_limit" },
+		{ "/defaults/retry", "retry_interval" },
+		{ "/defaults/poll", "retry_interval" },
+		{ "/defaults/timeout", "request_timeout" },
+		{ "/deadline", "timeout_to_fail" },
+		{ "/check", "query_prepared" },
+	};
+
+	for (size_t i = 0; i < sizeof MEMBERS / sizeof *MEMBERS; i++)
+		if (str_starts(pointer, str_of(MEMBERS[i].begins)))
+			return MEMBERS[i].member;
+	return "steps";
+}
+
+/* "/steps/branch-02/action/url" is the action of branch 02; false: it points to no step. */
+static bool write_step(struct str pointer, struct buf *out)
+{
+	const struct str prefix = STR("/steps/" DTM_BRANCH_PREFIX);
+	size_t           id = prefix.n, end, part;
+
+	if (!str_starts(pointer, prefix))
+		return false;
+	for (end = id; end < pointer.n && pointer.p[end] != '/';)
+		end++;
+	for (part = end; part + 1 < pointer.n && pointer.p[part + 1] != '/';)
+		part++;
+	if (part > end) {
+		struct str name = { pointer.p + end + 1, part - end };
+
+		buf_str(out, str_is(name, "after") ? STR("orders") : name);
+		buf_cstr(out, " of ");
+	}
+	buf_cstr(out, "branch ");
+	buf_str(out, (struct str){ pointer.p + id, end - id });
+	return true;
+}
+
+/* The first of what is wrong: DTM's answers have one message, in words that their clients know. */
 static void refuse_document(struct request *r, const struct findings *f)
 {
-	for (size_t i = 0; i < f->n; i++)
-		if (!f->items[i].warning) {
-			dtm_error(r, "%.*s: %.*s", (int)f->items[i].pointer.n,
-			          f->items[i].pointer.p, (int)f->items[i].detail.n,
-			          f->items[i].detail.p);
-			return;
-		}
+	struct buf where = { 0 };
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct str pointer = f->items[i].pointer, detail = f->items[i].detail;
+
+		if (f->items[i].warning)
+			continue;
+		if (dtm_of(r)->subject != NULL)
+			buf_cstr(&where, dtm_of(r)->subject);
+		else if (!write_step(pointer, &where))
+			buf_cstr(&where, member_of(pointer));
+		dtm_error(r, "%.*s: %.*s", (int)where.n, where.p, (int)detail.n, detail.p);
+		buf_fini(&where);
+		return;
+	}
 	dtm_error(r, "these steps cannot be run");
 }
 
@@ -134,6 +186,7 @@ bool dtm_url_is_sound(struct request *r, struct str url)
 	buf_cstr(&text, "{\"mode\":\"saga\",\"steps\":{\"branch-01\":{\"action\":");
 	dtm_write_call(r, &call, &text);
 	buf_cstr(&text, "}}}");
+	dtm_of(r)->subject = "url";
 	def = compile(r, request_keep(r, &text));
 	definition_drop(def);
 	return def != NULL;

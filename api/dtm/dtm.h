@@ -45,6 +45,7 @@ struct dtm {
 	struct dtm_trans trans;
 	struct str        rpc_id;   /* raw JSON; empty: it did not come by /api/json-rpc */
 	struct str        document; /* what is to be begun */
+	const char       *subject;  /* what errors in a document are errors of; NULL: as it points */
 	int64_t           start_at; /* 0: now */
 	struct beginning *beginning;
 	bool              was_begun; /* it has been tried: what is unknown now has gone meanwhile */
@@ -190,7 +191,7 @@ void dtm_rpc_error(struct request *r, struct str id, int code, struct str messag
 
 void dtm_show_transaction(struct request *r, const struct view *view, struct buf *out);
 /* {"id":…, the times and the gid; members follow. */
-void dtm_show_times(struct buf *out, uint64_t id, const struct view *view);
+void dtm_show_times(struct buf *out, uint64_t id, const struct view *view, int64_t updated_at);
 void dtm_show_data(struct buf *out, struct str bytes); /* ,"bin_data":… unless empty */
 void dtm_show_branches(struct request *r, const struct view *view, struct buf *out);
 /* Why it was rolled back, as far as the row tells, or d->reason; empty: it was not. */

@@ -37,11 +37,11 @@ static int64_t updated_at(const struct view *v)
 	return at;
 }
 
-void dtm_show_times(struct buf *out, uint64_t id, const struct view *v)
+void dtm_show_times(struct buf *out, uint64_t id, const struct view *v, int64_t updated_at)
 {
 	buf_fmt(out, "{\"id\":%llu", (unsigned long long)id);
 	show_time(out, "create_time", v->row.created_at);
-	show_time(out, "update_time", updated_at(v));
+	show_time(out, "update_time", updated_at);
 	show_text(out, "gid", v->row.gid);
 }
 
@@ -149,7 +149,7 @@ void dtm_show_transaction(struct request *r, const struct view *v, struct buf *o
 	char          owner[UUID_TEXT + 1];
 
 	dtm_kind_of(&v->row, &kind);
-	dtm_show_times(out, id_of(&v->row), v);
+	dtm_show_times(out, id_of(&v->row), v, updated_at(v));
 	show_word(out, "trans_type", dtm_kind_name(kind));
 	show_word(out, "status", dtm_status(v->row.phase));
 	show_kept(out, v, "query_prepared");
@@ -288,15 +288,17 @@ static void show_branch(struct request *r, const struct view *v, const struct st
 	const struct note *note = &v->notes[i];
 	struct str         name = definition_step_name(v->row.def, i);
 	const char        *status = branch_status(v->txn, i, op->op);
+	const bool         is_done = strcmp(status, "prepared") != 0 && note->answered_at > 0;
 
-	dtm_show_times(out, id, v);
+	/* A note a step: what it had of an action is gone when its compensation was answered. */
+	dtm_show_times(out, id, v, is_done ? note->answered_at : v->row.created_at);
 	show_call(r, v, outputs, i, op->op, out);
 	show_text(out, "branch_id",
 	          (struct str){ name.p + sizeof DTM_BRANCH_PREFIX - 1,
 	                        name.n - sizeof DTM_BRANCH_PREFIX + 1 });
 	show_word(out, "op", op->name);
 	show_word(out, "status", status);
-	if (strcmp(status, "prepared") != 0 && note->answered_at && note->op == op->op)
+	if (is_done && note->op == op->op)
 		show_time(out, "finish_time", note->answered_at);
 	buf_char(out, '}');
 }

@@ -7,7 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, KIND_SHOWN = 64 };
+enum {
+	LIMIT_DEFAULT = 100,
+	LIMIT_MAX = 1000,
+	KIND_SHOWN = 64,
+	RETRY_LIMIT_MAX = 999999 /* with the first call a million attempts, which a definition may have */
+};
 
 /* Ten years, as far as our durations go. */
 #define SECONDS_MAX (3650ll * 86400)
@@ -181,9 +186,9 @@ static bool count_of(struct request *r, const char *name, uint64_t *out)
 	const struct json *m = dtm_member(r->body, name);
 
 	*out = 0;
-	if (m == NULL || (json_u64(m, out) && *out <= 1000000))
+	if (m == NULL || (json_u64(m, out) && *out <= RETRY_LIMIT_MAX))
 		return true;
-	dtm_error(r, "%s must be a whole number up to 1000000", name);
+	dtm_error(r, "%s must be a whole number up to %d", name, RETRY_LIMIT_MAX);
 	return false;
 }
 

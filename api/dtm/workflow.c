@@ -231,7 +231,7 @@ static void show_record(struct request *r, const struct view *v, const struct js
 {
 	struct str bytes = dtm_text(r, data, "data");
 
-	dtm_show_times(out, id, v);
+	dtm_show_times(out, id, v, v->row.created_at);
 	if (dtm_text(r, data, "url").n > 0)
 		show_text(out, "url", dtm_text(r, data, "url"));
 	dtm_show_data(out, bytes);

@@ -454,8 +454,8 @@ def test_a_record_of_a_workflow_joins_no_tcc(dtm, stub):
 
 
 def test_times_are_rfc_3339_and_in_order(dtm, stub):
-    stub.on("/b", Reply(409))
-    saga = dtm("saga", wait_result=True).add("/a", "/a-undo").add("/b", "/b-undo")
+    stub.on("/b", Reply(409, delay=0.05))
+    saga = dtm("saga", wait_result=True).add("/a", "/a-undo").add("/b", "/b-undo").add("/c", "/c-undo")
     failure(saga.submit(), "")
     got = saga.query()
     for row in [got["transaction"], *got["branches"]]:
@@ -465,10 +465,18 @@ def test_times_are_rfc_3339_and_in_order(dtm, stub):
     t = got["transaction"]
     assert t["create_time"] <= t["rollback_time"] <= t["update_time"] and "finish_time" not in t
     done = {(b["branch_id"], b["op"]): b for b in got["branches"]}
-    assert done["02", "compensate"]["finish_time"] <= done["01", "compensate"]["finish_time"]
+    assert t["create_time"] < done["02", "compensate"]["finish_time"] <= done["01", "compensate"]["finish_time"]
+    # Behind the delay of /b; the row's times and those of answers may be a few ms beside each other.
+    made, ended = (datetime.datetime.fromisoformat(t[name].replace("Z", "+00:00")) for name in ("create_time", "rollback_time"))
+    assert (ended - made).total_seconds() > 0.025
+    # Of a branch that was compensated, the time of the compensation is known.
+    for branch_id, op in done:
+        b, undone = done[branch_id, op], done[branch_id, "compensate"]
+        assert ("finish_time" in b) == ((branch_id, op) in [("01", "compensate"), ("02", "compensate")])
+        assert b["update_time"] == (undone["finish_time"] if branch_id != "03" else t["create_time"])
     ids = [t["id"]] + [b["id"] for b in got["branches"]]
     assert ids == sorted(set(ids)) and all(isinstance(i, int) for i in ids)
-    assert [base64.b64decode(b["bin_data"]) for b in got["branches"]] == [b'{"amount":30}'] * 4
+    assert [base64.b64decode(b["bin_data"]) for b in got["branches"]] == [b'{"amount":30}'] * 6
 
 
 @each("options, seconds", [({}, 10), ({"retry_interval": 7}, 7), ({"retry_interval": 0.2}, 1), ({"timeout_to_fail": 4}, 4),

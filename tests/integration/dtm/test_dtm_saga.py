@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DTM's sagas: in a chain, side by side, with every option, and what their branches see."""
 import base64
+import threading
 
 import pytest
 
@@ -138,13 +139,16 @@ def test_retry_interval_may_be_a_part_of_a_second(dtm, stub):
     assert saga.query()["transaction"]["options"] == '{"concurrent":false,"wait_result":true,"retry_interval":0.5}'
 
 
-@pytest.mark.parametrize("options, wanted", [({}, ["200ms", "1m"]), ({"retry_interval": 50}, ["1s", "1m"]),
-                                             ({"retry_interval": 6000}, ["2m", "2m"]), ({"retry_limit": 3}, ["100ms", "1m"])])
-def test_back_off_doubles_up_to_an_end(dtm, dtm_cluster, stub, gid, options, wanted):
+@pytest.mark.parametrize("options, wanted", [({}, ["200ms", "1m", "30s"]), ({"retry_interval": 50}, ["1s", "1m", "30s"]),
+                                             ({"retry_interval": 6000}, ["2m", "2m", "30s"]), ({"retry_limit": 3}, ["100ms", "1m", "30s"]),
+                                             ({"request_timeout": 40}, ["200ms", "1m", "1s"]),
+                                             ({"request_timeout": 45, "retry_limit": 3}, ["100ms", "1m", "1s"])])
+def test_back_off_doubles_up_to_an_end_and_a_call_is_waited_for(dtm, dtm_cluster, stub, gid, options, wanted):
     """As our own API shows it: DTM doubles for ever."""
     success(dtm("saga", wait_result=True, **options).add("/a").submit())
-    retry = dtm_cluster.client.transaction(gid)["document"]["defaults"]["retry"]
-    assert [retry["initial"], retry["max"], retry["factor"]] == [*wanted, 2] and retry["jitter"] == "none"
+    made = dtm_cluster.client.transaction(gid)["document"]["defaults"]
+    retry = made["retry"]
+    assert [retry["initial"], retry["max"], made["timeout"], retry["factor"]] == [*wanted, 2] and retry["jitter"] == "none"
 
 
 def test_retry_limit_ends_in_a_rollback(dtm, stub):
@@ -152,6 +156,14 @@ def test_retry_limit_ends_in_a_rollback(dtm, stub):
     saga = dtm("saga", wait_result=True, retry_limit=2, retry_interval=1).add("/a", "/a-undo")
     failure(saga.submit(), "RetryCount is greater than RetryLimit, RetryLimit: 2")
     assert saga.called() == ["/a action"] * 3 + ["/a-undo compensate"]
+    assert [(b["op"], b["status"]) for b in saga.query()["branches"]] == [("compensate", "succeed"), ("action", "prepared")]
+
+
+def test_what_is_ongoing_in_json_rpc_uses_up_no_retries(dtm, stub):
+    stub.on("/rpc", *[Reply(200, {"error": {"code": -32902, "message": "busy"}})] * 3, Reply(200, {"error": None, "result": {}}))
+    saga = dtm("saga", wait_result=True, protocol="json-rpc", retry_limit=1, retry_interval=1).add("/rpc?method=A", "")
+    success(saga.submit())
+    assert len(stub.calls) == 4
 
 
 def test_timeout_to_fail_rolls_back(dtm, stub):
@@ -159,6 +171,30 @@ def test_timeout_to_fail_rolls_back(dtm, stub):
     saga = dtm("saga", wait_result=True, timeout_to_fail=20, retry_interval=5).add("/a", "/a-undo").add("/b", "/b-undo")
     failure(saga.submit(), "Timeout after 20 seconds")
     assert saga.called()[-2:] == ["/b-undo compensate", "/a-undo compensate"]
+
+
+def test_of_a_concurrent_saga_what_no_order_ties_to_an_open_call_is_undone_at_once(dtm, stub):
+    answered = threading.Event()
+    stub.on("/b", Reply(200, hold=answered))
+    saga = dtm("saga", timeout_to_fail=20, custom_data={"concurrent": True}).add("/a", "/a-undo").add("/b", "/b-undo")
+    success(saga.submit())
+    until(lambda: stub.seen("/a-undo"))
+    assert not stub.seen("/b-undo")
+    answered.set()
+    assert saga.ended() == "failed" and saga.called()[-2:] == ["/a-undo compensate", "/b-undo compensate"]
+
+
+def test_timeout_to_fail_decides_while_a_call_is_open_and_undoes_behind_it(dtm, stub):
+    """Nobody can stop a call that was made: what undoes it comes after its answer, and its success is too late."""
+    answered = threading.Event()
+    stub.on("/b", Reply(200, hold=answered))
+    saga = dtm("saga", timeout_to_fail=20).add("/a", "/a-undo").add("/b", "/b-undo").add("/c", "/c-undo")
+    success(saga.submit())
+    until(lambda: saga.status() == "aborting")
+    assert saga.called() == ["/a action", "/b action"]
+    answered.set()
+    assert saga.ended() == "failed" and saga.query()["transaction"]["rollback_reason"] == "Timeout after 20 seconds"
+    assert saga.called() == ["/a action", "/b action", "/b-undo compensate", "/a-undo compensate"]
 
 
 def test_request_timeout_is_that_of_a_call(dtm, stub):
@@ -193,10 +229,11 @@ def test_json_rpc_participants(dtm, stub, gid):
             Reply(200, {"jsonrpc": "2.0", "id": "01", "error": None, "result": {}}),
             Reply(200, {"jsonrpc": "2.0", "id": "02", "error": {"code": -32901, "message": "no"}}), Reply(200))
     saga = dtm("saga", wait_result=True, protocol="json-rpc", retry_interval=1)
-    saga.add("/rpc?method=TransOut", "/rpc?method=Undo", '{"amount":1.10,"op":"mine"}').add("/rpc?method=In", "/rpc?method=UndoIn")
+    saga.add("/rpc?method=TransOut", "/rpc?method=Undo", '{"op":"mine","gid":"mine","amount":1.10,"trans_type":"mine","branch_id":"mine"}').add("/rpc?method=In", "/rpc?method=UndoIn")
     failure(saga.submit(), "")
     assert stub.calls[0].json == {"jsonrpc": "2.0", "id": "01", "method": "TransOut", "params": {
         "amount": 1.1, "gid": gid, "trans_type": "saga", "branch_id": "01", "op": "action"}}
+    assert [stub.calls[0].body.count(b'"%s":' % name) for name in (b"gid", b"trans_type", b"branch_id", b"op")] == [1] * 4
     assert [c.json["method"] for c in stub.calls] == ["TransOut"] * 3 + ["In", "UndoIn", "Undo"]
 
 
@@ -207,7 +244,10 @@ def test_json_rpc_participants(dtm, stub, gid):
     ({"retry_interval": "1"}, "retry_interval must be a number"), ({"timeout_to_fail": -1}, "timeout_to_fail must be a number"),
     ({"wait_result": "yes"}, "wait_result must be true or false"), ({"retry_limit": 0.5}, "retry_limit must be a whole number"),
     ({"branch_headers": []}, "branch_headers must be"), ({"protocol": "grpc", "steps": [{"action": "host:1/a.B/C"}]}, "gRPC"), ({"query_prepared": 1}, "query_prepared must be"),
-    ({"steps": [{"action": "ftp://x"}]}, "a URL begins with http"),
+    ({"steps": [{"action": "ftp://x"}]}, "action of branch 01: a URL begins with http"),
+    ({"steps": [{"action": "", "compensate": "ftp://x"}]}, "compensate of branch 01: a URL begins with http"),
+    ({"custom_data": '{"concurrent":true,"orders":{"0":[0]}}'}, "orders of branch 01: "),
+    ({"branch_headers": {"a b": "x"}}, "branch_headers: "), ({"retry_limit": 1000000}, "retry_limit must be a whole number up to 999999"),
     ({"steps": [{"action": "http://169.254.169.254/latest"}]}, "calls are refused")])
 def test_what_cannot_be_submitted(dtm, more, text):
     error(dtm("saga").add("/a", "/b").submit(**more), text)
