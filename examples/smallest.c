@@ -11,11 +11,11 @@
 static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call,
                              struct saga_answer *answer)
 {
-	const char *who[] = { call->gid };
-	PGresult *r = PQexecParams(db, "UPDATE seat SET holder = $1 WHERE number ="
+	const char *who[] = { call->gid, call->step };
+	PGresult *r = PQexecParams(db, "UPDATE seat SET holder = $1 || '/' || $2 WHERE number ="
 				       " (SELECT number FROM seat WHERE holder IS NULL"
 				       " LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING number",
-				   1, NULL, who, NULL, NULL, 0);
+				   2, NULL, who, NULL, NULL, 0);
 	enum saga_result result = PQresultStatus(r) != PGRES_TUPLES_OK ? SAGA_FAILED
 	                          : PQntuples(r) ? SAGA_DONE : SAGA_REFUSED;
 
@@ -31,8 +31,8 @@ static enum saga_result hold(void *ctx, PGconn *db, const struct saga_call *call
 static enum saga_result settle(void *sql, PGconn *db, const struct saga_call *call,
                                struct saga_answer *answer)
 {
-	const char *who[] = { call->gid };
-	PGresult *r = PQexecParams(db, sql, 1, NULL, who, NULL, NULL, 0);
+	const char *who[] = { call->gid, call->step };
+	PGresult *r = PQexecParams(db, sql, 2, NULL, who, NULL, NULL, 0);
 	enum saga_result result = PQresultStatus(r) == PGRES_COMMAND_OK ? SAGA_DONE : SAGA_FAILED;
 
 	(void)answer;
@@ -50,8 +50,8 @@ static void tell(void *ctx, const struct saga_call *call, const struct saga_answ
 
 int main(int argc, char **argv)
 {
-	static char sell[] = "UPDATE seat SET sold = true WHERE holder = $1";
-	static char release[] = "UPDATE seat SET holder = NULL WHERE holder = $1";
+	static char sell[] = "UPDATE seat SET sold = true WHERE holder = $1 || '/' || $2";
+	static char release[] = "UPDATE seat SET holder = NULL WHERE holder = $1 || '/' || $2";
 	static const struct saga_route routes[] = {
 		{ .path = "/seats", .op = SAGA_TRY, .handler = hold },
 		{ .path = "/seats/confirm", .op = SAGA_CONFIRM, .handler = settle, .ctx = sell },

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 5000, TIMEOUT_MAX_MS = 600000 };
+enum { TIMEOUT_MS = 5000, TIMEOUT_MAX_MS = 600000, REMEMBER_MS = 3000 };
 
 /* ---- what is asked ----------------------------------------------------------------------- */
 
@@ -20,8 +20,8 @@ static bool read_json(struct source *s, const char *value, const char **out, str
 	return true;
 }
 
-static struct verify *set_up(struct ctl *c, struct source *input, struct source *refused,
-                             struct err *err)
+static struct verify *set_up(struct ctl *c, int64_t remember_ms, struct source *input,
+                             struct source *refused, struct err *err)
 {
 	const char          **values = c->args.values;
 	const int64_t         timeout_ms = c->client.timeout_ms;
@@ -31,6 +31,7 @@ static struct verify *set_up(struct ctl *c, struct source *input, struct source 
 		                    .state_url = values[FLAG_state_url],
 		                    .secret_file = values[FLAG_secret_file],
 		                    .cacert = c->client.cacert,
+		                    .remember_ms = remember_ms,
 		                    .input = "{}" };
 
 	o.timeout_ms = values[FLAG_timeout] == NULL  ? TIMEOUT_MS
@@ -155,8 +156,14 @@ enum exit_status run_verify(struct ctl *c)
 {
 	struct source    input = { 0 }, refused = { 0 };
 	struct err       err = { 0 };
-	struct verify   *v = set_up(c, &input, &refused, &err);
-	enum exit_status status = v != NULL ? make_all(c, v) : ctl_usage(&err);
+	int64_t          remember_ms;
+	enum exit_status status = ctl_duration(c, FLAG_remember, REMEMBER_MS, &remember_ms);
+
+	if (status != EXIT_DONE)
+		return status;
+	struct verify *v = set_up(c, remember_ms, &input, &refused, &err);
+
+	status = v != NULL ? make_all(c, v) : ctl_usage(&err);
 
 	verify_close(v);
 	source_fini(&input);

@@ -106,7 +106,9 @@
 	X(confirm_url,     "confirm-url",     0,   TEXT,   "URL",       "", \
 	  "Where confirms go; without it the step is a saga's, which has none.") \
 	X(state_url,       "state-url",       0,   TEXT,   "URL",       "", \
-	  "A GET of it tells what changes with each effect and is as before when it is undone: a balance, a count. With #/a/b only that part of a JSON document counts. Without it only answers are judged.") \
+	  "A GET of it tells what each try moves and its cancel moves back: a balance, a count. With #/a/b only that part of a JSON document counts. Without it only answers are judged.") \
+	X(remember,        "remember",        0,   TEXT,   "DURATION",  "", \
+	  "How long after a call it comes once more, to be known still. Default: 3s.") \
 	X(refused,         "refused",         0,   TEXT,   "JSON",      "", \
 	  "An input that has to be refused: JSON, or @FILE.") \
 	X(secret_file,     "secret-file",     0,   TEXT,   "FILE",      "", \
@@ -280,7 +282,7 @@ enum { FLAG_COUNT = 0 FLAGS(X) };
 	X(doctor, "doctor", "", "", 0, \
 	  "Check database settings, versions, clocks, indexes and standbys; 9 if something is wrong.", \
 	  "doctor") \
-	X(verify, "verify", "", "TRY_URL", F(cancel_url) | F(confirm_url) | F(input) | F(refused) | F(state_url) | F(secret_file), \
+	X(verify, "verify", "", "TRY_URL", F(cancel_url) | F(confirm_url) | F(input) | F(refused) | F(state_url) | F(remember) | F(secret_file), \
 	  "Call a service twice, at once, late and wrong, and say what it gets wrong; sagad is not asked. It leaves test data behind, and nobody else should use the service meanwhile. 9 if something is wrong.", \
 	  "verify http://hotel:8080/rooms/book --cancel-url http://hotel:8080/rooms/cancel --input '{\"nights\": 2}'\n" \
 	  "verify http://stock:8080/hold --cancel-url http://stock:8080/release --confirm-url http://stock:8080/take " \

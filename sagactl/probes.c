@@ -8,11 +8,21 @@
 #include <string.h>
 #include <time.h>
 
+#define SECOND_STEP "verify-second"
+
 enum { SETTLE_MAX = 30, SETTLE_MS = 100, RETRY_AFTER_MAX_MS = 2000, AT_ONCE = 5, HANG_UP_MS = 2 };
 
 #define DO_ONCE \
 	"remember each call by Saga-Id, Saga-Step and Saga-Op in the transaction of its effect " \
 	"(docs/barrier.md)"
+
+#define DO_STEPS \
+	"tell calls apart by Saga-Id, Saga-Step and Saga-Op, and keep what a try did under the " \
+	"step, too: a transaction may have several steps with you"
+
+#define REMEMBER \
+	"remember calls as long as they can be repeated: until Saga-Deadline, or as long as you " \
+	"keep your data (docs/barrier.md)"
 
 #define COMPARE_ID \
 	"answer 401 unless webhook-id is the one of Saga-Id, Saga-Step and Saga-Op: the " \
@@ -22,6 +32,7 @@ struct run { /* of one probe */
 	struct verify       *v;
 	struct probe_result *result;
 	char                 gid[129];
+	const char          *step; /* NULL: the one of all probes */
 	uint64_t             epoch;
 	uint32_t             attempts;
 	struct verify_call   last; /* the one asked last */
@@ -69,9 +80,11 @@ static const char *answered(const struct verify_call *c, char out[280])
 
 static struct verify_call call_of(struct run *r, enum op op)
 {
-	return (struct verify_call){
-		.op = op, .gid = r->gid, .epoch = r->epoch, .attempt = ++r->attempts
-	};
+	return (struct verify_call){ .op = op,
+		                     .gid = r->gid,
+		                     .step = r->step,
+		                     .epoch = r->epoch,
+		                     .attempt = ++r->attempts };
 }
 
 static const struct verify_call *ask_call(struct run *r, struct verify_call call)
@@ -127,14 +140,19 @@ static bool is_refusal(const struct verify_call *c)
 }
 
 /* Its output counts for the URLs of what comes next, as it does for sagad. */
-static void keep_output(struct run *r, const struct verify_call *c)
+static void use_output(struct run *r, struct str output)
 {
 	buf_clear(&r->output);
-	buf_str(&r->output, c->lesson.output);
+	buf_str(&r->output, output);
 	buf_clear(&r->v->output_text);
-	buf_str(&r->v->output_text, c->lesson.output);
+	buf_str(&r->v->output_text, output);
 	r->v->output = buf_view(&r->v->output_text);
 	r->has_output = true;
+}
+
+static void keep_output(struct run *r, const struct verify_call *c)
+{
+	use_output(r, c->lesson.output);
 }
 
 static bool try_it(struct run *r)
@@ -179,10 +197,15 @@ static void look(struct run *r, struct buf *out)
 		      "the state cannot be read");
 }
 
-static bool is_changed(struct run *r)
+static bool is_changed_since(struct run *r, struct str then)
 {
 	look(r, &r->after);
-	return r->v->state_url != NULL && !str_eq(buf_view(&r->before), buf_view(&r->after));
+	return r->v->state_url != NULL && !str_eq(then, buf_view(&r->after));
+}
+
+static bool is_changed(struct run *r)
+{
+	return is_changed_since(r, buf_view(&r->before));
 }
 
 /* Since the last look. */
@@ -214,6 +237,23 @@ static void probe_first_try(struct run *r)
 {
 	if (try_it(r))
 		cancel_it(r);
+}
+
+/* A state that stands still shows neither what is done twice nor what is not undone: all other
+ * probes would find it as it has to be. */
+static void probe_state(struct run *r)
+{
+	look(r, &r->before);
+	if (!try_it(r))
+		return;
+	if (!is_changed(r) && is_fine(r))
+		find(r, PROBE_STATE_SKIPPED,
+		     "point --state-url at a number that each try moves and its cancel moves back "
+		     "(docs/verify.md)",
+		     "a try did not change the state, %.100s: only answers are judged, and what is "
+		     "done twice is not seen",
+		     r->before.p ? r->before.p : "");
+	cancel_it(r);
 }
 
 static void probe_duplicate_try(struct run *r)
@@ -300,6 +340,53 @@ static void probe_abandoned_try(struct run *r)
 		want_unchanged(
 			r, DO_ONCE,
 			"a try whose caller hung up, the same again, and a cancel left something");
+}
+
+/* By Saga-Id alone the second step is a duplicate of the first. Told by the state, where it shows
+ * tries, and by the answers: the first step's cancel must not be the second's. */
+static void probe_two_steps(struct run *r)
+{
+	struct buf first = { 0 }, with_one = { 0 };
+	char       text[280];
+	bool       shows;
+
+	look(r, &r->before);
+	if (!try_it(r))
+		return;
+	shows = is_changed(r);
+	buf_str(&with_one, buf_view(&r->after));
+	buf_str(&first, buf_view(&r->output));
+	r->step = SECOND_STEP;
+	const struct verify_call *c = settle(r, OP_TRY);
+	struct buf                second = { 0 };
+
+	if (c->lesson.outcome != OUTCOME_OK)
+		wrong(r, DO_STEPS, "the try of a second step of the same transaction was %s",
+		      answered(c, text));
+	buf_str(&second, c->lesson.output);
+	if (shows && !is_changed_since(r, buf_view(&with_one)))
+		wrong(r, DO_STEPS,
+		      "the try of a second step of the same transaction had no effect: the state "
+		      "stayed %.100s",
+		      with_one.p ? with_one.p : "");
+	r->step = NULL;
+	use_output(r, buf_view(&first));
+	cancel_it(r);
+	if (shows && !is_changed(r))
+		wrong(r, DO_STEPS, "the cancel of one step undid the other one of its transaction");
+	r->step = SECOND_STEP;
+	use_output(r, buf_view(&second));
+	c = ask(r, OP_TRY);
+	if (c->lesson.outcome != OUTCOME_OK)
+		wrong(r, DO_STEPS,
+		      "after the cancel of one step a duplicate of the other one's try was %s",
+		      answered(c, text));
+	cancel_it(r);
+	want_unchanged(r, DO_STEPS,
+	               "two steps of a transaction, and their cancels, left something");
+	buf_fini(&first);
+	buf_fini(&second);
+	buf_fini(&with_one);
 }
 
 static void probe_cancel(struct run *r)
@@ -609,6 +696,42 @@ static void probe_signature(struct run *r)
 	want_refused_outright(r, FLAW_OF_OP, "a try under the signature of a cancel", COMPARE_ID);
 }
 
+/* What is kept for seconds only holds while a network is well: sagad repeats calls for hours. */
+static void probe_memory(struct run *r)
+{
+	const double       seconds = (double)r->v->remember_ms / 1000;
+	char               other[140], text[280];
+	struct verify_call early = call_of(r, OP_CANCEL);
+
+	snprintf(other, sizeof other, "%s-early", r->gid);
+	early.gid = other;
+	const bool forbids = ask_call(r, early)->lesson.outcome == OUTCOME_OK;
+
+	if (!try_it(r))
+		return;
+	look(r, &r->before);
+	sleep_ms(r->v->remember_ms);
+	const struct verify_call *c = ask(r, OP_TRY);
+
+	if (c->lesson.outcome != OUTCOME_OK)
+		wrong(r, REMEMBER, "a try that came again %g s later was %s", seconds,
+		      answered(c, text));
+	else if (!str_eq(c->lesson.output, buf_view(&r->output)))
+		wrong(r, REMEMBER, "a try was answered %.100s and %g s later %.100s",
+		      r->output.n ? r->output.p : "nothing", seconds,
+		      c->lesson.output.n ? c->body.p : "nothing");
+	want_unchanged(r, REMEMBER, "a try that came again later had an effect twice");
+	cancel_it(r);
+	early.op = OP_TRY;
+	if (!forbids || is_refusal(settle_call(r, early)))
+		return;
+	wrong(r, REMEMBER,
+	      "a try that came %g s after a cancel that found nothing was %s", seconds,
+	      answered(&r->last, text));
+	early.op = OP_CANCEL;
+	settle_call(r, early);
+}
+
 /* ---- the table --------------------------------------------------------------------------- */
 
 static const struct {
@@ -648,6 +771,8 @@ static const char *missing(const struct verify *v, unsigned needs)
 		return "--confirm-url is not given";
 	if ((needs & NEED_REFUSED) && v->refused == NULL)
 		return "--refused is not given";
+	if ((needs & NEED_STATE) && v->state_url == NULL)
+		return "--state-url is not given: only answers are judged";
 	return (needs & NEED_SECRET) && v->secret.n == 0 ? "--secret-file is not given" : NULL;
 }
 

@@ -19,6 +19,7 @@ struct verify_options { /* borrowed until verify_close */
 	const char *input, *refused;                    /* JSON; refused may be NULL */
 	const char *state_url, *secret_file, *cacert;   /* each may be NULL */
 	uint32_t    timeout_ms;
+	int64_t     remember_ms;                        /* between a call and its last repeat */
 };
 
 struct verify *verify_open(const struct verify_options *o, struct err *err)
@@ -30,15 +31,18 @@ uint64_t       verify_calls(const struct verify *v); /* made so far */
 
 /* ---- the probes ------------------------------------------------------------------------------ */
 
-enum { NEED_CONFIRM = 1, NEED_REFUSED = 2, NEED_SECRET = 4 };
+enum { NEED_CONFIRM = 1, NEED_REFUSED = 2, NEED_SECRET = 4, NEED_STATE = 8 };
 
 /*        name             needs            what has to hold */
 #define PROBES(X)                                                                                  \
 	X(first_try,         0,            "a try is done, and its answer is JSON or empty")       \
+	X(state,             NEED_STATE,   "what a try does shows at --state-url")                 \
 	X(duplicate_try,     0,                                                                    \
 	  "a try that comes twice is done once and answered alike")                                \
 	X(tries_at_once,     0,            "tries that come at the same time are done once")       \
 	X(abandoned_try,     0,            "a try whose caller has hung up can be asked again")    \
+	X(two_steps,         0,                                                                    \
+	  "two steps of one transaction are two calls, each of them done and undone")              \
 	X(cancel,            0,            "a cancel undoes, however often it comes")              \
 	X(try_after_cancel,  0,            "a try that comes after its cancel does nothing")       \
 	X(abandoned_cancel,  0,                                                                    \
@@ -56,7 +60,8 @@ enum { NEED_CONFIRM = 1, NEED_REFUSED = 2, NEED_SECRET = 4 };
 	X(two_words,         0,                                                                    \
 	  "a call whose headers say two things, or none, is refused")                              \
 	X(method,            0,            "a call by GET does nothing")                           \
-	X(signature,         NEED_SECRET,  "a call that is not signed by sagad is refused")
+	X(signature,         NEED_SECRET,  "a call that is not signed by sagad is refused")        \
+	X(memory,            0,            "what was done and undone is known some time later, too")
 
 #define X(name, ...) PROBE_##name,
 enum probe { PROBES(X) };

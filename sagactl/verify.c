@@ -73,7 +73,8 @@ struct verify *verify_open(const struct verify_options *o, struct err *err)
 	struct verify *v = mem_alloc(sizeof *v);
 
 	*v = (struct verify){ .state_url = o->state_url, .cacert = o->cacert,
-		              .timeout_ms = o->timeout_ms, .input = o->input,
+		              .timeout_ms = o->timeout_ms,
+		              .remember_ms = o->remember_ms, .input = o->input,
 		              .refused = o->refused, .accepted_ms = verify_now_ms() };
 	if ((o->secret_file == NULL || read_secret(o->secret_file, &v->secret, err)) &&
 	    compile(v, o, err)) {

@@ -29,6 +29,7 @@ enum verify_flaw { /* what is wrong with a call, on purpose */
 struct verify_call {
 	enum op          op;
 	const char      *gid;
+	const char      *step;       /* NULL: "verify", which URLs name too */
 	uint64_t         epoch;
 	uint32_t         attempt;
 	const char      *input;      /* JSON; NULL: the one that is accepted */
@@ -47,6 +48,7 @@ struct verify {
 	const char        *state_url;       /* or NULL */
 	struct buf         secret;          /* empty: calls are not signed */
 	uint32_t           timeout_ms;
+	int64_t            remember_ms;     /* until the last repeat of a call */
 	const char        *cacert;
 	void              *multi;           /* of libcurl */
 	int64_t            accepted_ms;

@@ -104,13 +104,18 @@ static void add_header(struct exchange *x, const char *line)
 	x->headers = longer;
 }
 
+static const char *step_of(const struct verify_call *c)
+{
+	return c->step != NULL ? c->step : "verify";
+}
+
 /* The webhook-id of the call, or of the one that its signature is taken from. */
 static void signed_id(const struct verify_call *c, char out[40])
 {
 	char gid[140];
 
 	snprintf(gid, sizeof gid, "%s%s", c->gid, c->flaw == FLAW_OF_GID ? "-other" : "");
-	webhook_id(str_of(gid), c->flaw == FLAW_OF_STEP ? STR("other") : STR("verify"),
+	webhook_id(str_of(gid), c->flaw == FLAW_OF_STEP ? STR("other") : str_of(step_of(c)),
 	           c->flaw == FLAW_OF_OP ? OP_CANCEL : c->op, out);
 }
 
@@ -139,10 +144,24 @@ static bool is_header(const char *line, const char *name)
 	return strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':';
 }
 
+/* A second step is called by the definition of the first, since URLs name steps.verify.output. */
+static const char *of_step(const struct verify_call *c, const char *line, char out[400])
+{
+	if (c->step != NULL && is_header(line, "Saga-Step"))
+		snprintf(out, 400, "Saga-Step: %s", c->step);
+	else if (c->step != NULL && is_header(line, "Idempotency-Key"))
+		snprintf(out, 400, "Idempotency-Key: \"%s:%s:%s\"", c->gid, c->step,
+		         op_name(c->op));
+	else
+		return line;
+	return out;
+}
+
 static void add_headers(struct verify *v, struct exchange *x)
 {
 	for (size_t i = 0; i < x->text.header_count; i++) {
-		const char *line = x->text.headers[i];
+		char        other[400];
+		const char *line = of_step(x->call, x->text.headers[i], other);
 
 		if (x->call->flaw == FLAW_NO_ID &&
 		    (is_header(line, "Saga-Id") || is_header(line, "Idempotency-Key")))

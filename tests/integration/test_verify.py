@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import psycopg
 import pytest
 
 from lib.base import BIN, free_port, until
@@ -12,6 +13,7 @@ from lib.fickle import SECRET, Fickle
 
 SAGACTL = BIN / "sagactl/sagactl"
 ALL = {fault for fault, _ in Fickle.FAULTS.values()}
+SOON = ("--remember", "0ms")
 
 
 def verify(url, *flags, status=0):
@@ -39,7 +41,7 @@ def whole(fickle, tmp_path):
     fickle.faults, fickle.signed = set(), True
     (tmp_path / "secret").write_text(SECRET + "\n")
     yield [fickle.url, "--confirm-url", fickle.url, "--state-url", f"{fickle.url}/state", "--input", '{"n": 1.10}',
-           "--refused", '{"refuse": true}', "--secret-file", str(tmp_path / "secret")]
+           "--refused", '{"refuse": true}', "--secret-file", str(tmp_path / "secret"), "--remember", "100ms"]
     fickle.signed = False
 
 
@@ -63,15 +65,40 @@ def test_each_probe_can_fail(whole):
 
 def test_what_is_not_given_is_skipped(fickle):
     fickle.faults = set()
-    found = probes(fickle.url)
+    found = probes(fickle.url, *SOON)
     skipped = {name: p["finding"] for name, p in found.items() if p["state"] == "skipped"}
-    assert skipped == {"refusal": "--refused is not given", "signature": "--secret-file is not given",
+    assert skipped == {"state": "--state-url is not given: only answers are judged", "refusal": "--refused is not given", "signature": "--secret-file is not given",
                        **{name: "--confirm-url is not given" for name in found if "confirm" in name}}
 
 
 def test_a_try_by_get_is_found_without_a_state(fickle):
     fickle.faults = {"any_method"}
-    assert probes(fickle.url, status=9)["method"]["finding"] == "a try by GET was answered 201, as the try is"
+    assert probes(fickle.url, *SOON, status=9)["method"]["finding"] == "a try by GET was answered 201, as the try is"
+
+
+def test_a_second_step_that_is_not_told_from_the_first_is_found_without_a_state(fickle):
+    fickle.faults = {"step_ignored"}
+    found = probes(fickle.url, *SOON, status=9)["two_steps"]
+    assert found["finding"] == "after the cancel of one step a duplicate of the other one's try was answered 422 (422: cancelled)"
+
+
+def test_two_steps_are_two_calls_under_one_gid(fickle, whole):
+    fickle.faults, fickle.calls = set(), []
+    probes(*whole)
+    steps = [(step, op) for gid, step, op, _, _ in fickle.calls if gid.endswith("-two_steps")]
+    assert steps == [("verify", "try"), ("verify-second", "try"), ("verify", "cancel"), ("verify-second", "try"), ("verify-second", "cancel")]
+
+
+def test_a_state_that_stands_still_is_said_to_show_nothing(fickle, whole):
+    """What books every duplicate would pass by it."""
+    fickle.faults = {"done_twice_answered_once"}
+    whole[whole.index("--state-url") + 1] = f"{fickle.url}/#/taken"
+    found = probes(*whole)
+    assert found["state"]["state"] == "skipped" and found["duplicate_try"]["state"] == "ok"
+    assert re.fullmatch(r"a try did not change the state, \d+: only answers are judged, and what is done twice is not seen",
+                        found["state"]["finding"]), found
+    said = verify(*whole).stdout
+    assert "         -> point --state-url at a number that each try moves and its cancel moves back (docs/verify.md)\n" in said, said
 
 
 def test_people_are_told_in_words(fickle, whole):
@@ -80,7 +107,7 @@ def test_people_are_told_in_words(fickle, whole):
     assert re.search(r"^wrong    a cancel that comes before its try is fine, and forbids it\n"
                      r"         a cancel that came before its try was answered 404\n"
                      r"         -> answer 2xx and refuse the try that comes later; ", said, re.M), said
-    assert re.search(r"^18 ok, 1 wrong, 0 hints, 0 skipped; \d+ calls$", said, re.M), said
+    assert re.search(r"^21 ok, 1 wrong, 0 hints, 0 skipped; \d+ calls$", said, re.M), said
 
 
 def test_input_that_is_refused_ends_it(fickle):
@@ -107,9 +134,9 @@ def test_a_cancel_that_went_to_the_try_is_told_of_its_url(fickle):
 def test_state_that_cannot_be_read_is_said(fickle):
     fickle.faults = set()
     for url in (f"{fickle.url}/#/held/x", f"{fickle.url}/#/nothing", f"http://127.0.0.1:{free_port()}/"):
-        found = probes(fickle.url, "--state-url", url, status=9)
-        assert found["cancel"]["finding"] == "the state cannot be read", url
-    assert probes(fickle.url, "--state-url", f"{fickle.url}/#/held")["cancel"]["state"] == "ok"
+        found = probes(fickle.url, *SOON, "--state-url", url, status=9)
+        assert found["state"]["finding"] == "the state cannot be read", url
+    assert probes(fickle.url, *SOON, "--state-url", f"{fickle.url}/#/held")["cancel"]["state"] == "ok"
 
 
 def test_nobody_there():
@@ -117,7 +144,7 @@ def test_nobody_there():
 
 
 @pytest.mark.parametrize("flags", [["ftp://x/"], ["http://x/", "--input", "{"], ["http://x/", "--secret-file", "/nowhere"],
-                                   ["http://${input.host}/"]])
+                                   ["http://${input.host}/"], ["http://x/", "--remember", "long"]])
 def test_wrong_use(flags):
     assert verify(*flags, status=2).stderr.startswith("sagactl: ")
 
@@ -137,10 +164,36 @@ def test_services_of_libsaga_pass(database, name, paths, order):
                 return False
         until(is_up)
         url = f"http://{at}"
-        flags = ["--cancel-url", url + paths[2], "--state-url", f"{url}/#/items", "--input", json.dumps(order),
+        flags = [*SOON, "--cancel-url", url + paths[2], "--state-url", f"{url}/#/items", "--input", json.dumps(order),
                  "--refused", json.dumps({name: 10 ** 9 for name in order}), *(["--confirm-url", url + paths[1]] if paths[1] else [])]
         states = {n: p["state"] for n, p in probes(url + paths[0], *flags).items()}
         assert set(states.values()) == {"ok", "skipped"}, states
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_smallest_service_of_the_docs_passes(database):
+    """docs/participants.md shows it, so it is what people copy."""
+    with psycopg.connect(database) as db:
+        db.execute("CREATE TABLE seat (number int PRIMARY KEY, holder text, sold boolean NOT NULL DEFAULT false)")
+        db.execute("INSERT INTO seat SELECT n FROM generate_series(1, 100) n")
+    at = f"127.0.0.1:{free_port()}"
+    process = subprocess.Popen([BIN / "examples/smallest", at, database], stderr=subprocess.DEVNULL)
+    try:
+        def is_up():
+            try:
+                return Client(lambda: [at]).get("/livez").status
+            except OSError:
+                return False
+        until(is_up)
+        url = f"http://{at}/seats"
+        found = probes(url, *SOON, "--cancel-url", f"{url}/cancel", "--confirm-url", f"{url}/confirm")
+        assert {n: p for n, p in found.items() if p["state"] not in ("ok", "skipped")} == {}
+        with psycopg.connect(database) as db:
+            held = db.execute("SELECT count(*) FROM seat WHERE holder IS NOT NULL AND NOT sold").fetchone()
+            sold = db.execute("SELECT count(*) FROM seat WHERE sold").fetchone()
+        assert held == (0,) and sold == (2,)
     finally:
         process.terminate()
         process.wait()

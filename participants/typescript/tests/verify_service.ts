@@ -13,20 +13,20 @@ stock.on("/pieces", "try", async (call, db) => {
   const { pieces } = call.json();
   const done = await db.query("UPDATE stock SET free = free - $1 WHERE free >= $1", [pieces]);
   if (done.rowCount === 0) throw new Refused("sold out");
-  await db.query("INSERT INTO held VALUES ($1, $2)", [call.gid, pieces]);
+  await db.query("INSERT INTO held VALUES ($1, $2, $3)", [call.gid, call.step, pieces]);
   return { pieces };
 });
 stock.on("/pieces", "confirm", async (call, db) => {
-  await db.query("DELETE FROM held WHERE gid = $1", [call.gid]);
+  await db.query("DELETE FROM held WHERE gid = $1 AND step = $2", [call.gid, call.step]);
 });
 stock.on("/pieces", "cancel", async (call, db) => {
-  await db.query("UPDATE stock SET free = free + pieces FROM held WHERE gid = $1", [call.gid]);
-  await db.query("DELETE FROM held WHERE gid = $1", [call.gid]);
+  await db.query("UPDATE stock SET free = free + pieces FROM held WHERE gid = $1 AND step = $2", [call.gid, call.step]);
+  await db.query("DELETE FROM held WHERE gid = $1 AND step = $2", [call.gid, call.step]);
 });
 
 await stock.setup();
 await pool.query("CREATE TABLE stock AS SELECT 1000 AS free");
-await pool.query("CREATE TABLE held (gid text, pieces integer)");
+await pool.query("CREATE TABLE held (gid text, step text, pieces integer)");
 const serve = listener(stock);
 createServer((request, response) => {
   if (request.method === "GET") pool.query("SELECT free FROM stock").then(({ rows }) => response.end(JSON.stringify(rows[0])));

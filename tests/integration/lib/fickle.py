@@ -14,13 +14,14 @@ import time
 from .stub import _Server
 
 SECRET = "a secret of the tests"
+FORGETS_S = 0.05
 
 
 class Step:
     def __init__(self):
         self.lock = threading.Lock()
         self.tried = self.confirmed = self.cancelled = self.refused = self.busy = False
-        self.answer, self.epoch = None, 0
+        self.answer, self.epoch, self.at = None, 0, time.monotonic()
 
 
 class Fickle:
@@ -29,11 +30,15 @@ class Fickle:
     FAULTS = {
         "not_json": ("first_try", "answered 200 .*not JSON"),
         "cancel_refused": ("first_try", "a cancel was answered 422"),
+        "state_503": ("state", "the state cannot be read"),
         "done_twice": ("duplicate_try", r"answered \{\"id\": \d+\} and then \{\"id\": \d+\}"),
         "done_twice_answered_once": ("duplicate_try", "an effect twice: the state went from"),
         "duplicate_409": ("duplicate_try", "a try that came twice was answered 409"),
         "no_lock": ("tries_at_once", "tries at the same time"),
         "hung_up_for_ever": ("abandoned_try", "whose caller had hung up was answered 425"),
+        "step_ignored": ("two_steps", "a second step of the same transaction had no effect"),
+        "cancels_all_steps": ("two_steps", "the cancel of one step undid the other one"),
+        "cancels_no_second_step": ("two_steps", "two steps of a transaction, and their cancels, left something"),
         "cancel_once": ("cancel", "a cancel that came twice was answered 404"),
         "cancel_undoes_nothing": ("cancel", "a cancel did not undo its try"),
         "cancel_undoes_twice": ("cancel", "a cancel that came twice had an effect twice"),
@@ -63,6 +68,9 @@ class Fickle:
         "any_gid": ("signature", "under the signature of another gid was answered 201"),
         "any_step": ("signature", "under the signature of another step was answered 201"),
         "any_op_signed": ("signature", "a try under the signature of a cancel was answered 201"),
+        "forgets": ("memory", r"a try was answered \{\"id\": \d+\} and 0.1 s later \{\"id\": \d+\}"),
+        "forgets_answered_alike": ("memory", "a try that came again later had an effect twice"),
+        "forgets_cancels": ("memory", "a try that came 0.1 s after a cancel that found nothing was answered 201"),
     }
 
     def __init__(self):
@@ -104,7 +112,10 @@ class Fickle:
                 return 400, "{}"
             gid = f"nameless-{time.monotonic()}"
         with self.lock:
-            step = self.steps[gid, headers.get("Saga-Step")]
+            key = gid, None if self.has("step_ignored") else headers.get("Saga-Step")
+            if self.has_forgotten(self.steps[key]):
+                del self.steps[key]
+            step = self.steps[key]
             self.calls.append((gid, headers.get("Saga-Step"), op, headers["Saga-Attempt"], headers["Saga-Epoch"]))
         work = {"try": self.do_try, "confirm": self.do_confirm, "cancel": self.do_cancel}.get(op)
         if work is None:
@@ -113,6 +124,8 @@ class Fickle:
             return work(step, json.loads(body or "{}"), gone)
         if self.has("cancel_does_not_wait") and op == "cancel" and not step.tried:
             return 200, "{}"
+        if op == "cancel":
+            self.cancel_others(gid, step)
         with step.lock:
             if int(headers["Saga-Epoch"]) < step.epoch and self.has("epoch_400"):
                 return 400, "{}"
@@ -120,6 +133,19 @@ class Fickle:
                 return 412, "{}"
             step.epoch = max(step.epoch, int(headers["Saga-Epoch"]))
             return work(step, json.loads(body or "{}"), gone)
+
+    def has_forgotten(self, step):
+        of_all = self.has("forgets") or self.has("forgets_answered_alike")
+        return (of_all or self.has("forgets_cancels") and step.cancelled) and time.monotonic() - step.at > FORGETS_S
+
+    def cancel_others(self, gid, step):
+        """With a fault; under no lock, since nothing else is asked of them meanwhile."""
+        others = [other for (of, _), other in self.steps.items() if of == gid and other is not step and other.tried]
+        if self.has("cancels_all_steps"):
+            for other in others:
+                self.do_cancel(other, None, None)
+        if self.has("cancels_no_second_step") and any(other.cancelled for other in others):
+            step.cancelled = True
 
     def is_signed(self, headers, body):
         if "webhook-signature" not in headers:
@@ -175,7 +201,8 @@ class Fickle:
             self.ids += 1
             number = self.ids
         self.move(held=1)
-        step.tried, step.cancelled, step.answer = True, False, f'{{"id": {number}}}'
+        step.tried, step.cancelled = True, False
+        step.answer = "{}" if self.has("forgets_answered_alike") else f'{{"id": {number}}}'
         return (200, "<html>") if self.has("not_json") else (201, step.answer)
 
     def do_confirm(self, step, _, __):
@@ -242,7 +269,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if "Saga-Id" in self.headers:
             self.answer(*(fickle.call(self.headers, "", self.is_gone) if fickle.has("any_method") else (405, "{}")))
             return
-        self.answer(200, json.dumps({"held": fickle.held, "taken": fickle.taken}))
+        self.answer(503 if fickle.has("state_503") else 200, json.dumps({"held": fickle.held, "taken": fickle.taken}))
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()

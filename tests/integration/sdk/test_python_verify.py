@@ -58,7 +58,7 @@ def application_of(service, seats):
 def verify(url, tmp_path):
     (tmp_path / "secret").write_text(SECRET + "\n")
     done = subprocess.run([BIN / "sagactl/sagactl", "verify", f"{url}/hold", "--confirm-url", f"{url}/confirm", "--cancel-url", f"{url}/cancel",
-                           "--state-url", f"{url}/state", "--input", '{"n": 1}', "--refused", '{"n": 100000}',
+                           "--state-url", f"{url}/state", "--remember", "50ms", "--input", '{"n": 1}', "--refused", '{"n": 100000}',
                            "--secret-file", tmp_path / "secret", "--json"], capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, {probe["name"]: probe for probe in json.loads(done.stdout)["probes"]}
 
