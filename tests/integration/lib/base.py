@@ -14,10 +14,26 @@ ASAN_BIN = pathlib.Path(os.environ.get("SAGAD_ASAN_BIN", ROOT / "build/asan"))
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _base = int(os.environ.get("SAGAD_TEST_PORTS", "20000")) + 500 * _worker
 _ports = itertools.cycle(range(_base, _base + 500))
+_claims = {}
+
+
+def _is_ours(port):
+    """A name per hundred ports, ours until this process ends: ranges of two runs may overlap (ten workers are 5,000 ports wide), and
+    what is free while we look may be another's before our service listens."""
+    hundred = port // 100
+    if hundred not in _claims:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0sagad-tests-ports-{hundred}")
+        except OSError:
+            claim.close()
+            return False
+        _claims[hundred] = claim
+    return True
 
 
 def free_port():
-    for port in itertools.islice(_ports, 500):
+    for port in filter(_is_ours, itertools.islice(_ports, 500)):
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
