@@ -35,6 +35,13 @@ ldd ./static | grep -q libsaga && { echo "the static service is not" >&2; exit 1
 printf '#include <saga/saga.h>\n#include <saga/mhd.h>\nint main(void)\n{\n\treturn 0;\n}\n' >headers.c
 run cc -std=c99 -Wall -Wextra -pedantic -Werror "${flags[@]}" -o headers headers.c
 run c++ -x c++ -std=c++17 -Wall -Wextra -pedantic -Werror "${flags[@]}" -o headers headers.c
+# Each function of the installed headers has a page of its name, which leads to one that speaks of it.
+man=$work/installed/share/man functions=0
+for name in $(cat "$work"/installed/include/saga/*.h | grep -oE '^SAGA_API [^(]*\(' | grep -oE 'saga_[a-z_]+\($' | tr -d '('); do
+	functions=$((functions + 1))
+	page=$(sed -n 's/^\.so //p' "$man/man3/$name.3") && grep -q "$name(" "$man/$page" || { echo "no man page of $name" >&2; exit 1; }
+done
+[ "$functions" -ge 45 ] || { echo "the headers declare $functions functions" >&2; exit 1; }
 cd "$work/out"
 
 run make -s uninstall
