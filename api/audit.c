@@ -137,10 +137,8 @@ static void on_deeds(void *arg, enum log_result result, const struct deed_row *r
 		request_away(r, result);
 		return;
 	}
-	buf_cstr(&body, "{\"items\":[");
 	for (size_t i = 0; i < n; i++) {
-		if (i > 0)
-			buf_cstr(&body, ",\n");
+		request_item(&body);
 		show_deed(&body, &rows[i]);
 	}
 	if (next)

@@ -39,10 +39,7 @@ static void show_bulk(struct buf *out, const struct bulk_row *b)
 	buf_fmt(out, ",\"rate\":%u", b->rate);
 	show_time(out, "created_at", b->created_at);
 	show_time(out, "ended_at", b->ended_at);
-	if (uuid_is_nil(b->runner))
-		buf_cstr(out, ",\"runner\":null");
-	else
-		show_text(out, "runner", str_of(uuid_text(b->runner, id)));
+	show_uuid(out, "runner", b->runner);
 	buf_fmt(out,
 	        ",\"examined\":%llu,\"matched\":%llu,\"done\":%llu,\"refused\":%llu,"
 	        "\"failed\":%llu,\"refusals\":",
@@ -81,10 +78,8 @@ static void on_list(void *arg, enum log_result result, const struct bulk_row *ro
 		request_away(r, result);
 		return;
 	}
-	buf_cstr(&body, "{\"items\":[");
 	for (size_t i = 0; i < n; i++) {
-		if (i > 0)
-			buf_cstr(&body, ",\n");
+		request_item(&body);
 		show_bulk(&body, &rows[i]);
 	}
 	request_answer_page(r, &body, 0,

@@ -270,10 +270,8 @@ static void on_list(void *arg, enum log_result result, const struct definition_r
 		request_away(r, result);
 		return;
 	}
-	buf_cstr(&body, "{\"items\":[");
 	for (size_t i = 0; i < n; i++) {
-		if (i > 0)
-			buf_cstr(&body, ",\n");
+		request_item(&body);
 		show_definition(r, &body, &rows[i], false);
 	}
 	request_answer_page(r, &body, 0, n == *limit ? rows[n - 1].name : (struct str){ 0 });

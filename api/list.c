@@ -122,20 +122,14 @@ static void show_item(void *arg, const struct view *view)
 	struct request *r = arg;
 	struct page    *p = r->own;
 
-	buf_cstr(&p->body, p->body.n ? ",\n" : "{\"items\":[");
+	request_item(&p->body);
 	show_transaction(&p->body, view, transaction_failover(r, &view->row), SHOW_ROW);
-}
-
-static void finish_page(struct request *r, struct page *p, struct str next)
-{
-	if (p->body.n == 0)
-		buf_cstr(&p->body, "{\"items\":[");
-	request_answer_page(r, &p->body, p->filters, next);
 }
 
 static void on_list(void *arg, enum log_result result, const struct row *rows, size_t n, const struct list_page *page)
 {
 	struct request *r = arg;
+	struct page    *p = r->own;
 
 	if (result != LOG_DONE) {
 		request_away(r, result);
@@ -144,7 +138,7 @@ static void on_list(void *arg, enum log_result result, const struct row *rows, s
 	for (size_t i = 0; i < n; i++)
 		if (has_labels(r, &rows[i]))
 			engine_view(r->api->engine, &rows[i], show_item, r);
-	finish_page(r, r->own, page->next);
+	request_answer_page(r, &p->body, p->filters, page->next);
 }
 
 void handle_transaction_list(struct request *r)
@@ -173,12 +167,12 @@ static void on_journal(void *arg, enum log_result result, const struct entry_row
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
-		buf_cstr(&p->body, p->body.n ? ",\n" : "{\"items\":[");
+		request_item(&p->body);
 		show_entry(&p->body, &rows[i]);
 	}
 	if (n == p->limit)
 		buf_u64(&next, rows[n - 1].number);
-	finish_page(r, p, buf_view(&next));
+	request_answer_page(r, &p->body, p->filters, buf_view(&next));
 	buf_fini(&next);
 }
 

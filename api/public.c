@@ -31,14 +31,11 @@ void handle_public_problems(struct request *r)
 
 	if (!request_only(r, NOTHING))
 		return;
-	buf_cstr(&body, "{\"items\":[");
 	for (unsigned i = 0; i < PROBLEM_COUNT; i++) {
-		if (i > 0)
-			buf_cstr(&body, ",\n");
+		request_item(&body);
 		problem_describe(&body, (enum problem)i);
 	}
-	buf_cstr(&body, "],\"next_cursor\":null}\n");
-	request_answer(r, 200, &body);
+	request_answer_page(r, &body, 0, (struct str){ 0 });
 }
 
 void handle_public_problem(struct request *r)

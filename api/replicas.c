@@ -53,15 +53,12 @@ static void on_members(void *arg, enum log_result result, const struct member *m
 	engine_stats(r->api->engine, &me);
 	shares = mem_array(n, sizeof *shares);
 	engine_shares(members, n, shares);
-	buf_cstr(&body, "{\"items\":[");
 	for (size_t i = 0; i < n; i++) {
-		if (i > 0)
-			buf_cstr(&body, ",\n");
+		request_item(&body);
 		show_member(&body, &members[i], shares[i], &me);
 	}
 	free(shares);
-	buf_cstr(&body, "],\"next_cursor\":null}\n");
-	request_answer(r, 200, &body);
+	request_answer_page(r, &body, 0, (struct str){ 0 });
 }
 
 void handle_replica_list(struct request *r)

@@ -134,7 +134,9 @@ void request_etag(struct request *r, uint64_t version);
 void request_away(struct request *r, enum log_result result);
 /* What was looked for is there. False: answered, that the database is away or that nothing was found. */
 bool request_found(struct request *r, enum log_result result, size_t n, enum problem unknown);
-/* The end of a list, `{"items":[…` so far: there is more behind `after`, or (empty) nothing. */
+/* Before each item of a list, the first included. */
+void request_item(struct buf *body);
+/* The end of that list, which may have no items: there is more behind `after`, or (empty) nothing. */
 void request_answer_page(struct request *r, struct buf *body, uint64_t filters, struct str after);
 
 /* ---- waiting ---------------------------------------------------------------------------- */

@@ -153,8 +153,15 @@ bool request_found(struct request *r, enum log_result result, size_t n, enum pro
 	return false;
 }
 
+void request_item(struct buf *body)
+{
+	buf_cstr(body, body->n ? ",\n" : "{\"items\":[");
+}
+
 void request_answer_page(struct request *r, struct buf *body, uint64_t filters, struct str after)
 {
+	if (body->n == 0)
+		request_item(body);
 	if (after.n > 0) {
 		buf_cstr(body, "],\"next_cursor\":\"");
 		cursor_write(filters, after, body);

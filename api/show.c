@@ -29,6 +29,19 @@ void show_text(struct buf *out, const char *name, struct str value)
 	buf_json(out, value);
 }
 
+void show_uuid(struct buf *out, const char *name, struct uuid id)
+{
+	char text[UUID_TEXT + 1];
+
+	if (uuid_is_nil(id)) {
+		buf_cstr(out, ",\"");
+		buf_cstr(out, name);
+		buf_cstr(out, "\":null");
+		return;
+	}
+	show_text(out, name, str_of(uuid_text(id, text)));
+}
+
 /* A word of ours: nothing in it needs to be escaped. */
 static void show_word(struct buf *out, const char *name, const char *word)
 {
@@ -329,8 +342,6 @@ static void show_steps(struct buf *out, const struct view *v)
 
 static void show_row(struct buf *out, const struct row *row, const char *result)
 {
-	char owner[UUID_TEXT + 1];
-
 	if (row->definition.n) {
 		show_text(out, "definition", row->definition);
 		show_number(out, "definition_version", row->definition_version);
@@ -346,10 +357,7 @@ static void show_row(struct buf *out, const struct row *row, const char *result)
 	show_time(out, "created_at", row->created_at);
 	show_time(out, "deadline_at", row->deadline_at);
 	show_time(out, "ended_at", row->ended_at);
-	if (uuid_is_nil(row->owner))
-		buf_cstr(out, ",\"owner\":null");
-	else
-		show_text(out, "owner", str_of(uuid_text(row->owner, owner)));
+	show_uuid(out, "owner", row->owner);
 	show_number(out, "epoch", row->epoch);
 	show_number(out, "adoptions", row->adoptions);
 }

@@ -21,8 +21,9 @@ void show_actions(struct buf *out, const struct view *v);
 const char *show_result(const struct view *v);
 void show_entry(struct buf *out, const struct entry_row *e);
 
-/* ,"name":… with the comma; times as RFC 3339, 0 and AT_NEVER as null. */
+/* ,"name":… with the comma; times as RFC 3339, 0 and AT_NEVER as null; the nil UUID as null. */
 void show_time(struct buf *out, const char *name, int64_t at);
 void show_text(struct buf *out, const char *name, struct str value);
+void show_uuid(struct buf *out, const char *name, struct uuid id);
 
 #endif

@@ -239,6 +239,7 @@ bool saga_json_find(struct saga_slice json, const char *name, struct saga_slice 
 
 /* ---- scalars ----------------------------------------------------------------------------- */
 
+/* As base/json_look.c: this library is in other programs and shares no objects with sagad. */
 static size_t put_utf8(uint32_t c, char out[4])
 {
 	if (c < 0x80) {
