@@ -153,21 +153,14 @@ static void on_fence(void *arg, enum log_result result)
 	ok(result == LOG_DONE, "another replica fences it");
 }
 
-/* The old server refuses a commit of a row that is not driven any more, and says so when the new one is there. What
- * that row was before, it remembers: the new server lacks it. */
-static void refused_of_former_life(struct world *w, enum log_result refusal)
+/* Another replica fences this one, which loses its lease and begins a new life. */
+static void lose_life(struct world *w)
 {
 	struct fake_log_config config = { .db = w->db, .end = &w->end, .ctx = w, .fate = fate, .survives = survives };
 	const struct uuid      me = stats(w).me, other = { { 7 } };
 	struct log_port        port;
 	struct fake_log       *log = fake_log_open(&config, &port);
 
-	begin(w, "r", &saga, 0);
-	while (w->begins[BEGIN_DONE] < 1)
-		run(w, 1);
-	w->fate = (struct fake_fate){ .refuse = refusal, .answer_ms = 200 };
-	run(w, 10);
-	ok(w->commits[refusal] == 1 && row_of(w, "r")->version == 1, "a commit is refused, and its answer under way");
 	w->unheld = true;
 	port.fence(port.ctx, other, me, fake_db_member(w->db, me)->lock_key, 0, on_fence, w);
 	run(w, 4);
@@ -175,12 +168,25 @@ static void refused_of_former_life(struct world *w, enum log_result refusal)
 	fake_lease_drop(w->lease, false);
 	run(w, 20);
 	ok(stats(w).incarnations == 2 && stats(w).owned == 0, "and its replica begins a new life with nothing");
+	fake_log_close(log);
+}
+
+/* The old server refuses a commit of a row that is not driven any more, and says so when the new one is there. What
+ * that row was before, it remembers: the new server lacks it. */
+static void refused_of_former_life(struct world *w, enum log_result refusal)
+{
+	begin(w, "r", &saga, 0);
+	while (w->begins[BEGIN_DONE] < 1)
+		run(w, 1);
+	w->fate = (struct fake_fate){ .refuse = refusal, .answer_ms = 200 };
+	run(w, 10);
+	ok(w->commits[refusal] == 1 && row_of(w, "r")->version == 1, "a commit is refused, and its answer under way");
+	lose_life(w);
 	ok(fake_db_fall_back(w->db, 3) == 3 && row_of(w, "r") == NULL, "the new server lacks the row");
 	engine_on_failover(w->e, 0, true);
 	run(w, 10000);
 	ok(row_of(w, "r") != NULL && row_of(w, "r")->phase == PHASE_CONFIRMED,
 	   "what it had said was begun is brought back all the same: %s", w->trail);
-	fake_log_close(log);
 }
 
 static void test_refused_as_bad(struct world *w)
@@ -197,22 +203,13 @@ static void test_refused_again(struct world *w)
  * lost: the answer never comes, and the new server lacks what was answered before as well. */
 static void former_life(struct world *w, bool lost)
 {
-	struct fake_log_config config = { .db = w->db, .end = &w->end, .ctx = w, .fate = fate, .survives = survives };
-	const struct uuid      me = stats(w).me, other = { { 7 } };
-	struct log_port        port;
-	struct fake_log       *log = fake_log_open(&config, &port);
+	const struct uuid me = stats(w).me;
 
 	begin(w, "g", &saga, 0);
 	while (w->begins[BEGIN_DONE] < 1)
 		run(w, 1);
 	run_to_answer(w, "g", 2);
-	w->unheld = true;
-	port.fence(port.ctx, other, me, fake_db_member(w->db, me)->lock_key, 0, on_fence, w);
-	run(w, 4);
-	w->unheld = false;
-	fake_lease_drop(w->lease, false);
-	run(w, 20);
-	ok(stats(w).incarnations == 2 && stats(w).owned == 0, "it begins a new life with nothing");
+	lose_life(w);
 	ok(fake_db_fall_back(w->db, lost ? 4 : 3) == (lost ? 4 : 3) && (row_of(w, "g") != NULL) == !lost &&
 	   fake_db_member(w->db, me)->state == MEMBER_LIVE,
 	   "the new server lacks the new life, the fence, and what came before");
@@ -225,7 +222,6 @@ static void former_life(struct world *w, bool lost)
 	ok(strcmp(w->trail, lost ? "0try 0try 1try" : "0try 1try") == 0 && row_of(w, "g") != NULL &&
 	   row_of(w, "g")->phase == PHASE_CONFIRMED,
 	   "what its former life knew is brought back, and no more is done: %s", w->trail);
-	fake_log_close(log);
 }
 
 static void test_late_answer_of_a_former_life(struct world *w)
