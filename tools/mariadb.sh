@@ -7,36 +7,16 @@
 #   mariadb.sh stop DIR
 #   mariadb.sh remove DIR           stop it and delete the folder
 #
-# The server refuses to run as root: root hands it to the user postgres, whom tools/postgres.sh needs as well. When that
-# user cannot enter DIR, or the socket's path would be too long for the kernel, it lives in /var/tmp instead.
+# private.sh says as whom it runs, and when it lives in /var/tmp instead.
 set -euo pipefail
 
-say() { printf '%s\n' "$*" >&2; }
-die() { say "mariadb: $*"; exit 1; }
+# shellcheck disable=SC2034
+server=mariadb prefix=sagad-mariadb
+# shellcheck source=tools/private.sh
+. "$(dirname "${BASH_SOURCE[0]}")/private.sh"
 
 PATH=$PATH:/usr/sbin
 command -v mariadbd >/dev/null || die "no mariadbd: apt install mariadb-server-core"
-
-if [ "$(id -u)" = 0 ]; then
-	owner=postgres
-	id "$owner" >/dev/null 2>&1 || die "no user $owner: apt install postgresql"
-	as_owner() { runuser -u "$owner" -- "$@"; }
-else
-	owner=$(id -un)
-	as_owner() { "$@"; }
-fi
-
-place_of() {
-	local dir up
-	dir=$(realpath -m "$1")
-	up=$dir
-	while [ ! -d "$up" ]; do up=$(dirname "$up"); done
-	if [ ${#dir} -le 80 ] && (cd / && as_owner test -x "$up"); then
-		printf '%s\n' "$dir"
-	else
-		printf '/var/tmp/sagad-mariadb-%s-%s\n' "$(id -u)" "$(printf '%s' "$dir" | cksum | cut -d' ' -f1)"
-	fi
-}
 
 # Real InnoDB with real commits; small, and without what only a server that is shared needs.
 settings() { # settings PLACE

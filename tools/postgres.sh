@@ -14,37 +14,16 @@
 #   postgres.sh place DIR           print the folder it really lives in
 #   postgres.sh remove DIR          stop it and delete the folder
 #
-# initdb refuses root: root hands the work to the user postgres, and when that user cannot
-# enter DIR (a checkout under /root), or the socket's path would be too long for the kernel
-# (107 bytes), the cluster lives in /var/tmp instead.
+# private.sh says as whom it runs, and when it lives in /var/tmp instead.
 set -euo pipefail
 
-say() { printf '%s\n' "$*" >&2; }
-die() { say "postgres: $*"; exit 1; }
+# shellcheck disable=SC2034
+server=postgres prefix=sagad
+# shellcheck source=tools/private.sh
+. "$(dirname "${BASH_SOURCE[0]}")/private.sh"
 
 bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
 [ -x "$bin/initdb" ] || die "no server under /usr/lib/postgresql: apt install postgresql"
-
-if [ "$(id -u)" = 0 ]; then
-	owner=postgres
-	id "$owner" >/dev/null 2>&1 || die "no user $owner: apt install postgresql"
-	as_owner() { runuser -u "$owner" -- "$@"; }
-else
-	owner=$(id -un)
-	as_owner() { "$@"; }
-fi
-
-place_of() {
-	local dir up
-	dir=$(realpath -m "$1")
-	up=$dir
-	while [ ! -d "$up" ]; do up=$(dirname "$up"); done
-	if [ ${#dir} -le 80 ] && (cd / && as_owner test -x "$up"); then
-		printf '%s\n' "$dir"
-	else
-		printf '/var/tmp/sagad-%s-%s\n' "$(id -u)" "$(printf '%s' "$dir" | cksum | cut -d' ' -f1)"
-	fi
-}
 
 dsn_of() { printf 'host=%s user=sagad dbname=postgres\n' "$1"; }
 
@@ -115,7 +94,7 @@ rejoin() { # rejoin PLACE OTHER
 	fi
 }
 
-[ $# -ge 2 ] || { sed -n '3,14s/^# \{0,3\}//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '3,15s/^# \{0,3\}//p' "$0" >&2; exit 2; }
 verb=$1 place=$(place_of "$2")
 caller=$PWD
 cd / # the owner may not be able to stand where we stand

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the end-to-end tests. Each worker has a PostgreSQL, or databases, of its own."""
+import importlib.util
 import itertools
 import os
 import pathlib
@@ -75,6 +76,16 @@ def mariadb(worker):
     server = Mariadb(worker)
     yield server
     server.close()
+
+
+@pytest.fixture
+def story(request):
+    """story.py of the example that is the FOLDER of the test's module."""
+    folder = request.module.FOLDER
+    spec = importlib.util.spec_from_file_location(f"{folder.name}_story", folder / "story.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

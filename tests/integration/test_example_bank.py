@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """examples/bank: its story holds."""
-import importlib.util
 import subprocess
 
 import psycopg
-import pytest
 
 from lib.base import ROOT, free_port
 
 FOLDER = ROOT / "examples/bank"
-
-
-@pytest.fixture
-def story():
-    spec = importlib.util.spec_from_file_location("bank_story", FOLDER / "story.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_story_of_the_banks(make_cluster, postgres, mariadb, story, capsys, tmp_path):

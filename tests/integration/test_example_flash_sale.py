@@ -1,23 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """examples/flash-sale: its story holds."""
-import importlib.util
 import subprocess
 
 import psycopg
-import pytest
 
 from lib.base import BIN, ROOT, free_port
 
 FOLDER = ROOT / "examples/flash-sale"
 PROGRAMS = BIN / "examples/flash-sale"
-
-
-@pytest.fixture
-def story():
-    spec = importlib.util.spec_from_file_location("sale_story", FOLDER / "story.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_story_of_the_sale(make_cluster, postgres, story, capsys, tmp_path):

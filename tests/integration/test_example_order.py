@@ -1,21 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """examples/order: its story holds."""
-import importlib.util
 import subprocess
-
-import pytest
 
 from lib.base import ROOT, free_port
 
 FOLDER = ROOT / "examples/order"
-
-
-@pytest.fixture
-def story():
-    spec = importlib.util.spec_from_file_location("story", FOLDER / "story.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_story_of_the_order(make_cluster, postgres, story, capsys, tmp_path):
