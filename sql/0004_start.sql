@@ -7,7 +7,7 @@
 CREATE FUNCTION sagad.duration_ms(duration text) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	parts CONSTANT text[] := regexp_match(duration, '^(?:(\d{1,18})d)?(?:(\d{1,18})h)?(?:(\d{1,18})m(?!s))?(?:(\d{1,18})s)?(?:(\d{1,18})ms)?$');
+	parts CONSTANT text[] := regexp_match(duration, '^(?:0*(\d{1,18})d)?(?:0*(\d{1,18})h)?(?:0*(\d{1,18})m(?!s))?(?:0*(\d{1,18})s)?(?:0*(\d{1,18})ms)?$');
 	ms    numeric;
 BEGIN
 	IF parts IS NULL OR length(duration) NOT BETWEEN 1 AND 64 THEN
@@ -30,17 +30,20 @@ BEGIN
 		RETURN base + ms * interval '1 ms';
 	END IF;
 	parts := regexp_match(moment,
-		'^(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:(\.\d{1,3})\d*)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$');
+		'^(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:(\.\d{1,3})\d*)?(?:[Zz]|([+-])((?:[01]\d|2[0-3]):[0-5]\d))$');
 	IF parts IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %s is neither a duration nor a time: %L', name, moment),
 			HINT = 'A duration like 10m, or a time like 2026-01-31T12:00:00Z.';
 	END IF;
-	BEGIN
-		at := (parts[1] || ' ' || parts[2] || coalesce(parts[3], '') || parts[4])::timestamptz;
+	BEGIN -- an offset of its own, since those of a timestamptz end at 15:59
+		at := (parts[1] || ' ' || parts[2] || coalesce(parts[3], ''))::timestamp AT TIME ZONE 'UTC'
+			- CASE parts[4] WHEN '-' THEN -1 ELSE 1 END * coalesce(parts[5], '00:00')::interval;
 	EXCEPTION WHEN data_exception THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: there is no such time: %s = %L', name, moment);
 	END;
-	IF at > base + interval '87600 hours' THEN
+	IF at < '0001-01-01Z' THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: there is no such time: %s = %L', name, moment);
+	ELSIF at > base + interval '87600 hours' THEN
 		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %s is more than ten years ahead: %L', name, moment);
 	END IF;
 	RETURN at;
@@ -86,6 +89,8 @@ DECLARE
 		|| coalesce(',"labels":' || labels::text, '') || coalesce(',"deadline":' || to_json(deadline)::text, '')
 		|| coalesce(',"start_at":' || to_json(start_at)::text, '') || '}';
 	content  bytea;
+	-- What comes from a tracer must not fail an order; a POST passes over it, too.
+	parent   CONSTANT text := substring(traceparent FROM '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$');
 	random   bytea;
 	begins   timestamptz; -- null: at once
 	ends     timestamptz; -- null: no deadline
@@ -125,8 +130,8 @@ BEGIN
 				MESSAGE = 'sagad.start: the label dtm is for what comes by /api/dtmsvr';
 		END IF;
 	END IF;
-	IF traceparent !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %L is no traceparent of version 00', left(traceparent, 200));
+	IF version < 1 THEN
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: a version is a whole number from 1';
 	END IF;
 	IF start_at IS NOT NULL THEN
 		begins := sagad.moment('start_at', start_at, created);
@@ -160,7 +165,7 @@ BEGIN
 		INSERT INTO sagad.transaction AS t (gid, owner, due_at, epoch, version, stuck, paused, adoptions, created_at, deadline_at,
 			definition, definition_version, input, labels, traceparent, hash, retention_ms, format, phase, progress)
 		VALUES (id, NULL, coalesce(begins, created), 1, 1, 'none', false, 0, created, ends,
-			definition, chosen.version, input::text, labels::text, traceparent, content, chosen.birth[4]::bigint, 1,
+			definition, chosen.version, input::text, labels::text, parent, content, chosen.birth[4]::bigint, 1,
 			-- Nothing is decided before its start.
 			CASE WHEN chosen.birth[1] = 'confirming' AND begins IS NOT NULL THEN 'trying' ELSE chosen.birth[1] END,
 			'{' || coalesce('"start_at":' || (extract(epoch FROM begins) * 1000)::bigint || ',', '')

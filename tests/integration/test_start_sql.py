@@ -221,7 +221,7 @@ def test_the_example_of_the_same_by_post_is_true(db, client, stub):
 
 @pytest.mark.parametrize("text,ms", [
     ("0s", 0), ("250ms", 250), ("90s", 90000), ("1h30m", 5400000), ("7d", 604800000), ("1d1h1m1s1ms", 90061001),
-    ("3m5ms", 180005), ("007s", 7000), ("3650d", 315360000000), ("3660d", 316224000000), ("", None), ("5", None), ("1s1s", None),
+    ("3m5ms", 180005), ("007s", 7000), ("0" * 40 + "7s", 7000), ("0" * 59 + "1m7s", 67000), ("0" * 63 + "7s", None), ("3650d", 315360000000), ("3660d", 316224000000), ("", None), ("5", None), ("1s1s", None),
     ("1ms1s", None), ("1m1h", None), ("-1s", None), ("1.5s", None), (" 1s", None), ("1S", None), ("3661d", None),
     ("99999999999999999999s", None), ("1s\n", None), ("٣s", None), ("1s" * 40, None),
 ])
@@ -235,7 +235,8 @@ def test_durations_are_those_of_the_daemon(db, client, text, ms):
 
 MOMENTS = ["2099-01-31T12:00:00Z", "2031-01-31t12:00:00.123456z", "2031-01-31T12:00:00+05:30", "2031-06-30T23:59:60Z",
            "2031-01-31", "2031-01-31T24:00:00Z", "2031-13-31T12:00:00Z", "2031-01-31T12:00:00", "2031-01-31T12:00:00.Z",
-           "tomorrow", "2031-01-31T12:00:001Z", "2031-02-30T12:00:00Z", "2031-01-31T12:60:00Z", "2031-01-31 12:00:00Z", "2031-01-31T12:00:00+25:00"]
+           "tomorrow", "2031-01-31T12:00:001Z", "2031-02-30T12:00:00Z", "2031-01-31T12:60:00Z", "2031-01-31 12:00:00Z", "2031-01-31T12:00:00+25:00",
+           "2031-01-31T12:00:00+23:59", "2031-01-31T12:00:00.25-23:59", "2031-01-31T12:00:00-24:00", "0001-01-01T00:00:00+00:01"]
 
 
 @pytest.mark.parametrize("text", MOMENTS)
@@ -328,7 +329,7 @@ WRONG = [
     ("SG400", {"start_at": "2h", "deadline": "2020-01-01T00:00:00Z"}, "deadline must be after"),
     ("SG400", {"start_at": "9999-01-01T00:00:00Z"}, "ten years"),
     ("SG400", {"input": "[" * 64 + "]" * 64}, "nested"),
-    ("SG400", {"traceparent": "00-00000000000000000000000000000000-b7ad6b7169203331-01"}, "traceparent"),
+    ("SG400", {"version": 0}, "from 1"), ("SG400", {"version": -1}, "from 1"),
     ("SG404", {"version": 7}, "version 7"),
     ("SG413", {"input": json.dumps("x" * 1048576)}, "1 MiB"),
 ]
@@ -339,6 +340,22 @@ def test_what_does_not_fit_is_refused(db, client, stub, sqlstate, more, word):
     name = one_step(client, stub)
     refused(db, sqlstate, name, word, **more)
     assert stub.calls == []
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                  "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+                                  "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+                                  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+                                  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+def test_a_traceparent_of_a_strange_form_fails_no_order(db, client, stub, gid, text):
+    """It is passed over, as in a POST."""
+    name = one_step(client, stub)
+    start(db, name, gid=gid, traceparent=text)
+    assert client.begin(gid=gid + "-post", headers={"traceparent": text}, definition=name).status == 201
+    kept = db.execute("SELECT traceparent FROM sagad.transaction WHERE gid = ANY(%s) ORDER BY gid", ([gid, gid + "-post"],)).fetchall()
+    assert kept == 2 * [(text if text.startswith("00-0af") and text.endswith("-01") else None,)]
+    client.ended(gid)
+    client.ended(gid + "-post")
 
 
 def test_what_just_fits_is_not(db, client, stub, gid):
