@@ -94,16 +94,20 @@ def test_a_port_has_one_service(world, host):
     """Two that shared it would each get some of the calls, without a word."""
     _, _, data = world
     first = Service(data, host=host)
-    second = subprocess.run(first.command, capture_output=True, text=True, timeout=60, env={**os.environ, **SANITIZER})
-    assert second.returncode == 1 and f"cannot listen on {first.at}: is the port in use?" in second.stderr, second
-    kept = http.client.HTTPConnection(host.strip("[]"), int(first.at.rpartition(":")[2]))
-    kept.request("GET", "/")
-    assert kept.getresponse().read() and kept.sock
-    first.process.kill()
-    first.process.wait()
-    first.start()  # although a connection of the one before lingers
+    try:
+        second = subprocess.run(first.command, capture_output=True, text=True, timeout=20, env={**os.environ, **SANITIZER})
+        assert second.returncode == 1 and f"cannot listen on {first.at}: is the port in use?" in second.stderr, second
+        kept = http.client.HTTPConnection(host.strip("[]"), int(first.at.rpartition(":")[2]))
+        kept.request("GET", "/")
+        assert kept.getresponse().read() and kept.sock
+        first.process.kill()
+        first.process.wait()
+        first.start()  # although a connection of the one before lingers
+        kept.close()
+    except BaseException:
+        first.process.kill()
+        raise
     first.close()
-    kept.close()
 
 
 def test_duplicates_at_once_get_one_effect_and_one_answer(world, gid):
