@@ -44,20 +44,28 @@ const struct principal *request_principal(const struct request *r)
 
 /* ---- waiting --------------------------------------------------------------------------- */
 
-bool request_may_wait(struct request *r)
+bool request_takes_place(struct request *r, const char **why)
 {
+	*why = NULL;
 	if (!r->prefer.wait)
 		return true;
-	if (r->api->waiters >= r->api->config.waiters_max) {
-		request_problem(r, PROBLEM_TOO_MANY_WAITERS, NULL);
+	if (r->api->waiters >= r->api->config.waiters_max)
 		return false;
-	}
 	if (r->quota == NULL || r->waits)
 		return true;
 	r->waits = limiter_wait(r->api->limiter, r->quota);
-	if (r->waits)
+	if (!r->waits)
+		*why = "Too many requests of yours wait already (option limit.waiters).";
+	return r->waits;
+}
+
+bool request_may_wait(struct request *r)
+{
+	const char *why;
+
+	if (request_takes_place(r, &why))
 		return true;
-	request_problem(r, PROBLEM_TOO_MANY_WAITERS, "Too many requests of yours wait already (option limit.waiters).");
+	request_problem(r, PROBLEM_TOO_MANY_WAITERS, why != NULL ? "%s" : NULL, why);
 	return false;
 }
 

@@ -143,6 +143,8 @@ void request_answer_page(struct request *r, struct buf *body, uint64_t filters, 
 
 /* May this request wait, if it wants to? */
 bool request_may_wait(struct request *r);
+/* The same, but for who answers himself; why: more than that all places are taken, or NULL. */
+bool request_takes_place(struct request *r, const char **why);
 /* done as engine_wait; the client's hang-up ends it without done. */
 void request_wait(struct request *r, view_done *done);
 

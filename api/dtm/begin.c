@@ -118,10 +118,50 @@ static struct str traceparent_of(struct request *r)
 	return traceparent_is_valid(text) ? text : (struct str){ 0 };
 }
 
+static void add_text(struct str text, struct buf *out)
+{
+	buf_u64(out, text.n);
+	buf_char(out, ':');
+	buf_str(out, text);
+}
+
+/* What is to be done, however it is written: who asks again may want to wait, be more patient, or
+ * send another trace with it. */
+static void hash_content(struct request *r, uint8_t hash[16])
+{
+	const struct dtm_trans *t = &dtm_of(r)->trans;
+	const size_t            n = dtm_payload_count(t);
+	const struct json      *step = n > 0 ? t->steps->first : NULL;
+	struct buf              text = { 0 };
+	uint8_t                 digest[32];
+
+	buf_cstr(&text, t->concurrent ? "concurrent" : "");
+	add_text(t->protocol, &text);
+	add_text(t->custom_data, &text);
+	for (size_t i = 0; i < n; i++, step = step->next) {
+		add_text(dtm_text(r, step, "action"), &text);
+		add_text(dtm_text(r, step, "compensate"), &text);
+		add_text(dtm_payload_text(r, i), &text);
+	}
+	digest_sha256(buf_view(&text), digest);
+	buf_fini(&text);
+	memcpy(hash, digest, 16);
+}
+
+/* What was prepared counts as it was prepared: DTM does not look at a submit's steps either. */
+bool dtm_is_same_content(struct request *r, const struct view *view)
+{
+	uint8_t hash[sizeof view->row.hash];
+
+	if (definition_plan(view->row.def)->mode == MODE_MESSAGE)
+		return true;
+	hash_content(r, hash);
+	return memcmp(hash, view->row.hash, sizeof hash) == 0;
+}
+
 static void begin_with(struct request *r, struct definition *def)
 {
 	struct dtm *d = dtm_of(r);
-	uint8_t     digest[32];
 	struct buf  input = { 0 }, labels = { 0 };
 	struct row  row = { .gid = r->gid,
 		            .def = def,
@@ -135,8 +175,7 @@ static void begin_with(struct request *r, struct definition *def)
 	buf_fmt(&labels, "{\"dtm\":\"%s\"}", dtm_kind_name(d->trans.kind));
 	row.input = buf_view(&input);
 	row.labels = buf_view(&labels);
-	digest_sha256(buf_view(&r->x->body), digest);
-	memcpy(row.hash, digest, sizeof row.hash);
+	hash_content(r, row.hash);
 	engine_begin(r->api->engine, &row, d->start_at, limit_ms > 0 ? from + limit_ms : 0,
 	             on_begun, r);
 	buf_fini(&input);
@@ -234,6 +273,25 @@ static void on_end(void *arg, enum log_result result, const struct view *view)
 		dtm_ongoing(r, "it is stored, but the database is away: query tells the rest");
 }
 
+/* As for our own API, Prefer: wait=5 makes it shorter. */
+bool dtm_may_wait(struct request *r)
+{
+	const char *why;
+
+	if (!dtm_of(r)->trans.wait_result)
+		return true;
+	if (!r->prefer.wait)
+		r->prefer.wait_ms = WAIT_MAX_MS;
+	r->prefer.wait = true;
+	if (request_takes_place(r, &why))
+		return true;
+	if (dtm_of(r)->rpc_id.n > 0)
+		dtm_error(r, "%s", why != NULL ? why : "too many requests wait already: nothing was done");
+	else
+		request_problem(r, PROBLEM_TOO_MANY_WAITERS, why != NULL ? "%s" : NULL, why);
+	return false;
+}
+
 void dtm_answer_submitted(struct request *r, const struct view *view)
 {
 	if (!dtm_of(r)->trans.wait_result) {
@@ -244,9 +302,5 @@ void dtm_answer_submitted(struct request *r, const struct view *view)
 		answer_end(r, view);
 		return;
 	}
-	if (!r->prefer.wait) /* as for our own API, Prefer: wait=5 makes it shorter */
-		r->prefer.wait_ms = WAIT_MAX_MS;
-	r->prefer.wait = true;
-	if (request_may_wait(r))
-		request_wait(r, on_end);
+	request_wait(r, on_end);
 }

@@ -50,6 +50,13 @@ static bool is_empty(const struct json *payload)
 	       (payload->type == JSON_STRING && payload->raw.n == 2);
 }
 
+struct str dtm_payload_text(struct request *r, size_t i)
+{
+	const struct json *payload = dtm_payload(&dtm_of(r)->trans, i);
+
+	return is_empty(payload) ? (struct str){ 0 } : payload_text(r, payload);
+}
+
 /* ---- URLs -------------------------------------------------------------------------------- */
 
 /* Brackets only around an address. */

@@ -112,9 +112,11 @@ void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *
 void dtm_write_input(struct request *r, struct buf *out);
 size_t dtm_payload_count(const struct dtm_trans *t);
 const struct json *dtm_payload(const struct dtm_trans *t, size_t i);
+struct str dtm_payload_text(struct request *r, size_t i); /* as it is sent; empty: it has none */
 
 /* ---- topics (topics.c) ------------------------------------------------------------------- */
 
+bool dtm_names_topics(struct request *r);
 /* Reads the topics that a message's steps name, then calls `then`; at once if there are none. */
 void dtm_with_topics(struct request *r, void (*then)(struct request *r));
 /* The URLs behind an action; false: it names no topic. */
@@ -142,10 +144,14 @@ void dtm_begin(struct request *r, dtm_then *begun, dtm_then *exists);
 bool dtm_url_is_sound(struct request *r, struct str url);
 /* Success; with wait_result when it has ended. */
 void dtm_answer_submitted(struct request *r, const struct view *view);
+/* Is there a place for who wants to wait for the result? Asked before anything is begun; false: answered. */
+bool dtm_may_wait(struct request *r);
 /* Reads r->gid before anything is done to it; with NULL where this protocol began nothing. */
 void dtm_find(struct request *r, dtm_then *then);
 /* A command is for what the client takes it for: is it of that kind? Else it has been answered. */
 bool dtm_is_same_kind(struct request *r, const struct view *view);
+/* Was it begun with the steps of this request? Of what was prepared nobody asks. */
+bool dtm_is_same_content(struct request *r, const struct view *view);
 /* For r->gid; it lives as long as the request, which has one. */
 struct command *dtm_command(struct request *r, enum command_kind kind);
 /* Not an answer with a verdict: says what went wrong. */

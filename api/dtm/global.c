@@ -114,9 +114,7 @@ static void confirm(struct request *r)
 
 static void confirm_found(struct request *r, const struct view *view)
 {
-	if (view == NULL && dtm_of(r)->trans.kind == DTM_MSG)
-		begin_msg(r);
-	else if (view == NULL)
+	if (view == NULL)
 		dtm_command_failed(r, COMMAND_UNKNOWN, NULL);
 	else if (dtm_is_same_kind(r, view))
 		confirm(r);
@@ -135,6 +133,10 @@ static void on_submitted_before(struct request *r, const struct view *view)
 		return;
 	if (view->row.phase == PHASE_PREPARED)
 		confirm(r);
+	else if (!dtm_is_same_content(r, view))
+		dtm_failure(r, "the gid is that of a transaction with other steps; current "
+		               "status '%s', cannot sumbmit.",
+		            dtm_status(view->row.phase));
 	else if (is_submitted(view->row.phase) || dtm_of(r)->trans.wait_result)
 		dtm_answer_submitted(r, view);
 	else
@@ -173,17 +175,28 @@ static void begin_msg(struct request *r)
 	dtm_with_topics(r, begin_msg_now);
 }
 
+/* Its topics are looked at only where it is new: they may have gone since. */
+static void msg_found(struct request *r, const struct view *view)
+{
+	if (view == NULL)
+		begin_msg(r);
+	else
+		on_submitted_before(r, view);
+}
+
 void dtm_submit(struct request *r)
 {
 	if (!dtm_read_trans(r))
+		return;
+	if (dtm_of(r)->trans.kind != DTM_WORKFLOW && !dtm_may_wait(r))
 		return;
 	switch (dtm_of(r)->trans.kind) {
 	case DTM_SAGA:
 		begin_saga(r);
 		return;
 	case DTM_MSG: /* who gave a back-check has mostly prepared it */
-		if (dtm_of(r)->trans.query_prepared.n > 0)
-			dtm_find(r, confirm_found);
+		if (dtm_of(r)->trans.query_prepared.n > 0 || dtm_names_topics(r))
+			dtm_find(r, msg_found);
 		else
 			begin_msg(r);
 		return;

@@ -299,6 +299,17 @@ static void read_next(struct request *r)
 		t->then(r);
 }
 
+bool dtm_names_topics(struct request *r)
+{
+	const struct json *steps = dtm_of(r)->trans.steps;
+	struct str         topic;
+
+	for (const struct json *s = steps != NULL ? steps->first : NULL; s != NULL; s = s->next)
+		if (read_topic(dtm_text(r, s, "action"), &topic))
+			return true;
+	return false;
+}
+
 void dtm_with_topics(struct request *r, void (*then)(struct request *r))
 {
 	struct topics    *t = arena_alloc(request_arena(r), sizeof *t);

@@ -184,13 +184,20 @@ bool workflow_branch(struct request *r, struct buf *out)
 
 /* ---- submit ------------------------------------------------------------------------------ */
 
+static bool says_success(struct request *r)
+{
+	return str_is(dtm_text(r, dtm_of(r)->trans.req_extra, "status"), "succeed");
+}
+
 static void on_ended(void *arg, enum command_result result, enum verdict verdict,
                      const struct view *view, const struct err *err)
 {
 	struct request *r = arg;
 
 	(void)view;
-	if (result == COMMAND_APPLIED && verdict == VERDICT_ACCEPTED)
+	/* Already: whoever has lost the answer says once more how it ended, and not otherwise. */
+	if (result == COMMAND_APPLIED &&
+	    (verdict == VERDICT_ACCEPTED || verdict == VERDICT_ALREADY))
 		dtm_ok(r);
 	else if (result == COMMAND_APPLIED || result == COMMAND_UNKNOWN)
 		dtm_error(r, "storage: NotFound");
@@ -202,7 +209,7 @@ static void on_ended(void *arg, enum command_result result, enum verdict verdict
 static void end_workflow(struct request *r, const struct view *view)
 {
 	struct dtm     *d = dtm_of(r);
-	bool            succeeded = str_is(dtm_text(r, d->trans.req_extra, "status"), "succeed");
+	bool            succeeded = says_success(r);
 	struct command *c;
 
 	if (!dtm_is(view, DTM_WORKFLOW)) {

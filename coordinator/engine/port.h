@@ -83,7 +83,7 @@ struct row {
 	struct str         input;              /* JSON, verbatim as it came; never rewritten */
 	struct str         labels;             /* JSON object of strings, or empty */
 	struct str         traceparent;        /* of the starter, or empty */
-	uint8_t            hash[16];           /* of the starting request's body: the first half of its SHA-256 */
+	uint8_t            hash[16];           /* of what the starting request wants: the first half of its SHA-256 */
 	int64_t            retention_ms;       /* how long to keep it once ended */
 	uint16_t           format;             /* of progress */
 	struct str         progress;           /* engine/progress.h */

@@ -3,7 +3,7 @@
 import pytest
 
 from lib.base import until
-from lib.dtm import error, failure, success
+from lib.dtm import error, failure, path_of, success
 from lib.stub import Reply
 
 LONG = 150000
@@ -96,6 +96,33 @@ def test_nothing_acts_on_what_this_protocol_did_not_begin(dtm_cluster, dtm, stub
     assert (after["phase"], after["steps"]) == (before["phase"], before["steps"])
     assert len(stub.calls) == calls
     assert client.get(f"/v1/audit?gid={gid}").json["items"] == []
+
+
+@pytest.mark.parametrize("kind", ["saga", "msg"])
+def test_other_steps_with_the_same_gid_are_refused(dtm, stub, gid, kind):
+    """At every replica, whether the first goes on or has succeeded; how it is written and waited for makes no difference."""
+    stub.on("/first", Reply(425), Reply(200))
+    first = dtm(kind, retry_interval=LONG).add("/first", "")
+    success(first.submit())
+    until(lambda: stub.seen("/first"))
+    others = [dtm(kind).add("/second", ""), dtm(kind).add("/first", "", "other"), dtm(kind).add("/first", "").add("/first", ""),
+              dtm(kind, custom_data={"concurrent": True}).add("/first", ""), dtm(kind, protocol="json-rpc").add("/first", "")]
+    for phase, waits in (("submitted", False), ("succeed", True)):
+        for other in others:
+            failure(other.submit(wait_result=waits), f"other steps; current status '{phase}', cannot sumbmit.")
+        success(first.submit(timeout_to_fail=LONG, branch_headers={"traceparent": "x"}, Steps=first.steps))
+        first.client.post("/api/dtmsvr/resetNextCronTime", {"gid": gid})
+        assert first.ended() == "succeed"
+    assert {path_of(c) for c in stub.calls} == {"/first"}
+    success(first.submit(wait_result=True))
+
+
+def test_a_message_counts_as_it_was_prepared(dtm, stub):
+    message = dtm("msg", query_prepared=stub.url + "/ask", timeout_to_fail=LONG).add("/a", "")
+    success(message.prepare())
+    for steps, asked in ((None, message.options["query_prepared"]), (message.steps, None), ([{"action": stub.url + "/b"}], None)):
+        success(message.submit(steps=steps, payloads=["x"] if steps else None, query_prepared=asked, wait_result=True))
+    assert message.called() == ["/a action"]
 
 
 @pytest.mark.parametrize("kind", ["saga", "tcc", "xa", "msg"])

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from lib.base import until
+from lib.client import problem
+from lib.dtm import Dtm, make_cluster
 from lib.stub import Reply
 
 PARSE, REQUEST, METHOD, INTERNAL, FAILURE, ONGOING = -32700, -32600, -32601, -32603, -32901, -32902
@@ -85,3 +88,21 @@ def test_a_whole_saga(dtm_cluster, dtm, stub):
     assert code_of(call(dtm_cluster, "submit", bad.body(wait_result=True))) == FAILURE
     assert call(dtm_cluster, "submit", fine.body())["result"] == {"dtm_result": "SUCCESS"}
     assert json.dumps(call(dtm_cluster, "submit", bad.body())).count("cannot sumbmit. FAILURE") == 1
+
+
+def test_who_finds_no_place_to_wait_has_begun_nothing(postgres, stub, gid):
+    cluster, remove = make_cluster(postgres, count=1, flags=["--max-waiters=0"])
+    tcc = Dtm(cluster.client, stub, "tcc", gid, wait_result=True)
+    try:
+        for kind in ("saga", "msg"):
+            t = Dtm(cluster.client, stub, kind, f"{gid}-{kind}", wait_result=True).add("/a", "")
+            problem(t.submit(), 429, "too_many_waiters")
+            assert code_of(call(cluster, "submit", t.body())) == INTERNAL
+            assert t.query()["transaction"] is None
+        assert tcc.prepare().status == 200
+        problem(tcc.submit(), 429, "too_many_waiters")
+        assert tcc.status() == "prepared" and not stub.calls
+        assert t.submit(wait_result=False).status == 200  # has no need of one
+        until(lambda: t.status() == "succeed")
+    finally:
+        remove()

@@ -4,7 +4,7 @@ import json
 import threading
 import urllib.parse
 
-from lib.dtm import error, success
+from lib.dtm import error, failure, success
 from lib.stub import Reply
 
 
@@ -45,6 +45,19 @@ def test_subscribers_come_and_go(dtm_cluster, gid):
     success(topic.delete())
     error(topic.delete(), "storage: NotFound")
     assert topic.row() is None
+
+
+def test_a_message_is_submitted_again_when_its_topic_has_gone(dtm_cluster, dtm, stub, gid):
+    topic = Topic(dtm_cluster, "gone-" + gid)
+    success(topic.subscribe(stub.url + "/a"))
+    message, late = dtm("msg", wait_result=True).add("topic://gone-" + gid), dtm("msg", gid=gid + "-2").add("topic://gone-" + gid)
+    success(message.submit())
+    success(topic.delete())
+    for _ in range(3):
+        success(message.submit())
+    failure(dtm("msg").add("topic://gone-" + gid, payload="other").submit(), "other steps")
+    error(late.submit(), "topic not found")
+    assert message.called() == ["/a action"]
 
 
 def test_what_is_missing(dtm_cluster, gid):

@@ -123,9 +123,21 @@ def test_what_has_ended_stays(dtm, stub, gid):
     flow = Workflow(dtm, stub, retry_interval=LONG)
     flow.run()
     error(flow.submit("failed"), "storage: NotFound")
-    error(flow.submit("succeed"), "storage: NotFound")
     failure(flow.branch("09"), f"no trans with gid: {gid} status: prepared found")
     failure(flow.t.abort(), "trans type: 'workflow' current status 'succeed', cannot abort.")
+
+
+@pytest.mark.parametrize("end, other", [("succeed", "failed"), ("failed", "succeed")])
+def test_the_same_end_again_is_a_success(dtm, stub, end, other):
+    """The answer to the first may have been lost."""
+    flow = Workflow(dtm, stub, retry_interval=LONG)
+    flow.run(end=None)
+    said = {"result": b64("fine")} if end == "succeed" else {"rollback_reason": "no seats"}
+    for _ in range(3):  # at every replica
+        success(flow.submit(end, **said))
+    error(flow.submit(other), "storage: NotFound")
+    got = flow.prepare()["transaction"]
+    assert got["status"] == end and (got.get("result"), got.get("rollback_reason")) == (said.get("result"), said.get("rollback_reason"))
 
 
 def test_branches_of_a_workflow(dtm, stub):
