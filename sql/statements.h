@@ -342,7 +342,8 @@ X(LEASE_FREE, ON_WORK,                                                          
 	"AND l.state = 'held'")                                                                \
 X(RETIRE, ON_WORK,                                                                             \
 	"UPDATE sagad.replica SET state = 'drained', left_at = now() WHERE id = $1::uuid AND state = 'live'") \
-/* Whoever holds the position sweeps; the others find nothing to do. */                        \
+/* Whoever holds the position sweeps; the others find nothing to do. If it moved: how many rows went, and how large is \
+ * the table? */                                                                               \
 X(SWEEP, ON_WORK,                                                                              \
 	"WITH place AS MATERIALIZED (SELECT s.position FROM sagad.sweep s "                    \
 	"WHERE s.name = 'transaction' FOR UPDATE SKIP LOCKED), "                               \
@@ -353,7 +354,8 @@ X(SWEEP, ON_WORK,                                                               
 	"lines AS (DELETE FROM sagad.journal j USING gone WHERE j.gid = gone.gid), "           \
 	"following AS MATERIALIZED (SELECT CASE WHEN count(*) < $1::int THEN '' ELSE max(gid) END AS gid FROM page) " \
 	"UPDATE sagad.sweep s SET position = f.gid FROM following f "                          \
-	"WHERE s.name = 'transaction' AND EXISTS (SELECT 1 FROM place) AND s.position <> f.gid") \
+	"WHERE s.name = 'transaction' AND EXISTS (SELECT 1 FROM place) AND s.position <> f.gid " \
+	"RETURNING (SELECT count(*) FROM gone), pg_relation_size('sagad.transaction')") \
 X(SWEEP_INBOX, ON_WORK,                                                                        \
 	"WITH old AS MATERIALIZED (SELECT i.id FROM sagad.inbox i "                            \
 	"WHERE i.settled_at < now() - $2::bigint * interval '1 ms' "                           \
@@ -458,15 +460,18 @@ X(STUCK, ON_STORE,                                                              
 	"NULL::text AS input, NULL::text AS labels, NULL::text AS traceparent, x.hash, x.retention_ms, x.format, x.progress " \
 	"FROM sagad.transaction x WHERE x.stuck <> 'none' AND x.gid > $1::text ORDER BY x.gid LIMIT $2::int) t " \
 	"ORDER BY t.gid") \
+/* Of each nursery the newest $1 rows and one more are looked at. Those that are over are one row without a phase, if that was not all. */ \
 X(COUNTS, ON_STORE,                                                                            \
-	"SELECT u.phase, u.stuck, u.parked, count(*), "                                        \
+	"SELECT u.phase, u.stuck, u.parked, sum(u.n)::bigint, "                                \
 	"coalesce(max((extract(epoch FROM now() - u.due_at) * 1000)::bigint) FILTER (WHERE u.due_at < now()), 0) FROM (" \
-	"(SELECT t.phase, t.stuck, false AS parked, NULL::timestamptz AS due_at FROM sagad.transaction t " \
+	"(SELECT t.phase, t.stuck, false AS parked, NULL::timestamptz AS due_at, 1 AS n FROM sagad.transaction t " \
 	"WHERE t.owner IS NOT NULL AND " IS_GROWN " ORDER BY t.owner, t.gid LIMIT $1::int) UNION ALL " \
-	"(SELECT y.phase, y.stuck, false, NULL " OF_NURSERIES("t.phase, t.stuck", "ORDER BY t.gid DESC LIMIT $1::int") \
-	" WHERE y.is_open LIMIT $1::int) UNION ALL "                                           \
-	"(SELECT '', 'none', false, NULL " OF_NURSERIES("t.gid", "OFFSET $1::int LIMIT 1") ") UNION ALL " \
-	"(SELECT t.phase, t.stuck, true, t.due_at FROM sagad.transaction t "                   \
+	"SELECT COALESCE(c.phase, ''), COALESCE(c.stuck, 'none'), false, NULL, CASE WHEN c.phase IS NULL THEN 0 ELSE c.n END " \
+	"FROM (SELECT g.*, sum(g.n) OVER (PARTITION BY g.id) > $1::int AS is_cut FROM ("       \
+	"SELECT r.id, CASE WHEN y.is_open THEN y.phase END AS phase, CASE WHEN y.is_open THEN y.stuck END AS stuck, count(*) AS n " \
+	OF_NURSERIES("t.phase, t.stuck", "ORDER BY t.gid DESC LIMIT $1::int + 1") " GROUP BY 1, 2, 3) g) c " \
+	"WHERE c.phase IS NOT NULL OR c.is_cut UNION ALL "                                     \
+	"(SELECT t.phase, t.stuck, true, t.due_at, 1 FROM sagad.transaction t "                \
 	"WHERE t.due_at IS NOT NULL ORDER BY t.due_at LIMIT $1::int)) u GROUP BY 1, 2, 3")
 
 /* A host may be paused before anybody calls it. */

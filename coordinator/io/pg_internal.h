@@ -112,7 +112,7 @@ struct pg {
 	struct pg_definitions definitions;
 	struct pg_page        adopting, due;
 	struct pg_nursery     nursery;
-	unsigned              sweeps_spared; /* so many of the next find nothing, and are not sent */
+	unsigned              sweeps_spared; /* so many of the next are not worth it, and are not sent */
 	struct pg_told        reported;   /* what the database has of our speed and load */
 	struct pg_grave      *graves;     /* of the last list of members */
 	size_t                grave_n;

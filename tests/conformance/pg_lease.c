@@ -421,12 +421,44 @@ static void on_members_seen(void *arg, enum log_result result, const struct memb
 	((struct answer *)arg)->result = result;
 }
 
-static void sweep(struct harness *h)
+static void sweep(struct harness *h, bool all)
 {
 	struct answer a = { 0 };
 
-	h->a.log.sweep(h->a.log.ctx, true, on_done, &a);
+	h->a.log.sweep(h->a.log.ctx, all, on_done, &a);
 	harness_wait(h, &a.done);
+}
+
+static bool swept_to(struct harness *h, const char *place, int rows)
+{
+	char want[40];
+
+	snprintf(want, sizeof want, "%s %d", place, rows);
+	return strcmp(pg_database_ask(&h->database, "SELECT s.position || ' ' || (SELECT count(*) FROM sagad.transaction) FROM sagad.sweep s "
+	                              "WHERE s.name = 'transaction'"), want) == 0;
+}
+
+/* A page in which nothing is over is not followed by the next at once, unless the table is large. */
+static void test_sweeps_are_seldom(struct harness *h)
+{
+	pg_database_run(&h->database, "DELETE FROM sagad.transaction; UPDATE sagad.sweep SET position = ''");
+	pg_database_run(&h->database, "INSERT INTO sagad.transaction (epoch, version, created_at, ended_at, retention_ms, adoptions, "
+	                "format, paused, gid, phase, stuck, hash, progress) SELECT 1, 1, now(), now() - interval '1 hour', "
+	                "86400000, 0, 1, false, 's-' || to_char(i, 'FM0000'), 'confirmed', 'none', '', '{}' "
+	                "FROM generate_series(1, 2001) i");
+	sweep(h, true);
+	ok(swept_to(h, "s-2000", 2001), "a page of rows that are kept is passed over");
+	for (int i = 0; i < 7; i++)
+		sweep(h, false);
+	ok(swept_to(h, "s-2000", 2001), "the next seven sweeps are not worth it");
+	sweep(h, false);
+	ok(swept_to(h, "", 2001), "the eighth goes on");
+	pg_database_run(&h->database, "UPDATE sagad.transaction SET retention_ms = 0 WHERE gid <= 's-0001' OR gid = 's-2001'");
+	sweep(h, true);
+	ok(swept_to(h, "s-2000", 2000), "where something was over");
+	sweep(h, false);
+	ok(swept_to(h, "", 1999), "the next follows at once");
+	pg_database_run(&h->database, "DELETE FROM sagad.transaction");
 }
 
 /* A statement of it may still be giving it rows: how long it has been dead a clock that was set must not say. */
@@ -439,12 +471,12 @@ static void test_dead_replicas_stay_a_while(struct harness *h)
 	enroll(h, &h->b, dead, 120);
 	pg_database_run(&h->database, "UPDATE sagad.replica SET state = 'fenced', fenced_by = id, left_at = now() - interval '1 year' "
 	                "WHERE id = '%s'", uuid_text(dead, id));
-	sweep(h);
+	sweep(h, true);
 	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.replica WHERE id = '%s'", id)) == 1, "who seems to have died long ago, and was not seen dead, stays");
 	h->a.log.members(h->a.log.ctx, on_members_seen, &a);
 	harness_wait(h, &a.done);
 	harness_sleep(h, 10);
-	sweep(h);
+	sweep(h, true);
 	ok(atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.replica WHERE id = '%s'", id)) == 0, "once seen dead for a while it goes");
 }
 
@@ -540,6 +572,7 @@ int main(void)
 	test_rows_gone_and_clocks_set(&h);
 	test_dead_rows_go(&h);
 	test_dead_replicas_stay_a_while(&h);
+	test_sweeps_are_seldom(&h);
 	test_both_kinds(&h);
 	test_refusals(&h);
 	harness_close(&h);
