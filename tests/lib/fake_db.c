@@ -367,6 +367,11 @@ static void check_deeds(struct fake_db *db, const struct batch *b, const struct 
 
 /* ---- the verbs ----------------------------------------------------------------- */
 
+size_t fake_db_long_waits(const struct fake_db *db)
+{
+	return db->long_waits;
+}
+
 static bool is_blocked(const struct fake_db *db, struct str gid)
 {
 	return db->config.is_blocked != NULL && db->config.is_blocked(db->config.ctx, gid);
@@ -385,8 +390,10 @@ static enum log_result commit(struct fake_op *op)
 			return LOG_AGAIN;
 	for (size_t i = 0; i < b->begin_count && !op->barred; i++)
 		op->barred = !b->begins[i].fresh && find(db, b->begins[i].gid) == NULL && is_blocked(db, b->begins[i].gid);
-	if (op->barred)
+	if (op->barred) {
+		db->long_waits += !b->hasty;
 		return LOG_AGAIN;
+	}
 	if (!fake_is_storable(db, b))
 		return LOG_BAD_DATA;
 	if (b->begin_count > 0 && (me == NULL || me->state != MEMBER_LIVE))

@@ -83,6 +83,7 @@ struct fake_past {
 enum { FAKE_PAST = 12 };
 
 struct fake_db {
+	size_t                long_waits; /* commits that were blocked, and not hasty */
 	struct fake_db_config config;
 	struct list           ops;  /* on the server or on their way, oldest first */
 	struct list           logs;

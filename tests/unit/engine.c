@@ -307,6 +307,7 @@ static void test_barred(struct world *w)
 	run(w, 100);
 	ok(w->begins[BEGIN_BARRED] == 7 && w->commits[LOG_AGAIN] == tried + 1, "a second later it is tried, once");
 	ok(w->begins[BEGIN_DONE] == 8, "and apart from the others");
+	ok(fake_db_long_waits(w->db) == 1, "of all those tries one was a long wait");
 	w->blocked = (struct str){ 0 };
 	run(w, 1000);
 	begin(w, "barred", &saga, 600000);
