@@ -4,9 +4,28 @@
 #include "api/dtm/dtm.h"
 #include "api/places.h"
 
+#include <string.h>
+
 static void refuse_branch(struct request *r)
 {
 	dtm_failure(r, "no trans with gid: %.*s status: prepared found", (int)r->gid.n, r->gid.p);
+}
+
+/* "/confirm/url: …" points into our document: the client sent confirm, or of an xa url. */
+static void refuse_content(struct request *r, const char *text)
+{
+	const char *colon = strstr(text, ": ");
+	int         n;
+
+	if (text[0] != '/' || colon == NULL) {
+		dtm_error(r, "%s", colon == text ? text + 2 : text);
+		return;
+	}
+	n = (int)strcspn(text + 1, "/:");
+	if (dtm_of(r)->trans.kind == DTM_XA)
+		dtm_error(r, "url%s", colon);
+	else
+		dtm_error(r, "%.*s%s", n, text + 1, colon);
 }
 
 static void on_joined(void *arg, enum command_result result, enum verdict verdict,
@@ -22,6 +41,8 @@ static void on_joined(void *arg, enum command_result result, enum verdict verdic
 		dtm_error(r, "too many branches: %d is the limit", TXN_STEPS_MAX);
 	else if (result == COMMAND_APPLIED || result == COMMAND_UNKNOWN)
 		refuse_branch(r);
+	else if (result == COMMAND_INVALID && err != NULL)
+		refuse_content(r, err->text);
 	else
 		dtm_command_failed(r, result, err);
 }

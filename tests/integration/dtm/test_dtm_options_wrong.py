@@ -124,8 +124,15 @@ def test_branches_that_are_none(dtm):
             is_refused(answer)
     for text in ("a b", "x" * 58, "\u00e4", "${x}", "1/2", "a\"b", "1;2"):
         error(tcc.branch(text), "a branch_id is")
+    for url, why in [("ftp://x", "a URL begins with http"), ("http://h/" + "x" * 8000, "a URL has at most 8000 bytes")]:
+        for member in ("confirm", "cancel"):
+            assert tcc.branch("01", **{member: url}).json["message"].startswith(f"{member}: {why}")
     assert tcc.query()["branches"] == []
     success(tcc.abort())
+    xa = dtm("xa", gid=tcc.gid + "-xa", timeout_to_fail=30000)
+    success(xa.prepare())
+    assert xa.branch("01", url="ftp://x").json["message"].startswith("url: a URL begins with http")
+    success(xa.abort())
 
 
 def test_queries_that_are_none(dtm_cluster):
