@@ -438,7 +438,7 @@ static bool swept_to(struct harness *h, const char *place, int rows)
 	                              "WHERE s.name = 'transaction'"), want) == 0;
 }
 
-/* A page in which nothing is over is not followed by the next at once, unless the table is large. */
+/* A page in which nothing is over is not followed by the next at once. */
 static void test_sweeps_are_seldom(struct harness *h)
 {
 	pg_database_run(&h->database, "DELETE FROM sagad.transaction; UPDATE sagad.sweep SET position = ''");
