@@ -50,6 +50,12 @@ static bool is_url_char(struct str text, size_t at)
 	       (c != '\0' && strchr("-._~!$&'()*+,;=:@/?", c) != NULL);
 }
 
+/* RFC 9110, section 5.5: printable ASCII, and the bytes above it, which are UTF-8 here. */
+bool template_header_char(unsigned char c)
+{
+	return c >= 0x20 && c != 0x7f;
+}
+
 static void check_literal(struct draft *d, struct str text)
 {
 	char sentence[120];
@@ -63,11 +69,11 @@ static void check_literal(struct draft *d, struct str text)
 			return;
 		}
 
-		if (d->place == TEMPLATE_HEADER ? c >= 0x20 && c < 0x7f : is_url_char(text, i))
+		if (d->place == TEMPLATE_HEADER ? template_header_char(c) : is_url_char(text, i))
 			continue;
 		if (d->place == TEMPLATE_HEADER)
 			snprintf(sentence, sizeof sentence,
-				 "a header's value is printable ASCII; byte 0x%02x is not", c);
+				 "a header's value has no control characters; byte 0x%02x is one", c);
 		else if (c == '#')
 			snprintf(sentence, sizeof sentence,
 				 "a fragment (#...) is never sent: remove it");

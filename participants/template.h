@@ -27,7 +27,7 @@ enum {
 enum template_place {
 	TEMPLATE_JSON,  /* whole strings keep the value's type; inside a string it becomes text */
 	TEMPLATE_PATH,  /* path and query of a URL: values are percent-encoded */
-	TEMPLATE_HEADER, /* values must be printable ASCII */
+	TEMPLATE_HEADER, /* values without control characters, in UTF-8 */
 	TEMPLATE_TEXT /* a body that need be no JSON: texts as they are, other values as JSON */
 };
 

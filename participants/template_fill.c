@@ -177,7 +177,7 @@ static bool put_in_header(const struct template_part *part, struct str text, str
 			  struct err *err)
 {
 	for (size_t i = 0; i < text.n; i++)
-		if ((unsigned char)text.p[i] < 0x20 || (unsigned char)text.p[i] >= 0x7f)
+		if (!template_header_char((unsigned char)text.p[i]))
 			return refuse(part, err, "has a character that cannot stand in a header");
 	buf_str(out, text);
 	return true;

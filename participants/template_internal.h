@@ -46,6 +46,8 @@ struct template_hole {
 /* Reads the hole at the start of h->text; h->at then stands behind it. False: reported. */
 bool template_read_hole(struct template_hole *h);
 
+bool template_header_char(unsigned char c); /* may it stand in a header's value? */
+
 struct template {
 	enum template_place   place;
 	struct template_part *parts;

@@ -16,6 +16,7 @@ enum {
 	INTERVAL_MIN_MS = 10,
 	INTERVAL_MAX_MS = 3600 * 1000,
 	BACKOFF_MAX_MS = 60000,
+	HEADERS_LOOKED_AT = 256,
 	LIMITED_INITIAL_MS = 100 /* of retries that are counted: DTM makes no pause between them */
 };
 
@@ -254,6 +255,19 @@ static bool is_for_branches(struct str name)
 	return true;
 }
 
+/* Names differ by more than the case of letters; of those that do not the last one counts, as of all
+ * members. So many that no document has room for them are refused as they are. */
+static bool is_named_again(const struct json *header)
+{
+	if (header->parent->n > HEADERS_LOOKED_AT)
+		return false;
+	for (const struct json *h = header->next; h != NULL; h = h->next)
+		if (h->type == JSON_STRING && h->key.n == header->key.n &&
+		    strncasecmp(h->key.p, header->key.p, h->key.n) == 0)
+			return true;
+	return false;
+}
+
 static void write_headers(struct request *r, const struct dtm_trans *t, struct buf *out)
 {
 	bool has_type = false;
@@ -261,7 +275,7 @@ static void write_headers(struct request *r, const struct dtm_trans *t, struct b
 	buf_cstr(out, ",\"headers\":{");
 	for (const struct json *h = t->headers != NULL ? t->headers->first : NULL; h != NULL;
 	     h = h->next) {
-		if (h->type != JSON_STRING || !is_for_branches(h->key))
+		if (h->type != JSON_STRING || !is_for_branches(h->key) || is_named_again(h))
 			continue;
 		has_type |= h->key.n == 12 && strncasecmp(h->key.p, "content-type", 12) == 0;
 		buf_json(out, h->key);

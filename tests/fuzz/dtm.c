@@ -88,10 +88,18 @@ bool places_check_step(struct request *r, const struct json *step)
 	return true;
 }
 
-bool request_may_wait(struct request *r)
+bool request_takes_place(struct request *r, const char **why)
 {
-	assert(r->prefer.wait);
-	return true;
+	assert(r->prefer.wait && w.answers == 0);
+	*why = r->x->body.n % 2 ? "yours" : NULL;
+	return r->x->body.n % 16 > 1;
+}
+
+void request_problem(struct request *r, enum problem p, const char *fmt, ...)
+{
+	assert(p == PROBLEM_TOO_MANY_WAITERS && dtm_of(r)->rpc_id.n == 0);
+	assert((fmt != NULL) == (r->x->body.n % 2 == 1));
+	w.answers++;
 }
 
 static void check_json(struct str text)

@@ -59,8 +59,10 @@ static void check_filled(enum template_place place, struct str out, struct str i
 	for (size_t i = 0; i < out.n; i++) {
 		unsigned char c = (unsigned char)out.p[i];
 
-		assert(c >= 0x20 && c < 0x7f &&
-		       (place == TEMPLATE_HEADER || (c != ' ' && c != '"' && c != '#')));
+		if (place == TEMPLATE_HEADER)
+			assert(c >= 0x20 && c != 0x7f);
+		else
+			assert(c > ' ' && c < 0x7f && c != '"' && c != '#');
 	}
 }
 

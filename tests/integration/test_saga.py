@@ -255,7 +255,7 @@ def test_habits_of_a_service(client, stub, gid):
     """Words in bodies, texts that are no JSON, headers of all calls, and a call that is not made."""
     stub.on("/a", Reply(200, "ONGOING"), Reply(500, "no FAILURE here"))
     got = client.run(
-        gid=gid, mode="saga", input={"text": "<order/>", "who": "me"},
+        gid=gid, mode="saga", input={"text": "<order/>", "who": "m\u00e9"},
         defaults={"headers": {"Content-Type": "text/xml", "X-Who": "${input.who}"}, "poll": "10ms",
                   "outcomes": {"200": "ok", "*": "unknown"}, "words": {"ONGOING": "ongoing", "FAILURE": "refused"}},
         steps={"done": {"action": {"nothing": True}, "compensate": {"url": stub.url + "/undo-done"}},
@@ -264,5 +264,5 @@ def test_habits_of_a_service(client, stub, gid):
     assert got["phase"] == "cancelled" and got["cause"]["kind"] == "refused", got
     assert [c.path for c in stub.calls] == ["/a", "/a", "/undo-a", "/undo-done"]
     first, undo = stub.calls[0], stub.calls[2]
-    assert first.body == b"<order/>" and first.headers["Content-Type"] == "text/xml" and first.headers["X-Who"] == "me"
+    assert first.body == b"<order/>" and first.headers["Content-Type"] == "text/xml" and first.headers["X-Who"] == "m\u00e9".encode().decode("latin-1")
     assert undo.body == b"" and undo.method == "POST"

@@ -195,6 +195,18 @@ def test_headers_of_any_size(dtm, stub):
             assert other.query()["transaction"] is None
 
 
+def test_headers_beyond_ascii_and_names_in_any_case(dtm, stub):
+    said = {"X-A": "\u00fc \u2713 \U0001f600", "x-dup": "1", "X-Dup": "2", "X-DUP": None, "CONTENT-type": "a", "Content-Type": "text/plain"}
+    saga = dtm("saga", wait_result=True, branch_headers=said).add("/a", "")
+    success(saga.submit())
+    got = stub.calls[0].headers
+    assert got["X-A"].encode("latin-1").decode() == said["X-A"]
+    assert got["X-Dup"] == "2" and got["Content-Type"] == "text/plain"
+    assert [sum(n.lower() == name for n in got.keys()) for name in ("x-dup", "content-type")] == [1, 1]
+    for value in ("a\x7f", "a\tb", "\x1f", "\u00fc\r\nX-B: 1"):
+        error(dtm("saga", gid=saga.gid + "-2", branch_headers={"X-A": value}).add("/a").submit(), "control characters")
+
+
 SLOW = "/slow"
 
 
