@@ -76,10 +76,10 @@ static bool add_path_literal(struct filling *f, struct path *p, const char *s, s
 	return true;
 }
 
-static bool is_printable(const char *s, size_t n)
+static bool fits_header(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (s[i] < ' ' || s[i] > '~')
+		if ((unsigned char)s[i] < ' ' || s[i] == '\x7f')
 			return false;
 	return true;
 }
@@ -88,8 +88,8 @@ static bool add_literal(struct filling *f, struct path *p, const char *s, size_t
 {
 	if (f->place == SAGA_PLACE_PATH)
 		return add_path_literal(f, p, s, n);
-	if (f->place == SAGA_PLACE_HEADER && !is_printable(s, n))
-		return fill_wrong(f, SAGA_FILL_BAD_TEMPLATE, "a header's value is printable ASCII");
+	if (f->place == SAGA_PLACE_HEADER && !fits_header(s, n))
+		return fill_wrong(f, SAGA_FILL_BAD_TEMPLATE, "a header's value has no control characters");
 	text_add(&f->out, s, n);
 	return true;
 }
@@ -119,7 +119,7 @@ static bool add_value(struct filling *f, struct path *p)
 	    (*json.p == '{' || *json.p == '[' || *json.p == 'n'))
 		ok = fill_wrong(f, SAGA_FILL_NO_VALUE,
 		                "null, an object or an array fits neither a URL nor a header");
-	if (ok && f->place == SAGA_PLACE_HEADER && !is_printable(s, strlen(s)))
+	if (ok && f->place == SAGA_PLACE_HEADER && !fits_header(s, strlen(s)))
 		ok = fill_wrong(f, SAGA_FILL_NO_VALUE,
 		                "a value has a character that cannot stand in a header");
 	if (ok && f->place == SAGA_PLACE_PATH)

@@ -49,7 +49,7 @@ const BODY_MAX = 1 << 20; // bytes
 const LINE_MAX = 8000;
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/gs;
 const URL_TEXT = /^(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*$/;
-const HEADER_TEXT = /^[\x20-\x7e]*$/;
+const HEADER_TEXT = /^[^\x00-\x1f\x7f]*$/;
 
 /** Throws BadTemplate or NoValue. Of a body of JSON the template is the JSON text. */
 export function fillTemplate(template: string, place: Place, sources: Sources): string {
@@ -130,7 +130,7 @@ function fillPath(parts: readonly (string | Hole)[], sources: Sources): string {
 }
 
 function checkLiteral(text: string, place: Place): void {
-  if (place === "header" && !HEADER_TEXT.test(text)) throw new BadTemplate("a header's value is printable ASCII");
+  if (place === "header" && !HEADER_TEXT.test(text)) throw new BadTemplate("a header's value has no control characters");
   if (place !== "path") return;
   if (text.includes("#")) throw new BadTemplate("a fragment (#...) is never sent: remove it");
   if (/%2e/i.test(text)) throw new BadTemplate("write a dot as a dot, not as %2e");

@@ -17,6 +17,7 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"?|[A-Za-z0-9_+.-]*', re.DOTALL)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _URL_TEXT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class BadTemplate(ValueError):
@@ -105,7 +106,7 @@ def _as_text(hole: _Hole, place: str, sources: Sources) -> str:
         raise NoValue(f"{hole.source} is {'null' if value == 'null' else 'an object or array'}, which fits neither a URL nor a header")
     else:
         text = value
-    if place == "header" and not (text.isascii() and (text == "" or text.isprintable())):
+    if place == "header" and _CONTROL.search(text):
         raise NoValue(f"{hole.source} has a character that cannot stand in a header")
     return text
 
@@ -133,8 +134,8 @@ def _check_segment(made: str, filled: bool) -> None:
 
 
 def _check_literal(text: str, place: str) -> None:
-    if place == "header" and not (text.isascii() and (text == "" or text.isprintable())):
-        raise BadTemplate("a header's value is printable ASCII")
+    if place == "header" and _CONTROL.search(text):
+        raise BadTemplate("a header's value has no control characters")
     if place != "path":
         return
     if "#" in text:
