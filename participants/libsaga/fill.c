@@ -89,7 +89,8 @@ static bool add_literal(struct filling *f, struct path *p, const char *s, size_t
 	if (f->place == SAGA_PLACE_PATH)
 		return add_path_literal(f, p, s, n);
 	if (f->place == SAGA_PLACE_HEADER && !fits_header(s, n))
-		return fill_wrong(f, SAGA_FILL_BAD_TEMPLATE, "a header's value has no control characters");
+		return fill_wrong(f, SAGA_FILL_BAD_TEMPLATE,
+		                  "a header's value has no control characters");
 	text_add(&f->out, s, n);
 	return true;
 }

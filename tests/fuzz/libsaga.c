@@ -75,7 +75,7 @@ static void check_template(const char *body)
 		if (out && place == SAGA_PLACE_JSON)
 			assert(saga_json_valid((struct saga_slice){ out, strlen(out) }));
 		for (const char *p = out; p && *p && place == SAGA_PLACE_HEADER; p++)
-			assert(*p >= ' ' && *p <= '~');
+			assert((unsigned char)*p >= ' ' && *p != '\x7f');
 		free(out);
 	}
 }
