@@ -206,7 +206,7 @@ void handle_definition_resume(struct request *r)
 /* A host is named with its port, as GET /v1/participants names targets. */
 static bool host_is_valid(struct str text)
 {
-	const char *colon = text.n > 0 ? memrchr(text.p, ':', text.n) : NULL;
+	const char *colon = text.p != NULL ? memrchr(text.p, ':', text.n) : NULL;
 	uint64_t    port;
 
 	if (!colon || colon == text.p || text.n > 280)
