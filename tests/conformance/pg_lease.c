@@ -438,14 +438,20 @@ static bool swept_to(struct harness *h, const char *place, int rows)
 	                              "WHERE s.name = 'transaction'"), want) == 0;
 }
 
-/* A page in which nothing is over is not followed by the next at once. */
-static void test_sweeps_are_seldom(struct harness *h)
+/* One more than a page. */
+static void make_kept_rows(struct harness *h)
 {
 	pg_database_run(&h->database, "DELETE FROM sagad.transaction; UPDATE sagad.sweep SET position = ''");
 	pg_database_run(&h->database, "INSERT INTO sagad.transaction (epoch, version, created_at, ended_at, retention_ms, adoptions, "
 	                "format, paused, gid, phase, stuck, hash, progress) SELECT 1, 1, now(), now() - interval '1 hour', "
 	                "86400000, 0, 1, false, 's-' || to_char(i, 'FM0000'), 'confirmed', 'none', '', '{}' "
 	                "FROM generate_series(1, 2001) i");
+}
+
+/* A page in which nothing is over is not followed by the next at once. */
+static void test_sweeps_are_seldom(struct harness *h)
+{
+	make_kept_rows(h);
 	sweep(h, true);
 	ok(swept_to(h, "s-2000", 2001), "a page of rows that are kept is passed over");
 	for (int i = 0; i < 7; i++)
@@ -459,6 +465,61 @@ static void test_sweeps_are_seldom(struct harness *h)
 	sweep(h, false);
 	ok(swept_to(h, "", 1999), "the next follows at once");
 	pg_database_run(&h->database, "DELETE FROM sagad.transaction");
+}
+
+/* How large the table is, the server is made to say: its own function is behind ours on the path. */
+static void pretend_size(struct harness *h, const char *bytes)
+{
+	pg_database_run(&h->database, "CREATE OR REPLACE FUNCTION fake.pg_relation_size(regclass) RETURNS bigint LANGUAGE sql "
+	                "AS 'SELECT %s::bigint'", bytes);
+}
+
+/* Of the sweeps behind one that has moved and found nothing, how many were left out? */
+static int sweeps_left_out(struct harness *h)
+{
+	int n = 0;
+
+	pg_database_run(&h->database, "UPDATE sagad.sweep SET position = ''");
+	sweep(h, true);
+	while (n < 20 && !swept_to(h, "", 2001)) {
+		sweep(h, false);
+		n++;
+	}
+	return n - 1;
+}
+
+/* A large table is come through within the hour: the larger, the sooner comes the next page. */
+static void test_pace_of_sweeps(struct harness *h)
+{
+	static const struct {
+		const char *bytes, *what;
+		int         left_out;
+	} rows[] = {
+		{ "0", "nothing", 7 },
+		{ "900000000", "900 MB", 7 },
+		{ "910000000", "910 MB", 6 },
+		{ "1200000000", "1.2 GB", 5 },
+		{ "2400000000", "2.4 GB", 2 },
+		{ "3600000000", "3.6 GB", 1 },
+		{ "3700000000", "3.7 GB", 0 },
+		{ "9000000000000", "9 TB", 0 },
+	};
+	const unsigned backs = h->a.backs;
+
+	make_kept_rows(h);
+	pg_database_run(&h->database, "CREATE SCHEMA fake");
+	pretend_size(h, "0");
+	pg_database_run(&h->database, "ALTER DATABASE %s SET search_path = fake, pg_catalog", h->database.name);
+	pg_database_run(&h->database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+	                "AND pid <> pg_backend_pid()");
+	harness_until(h, h->a.backs > backs, 5000);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		pretend_size(h, rows[i].bytes);
+		int n = sweeps_left_out(h);
+		ok(n == rows[i].left_out, "a table of %s: %d sweeps are left out behind one", rows[i].what, n);
+	}
+	pg_database_run(&h->database, "ALTER DATABASE %s RESET search_path", h->database.name);
+	pg_database_run(&h->database, "DROP SCHEMA fake CASCADE; DELETE FROM sagad.transaction");
 }
 
 /* A statement of it may still be giving it rows: how long it has been dead a clock that was set must not say. */
@@ -573,6 +634,7 @@ int main(void)
 	test_dead_rows_go(&h);
 	test_dead_replicas_stay_a_while(&h);
 	test_sweeps_are_seldom(&h);
+	test_pace_of_sweeps(&h);
 	test_both_kinds(&h);
 	test_refusals(&h);
 	harness_close(&h);
