@@ -283,6 +283,18 @@ static void show_last_answer(struct buf *out, const struct note *n)
 	buf_char(out, '}');
 }
 
+/* While nothing came after it, the state and the last answer tell it. */
+static void show_try_answer(struct buf *out, const struct note *n, enum step_state state)
+{
+	if (n->tried_at == 0 || (n->op == OP_TRY && (state == STEP_TRIED || state == STEP_REFUSED)))
+		return;
+	buf_cstr(out, ",\"try_answer\":{\"outcome\":\"");
+	buf_cstr(out, outcome_name(n->refused ? OUTCOME_REFUSED : OUTCOME_OK));
+	buf_char(out, '"');
+	show_time(out, "at", n->tried_at);
+	buf_char(out, '}');
+}
+
 static void show_step(struct buf *out, const struct view *v, uint16_t i)
 {
 	const struct step *s = &v->txn->steps[i];
@@ -307,6 +319,9 @@ static void show_step(struct buf *out, const struct view *v, uint16_t i)
 		show_flag(out, "resolved", true);
 	if (s->flags & STEP_IS_SKIPPED)
 		show_flag(out, "skipped", true);
+	if (v->notes[i].joined_at)
+		show_time(out, "joined_at", v->notes[i].joined_at);
+	show_try_answer(out, &v->notes[i], s->state);
 	show_last_answer(out, &v->notes[i]);
 	show_last_error(out, &v->notes[i]);
 	show_raw(out, "output", v->notes[i].output);

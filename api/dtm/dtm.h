@@ -196,8 +196,9 @@ void dtm_rpc_error(struct request *r, struct str id, int code, struct str messag
 /* ---- showing (show.c) -------------------------------------------------------------------- */
 
 void dtm_show_transaction(struct request *r, const struct view *view, struct buf *out);
-/* {"id":…, the times and the gid; members follow. */
-void dtm_show_times(struct buf *out, uint64_t id, const struct view *view, int64_t updated_at);
+/* {"id":…, the times of step i and the gid; members follow. answered_at: 0, it was not. */
+void dtm_show_branch_times(struct buf *out, uint64_t id, const struct view *view, uint16_t i,
+                           int64_t answered_at);
 void dtm_show_data(struct buf *out, struct str bytes); /* ,"bin_data":… unless empty */
 void dtm_show_branches(struct request *r, const struct view *view, struct buf *out);
 /* Why it was rolled back, as far as the row tells, or d->reason; empty: it was not. */

@@ -37,12 +37,22 @@ static int64_t updated_at(const struct view *v)
 	return at;
 }
 
-void dtm_show_times(struct buf *out, uint64_t id, const struct view *v, int64_t updated_at)
+static void show_times(struct buf *out, uint64_t id, const struct view *v, int64_t created_at,
+                       int64_t updated_at)
 {
 	buf_fmt(out, "{\"id\":%llu", (unsigned long long)id);
-	show_time(out, "create_time", v->row.created_at);
+	show_time(out, "create_time", created_at);
 	show_time(out, "update_time", updated_at);
 	show_text(out, "gid", v->row.gid);
+}
+
+void dtm_show_branch_times(struct buf *out, uint64_t id, const struct view *v, uint16_t i,
+                           int64_t answered_at)
+{
+	const int64_t joined_at = i < v->txn->step_count ? v->notes[i].joined_at : 0;
+	const int64_t made_at = joined_at ? joined_at : v->row.created_at;
+
+	show_times(out, id, v, made_at, answered_at ? answered_at : made_at);
 }
 
 /* A string that the input keeps; false and nothing where it is empty. */
@@ -149,7 +159,7 @@ void dtm_show_transaction(struct request *r, const struct view *v, struct buf *o
 	char          owner[UUID_TEXT + 1];
 
 	dtm_kind_of(&v->row, &kind);
-	dtm_show_times(out, id_of(&v->row), v, updated_at(v));
+	show_times(out, id_of(&v->row), v, v->row.created_at, updated_at(v));
 	show_word(out, "trans_type", dtm_kind_name(kind));
 	show_word(out, "status", dtm_status(v->row.phase));
 	show_kept(out, v, "query_prepared");
@@ -209,9 +219,8 @@ static size_t ops_of(enum dtm_kind kind, const struct branch_op **ops)
 	return 0;
 }
 
-/* Of a step that was cancelled only its cause is known to have failed; what is not known counts as
- * done, since it was worth undoing. */
-static const char *try_status(const struct txn *t, uint16_t i)
+/* Of what was cancelled the state no longer tells it. */
+static const char *try_status(const struct txn *t, uint16_t i, const struct note *note)
 {
 	switch (t->steps[i].state) {
 	case STEP_PENDING:
@@ -223,22 +232,19 @@ static const char *try_status(const struct txn *t, uint16_t i)
 	case STEP_CONFIRMED:
 		return "succeed";
 	case STEP_CANCELLED:
-		if (t->cause_step != i)
-			return "succeed";
-		return t->cause == CAUSE_REFUSED    ? "failed"
-		       : t->cause == CAUSE_ATTEMPTS ? "prepared"
-		                                    : "succeed";
+		return note->tried_at == 0 ? "prepared" : note->refused ? "failed" : "succeed";
 	}
 	return "";
 }
 
-static const char *branch_status(const struct txn *t, uint16_t i, enum op op)
+static const char *branch_status(const struct txn *t, uint16_t i, enum op op,
+                                 const struct note *note)
 {
 	if (op == OP_CONFIRM)
 		return t->steps[i].state == STEP_CONFIRMED ? "succeed" : "prepared";
 	if (op == OP_CANCEL)
 		return t->steps[i].state == STEP_CANCELLED ? "succeed" : "prepared";
-	return try_status(t, i);
+	return try_status(t, i, note);
 }
 
 /* Without what we put behind it. */
@@ -287,19 +293,20 @@ static void show_branch(struct request *r, const struct view *v, const struct st
 {
 	const struct note *note = &v->notes[i];
 	struct str         name = definition_step_name(v->row.def, i);
-	const char        *status = branch_status(v->txn, i, op->op);
-	const bool         is_done = strcmp(status, "prepared") != 0 && note->answered_at > 0;
+	const char        *status = branch_status(v->txn, i, op->op, note);
+	int64_t            done_at = 0; /* a person may have said that it is done: no time then */
 
-	/* A note a step: what it had of an action is gone when its compensation was answered. */
-	dtm_show_times(out, id, v, is_done ? note->answered_at : v->row.created_at);
+	if (strcmp(status, "prepared") != 0)
+		done_at = op->op == OP_TRY ? note->tried_at : note->op == op->op ? note->answered_at : 0;
+	dtm_show_branch_times(out, id, v, i, done_at);
 	show_call(r, v, outputs, i, op->op, out);
 	show_text(out, "branch_id",
 	          (struct str){ name.p + sizeof DTM_BRANCH_PREFIX - 1,
 	                        name.n - sizeof DTM_BRANCH_PREFIX + 1 });
 	show_word(out, "op", op->name);
 	show_word(out, "status", status);
-	if (is_done && note->op == op->op)
-		show_time(out, "finish_time", note->answered_at);
+	if (done_at > 0)
+		show_time(out, "finish_time", done_at);
 	buf_char(out, '}');
 }
 

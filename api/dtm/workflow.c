@@ -234,11 +234,11 @@ void workflow_submit(struct request *r)
 /* ---- showing ----------------------------------------------------------------------------- */
 
 static void show_record(struct request *r, const struct view *v, const struct json *data,
-                        uint64_t id, struct buf *out)
+                        uint16_t i, uint64_t id, struct buf *out)
 {
 	struct str bytes = dtm_text(r, data, "data");
 
-	dtm_show_times(out, id, v, v->row.created_at);
+	dtm_show_branch_times(out, id, v, i, 0);
 	if (dtm_text(r, data, "url").n > 0)
 		show_text(out, "url", dtm_text(r, data, "url"));
 	dtm_show_data(out, bytes);
@@ -255,9 +255,11 @@ void workflow_show_branches(struct request *r, const struct view *v, uint64_t id
 		json_parse(definition_document(v->row.def), request_arena(r), &err);
 	const struct json *joined = dtm_member(root, "joined");
 
+	uint16_t i = 0;
+
 	for (const struct json *it = joined ? joined->first : NULL; it != NULL; it = it->next) {
 		if (it != joined->first)
 			buf_char(out, ',');
-		show_record(r, v, dtm_member(it, "data"), ++id, out);
+		show_record(r, v, dtm_member(it, "data"), i++, ++id, out);
 	}
 }

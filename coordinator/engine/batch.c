@@ -37,7 +37,7 @@ static void write_next(struct engine *e, struct owned *o)
 
 		slot = step == TXN_CHECK ? &o->check : &o->notes[step];
 		kept = *slot;
-		note_count(slot, &q->note, q->ev.u.answer.op);
+		note_count(slot, &q->note, q->ev.u.answer.op, txn_step_at(&o->next, step)->state);
 		if (q->note.output.n > 0 && q->ev.u.answer.op == OP_TRY)
 			slot->output = q->note.output;
 		if (q->note.at != 0) {
@@ -46,6 +46,8 @@ static void write_next(struct engine *e, struct owned *o)
 			slot->at = q->note.at;
 		}
 	}
+	if (q != NULL && q->ev.kind == EV_JOIN && o->next.step_count > o->txn.step_count)
+		o->notes[o->txn.step_count].joined_at = q->ev.now;
 	progress_write(&e->batch.text, &o->next, o->row.created_at, o->notes, &o->check);
 	if (answer)
 		*slot = kept;

@@ -76,6 +76,12 @@ static void drop_grown(struct engine *e, struct owned *o)
 	o->grown_text = (struct str){ 0 };
 }
 
+/* As it is now, after the answer. */
+static enum step_state state_of(const struct owned *o, const struct queued *q)
+{
+	return txn_step_at(&o->txn, q->ev.u.answer.step)->state;
+}
+
 static struct note *note_of(struct owned *o, const struct queued *q)
 {
 	uint16_t step = q->ev.u.answer.step;
@@ -94,9 +100,9 @@ static void settle_unchanged(struct engine *e, struct owned *o, struct queued *q
 	/* What it taught stays for people to see, but an output counts only with its commit. */
 	const bool answers = q->call != NULL && q->ev.kind == EV_ANSWER;
 	if (answers && q->ev.u.answer.outcome != OUTCOME_OK)
-		note_take(note_of(o, q), &q->note, q->ev.u.answer.op);
+		note_take(note_of(o, q), &q->note, q->ev.u.answer.op, state_of(o, q));
 	else if (answers)
-		note_count(note_of(o, q), &q->note, q->ev.u.answer.op);
+		note_count(note_of(o, q), &q->note, q->ev.u.answer.op, state_of(o, q));
 	if (q->order != NULL && q->order->from_inbox) {
 		commit_settle(e, q->order->id, up->verdict);
 		order_free(e, q->order);
@@ -242,7 +248,7 @@ static void answer_deciding(struct engine *e, struct owned *o)
 	if (q == NULL)
 		return;
 	if (q->ev.kind == EV_ANSWER)
-		note_take(note_of(o, q), &q->note, q->ev.u.answer.op);
+		note_take(note_of(o, q), &q->note, q->ev.u.answer.op, state_of(o, q));
 	if (q->order != NULL) {
 		if (q->order->from_inbox)
 			o->inbox_seen = e->inbox_reads;
@@ -287,7 +293,7 @@ void drive_learned(struct engine *e, struct owned *o)
 		take_grown(e, o);
 		o->row.adoptions = 0;
 		if (q != NULL && q->ev.kind == EV_ANSWER)
-			note_take(note_of(o, q), &q->note, q->ev.u.answer.op);
+			note_take(note_of(o, q), &q->note, q->ev.u.answer.op, state_of(o, q));
 		if (phase_is_ended(o->txn.phase)) {
 			o->row.ended_at = now_ms(e);
 			o->row.owner = (struct uuid){ 0 };

@@ -17,10 +17,13 @@ struct note {
 	struct str output; /* JSON of an ok try; empty: none */
 	struct str error;  /* of the last answer that was no success; empty: none */
 	int        status; /* HTTP status of that answer */
+	bool       refused;/* the try that tried_at tells of; else it was ok */
 	int64_t    at;     /* when it came; 0: none yet. `ongoing` is no error */
 	int64_t    answered_at; /* when the last call ended or the last callback came; 0: never */
 	uint32_t   calls;  /* that ended, of the op that was answered last */
 	enum op    op;     /* that op; with answered_at */
+	int64_t    tried_at;    /* when the try was answered ok or refused; 0: never. Stays when its confirm or cancel is answered */
+	int64_t    joined_at;   /* when it joined what ran already; 0: it was there from the start */
 };
 
 /* A transaction as it is in force. Borrowed: valid during the callback. */

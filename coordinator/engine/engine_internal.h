@@ -461,10 +461,10 @@ void          owned_answer_begins(struct engine *e, struct owned *o, enum begin_
                                   enum begin_result others);
 /* All are told that it exists. */
 void          owned_show_begins(struct engine *e, struct owned *o, struct owned *shown);
-/* The texts of the note become the step's. */
-void          note_take(struct note *kept, struct note *from, enum op op);
+/* The texts of the note become the step's, which the answer has brought into that state. */
+void          note_take(struct note *kept, struct note *from, enum op op, enum step_state state);
 /* Only that it came. */
-void          note_count(struct note *kept, const struct note *from, enum op op);
+void          note_count(struct note *kept, const struct note *from, enum op op, enum step_state state);
 void          note_free(struct note *note);
 void          queued_free(struct queued *q);
 struct step  *txn_step_at(const struct txn *t, uint16_t step); /* also TXN_CHECK */

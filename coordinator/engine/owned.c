@@ -24,22 +24,23 @@ void note_free(struct note *note)
 }
 
 /* Calls are counted per op: a cancel is not the fourth attempt of a try. */
-void note_count(struct note *kept, const struct note *from, enum op op)
+void note_count(struct note *kept, const struct note *from, enum op op, enum step_state state)
 {
-	if (from->answered_at == 0)
-		return;
-	if (kept->op != op)
-		kept->calls = 0;
-	if (kept->calls < UINT32_MAX)
-		kept->calls += from->calls;
-	kept->op = op;
-	kept->answered_at = from->answered_at;
+	if (from->answered_at != 0) {
+		if (kept->op != op)
+			kept->calls = 0;
+		if (kept->calls < UINT32_MAX)
+			kept->calls += from->calls;
+		kept->op = op;
+		kept->answered_at = from->answered_at;
+	}
+	progress_keep_try(kept, state);
 }
 
 /* An output stays until a better one comes; the last failure stays as history. */
-void note_take(struct note *kept, struct note *from, enum op op)
+void note_take(struct note *kept, struct note *from, enum op op, enum step_state state)
 {
-	note_count(kept, from, op);
+	note_count(kept, from, op, state);
 	if (from->output.n > 0 && op == OP_TRY) {
 		str_free(&kept->output);
 		kept->output = from->output;
@@ -160,9 +161,11 @@ static struct str own_str(struct str s)
 
 static struct note own_note(const struct note *note)
 {
-	return (struct note){ .output = own_str(note->output), .error = own_str(note->error),
-		              .status = note->status, .at = note->at,
-		              .answered_at = note->answered_at, .calls = note->calls, .op = note->op };
+	struct note own = *note;
+
+	own.output = own_str(note->output);
+	own.error = own_str(note->error);
+	return own;
 }
 
 /* Of what was written since nothing tells it, but each adoption was one version, and a progress sets their number

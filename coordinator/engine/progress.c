@@ -10,7 +10,8 @@
  *
  * A step that does not say its state is pending, or tried if it has an output. Each says when it was
  * answered last, in ms since created_at; for which op only if its state does not tell, and after how
- * many calls if not after one.
+ * many calls if not after one. Once that is not its try, or the state is not that of it, it says as well
+ * when that was answered ("tried", "refused"); and when it joined, if it did ("joined").
  *
  * Outputs come from outside and stand last, verbatim, each announced by its length in its step. So
  * they are cut out before the rest is parsed: neither their depth nor their size counts towards
@@ -55,9 +56,9 @@ static void put_flag(struct buf *out, const char *name, bool set)
 }
 
 /* The op that brings a step into its state, or is the first to leave it. */
-static enum op usual_op(const struct step *s)
+static enum op usual_op(enum step_state state)
 {
-	switch (s->state) {
+	switch (state) {
 	case STEP_PENDING:
 	case STEP_TRIED:
 	case STEP_REFUSED:
@@ -71,10 +72,33 @@ static enum op usual_op(const struct step *s)
 	return OP_TRY;
 }
 
+/* A person may have confirmed or cancelled it, without an answer. */
+static bool is_try_told(const struct note *note, enum step_state state)
+{
+	return note->op == OP_TRY && usual_op(state) == OP_TRY;
+}
+
+void progress_keep_try(struct note *note, enum step_state state)
+{
+	if (!is_try_told(note, state))
+		return;
+	note->refused = state == STEP_REFUSED;
+	note->tried_at = state == STEP_TRIED || state == STEP_REFUSED ? note->answered_at : 0;
+}
+
 /* The state that is not written: an output comes with a try that is ok. */
 static enum step_state silent_state(const struct note *note)
 {
 	return note->output.n > 0 ? STEP_TRIED : STEP_PENDING;
+}
+
+/* Clocks of two replicas may differ by a little. */
+static void put_since(struct buf *out, const char *name, int64_t at, int64_t created_at)
+{
+	if (at == 0)
+		return;
+	put_name(out, name);
+	buf_i64(out, at > created_at ? at - created_at : 0);
 }
 
 static void put_answered(struct buf *out, const struct step *s, const struct note *note,
@@ -82,10 +106,10 @@ static void put_answered(struct buf *out, const struct step *s, const struct not
 {
 	if (note->answered_at == 0)
 		return;
-	/* Clocks of two replicas may differ by a little. */
-	put_name(out, "answered");
-	buf_i64(out, note->answered_at > created_at ? note->answered_at - created_at : 0);
-	if (note->op != usual_op(s))
+	if (!is_try_told(note, s->state))
+		put_since(out, note->refused ? "refused" : "tried", note->tried_at, created_at);
+	put_since(out, "answered", note->answered_at, created_at);
+	if (note->op != usual_op(s->state))
 		put_word(out, "answered_op", op_name(note->op));
 	if (note->calls != 1) {
 		put_name(out, "calls");
@@ -99,6 +123,7 @@ static void put_step(struct buf *out, const struct step *s, const struct note *n
 	buf_char(out, '{');
 	if (s->state != silent_state(note))
 		put_word(out, "state", step_state_name(s->state));
+	put_since(out, "joined", note->joined_at, created_at);
 	if (s->stuck != STUCK_NONE)
 		put_word(out, "stuck", stuck_name(s->stuck));
 	put_flag(out, "ongoing", s->flags & STEP_IS_ONGOING);
@@ -244,12 +269,30 @@ static void read_error(struct reader *r, const struct json *v, struct note *note
 		fail(r, "an error is no text");
 }
 
-static void read_answered(struct reader *r, const struct json *v, struct note *note)
+static void read_since(struct reader *r, const struct json *v, int64_t *at)
 {
-	if (__builtin_add_overflow(r->created_at, read_number(r, v, INT64_MAX), &note->answered_at))
+	if (__builtin_add_overflow(r->created_at, read_number(r, v, INT64_MAX), at))
 		fail(r, "a number is out of range");
-	else if (note->answered_at <= 0) /* 0 would be: never */
-		note->answered_at = 1;
+	else if (*at <= 0) /* 0 would be: never */
+		*at = 1;
+}
+
+/* False: it is something else. */
+static bool read_when(struct reader *r, const struct json *v, struct note *note)
+{
+	if (str_is(v->key, "answered")) {
+		read_since(r, v, &note->answered_at);
+	} else if (str_is(v->key, "joined")) {
+		read_since(r, v, &note->joined_at);
+	} else if (str_is(v->key, "tried")) {
+		read_since(r, v, &note->tried_at);
+	} else if (str_is(v->key, "refused")) {
+		read_since(r, v, &note->tried_at);
+		note->refused = true;
+	} else {
+		return false;
+	}
+	return true;
 }
 
 static void read_member(struct reader *r, const struct json *v, struct step *s, struct note *note)
@@ -273,8 +316,6 @@ static void read_member(struct reader *r, const struct json *v, struct step *s, 
 		s->first_at = read_number(r, v, INT64_MAX);
 	else if (str_is(v->key, "next_at"))
 		s->next_at = read_number(r, v, INT64_MAX);
-	else if (str_is(v->key, "answered"))
-		read_answered(r, v, note);
 	else if (str_is(v->key, "answered_op")) {
 		note->op = (enum op)find_word(r, v, op_word, OP_COUNT);
 		r->op_named = true;
@@ -288,6 +329,8 @@ static void read_member(struct reader *r, const struct json *v, struct step *s, 
 		read_error(r, v, note);
 	else if (str_is(v->key, "output"))
 		note->output.n = (size_t)read_number(r, v, INT32_MAX);
+	else if (read_when(r, v, note))
+		return;
 	/* what else there is a newer version has written */
 }
 
@@ -306,7 +349,8 @@ static void read_step(struct reader *r, const struct json *v, struct step *s, st
 	if (note->answered_at == 0)
 		note->calls = 0;
 	if (!r->op_named || note->answered_at == 0)
-		note->op = usual_op(s);
+		note->op = usual_op(s->state);
+	progress_keep_try(note, s->state);
 }
 
 static void read_steps(struct reader *r, const struct json *v, struct txn *t, struct note *notes)

@@ -14,6 +14,9 @@
  * written again: what must survive that needs a new format. */
 enum { PROGRESS_FORMAT = ROW_FORMAT };
 
+/* Keeps how and when the try was answered, while the state of its step tells it. */
+void progress_keep_try(struct note *note, enum step_state state);
+
 /* created_at is that of the row: when answers came is told from there on. */
 void progress_write(struct buf *out, const struct txn *t, int64_t created_at,
                     const struct note *notes, const struct note *check);

@@ -218,9 +218,13 @@ def test_attempts_are_those_of_the_op_it_waits_for(client, stub, gid):
     assert "failed_attempts" not in a, a
     b = step_of(client.transaction(gid), "b")
     assert (b["state"], b["attempts"], b["last_answer"]["op"]) == ("cancelled", 1, "cancel"), b
+    # What became of the tries stays, though their cancels were answered.
+    assert (a["try_answer"]["outcome"], b["try_answer"]["outcome"]) == ("ok", "refused")
+    assert a["try_answer"]["at"] <= b["try_answer"]["at"] <= b["last_answer"]["at"]
     assert client.post(f"/v1/transactions/{gid}/retry", {"reason": "mended"}).status == 200
     got = client.ended(gid)
     assert (got["phase"], step_of(got, "a")["attempts"]) == ("cancelled", 4), got
+    assert [step_of(got, name)["try_answer"] for name in "ab"] == [a["try_answer"], b["try_answer"]]
 
 
 def test_an_output_that_cannot_be_made_says_why(client, stub, gid):

@@ -44,7 +44,9 @@ def test_open_tcc_confirmed_by_its_caller(client, stub, gid):
     assert join(client, stub, gid, "two").status == 201
     answer = client.post(f"/v1/transactions/{gid}/confirm")
     assert answer.status in (200, 202), answer
-    assert client.ended(gid)["phase"] == "confirmed"
+    got = client.ended(gid)
+    assert got["phase"] == "confirmed"
+    assert got["created_at"] <= got["steps"][0]["joined_at"] <= got["steps"][1]["joined_at"] <= got["ended_at"]
     assert {c.path for c in stub.calls} == {"/one/confirm", "/two/confirm"}
     assert stub.seen("/one/confirm")[0].json == {"for": "one"}
     again = client.post(f"/v1/transactions/{gid}/confirm")

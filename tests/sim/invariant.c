@@ -12,6 +12,14 @@ static bool is_settled_state(enum step_state s)
 	return s == STEP_UNTRIED || s == STEP_CONFIRMED || s == STEP_CANCELLED;
 }
 
+/* What was answered before goes on being told, whoever writes the row. */
+static bool is_told(const struct note *old, const struct note *now)
+{
+	if (old->joined_at != now->joined_at || (old->tried_at != 0 && now->tried_at == 0))
+		return false;
+	return old->op == OP_TRY || (old->tried_at == now->tried_at && old->refused == now->refused);
+}
+
 static void check_steps(struct record *rec, const struct txn *old, const struct note *old_notes)
 {
 	struct world *w = rec->w;
@@ -27,6 +35,8 @@ static void check_steps(struct record *rec, const struct txn *old, const struct 
 			         step_state_name(b));
 		if (old_notes[i].output.n > 0 && !spoilt && !str_eq(old_notes[i].output, rec->notes[i].output))
 			violated(w, 52, "%s: the output of step %u is lost or another", rec->gid, i);
+		if (!spoilt && !is_told(&old_notes[i], &rec->notes[i]))
+			violated(w, 113, "%s: when step %u joined or was tried is lost or another", rec->gid, i);
 	}
 }
 

@@ -30,11 +30,15 @@ static bool same_step(const struct step *a, const struct step *b)
 	       a->first_at == b->first_at && a->next_at == b->next_at && b->open_op == 0;
 }
 
-static bool same_note(const struct note *a, const struct note *b)
+static bool same_note(const struct note *written, enum step_state state, const struct note *b)
 {
+	struct note want = *written, *a = &want;
+
+	progress_keep_try(a, state);
 	return str_eq(a->output, b->output) && str_eq(a->error, b->error) &&
 	       a->status == b->status && a->at == b->at && a->answered_at == b->answered_at &&
-	       a->calls == b->calls && (a->answered_at == 0 || a->op == b->op);
+	       a->calls == b->calls && (a->answered_at == 0 || a->op == b->op) &&
+	       a->tried_at == b->tried_at && a->refused == b->refused && a->joined_at == b->joined_at;
 }
 
 static bool same(const struct txn *t, const struct note *notes, const struct note *check, struct str text)
@@ -51,9 +55,9 @@ static bool same(const struct txn *t, const struct note *notes, const struct not
 	good = good && back.start_at == t->start_at && back.deadline_at == t->deadline_at &&
 	       back.stuck_at == t->stuck_at && back.same_since == t->same_since && back.cause == t->cause &&
 	       back.cause_step == t->cause_step && same_step(&t->check, &back.check) &&
-	       same_note(check, &back_check) && back.step_count == t->step_count;
+	       same_note(check, t->check.state, &back_check) && back.step_count == t->step_count;
 	for (uint16_t i = 0; good && i < t->step_count; i++)
-		good = same_step(&t->steps[i], &back.steps[i]) && same_note(&notes[i], &back_notes[i]);
+		good = same_step(&t->steps[i], &back.steps[i]) && same_note(&notes[i], t->steps[i].state, &back_notes[i]);
 	arena_fini(&arena);
 	return good;
 }
@@ -134,6 +138,48 @@ static void test_answered(void)
 	notes[1].answered_at = BORN;
 	ok(same(&t, notes, &no_note, buf_view(&out)),
 	   "a callback without a call, and calls of another op than the state tells: %s", out.p);
+	buf_fini(&out);
+}
+
+/* What the state does not tell any more is written only from then on. */
+static void test_tried(void)
+{
+	struct step steps[2] = { { .state = STEP_CANCELLED }, { .state = STEP_TRIED } };
+	struct note notes[2] = { { .answered_at = BORN + 30, .calls = 1, .op = OP_CANCEL,
+		                   .tried_at = BORN + 12, .refused = true },
+		                 { .answered_at = BORN + 31, .calls = 2, .op = OP_CANCEL,
+		                   .tried_at = BORN + 9, .joined_at = BORN + 3 } };
+	struct txn  t = { .plan = &two_steps, .version = 2, .phase = PHASE_CANCELLING,
+		          .cause = CAUSE_REFUSED, .step_count = 2, .steps = steps };
+	struct buf  out = { 0 };
+
+	progress_write(&out, &t, BORN, notes, &no_note);
+	ok(strstr(out.p, "\"steps\":[{\"state\":\"cancelled\",\"refused\":12,\"answered\":30},"
+	                 "{\"state\":\"tried\",\"joined\":3,\"tried\":9,\"answered\":31,"
+	                 "\"answered_op\":\"cancel\",\"calls\":2}]") != NULL &&
+	           same(&t, notes, &no_note, buf_view(&out)),
+	   "behind the answer to a cancel stands how its try ended: %s", out.p);
+	notes[0] = (struct note){ .answered_at = BORN + 30, .calls = 1, .op = OP_CANCEL };
+	notes[1].tried_at = BORN - 1;
+	buf_clear(&out);
+	progress_write(&out, &t, BORN, notes, &no_note);
+	notes[1].tried_at = BORN;
+	ok(strstr(out.p, "\"refused\":") == NULL && same(&t, notes, &no_note, buf_view(&out)),
+	   "nothing of a try that nobody answered, and no time before its birth: %s", out.p);
+	steps[0].state = STEP_REFUSED;
+	notes[0].op = OP_TRY;
+	progress_keep_try(&notes[0], STEP_REFUSED);
+	buf_clear(&out);
+	progress_write(&out, &t, BORN, notes, &no_note);
+	ok(notes[0].refused && notes[0].tried_at == BORN + 30 && strstr(out.p, "\"refused\":") == NULL &&
+	           same(&t, notes, &no_note, buf_view(&out)),
+	   "while the try was answered last, its state tells: %s", out.p);
+	steps[0].state = STEP_CANCELLED;
+	progress_keep_try(&notes[0], STEP_CANCELLED);
+	buf_clear(&out);
+	progress_write(&out, &t, BORN, notes, &no_note);
+	ok(strstr(out.p, "\"refused\":30") != NULL && same(&t, notes, &no_note, buf_view(&out)),
+	   "a person who says that it is cancelled does not make it forgotten: %s", out.p);
 	buf_fini(&out);
 }
 
@@ -279,6 +325,7 @@ int main(void)
 	test_fresh();
 	test_full();
 	test_answered();
+	test_tried();
 	test_message();
 	test_deep();
 	test_hostile();

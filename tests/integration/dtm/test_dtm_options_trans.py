@@ -481,11 +481,14 @@ def test_times_are_rfc_3339_and_in_order(dtm, stub):
     # Behind the delay of /b; the row's times and those of answers may be a few ms beside each other.
     made, ended = (datetime.datetime.fromisoformat(t[name].replace("Z", "+00:00")) for name in ("create_time", "rollback_time"))
     assert (ended - made).total_seconds() > 0.025
-    # Of a branch that was compensated, the time of the compensation is known.
-    for branch_id, op in done:
-        b, undone = done[branch_id, op], done[branch_id, "compensate"]
-        assert ("finish_time" in b) == ((branch_id, op) in [("01", "compensate"), ("02", "compensate")])
-        assert b["update_time"] == (undone["finish_time"] if branch_id != "03" else t["create_time"])
+    # Each row keeps the time of its own answer, the action's as well when its compensation was answered.
+    order = [done[row] for row in (("01", "action"), ("02", "action"), ("02", "compensate"), ("01", "compensate"))]
+    for b in order:
+        assert b["update_time"] == b["finish_time"] and b["create_time"] == t["create_time"]
+    assert [b["finish_time"] for b in order] == sorted(b["finish_time"] for b in order)
+    assert order[0]["finish_time"] < order[1]["finish_time"], "/b answered 50 ms later"
+    for b in (done["03", "action"], done["03", "compensate"]):
+        assert "finish_time" not in b and b["update_time"] == t["create_time"]
     ids = [t["id"]] + [b["id"] for b in got["branches"]]
     assert ids == sorted(set(ids)) and all(isinstance(i, int) for i in ids)
     assert [base64.b64decode(b["bin_data"]) for b in got["branches"]] == [b'{"amount":30}'] * 6
@@ -497,3 +500,52 @@ def test_the_interval_is_a_whole_number_of_seconds(dtm, options, seconds):
     saga = dtm("saga", wait_result=True, **options).add("", "", "")
     success(saga.submit())
     assert saga.query()["transaction"]["next_cron_interval"] == seconds
+
+
+def test_an_action_keeps_its_time_at_every_replica_while_its_compensation_is_repeated(dtm, stub, dtm_cluster):
+    stub.on("/b", Reply(409))
+    stub.on("/a-undo", Reply(500), Reply(500), Reply(200))
+    saga = dtm("saga", retry_interval=3, timeout_to_fail=LONG).add("/a", "/a-undo").add("/b", "/b-undo")
+    success(saga.submit())
+    rows = lambda: {(b["branch_id"], b["op"]): b for b in saga.query()["branches"]}  # noqa: E731
+    first = until(lambda: (r := rows())["02", "compensate"]["status"] == "succeed" and r)["01", "action"]
+    assert first["status"] == "succeed" and first["finish_time"]
+    assert saga.ended() == "failed"
+    for replica in dtm_cluster.replicas:
+        answer = dtm_cluster.client.send("GET", f"/api/dtmsvr/query?gid={saga.gid}", at=replica.at)
+        got = {(b["branch_id"], b["op"]): b for b in answer.json["branches"]}
+        assert got["01", "action"] == first
+        assert got["02", "action"]["status"] == "failed" and got["02", "action"]["finish_time"] > first["finish_time"]
+        assert got["01", "compensate"]["finish_time"] > got["02", "compensate"]["finish_time"]
+
+
+def test_an_action_that_nobody_answered_is_not_said_to_be_done(dtm, stub):
+    stub.on("/a", Reply(500))
+    saga = dtm("saga", wait_result=True, retry_limit=1).add("/a", "/a-undo")
+    failure(saga.submit(), "RetryCount")
+    undo, act = saga.query()["branches"]
+    assert (undo["status"], act["status"]) == ("succeed", "prepared") and "finish_time" not in act
+
+
+def test_two_branches_that_fail_side_by_side_are_both_failed(dtm, stub):
+    stub.on("/a", Reply(409, delay=0.2))
+    stub.on("/b", Reply(409))
+    saga = dtm("saga", wait_result=True, custom_data={"concurrent": True}).add("/a", "/a-undo").add("/b", "/b-undo")
+    failure(saga.submit(), "HTTP 409")
+    assert [(b["op"], b["status"]) for b in saga.query()["branches"]] == [("compensate", "succeed"), ("action", "failed")] * 2
+
+
+def test_a_branch_that_joins_has_a_creation_of_its_own(dtm, stub):
+    tcc = dtm("tcc", timeout_to_fail=LONG)
+    success(tcc.prepare())
+    for branch_id in ("01", "02"):
+        time.sleep(0.005)  # times are shown in ms
+        success(tcc.branch(branch_id))
+    success(tcc.submit(wait_result=True))
+    got = tcc.query()
+    by = {(b["branch_id"], b["op"]): b for b in got["branches"]}
+    assert got["transaction"]["create_time"] < by["01", "confirm"]["create_time"] < by["02", "confirm"]["create_time"]
+    for branch_id in ("01", "02"):
+        confirm, cancel = by[branch_id, "confirm"], by[branch_id, "cancel"]
+        assert cancel["create_time"] == cancel["update_time"] == confirm["create_time"] <= confirm["finish_time"]
+        assert "finish_time" not in cancel
