@@ -167,7 +167,8 @@ void prefer_read(struct str header, struct prefer *out)
 		/* The first of a name counts (RFC 7240, 2). */
 		if (same_word(name, "wait") && !out->wait && text_to_u64(value, &seconds)) {
 			out->wait = true;
-			out->wait_ms = seconds > WAIT_MAX_MS / 1000 ? WAIT_MAX_MS : (int64_t)seconds * 1000;
+			out->asked_ms = (seconds > INT32_MAX ? INT32_MAX : (int64_t)seconds) * 1000;
+			out->wait_ms = out->asked_ms > WAIT_MAX_MS ? WAIT_MAX_MS : out->asked_ms;
 		} else if (same_word(name, "return") && same_word(value, "minimal")) {
 			out->minimal = true;
 		}

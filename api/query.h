@@ -8,7 +8,7 @@
 
 enum {
 	QUERY_MAX = 16,
-	WAIT_MAX_MS = 60000,
+	WAIT_MAX_MS = 60000, /* of our own API */
 	GID_MAX = 128,
 	NAME_MAX_BYTES = 128,
 	IDEMPOTENCY_KEY_MAX = 255,
@@ -33,9 +33,12 @@ const struct str *query_unknown(const struct query *q, const char *const *known)
 /* Does an Accept header want this media type, at least as much as the usual one? Wildcards mean the usual one. */
 bool accept_prefers(struct str header, const char *type, const char *usual);
 
+#define WAIT_ENDLESS INT64_MAX /* until it ends, or who waits leaves, or this replica */
+
 struct prefer { /* RFC 7240; what we do not know is ignored, as it says */
 	bool    wait, minimal; /* minimal: return=minimal */
-	int64_t wait_ms;       /* 0 .. WAIT_MAX_MS */
+	int64_t wait_ms;       /* 0 .. WAIT_MAX_MS, or WAIT_ENDLESS, or what a façade takes for it */
+	int64_t asked_ms;      /* as it was asked for, of any length */
 };
 void prefer_read(struct str header, struct prefer *out);
 /* "20s", "1m", "250ms"; longer than WAIT_MAX_MS is cut. */

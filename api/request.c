@@ -101,10 +101,16 @@ static void on_gone(void *arg)
 
 void request_wait(struct request *r, view_done *done)
 {
+	const int64_t ms = r->prefer.wait_ms;
+	int64_t       until = AT_NEVER;
+
+	if (ms != WAIT_ENDLESS) {
+		until = request_now(r) + ms;
+		request_number(r, "Preference-Applied", "wait=", (uint64_t)(ms + 999) / 1000, "");
+	}
 	r->wait_done = done;
 	r->api->waiters++;
-	request_number(r, "Preference-Applied", "wait=", (uint64_t)(r->prefer.wait_ms + 999) / 1000, "");
-	r->wait_handle = engine_wait(r->api->engine, r->gid, request_now(r) + r->prefer.wait_ms, on_waited, r);
+	r->wait_handle = engine_wait(r->api->engine, r->gid, until, on_waited, r);
 	exchange_watch(r->x, on_gone, r);
 }
 
@@ -153,8 +159,10 @@ static bool read_query(struct request *r)
 	if (!wait)
 		return true;
 	r->prefer.wait = true;
-	if (wait_read(*wait, &r->prefer.wait_ms))
+	if (wait_read(*wait, &r->prefer.wait_ms)) {
+		r->prefer.asked_ms = r->prefer.wait_ms;
 		return true;
+	}
 	request_problem(r, PROBLEM_BAD_REQUEST, "wait is a duration like 20s; more than 60s counts as 60s.");
 	return false;
 }

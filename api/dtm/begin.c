@@ -270,18 +270,18 @@ static void on_end(void *arg, enum log_result result, const struct view *view)
 	if (view)
 		answer_end(r, view);
 	else
-		dtm_ongoing(r, "it is stored, but the database is away: query tells the rest");
+		dtm_ongoing(r, "it is stored, but this replica leaves, or its database is away: "
+		               "the same again waits on, query tells the rest");
 }
 
-/* As for our own API, Prefer: wait=5 makes it shorter. */
+/* For the end, however long that takes: who has waited enough leaves, and is seen to. Or says so, with Prefer: wait=5. */
 bool dtm_may_wait(struct request *r)
 {
 	const char *why;
 
 	if (!dtm_of(r)->trans.wait_result)
 		return true;
-	if (!r->prefer.wait)
-		r->prefer.wait_ms = WAIT_MAX_MS;
+	r->prefer.wait_ms = r->prefer.wait ? r->prefer.asked_ms : WAIT_ENDLESS;
 	r->prefer.wait = true;
 	if (request_takes_place(r, &why))
 		return true;

@@ -176,7 +176,7 @@ enum command_result engine_foresee(struct engine *e, const struct view *view, co
 typedef void view_done(void *arg, enum log_result result, const struct view *view);
 void engine_read(struct engine *e, struct str gid, view_done *done, void *arg);
 
-/* done once: when it has ended, or at until (now_ms clock) with the view as it is then (NULL if
+/* done once: when it has ended, or at until (now_ms clock; AT_NEVER: not before its end) with the view as it is then (NULL if
  * unreadable). The handle is never 0. */
 uint64_t engine_wait(struct engine *e, struct str gid, int64_t until, view_done *done, void *arg);
 void     engine_unwait(struct engine *e, uint64_t handle); /* the client left; done is not called */

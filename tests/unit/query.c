@@ -63,6 +63,8 @@ static void test_prefer(void)
 	ok(prefer("wait=20").wait_ms == 20000, "wait=20 is 20 s");
 	ok(prefer("respond-async, Wait = 7 ; x=y").wait_ms == 7000, "among others, with white space and parameters");
 	ok(prefer("wait=99999999999999999").wait_ms == WAIT_MAX_MS, "a huge wait is cut");
+	ok(prefer("wait=3600").asked_ms == 3600000 && prefer("wait=99999999999999999").asked_ms > 0,
+	   "what was asked for is remembered, of any length");
 	ok(prefer("wait=3, wait=9").wait_ms == 3000, "the first of a name counts");
 	ok(!prefer("wait=soon").wait && !prefer("wait").wait, "what cannot be read is ignored");
 	ok(prefer("return=minimal").minimal && !prefer("return=representation").minimal, "return=minimal");
