@@ -54,13 +54,13 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"said AS (INSERT INTO sagad.audit (" DEED_COLUMNS ") SELECT now(), " before ", " after ", " \
 	"$1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text FROM " from ")"
 
-/* Young, if the least of the gids, $16, and the greatest, $17, are in our nursery, as it is under STAND's lock. */
-#define INSERT_BEGINS                                                                          \
+/* Are the least of the gids, $16, and the greatest, $17, in our nursery? Null, if there is no such row. */
+#define IN_OUR_NURSERY "SELECT $16::text >= r.nursery_at AND $17::text < r.nursery_until FROM sagad.replica r WHERE r.id = $1::uuid"
+#define INSERT_BEGINS(young)                                                                   \
 	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, young, " \
 	"gid, phase, created_at, deadline_at, definition, definition_version, document, input, " \
 	"labels, traceparent, hash, retention_ms, format, progress) "                          \
-	"SELECT $1::uuid, 1, 1, 'none', false, 0, COALESCE((SELECT $16::text >= r.nursery_at AND $17::text < r.nursery_until " \
-	"FROM sagad.replica r WHERE r.id = $1::uuid), false), unnest($2::text[]), unnest($3::text[]), "    \
+	"SELECT $1::uuid, 1, 1, 'none', false, 0, " young ", unnest($2::text[]), unnest($3::text[]), "    \
 	"unnest($4::timestamptz[]), unnest($5::timestamptz[]), unnest($6::text[]), unnest($7::int[]), " \
 	"unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), "   \
 	"unnest($12::bytea[]), unnest($13::bigint[]), unnest($14::smallint[]), unnest($15::text[]) "
@@ -87,22 +87,26 @@ X(BEGIN, ON_LOG, "BEGIN")                                                       
 X(HASTEN, ON_LOG, "SET LOCAL lock_timeout = '20ms'")                                          \
 X(COMMIT, ON_LOG, "COMMIT")                                                                    \
 X(ROLLBACK, ON_LOG, "ROLLBACK")                                                                \
-/* Fails on purpose when our row is not live; held until the commit, so that a fence waits. Says what CHANGED asks for. */ \
+/* Fails on purpose when our row is not live; held until the commit, so that a fence waits. Says what CHANGED asks for. \
+ * For INSERT, which must not wait for our row itself: then a lock that it waits for is that of a gid (pg_commit.c). */ \
 X(STAND, ON_LOG,                                                                               \
 	"SELECT (CASE count(*) WHEN 1 THEN pg_current_xact_id()::text ELSE 'this replica is not live' END)::bigint " \
 	"FROM (SELECT 1 FROM sagad.replica WHERE id = $1::uuid AND state = 'live' FOR SHARE) held") \
 X(INSERT, ON_LOG,                                                                              \
-	INSERT_BEGINS "ON CONFLICT (gid) DO NOTHING RETURNING t.gid")                                        \
+	INSERT_BEGINS("COALESCE((" IN_OUR_NURSERY "), false)") "ON CONFLICT (gid) DO NOTHING RETURNING t.gid") \
 /* Of gids that we made: nothing needs to be looked for, taken back or told. One that exists all the same fails \
- * the batch, and is then begun as above. */                                                   \
-X(INSERT_FRESH, ON_LOG, INSERT_BEGINS)                                                         \
+ * the batch, and is then begun as above. What STAND does, it does itself, which costs half of a statement less: if our \
+ * row is not live, `young` is null, and that fails. */                                        \
+X(INSERT_FRESH, ON_LOG, INSERT_BEGINS("(" IN_OUR_NURSERY " AND r.state = 'live' FOR SHARE)"))  \
 X(CHANGE, ON_LOG, CHANGE_ROWS)                                                                 \
 /* The same, and which of them applied. To name all of them costs three hundredths of what a saga costs. */ \
 X(CHANGE_TELL, ON_LOG, CHANGE_ROWS " RETURNING t.gid")                                         \
-/* Which of them applied, when it was not all: those whose newest version is of that transaction. Whose row went on since \
- * then is not told so, and reads it again. */                                                 \
+/* Which of them applied, when it was not all: those whose newest version is of that transaction, whose number is $2 or \
+ * stands in a row that it began, $3, and nothing has touched since. Whose row went on since then is not told so, and \
+ * reads it again. */                                                                          \
 X(CHANGED, ON_LOG, "SELECT t.gid FROM sagad.transaction t WHERE t.gid = ANY ($1::text[]) "     \
-	"AND t.xmin::text::bigint = $2::bigint & 4294967295")                                  \
+	"AND t.xmin::text::bigint = COALESCE($2::bigint & 4294967295, (SELECT b.xmin::text::bigint " \
+	"FROM sagad.transaction b WHERE b.gid = $3::text AND b.young AND b.version = 1))")     \
 /* Numbers grow by transaction, need no sequence, and stay exact in a double until 2037. */    \
 /* Nothing is told of a change of this commit that did not apply. */                            \
 X(JOURNAL, ON_LOG,                                                                             \
@@ -247,9 +251,9 @@ X(MEMBERS, ON_WORK,                                                             
 	"LEFT JOIN sagad.lease l ON l.key = r.lock_key AND l.state = 'held' ORDER BY r.id")    \
 /* The nursery begins at gid $2 and ends at $3 from now on; where it was closed, its rows are nowhere below. If all of it
  * is ahead of $3, the clock has been set back: it is shut, and opened here by a later move, when it is empty. Not while
- * another session of ours, which may be gone for us, still begins transactions: STAND's lock says so. Nor for a replica
- * without a beat, where nobody would find its rows. Held exclusively until the batch commits: the STAND of our next
- * session waits for a batch that hangs, until statement_timeout or idle_in_transaction_session_timeout ends that. */ \
+ * another session of ours, which may be gone for us, still begins transactions: its lock on our row says so. Nor for a replica
+ * without a beat, where nobody would find its rows. Held exclusively until the batch commits: the begins of our next
+ * session wait for a batch that hangs, until statement_timeout or idle_in_transaction_session_timeout ends that. */ \
 X(NURSERY_MOVE, ON_LOG,                                                                        \
 	"WITH mine AS MATERIALIZED (SELECT r.id, r.nursery_until, $3::text < r.nursery_at AS is_ahead FROM sagad.replica r " \
 	"WHERE r.id = $1::uuid AND r.state = 'live' "                                          \

@@ -11,7 +11,7 @@ struct commit_job {
 	batch_done         *done;
 	void               *arg;
 	int64_t             sent_us; /* boot */
-	int                 stand, insert, change, commit; /* which statement of the job; -1: none */
+	int                 stand, fresh, insert, change, commit; /* which statement of the job; -1: none */
 	bool                marks[]; /* per begin, then per change: done */
 };
 
@@ -326,8 +326,8 @@ static enum log_result commit_result(const struct commit_job *j)
 {
 	const struct pg_job *job = &j->job;
 
-	/* STAND fails with a bad cast when our replica row is not live. */
-	if (job->failed_at >= 0 && job->failed_at == j->stand && strcmp(job->state, "22P02") == 0)
+	/* How they fail when our replica row is not live. */
+	if (job->failed_at >= 0 && job->fails_on_purpose && (job->failed_at == j->stand || job->failed_at == j->fresh))
 		return LOG_FENCED;
 	/* A COMMIT of a failed transaction is answered ROLLBACK, without an error. */
 	if (job->result == LOG_DONE &&
@@ -346,8 +346,8 @@ static struct commit_job *open_job(struct pg *pg, const struct batch *b, batch_d
 {
 	struct commit_job *j = mem_alloc(sizeof *j + b->begin_count + b->change_count);
 
-	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .insert = -1, .change = -1, .commit = -1,
-	                          .sent_us = clock_boot_us() };
+	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .fresh = -1, .insert = -1, .change = -1,
+	                          .commit = -1, .sent_us = clock_boot_us() };
 	memset(j->marks, 0, b->begin_count + b->change_count);
 	pg_job_begin(&j->job, &pg->log);
 	return j;
@@ -367,7 +367,7 @@ static bool mark_changes(struct commit_job *j)
 	const struct batch *b = j->batch;
 	PGresult           *r = j->job.results[j->change];
 
-	if (j->stand < 0)
+	if (b->begin_count == 0)
 		mark(j->marks + b->begin_count, b->change_count, r, change_gid, b);
 	else if (r == NULL || strtoul(PQcmdTuples(r), NULL, 10) != b->change_count)
 		return false;
@@ -394,11 +394,18 @@ static void ask_which(struct commit_job *first)
 	const struct change *c;
 	struct commit_job   *j = open_job(first->job.conn->pg, b, first->done, first->arg);
 	struct pg_params    *p = pg_job_params(&j->job);
+	size_t               i = 0;
 
 	memcpy(j->marks, first->marks, b->begin_count);
 	j->job.only_reads = true;
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, b->change_count, c->gid);
-	params_i64(p, cell_i64(first->job.results[first->stand], 0, 0));
+	if (first->stand >= 0)
+		params_i64(p, cell_i64(first->job.results[first->stand], 0, 0));
+	else
+		params_null(p);
+	while (i + 1 < b->begin_count && !b->begins[i].fresh)
+		i++;
+	params_text(p, b->begins[i].gid);
 	pg_job_add(&j->job, SQL_CHANGED);
 	pg_job_send(&j->job, on_told);
 	pg_job_free(&first->job);
@@ -448,9 +455,13 @@ static void add_begins(struct commit_job *j)
 
 	for (size_t i = 0; i < b->begin_count; i++)
 		fresh += b->begins[i].fresh;
+	if (fresh < b->begin_count) {
+		params_uuid(pg_job_params(&j->job), b->me);
+		j->stand = add(&j->job, SQL_STAND);
+	}
 	if (fresh > 0) {
 		put_begins(pg_job_params(&j->job), b, true, fresh);
-		add(&j->job, SQL_INSERT_FRESH);
+		j->fresh = add(&j->job, SQL_INSERT_FRESH);
 	}
 	if (fresh < b->begin_count) {
 		put_begins(pg_job_params(&j->job), b, false, b->begin_count - fresh);
@@ -474,13 +485,11 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 		add(job, SQL_HASTEN);
 	if (b->begin_count > 0) {
 		pg_nursery_move(job, b->me);
-		params_uuid(pg_job_params(job), b->me);
-		j->stand = add(job, SQL_STAND);
 		add_begins(j);
 	}
 	if (b->change_count > 0) {
 		put_changes(pg_job_params(job), b);
-		j->change = add(job, j->stand >= 0 ? SQL_CHANGE : SQL_CHANGE_TELL);
+		j->change = add(job, b->begin_count > 0 ? SQL_CHANGE : SQL_CHANGE_TELL);
 	}
 	if (b->entry_count > 0) {
 		put_entries(pg_job_params(job), b);

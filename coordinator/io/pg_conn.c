@@ -137,6 +137,14 @@ void pg_job_free(struct pg_job *job)
 
 /* ---- answers --------------------------------------------------------------------------- */
 
+/* A bad cast (STAND, FENCE_LOCK, ...) or no answer to whether a row is young (INSERT_FRESH). */
+static bool is_on_purpose(const char *state, const PGresult *r)
+{
+	const char *column = PQresultErrorField(r, PG_DIAG_COLUMN_NAME);
+
+	return strcmp(state, "22P02") == 0 || (strcmp(state, "23502") == 0 && column != NULL && strcmp(column, "young") == 0);
+}
+
 static void note_error(struct pg_conn *c, struct pg_job *j, const PGresult *r)
 {
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
@@ -151,7 +159,8 @@ static void note_error(struct pg_conn *c, struct pg_job *j, const PGresult *r)
 	j->fatal = severity == NULL || strcmp(severity, "ERROR") != 0;
 	/* Messages of class 22 and 23 may quote what was stored. */
 	bool quotes = strncmp(j->state, "22", 2) == 0 || strncmp(j->state, "23", 2) == 0;
-	if (strcmp(j->state, "22P02") != 0)
+	j->fails_on_purpose = is_on_purpose(j->state, r);
+	if (!j->fails_on_purpose)
 		pg_trace(c->pg, TRACE_WARN, "statement_failed", "session=\"%s\" sqlstate=%s error=\"%s\"", c->name,
 		         j->state[0] ? j->state : "none", pg_said(quotes ? NULL : text, said));
 }

@@ -33,6 +33,7 @@ struct pg_job {
 	int             failed_at;   /* the statement that failed, or -1 */
 	bool            fatal;       /* it failed with the session */
 	char            state[6];    /* its SQLSTATE */
+	bool            fails_on_purpose; /* as a statement does that must not be followed by the next ones */
 	int64_t         sent_at;     /* boot */
 	PGresult       *results[JOB_STATEMENTS_MAX]; /* NULL where it failed */
 };

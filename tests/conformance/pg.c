@@ -247,32 +247,38 @@ static void test_haste(struct harness *h, struct uuid me)
 }
 
 /* A begin that a fence overtakes: it waits for the fence and then reads what the fence wrote. */
-static void test_begin_against_fence(struct harness *h)
+static void test_begin_against_fence(struct harness *h, bool fresh)
 {
 	struct uuid   me = make_id();
-	struct row    r = make_row(me, STR("zombie"));
+	char          gid[UUID_TEXT + 1], id[UUID_TEXT + 1];
+	struct row    r = make_row(me, str_of(uuid_text(me, gid)));
 	struct answer a = { 0 };
-	char          id[UUID_TEXT + 1];
 
+	r.fresh = fresh;
 	enroll(h, &h->a, me, 4711);
 	pg_database_run(&h->database, "BEGIN");
 	pg_database_run(&h->database, "UPDATE sagad.replica SET state = 'fenced', left_at = now(), fenced_by = id "
 	                              "WHERE id = '%s'", uuid_text(me, id));
 	h->a.log.commit(h->a.log.ctx, &(struct batch){ .me = me, .begins = &r, .begin_count = 1 }, on_batch, &a);
 	harness_sleep(h, 100);
-	ok(!a.done, "a begin waits for a fence under way");
+	ok(!a.done, "a%s begin waits for a fence under way", fresh ? " fresh" : "");
 	pg_database_run(&h->database, "COMMIT");
 	harness_wait(h, &a.done);
 	ok(a.result == LOG_FENCED, "and is then refused");
-	ok(pg_database_ask(&h->database, "SELECT gid FROM sagad.transaction WHERE gid = 'zombie'")[0] == '\0',
+	ok(pg_database_ask(&h->database, "SELECT gid FROM sagad.transaction WHERE gid = '%s'", gid)[0] == '\0',
 	   "it has inserted nothing");
+}
 
-	/* The other order: the fence waits for the begin. */
-	struct uuid you = make_id();
+/* The other order: what a begin holds, a fence waits for. */
+static void test_fence_against_begin(struct harness *h)
+{
+	struct uuid   me = make_id(), you = make_id();
+	struct answer a = { 0 };
+	char          id[UUID_TEXT + 1];
+
 	enroll(h, &h->a, you, 4712);
 	pg_database_run(&h->database, "BEGIN");
 	pg_database_run(&h->database, "SELECT FROM sagad.replica WHERE id = '%s' FOR SHARE", uuid_text(you, id));
-	a = (struct answer){ 0 };
 	h->b.log.fence(h->b.log.ctx, me, you, 4712, 0, on_done, &a);
 	harness_sleep(h, 100);
 	ok(!a.done, "a fence waits for a begin under way");
@@ -281,31 +287,50 @@ static void test_begin_against_fence(struct harness *h)
 	ok(a.result == LOG_DONE, "and is then done");
 }
 
-/* With begins in the batch, only a count says whether all changes applied: which, is asked for then. */
-static void test_some_miss(struct harness *h, struct uuid me)
+/* Of a gid that we made, or of one that somebody chose. */
+static struct row some_begin(struct harness *h, struct uuid me, bool fresh, char gid[UUID_TEXT + 1])
 {
-	struct row    row = make_row(me, STR("with-misses")), good = make_row(me, STR("miss-good")), stale = make_row(me, STR("miss-stale"));
+	struct uuid id = make_id();
+
+	/* Fresh ones are in the nursery, so they grow with the time. */
+	uuid_text(fresh ? uuid_v7(clock_now_ms(&h->a.clock), 0, (uint64_t)id.b[0] << 40) : id, gid);
+	struct row r = make_row(me, str_of(gid));
+	r.fresh = fresh;
+	return r;
+}
+
+/* With begins in the batch, only a count says whether all changes applied: which, is asked for then. */
+static void test_some_miss(struct harness *h, bool fresh)
+{
+	struct uuid   me = make_id();
+	struct row    row, good = make_row(me, STR("miss-good")), stale = make_row(me, STR("miss-stale"));
 	struct change changes[] = {
 		{ .gid = good.gid, .epoch = 1, .version = 1, .phase = PHASE_TRYING, .progress = STR("{\"p\":1}") },
 		{ .gid = stale.gid, .epoch = 1, .version = 1, .phase = PHASE_TRYING, .progress = STR("{\"p\":2}") },
 	};
-	struct answer a;
+	struct batch  b = { .me = me, .begins = &row, .begin_count = 1, .changes = changes, .change_count = 2 };
+	char          gid[UUID_TEXT + 1];
+	struct answer a = { 0 };
 
+	pg_database_run(&h->database, "DELETE FROM sagad.transaction WHERE gid LIKE 'miss-%%'");
+	enroll(h, &h->a, me, 98);
+	h->a.log.report(h->a.log.ctx, me, 1, 0, on_done, &a); /* so that there is a nursery */
+	harness_wait(h, &a.done);
 	begin_row(h, &h->a, &good);
 	begin_row(h, &h->a, &stale);
 	pg_database_run(&h->database, "UPDATE sagad.transaction SET version = 2 WHERE gid = 'miss-stale'");
-	ok(commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = &row, .begin_count = 1, .changes = changes, .change_count = 2 },
-	                &a) == LOG_DONE && a.flag && a.changed, "one that applied is told from one that did not");
+	row = some_begin(h, me, fresh, gid);
+	ok(commit_batch(h, &h->a, &b, &a) == LOG_DONE && a.flag && a.changed, "one that applied is told from one that did not%s",
+	   fresh ? ", beside a fresh begin" : "");
 	struct change turned[] = { changes[1], changes[0] };
-	row.gid = STR("with-misses-2");
+	b.changes = turned;
+	row = some_begin(h, me, fresh, gid);
 	turned[1].version = 2;
-	ok(commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = &row, .begin_count = 1, .changes = turned, .change_count = 2 },
-	                &a) == LOG_DONE && a.flag && !a.changed, "and the other way round");
+	ok(commit_batch(h, &h->a, &b, &a) == LOG_DONE && a.flag && !a.changed, "and the other way round");
 	ok(strcmp(pg_database_ask(&h->database, "SELECT string_agg(version || progress, ' ' ORDER BY gid) FROM sagad.transaction "
 	                          "WHERE gid LIKE 'miss-%%'"), "3{\"p\":1} 2{}") == 0, "as it is in the table");
-	row.gid = STR("with-misses-3");
-	ok(commit_batch(h, &h->a, &(struct batch){ .me = me, .begins = &row, .begin_count = 1, .changes = turned, .change_count = 2 },
-	                &a) == LOG_DONE && a.flag && !a.changed, "what another commit of the same made of it does not count");
+	row = some_begin(h, me, fresh, gid);
+	ok(commit_batch(h, &h->a, &b, &a) == LOG_DONE && a.flag && !a.changed, "what another commit of the same made of it does not count");
 }
 
 /* Two who adopt at once: neither waits for the other's rows, and no row is taken twice. */
@@ -597,8 +622,11 @@ int main(void)
 	test_ended_in_a_commit(&h, me);
 	test_reload_waits(&h, me);
 	test_haste(&h, me);
-	test_some_miss(&h, me);
-	test_begin_against_fence(&h);
+	test_some_miss(&h, false);
+	test_some_miss(&h, true);
+	test_begin_against_fence(&h, false);
+	test_begin_against_fence(&h, true);
+	test_fence_against_begin(&h);
 	test_adoption_at_once(&h);
 	test_drained_is_no_poison(&h);
 	test_newer_rows(&h);
@@ -606,6 +634,7 @@ int main(void)
 	test_silent_server(&h);
 	test_session(&h);
 	test_hot_updates(&h, me);
+	ok(harness_misplaced(&h) == 0, "each row of all these tests is owned, parked or ended, as its phase says");
 	harness_close(&h);
 	return tap_done();
 }

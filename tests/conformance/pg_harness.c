@@ -2,6 +2,7 @@
 #include "tests/conformance/pg_harness.h"
 
 #include "coordinator/base/digest.h"
+#include "sql/statements.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,6 +217,13 @@ void on_list(void *arg, enum log_result result, const struct row *rows, size_t n
 	copy_rows(arg, rows, n);
 	str_cstr(page->next, ((struct answer *)arg)->next, sizeof ((struct answer *)arg)->next);
 	((struct answer *)arg)->examined = page->examined;
+}
+
+int harness_misplaced(struct harness *h)
+{
+	return atoi(pg_database_ask(&h->database, "SELECT count(*) FROM sagad.transaction t "
+		"WHERE (t.owner IS NULL AND t.ended_at IS NULL) <> (t.due_at IS NOT NULL) "
+		"OR (t.ended_at IS NOT NULL) <> (" IS_ENDED("t.phase") ")"));
 }
 
 /* ---- common moves ------------------------------------------------------------------- */

@@ -37,6 +37,9 @@ void end_close(struct harness *h, struct end *e);
 
 /* Runs the loop until *done or ten seconds have passed; returns *done. */
 bool harness_wait(struct harness *h, const bool *done);
+/* How many rows are not owned, parked or ended, or more than one of it, or ended otherwise than their phase says. No
+ * check of the table tells. */
+int harness_misplaced(struct harness *h);
 void harness_sleep(struct harness *h, int64_t ms);
 /* Until the condition holds, for at most ms. */
 #define harness_until(h, condition, ms)                                             \

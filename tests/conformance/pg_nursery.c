@@ -531,6 +531,7 @@ int main(void)
 	test_beatless(&h);
 	test_many(&h);
 	test_doubt(&h);
+	ok(harness_misplaced(&h) == 0, "each row of all these tests is owned, parked or ended, as its phase says");
 	harness_close(&h);
 	return tap_done();
 }

@@ -23,6 +23,8 @@ static const struct {
 	const char *name, *needs, *needs_too;
 } wants[] = {
 	{ "STAND", "Index Scan using replica_pkey", NULL },
+	{ "INSERT", "Index Scan using replica_pkey", NULL },
+	{ "INSERT_FRESH", "LockRows", "Index Scan using replica_pkey" },
 	{ "CHANGE", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "CHANGE_TELL", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "CHANGED", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },

@@ -55,7 +55,7 @@ def test_a_short_run_prints_figures_of_the_documented_shape(tmp_path):
     named = shared["by_statement"]
     changed = sum(named[name]["rows"] for name in ("CHANGE", "CHANGE_TELL") if name in named)
     assert 0.9 < named["INSERT_FRESH"]["rows"] < 1.1 and 1.9 < changed < 2.1
-    assert named["STAND"]["calls"] == pytest.approx(named["INSERT_FRESH"]["calls"], rel=0.01)
+    assert "STAND" not in named  # of begins whose gid was made here, INSERT_FRESH does what it does
     assert all(s["us_a_call"] > 0 and 0 < s["share"] <= 1 for s in named.values())
     assert shared["rows_a_commit"] == pytest.approx(shared["rows"] / shared["commits"], rel=0.01)
 

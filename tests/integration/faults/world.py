@@ -276,7 +276,8 @@ class World:
         audit = self._audit()
         if late:
             print(f"{len(late)} ended more than {LATE} s after the load; the first:", audit.story(late[0]), flush=True)
-        found = [f"client: {v}" for load in self.loads for v in load.violations] + audit.run() + self._leaks()
+        found = [f"client: {v}" for load in self.loads for v in load.violations] + audit.run() \
+            + self._leaks() + self._misplaced()
         if found:
             stories = [audit.story(g) for g in sorted({f.split(": ")[0] for f in found} & set(audit.told))[:3]]
             raise AssertionError(f"{len(found)} violations, of which the first: " + "\n".join(found[:20] + stories)
@@ -314,6 +315,11 @@ class World:
         fresh = {g: r for g, r in there.items() if g not in self.gone}
         return Audit({g: t for g, t in self.told.items() if g not in self.gone}, self.kinds, fresh, calls,
                      self.participant.books(), history, self.gone, self.lost, restored=self._may_restore())
+
+    def _misplaced(self):
+        """Each row is owned, parked or ended. No check of the table says so."""
+        return [f"{gid}: is none, or more than one, of owned, parked and ended" for gid, in self.rows(
+            "SELECT gid FROM sagad.transaction WHERE (owner IS NULL AND ended_at IS NULL) <> (due_at IS NOT NULL)")]
 
     def _may_restore(self):
         """After a failover rows may come back in one step."""
