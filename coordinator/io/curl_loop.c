@@ -12,7 +12,7 @@
 enum {
 	CONNECTIONS_KEPT = 256, /* in a multi handle, used or not; beyond it the oldest idle one is closed */
 	GROUP_MAX = 64,         /* users of a multi handle */
-	GROUP_KEPT_MS = 60000,  /* without a user; its connections are too old by then */
+	REST_MS = 60000,        /* of a group without a user; its connections are too old by then */
 	CA_KEPT_S = 300         /* how long a file of authorities is believed to be unchanged */
 };
 
@@ -37,6 +37,7 @@ struct curl_loop {
 	struct watch        watch;
 	const struct guard *guard;
 	const char         *ca_file;
+	uint32_t            rest_ms;
 	unsigned            open; /* loop handles that are closed before it is freed */
 	http_closed        *closed;
 	void               *closed_arg;
@@ -217,7 +218,7 @@ static void drop_left(struct curl_loop *l)
 	struct list       *last = l->groups[CURL_SHARED].prev;
 	struct curl_group *g = list_entry(last, struct curl_group, link);
 
-	if (last != l->groups[CURL_SHARED].next && g->users == 0 && uv_now(l->uv) - g->left_at > GROUP_KEPT_MS)
+	if (last != l->groups[CURL_SHARED].next && g->users == 0 && uv_now(l->uv) - g->left_at > l->rest_ms)
 		drop_group(g);
 }
 
@@ -356,6 +357,7 @@ struct curl_loop *curl_loop_open(uv_loop_t *loop, const struct guard *guard,
 	l->open = 1; /* the watch */
 	l->guard = guard;
 	l->ca_file = config->ca_file;
+	l->rest_ms = config->rest_ms > 0 ? config->rest_ms : REST_MS;
 	set_up(l);
 	return l;
 }

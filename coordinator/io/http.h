@@ -23,6 +23,7 @@ struct http_config {
 	struct str deny, allow;  /* where calls may go, as guard.h reads them; both empty: everywhere */
 	const char *ca_file;     /* PEM, beside what the system believes; NULL or empty: none */
 	enum http_client client;
+	uint32_t   rest_ms;      /* how long libcurl keeps connections that only a burst has needed; 0: 60000 */
 	/* Asked at the last moment before the bytes of a request leave, a repetition's as well: this
 	 * process may have stood still since the request was started. NULL: always. */
 	bool     (*may_send)(void *ctx);

@@ -568,6 +568,28 @@ static void check_rest_of_burst(struct world *w)
 	ok(is_hi(get(w, "/ok")) && w->stub.connections == opened, "for the next call");
 }
 
+/* libcurl's are closed in groups, one with each call: the last ones first, and never the first. */
+static void check_rest_of_groups(struct world *w)
+{
+	struct http *before = w->http;
+	unsigned     left[3];
+
+	ok(is_hi(get(w, "/ok")) && w->stub.open == BURST, "what a burst has needed stays for another: %u", w->stub.open);
+	w->http = http_open(w->loop, &(struct http_config){ .response_max = RESPONSE_MAX, .client = HTTP_CURL, .rest_ms = 20 }, NULL);
+	stub_drop_all(&w->stub);
+	burst(w);
+	for (int i = 0; i < 3; i++) {
+		turns(w, NULL, 40);
+		is_hi(get(w, "/ok"));
+		turns(w, NULL, 40);
+		left[i] = w->stub.open;
+	}
+	ok(left[0] > left[1] && left[1] == left[2] && left[2] > 1 && left[2] <= BURST / 2,
+	   "what nobody needs again is closed in time: %u, %u, %u connections", left[0], left[1], left[2]);
+	http_close(w->http, NULL, NULL);
+	w->http = before;
+}
+
 /* Takes every descriptor that is left, under a limit that allows no more. */
 static void take_descriptors(int any, int *taken, int max)
 {
@@ -729,7 +751,9 @@ static void check_all(uv_loop_t *loop, enum http_client client)
 	check_allowed(&w, client);
 	check_hung_names(&w);
 	check_bursts(&w);
-	if (client != HTTP_CURL) { /* libcurl closes what is idle by other rules */
+	if (client == HTTP_CURL) {
+		check_rest_of_groups(&w);
+	} else {
 		check_rest_of_burst(&w);
 		check_no_descriptor(&w);
 	}
