@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * http.c - all HTTP clients against servers that close, reset, hang or lie, and names with several addresses.
  */
-#include "coordinator/io/http.h"
-
 #include "coordinator/base/mem.h"
-#include "tests/lib/http_stub.h"
+#include "tests/conformance/http_world.h"
 #include "tests/lib/tap.h"
 #include "tests/lib/test_names.h"
-#include "tests/lib/tls_relay.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -18,201 +15,6 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { RESPONSE_MAX = 100000 };
-
-struct world {
-	uv_loop_t   *loop;
-	struct http *http;
-	struct stub  stub;
-	struct tls_relay relay; /* before it; its port is 0 without TLS */
-	struct buf   seen;      /* the last request: line, head and body */
-	unsigned     failing;   /* so many requests to come fail, see handle() */
-	bool         held;      /* nothing may be sent */
-	bool         holding;   /* from the next request on */
-	unsigned     closed;
-};
-
-struct got {
-	bool       done;
-	int        status;
-	bool       unsendable, too_big, withheld;
-	struct buf body;
-	char       failure[256], outcome[64];
-};
-
-/* ---- the server --------------------------------------------------------------------------------- */
-
-#define SMALL "Content-Length: 2\r\n"
-
-static const struct {
-	const char *path, *raw;
-	bool        close, reset;
-} scripts[] = {
-	{ "/ok", "HTTP/1.1 200 OK\r\n" SMALL "\r\nhi", false, false },
-	{ "/says-close", "HTTP/1.1 200 OK\r\nConnection: close\r\n" SMALL "\r\nhi", false, false },
-	{ "/closes", "HTTP/1.1 200 OK\r\n" SMALL "\r\nhi", true, false },
-	{ "/old", "HTTP/1.0 200 OK\r\n\r\nuntil the end", true, false },
-	{ "/old-length", "HTTP/1.0 200 OK\r\n" SMALL "\r\nhi", false, false },
-	{ "/old-keep", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n" SMALL "\r\nhi", false, false },
-	{ "/more", "HTTP/1.1 200 OK\r\n" SMALL "\r\nhiHTTP/1.1 200 OK\r\nSaga-Outcome: refused\r\n" SMALL "\r\nno", false, false },
-	{ "/chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\nh\r\n1\r\ni\r\n0\r\nSaga-Outcome: refused\r\n\r\n", false, false },
-	{ "/hints", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" SMALL "\r\nhi", false, false },
-	{ "/204", "HTTP/1.1 204 No Content\r\n\r\n", false, false },
-	{ "/304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", false, false },
-	{ "/head", "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", false, false },
-	{ "/outcome", "HTTP/1.1 409 No\r\nSaga-Outcome: refused\r\n" SMALL "\r\nhi", false, false },
-	{ "/reset", "", false, true },
-	{ "/close", "", true, false },
-	{ "/half", "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", true, false },
-	{ "/half-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhi", true, false },
-	{ "/half-head", "HTTP/1.1 200 OK\r\nContent-", true, false },
-	{ "/garbage", "220 mail.example.com ESMTP\r\n", false, false },
-	{ "/http2", "HTTP/2 200\r\n\r\n", true, false },
-};
-
-/* ?fail: without an answer as long as w->failing lasts. */
-static void handle(void *arg, const struct stub_request *r, struct stub_answer *out)
-{
-	struct world *w = arg;
-	struct str    path = r->path;
-
-	buf_clear(&w->seen);
-	buf_str(&w->seen, r->method);
-	buf_char(&w->seen, ' ');
-	buf_str(&w->seen, r->path);
-	buf_char(&w->seen, '\n');
-	buf_str(&w->seen, r->head);
-	buf_char(&w->seen, '\n');
-	buf_str(&w->seen, r->body);
-	w->held = w->held || w->holding;
-	if (w->failing > 0) {
-		w->failing--;
-		out->close = !(out->reset = w->failing % 2 != 0);
-		return;
-	}
-	if (str_is(path, "/hang")) {
-		out->never = true;
-		return;
-	}
-	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++)
-		if (str_is(path, scripts[i].path)) {
-			buf_cstr(&out->raw, scripts[i].raw);
-			out->close = scripts[i].close;
-			out->reset = scripts[i].reset;
-			return;
-		}
-	buf_fmt(&out->raw, "HTTP/1.1 413 Too Large\r\nContent-Length: %d\r\n\r\n", str_is(path, "/large") ? RESPONSE_MAX + 1 : 0);
-	for (int i = 0; str_is(path, "/large") && i <= RESPONSE_MAX; i++)
-		buf_char(&out->raw, 'x');
-	out->close = str_is(path, "/early");
-}
-
-/* ---- calls ------------------------------------------------------------------------------------------ */
-
-static void on_done(void *arg, const struct http_result *r)
-{
-	struct got *got = arg;
-
-	if (got->done)
-		abort(); /* twice */
-	got->done = true;
-	got->status = r->reply.status;
-	got->unsendable = r->unsendable;
-	got->withheld = r->withheld;
-	got->too_big = r->reply.body_too_big;
-	if (r->reply.body.n > 0)
-		buf_str(&got->body, r->reply.body);
-	str_cstr(r->reply.failure, got->failure, sizeof got->failure);
-	str_cstr(r->reply.saga_outcome, got->outcome, sizeof got->outcome);
-}
-
-static void on_tick(uv_timer_t *t)
-{
-	(void)t;
-}
-
-/* Until it is done, or for so long. What a timer tells in a turn is seen before the loop sleeps again. */
-static void turns(struct world *w, const struct got *got, unsigned ms)
-{
-	const uint64_t end = uv_hrtime() + ms * UINT64_C(1000000);
-	uv_timer_t     tick;
-
-	uv_timer_init(w->loop, &tick);
-	uv_timer_start(&tick, on_tick, 2, 2);
-	while (uv_hrtime() < end && (got == NULL || !got->done))
-		uv_run(w->loop, UV_RUN_ONCE);
-	uv_close((uv_handle_t *)&tick, NULL);
-	uv_run(w->loop, UV_RUN_NOWAIT);
-}
-
-static const char *url_of(const struct world *w, const char *host, const char *path)
-{
-	static char url[200];
-
-	snprintf(url, sizeof url, "%s://%s:%d%s", w->relay.port ? "https" : "http", host,
-	         w->relay.port ? w->relay.port : w->stub.port, path);
-	return url;
-}
-
-static struct got ask(struct world *w, const char *method, const char *url, struct str body, unsigned timeout_ms)
-{
-	struct got got = { 0 };
-
-	http_start(w->http, &(struct http_request){ .url = url, .method = method, .body = body,
-	                                            .timeout_ms = timeout_ms }, on_done, &got);
-	if (got.done)
-		abort(); /* too early */
-	turns(w, &got, timeout_ms + 3000);
-	return got;
-}
-
-static struct got get(struct world *w, const char *path)
-{
-	return ask(w, "GET", url_of(w, "127.0.0.1", path), (struct str){ 0 }, 500);
-}
-
-static bool is_hi(struct got got)
-{
-	bool hi = got.status == 200 && got.failure[0] == '\0' && str_is(buf_view(&got.body), "hi");
-
-	buf_fini(&got.body);
-	return hi;
-}
-
-static bool is_failure(const struct got *got)
-{
-	return got->done && got->status == 0 && got->failure[0] != '\0' && !got->unsendable;
-}
-
-static bool may_send(void *ctx)
-{
-	return !((struct world *)ctx)->held;
-}
-
-static void open_world(struct world *w, uv_loop_t *loop, enum http_client client, const char *deny)
-{
-	*w = (struct world){ .loop = loop };
-	w->http = http_open(loop, &(struct http_config){ .response_max = RESPONSE_MAX, .deny = str_of(deny),
-	                                                 .client = client, .may_send = may_send,
-	                                                 .may_send_ctx = w }, NULL);
-	if (w->http == NULL || !stub_open(&w->stub, loop, handle, w))
-		abort();
-}
-
-static void on_closed(void *arg)
-{
-	((struct world *)arg)->closed++;
-}
-
-static void close_world(struct world *w)
-{
-	http_close(w->http, on_closed, w);
-	stub_close(&w->stub);
-	for (int i = 0; i < 200 && w->closed == 0; i++)
-		uv_run(w->loop, UV_RUN_NOWAIT);
-	buf_fini(&w->seen);
-}
 
 /* ---- answers ------------------------------------------------------------------------------------------ */
 
@@ -239,14 +41,14 @@ static void check_answers(struct world *w)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		unsigned   before = (is_hi(get(w, "/ok")), w->stub.connections);
-		struct got got = ask(w, rows[i].method, url_of(w, "127.0.0.1", rows[i].path), (struct str){ 0 }, 1000);
+		unsigned   before = (got_is_hi(world_get(w, "/ok")), w->stub.connections);
+		struct got got = world_ask(w, rows[i].method, world_url(w, "127.0.0.1", rows[i].path), (struct str){ 0 }, 1000);
 		bool       right = got.status == rows[i].status && str_is(buf_view(&got.body), rows[i].body);
 
 		ok(right && strcmp(got.outcome, got.status == 409 ? "refused" : "") == 0, "%s: %d \"%s\" %s", rows[i].why,
 		   got.status, got.body.p ? got.body.p : "", got.failure);
-		turns(w, NULL, 5);
-		ok(is_hi(get(w, "/ok")) && w->stub.connections == before + rows[i].opened,
+		world_turns(w, NULL, 5);
+		ok(got_is_hi(world_get(w, "/ok")) && w->stub.connections == before + rows[i].opened,
 		   "%s: the next call %s", rows[i].why, rows[i].opened ? "opens a new connection" : "uses the same connection");
 		buf_fini(&got.body);
 	}
@@ -262,11 +64,10 @@ static void check_failures(struct world *w, enum http_client client)
 
 		if (client == HTTP_CURL && strcmp(paths[i], "/http2") == 0)
 			continue; /* it takes that for HTTP/1.1 */
-		stub_drop_all(&w->stub);
-		turns(w, NULL, 5);
+		world_drop_connections(w);
 		requests = w->stub.requests;
-		got = get(w, paths[i]);
-		ok(is_failure(&got) && w->stub.requests == requests + 1, "%s on a new connection: %s", paths[i], got.failure);
+		got = world_get(w, paths[i]);
+		ok(got_is_failure(&got) && w->stub.requests == requests + 1, "%s on a new connection: %s", paths[i], got.failure);
 		buf_fini(&got.body);
 	}
 }
@@ -277,22 +78,21 @@ static void check_repeat(struct world *w)
 	struct got got;
 
 	for (unsigned failing = 1; failing <= 2; failing++) {
-		stub_drop_all(&w->stub);
-		turns(w, NULL, 5);
-		is_hi(get(w, "/ok"));
+		world_drop_connections(w);
+		got_is_hi(world_get(w, "/ok"));
 		w->failing = failing;
 		requests = w->stub.requests;
 		/* The last of them closes, the one before resets. */
 		if (failing == 1)
-			ok(is_hi(get(w, "/ok")) && w->stub.requests == requests + 2,
+			ok(got_is_hi(world_get(w, "/ok")) && w->stub.requests == requests + 2,
 			   "an old connection that breaks before it answers: once more on a new one");
 	}
-	got = get(w, "/ok");
-	ok(is_failure(&got) && w->stub.requests == requests + 2, "but not again and again: %s", got.failure);
+	got = world_get(w, "/ok");
+	ok(got_is_failure(&got) && w->stub.requests == requests + 2, "but not again and again: %s", got.failure);
 	w->failing = 0;
-	requests = (is_hi(get(w, "/ok")), w->stub.requests);
-	got = get(w, "/half");
-	ok(is_failure(&got) && w->stub.requests == requests + 1, "nor when a part was answered: %s", got.failure);
+	requests = (got_is_hi(world_get(w, "/ok")), w->stub.requests);
+	got = world_get(w, "/half");
+	ok(got_is_failure(&got) && w->stub.requests == requests + 1, "nor when a part was answered: %s", got.failure);
 }
 
 /* A process that stood still must not go on with what it had begun: others have taken over. */
@@ -301,25 +101,24 @@ static void check_withheld(struct world *w)
 	unsigned   requests;
 	struct got got = { 0 };
 
-	stub_drop_all(&w->stub);
-	turns(w, NULL, 5);
+	world_drop_connections(w);
 	requests = w->stub.requests;
-	http_start(w->http, &(struct http_request){ .url = url_of(w, "127.0.0.1", "/ok"), .method = "GET",
-	                                            .timeout_ms = 500 }, on_done, &got);
+	http_start(w->http, &(struct http_request){ .url = world_url(w, "127.0.0.1", "/ok"), .method = "GET",
+	                                            .timeout_ms = 500 }, world_done, &got);
 	w->held = true;
-	turns(w, &got, 1000);
-	ok(got.withheld && is_failure(&got) && w->stub.requests == requests,
+	world_turns(w, &got, 1000);
+	ok(got.withheld && got_is_failure(&got) && w->stub.requests == requests,
 	   "what was started while it might be sent, and not written yet: %s", got.failure);
 	w->held = false;
-	is_hi(get(w, "/ok"));
+	got_is_hi(world_get(w, "/ok"));
 	requests = w->stub.requests;
 	w->failing = 1;
 	w->holding = true;
-	got = get(w, "/ok");
-	ok(got.withheld && is_failure(&got) && w->stub.requests == requests + 1,
+	got = world_get(w, "/ok");
+	ok(got.withheld && got_is_failure(&got) && w->stub.requests == requests + 1,
 	   "nor is it repeated when the old connection breaks: %s", got.failure);
 	w->held = w->holding = false;
-	ok(is_hi(get(w, "/ok")), "and all goes on when it may");
+	ok(got_is_hi(world_get(w, "/ok")), "and all goes on when it may");
 }
 
 /* Bytes that nobody asked for are on a resting connection, and the loop has not seen them yet. */
@@ -328,13 +127,13 @@ static void check_unasked(struct world *w)
 	struct got got = { 0 };
 	unsigned   opened;
 
-	is_hi(get(w, "/ok"));
+	got_is_hi(world_get(w, "/ok"));
 	opened = w->stub.connections;
 	stub_speak(&w->stub, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno");
-	http_start(w->http, &(struct http_request){ .url = url_of(w, "127.0.0.1", "/ok"), .method = "GET",
-	                                            .timeout_ms = 500 }, on_done, &got);
-	turns(w, &got, 1000);
-	ok(is_hi(got) && w->stub.connections == opened + 1, "what came before the question is not its answer: %d", got.status);
+	http_start(w->http, &(struct http_request){ .url = world_url(w, "127.0.0.1", "/ok"), .method = "GET",
+	                                            .timeout_ms = 500 }, world_done, &got);
+	world_turns(w, &got, 1000);
+	ok(got_is_hi(got) && w->stub.connections == opened + 1, "what came before the question is not its answer: %d", got.status);
 }
 
 /* The look that finds those bytes also finds the answer of a call that is under way, which is told of later. */
@@ -345,43 +144,43 @@ static void check_unasked_beside(struct world *w)
 	char                hang[200];
 	unsigned            requests = w->stub.requests, opened;
 
-	snprintf(hang, sizeof hang, "%s", url_of(w, "127.0.0.1", "/hang"));
+	snprintf(hang, sizeof hang, "%s", world_url(w, "127.0.0.1", "/hang"));
 	r.url = hang;
-	http_start(w->http, &r, on_done, &first);
-	r.url = url_of(w, "127.0.0.1", "/ok");
-	http_start(w->http, &r, on_done, &second);
-	turns(w, &second, 5000);
+	http_start(w->http, &r, world_done, &first);
+	r.url = world_url(w, "127.0.0.1", "/ok");
+	http_start(w->http, &r, world_done, &second);
+	world_turns(w, &second, 5000);
 	while (w->stub.requests < requests + 2)
 		uv_run(w->loop, UV_RUN_ONCE);
 	opened = w->stub.connections;
 	stub_speak(&w->stub, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
 	for (int i = 0; i < 2; i++)
-		http_start(w->http, &r, on_done, &late[i]);
-	turns(w, &late[1], 5000);
-	turns(w, &late[0], 5000);
-	turns(w, &first, 5000);
-	ok(is_hi(first) && is_hi(second), "an answer that is seen because another call begins is not lost: %d", first.status);
-	ok(is_hi(late[0]) && is_hi(late[1]) && w->stub.connections >= opened + 1,
+		http_start(w->http, &r, world_done, &late[i]);
+	world_turns(w, &late[1], 5000);
+	world_turns(w, &late[0], 5000);
+	world_turns(w, &first, 5000);
+	ok(got_is_hi(first) && got_is_hi(second), "an answer that is seen because another call begins is not lost: %d", first.status);
+	ok(got_is_hi(late[0]) && got_is_hi(late[1]) && w->stub.connections >= opened + 1,
 	   "and no call begun in that moment takes the bytes on a resting connection: %d, %d", late[0].status, late[1].status);
 	stub_drop_all(&w->stub); /* where it was to hang it still does */
-	turns(w, NULL, 5);
+	world_turns(w, NULL, 5);
 }
 
 static void check_large(struct world *w)
 {
 	static char big[8 << 20];
-	struct got  got = get(w, "/large");
+	struct got  got = world_get(w, "/large");
 
 	ok(got.status == 413 && got.too_big && got.body.n <= RESPONSE_MAX, "an answer over the limit is cut");
 	buf_fini(&got.body);
 	for (size_t i = 0; i < sizeof big; i++)
 		big[i] = (char)('a' + i * 7 / 5 % 26);
 	w->stub.answer_early = 1000;
-	got = ask(w, "POST", url_of(w, "127.0.0.1", "/early"), (struct str){ big, sizeof big }, 3000);
-	ok(got.status == 413 || is_failure(&got), "answered and closed while the body is sent: %d %s", got.status, got.failure);
+	got = world_ask(w, "POST", world_url(w, "127.0.0.1", "/early"), (struct str){ big, sizeof big }, 3000);
+	ok(got.status == 413 || got_is_failure(&got), "answered and closed while the body is sent: %d %s", got.status, got.failure);
 	w->stub.answer_early = 0;
-	got = ask(w, "POST", url_of(w, "127.0.0.1", "/ok"), (struct str){ big, sizeof big }, 3000);
-	ok(is_hi(got) && w->seen.n > sizeof big && memcmp(w->seen.p + w->seen.n - sizeof big, big, sizeof big) == 0,
+	got = world_ask(w, "POST", world_url(w, "127.0.0.1", "/ok"), (struct str){ big, sizeof big }, 3000);
+	ok(got_is_hi(got) && w->seen.n > sizeof big && memcmp(w->seen.p + w->seen.n - sizeof big, big, sizeof big) == 0,
 	   "8 MiB are sent in pieces");
 }
 
@@ -408,35 +207,35 @@ static void check_addresses(struct world *w, enum http_client client)
 	unsigned   before;
 	uint64_t   began;
 
-	ok(is_hi(ask(w, "GET", url_of(w, "two.test", "/ok"), (struct str){ 0 }, 1000)), "the second address answers");
-	got = ask(w, "GET", url_of(w, "none.test", "/ok"), (struct str){ 0 }, 1000);
-	ok(is_failure(&got), "none answers: %s", got.failure);
-	got = ask(w, "GET", "http://missing.test/ok", (struct str){ 0 }, 1000);
-	ok(is_failure(&got), "no such name: %s", got.failure);
-	got = ask(w, "GET", "http://127.0.0.1:1/ok", (struct str){ 0 }, 1000);
-	ok(is_failure(&got), "nobody listens: %s", got.failure);
+	ok(got_is_hi(world_ask(w, "GET", world_url(w, "two.test", "/ok"), (struct str){ 0 }, 1000)), "the second address answers");
+	got = world_ask(w, "GET", world_url(w, "none.test", "/ok"), (struct str){ 0 }, 1000);
+	ok(got_is_failure(&got), "none answers: %s", got.failure);
+	got = world_ask(w, "GET", "http://missing.test/ok", (struct str){ 0 }, 1000);
+	ok(got_is_failure(&got), "no such name: %s", got.failure);
+	got = world_ask(w, "GET", "http://127.0.0.1:1/ok", (struct str){ 0 }, 1000);
+	ok(got_is_failure(&got), "nobody listens: %s", got.failure);
 	open_hole(w->stub.port, fds);
-	ok(client != HTTP_AUTO || is_hi(ask(w, "GET", url_of(w, "hole.test", "/ok"), (struct str){ 0 }, 1000)),
+	ok(client != HTTP_AUTO || got_is_hi(world_ask(w, "GET", world_url(w, "hole.test", "/ok"), (struct str){ 0 }, 1000)),
 	   "the first does not even refuse");
 	began = uv_hrtime();
 	stub_drop_all(&w->stub);
-	ok(client != HTTP_AUTO || (is_hi(ask(w, "GET", url_of(w, "hole.test", "/ok"), (struct str){ 0 }, 1000)) &&
+	ok(client != HTTP_AUTO || (got_is_hi(world_ask(w, "GET", world_url(w, "hole.test", "/ok"), (struct str){ 0 }, 1000)) &&
 	                 uv_hrtime() - began < 300000000u), "next time the address that answered comes first");
 	began = uv_hrtime();
-	got = ask(w, "GET", url_of(w, "127.0.0.3", "/ok"), (struct str){ 0 }, 200);
-	ok(is_failure(&got) && strstr(got.failure, "timed out") != NULL && uv_hrtime() - began < 600000000u,
+	got = world_ask(w, "GET", world_url(w, "127.0.0.3", "/ok"), (struct str){ 0 }, 200);
+	ok(got_is_failure(&got) && strstr(got.failure, "timed out") != NULL && uv_hrtime() - began < 600000000u,
 	   "time-out while it connects: %s", got.failure);
 	for (int i = 0; i < 4; i++)
 		close(fds[i]);
 	before = test_names_asked();
 	for (int i = 0; i < 5; i++) {
-		is_hi(ask(w, "GET", url_of(w, "here.test", "/says-close"), (struct str){ 0 }, 1000));
-		turns(w, NULL, 2);
+		got_is_hi(world_ask(w, "GET", world_url(w, "here.test", "/says-close"), (struct str){ 0 }, 1000));
+		world_turns(w, NULL, 2);
 	}
 	ok(test_names_asked() <= before + 1, "a name is asked for once a minute");
-	got = ask(w, "GET", url_of(w, "denied.test", "/ok"), (struct str){ 0 }, 1000);
+	got = world_ask(w, "GET", world_url(w, "denied.test", "/ok"), (struct str){ 0 }, 1000);
 	ok(got.unsendable && strstr(got.failure, "deny") != NULL, "a name for a denied address: %s", got.failure);
-	ok(is_hi(ask(w, "GET", url_of(w, "half-denied.test", "/ok"), (struct str){ 0 }, 1000)),
+	ok(got_is_hi(world_ask(w, "GET", world_url(w, "half-denied.test", "/ok"), (struct str){ 0 }, 1000)),
 	   "of two addresses the one that may be called is");
 }
 
@@ -445,8 +244,8 @@ static struct got ask_replica(struct world *w, const char *url)
 	struct got got = { 0 };
 
 	http_start(w->http, &(struct http_request){ .url = url, .method = "GET", .timeout_ms = 1000, .to_replica = true },
-	           on_done, &got);
-	turns(w, &got, 4000);
+	           world_done, &got);
+	world_turns(w, &got, 4000);
 	return got;
 }
 
@@ -462,20 +261,20 @@ static void check_allowed(struct world *w, enum http_client client)
 	snprintf(allow, sizeof allow, "here.test:%d 127.0.0.2 *.good.test", w->stub.port);
 	w->http = http_open(w->loop, &(struct http_config){ .response_max = RESPONSE_MAX, .allow = str_of(allow),
 	                                                    .client = client }, NULL);
-	ok(is_hi(ask(w, "GET", url_of(w, "here.test", "/ok"), (struct str){ 0 }, 1000)), "a host that is allowed is called");
+	ok(got_is_hi(world_ask(w, "GET", world_url(w, "here.test", "/ok"), (struct str){ 0 }, 1000)), "a host that is allowed is called");
 	connections = w->stub.connections;
 	for (size_t i = 0; i < sizeof REFUSED / sizeof REFUSED[0]; i++) {
-		got = ask(w, "GET", url_of(w, REFUSED[i], "/ok"), (struct str){ 0 }, 1000);
+		got = world_ask(w, "GET", world_url(w, REFUSED[i], "/ok"), (struct str){ 0 }, 1000);
 		ok(got.unsendable && strstr(got.failure, "allow") != NULL, "%s is not: %s", REFUSED[i], got.failure);
 	}
-	got = ask(w, "GET", "http://here.test:1/ok", (struct str){ 0 }, 1000);
+	got = world_ask(w, "GET", "http://here.test:1/ok", (struct str){ 0 }, 1000);
 	ok(got.unsendable, "nor another port: %s", got.failure);
-	got = ask(w, "GET", "https://127.0.0.1/ok", (struct str){ 0 }, 1000);
+	got = world_ask(w, "GET", "https://127.0.0.1/ok", (struct str){ 0 }, 1000);
 	ok(got.unsendable && strstr(got.failure, "allow") != NULL, "nor https: %s", got.failure);
-	turns(w, NULL, 10);
+	world_turns(w, NULL, 10);
 	ok(w->stub.connections == connections, "no connection was opened");
-	ok(is_hi(ask_replica(w, url_of(w, "two.test", "/ok"))), "a replica may stand elsewhere");
-	got = ask(w, "GET", url_of(w, "two.test", "/ok"), (struct str){ 0 }, 1000);
+	ok(got_is_hi(ask_replica(w, world_url(w, "two.test", "/ok"))), "a replica may stand elsewhere");
+	got = world_ask(w, "GET", world_url(w, "two.test", "/ok"), (struct str){ 0 }, 1000);
 	ok(got.unsendable, "its connection is no way for a call: %s", got.failure);
 	snprintf(target, sizeof target, "here.test:%d", w->stub.port);
 	ok(http_may_call(w->http, str_of(target)) && http_may_call(w->http, STR("127.0.0.2:9")) &&
@@ -495,13 +294,13 @@ static void check_hung_names(struct world *w)
 
 	for (int i = 0; i < HUNG; i++) {
 		snprintf(urls[i], sizeof urls[i], "http://hung%d.test/", i);
-		http_start(w->http, &(struct http_request){ .url = urls[i], .method = "GET", .timeout_ms = 300 }, on_done, &hung[i]);
+		http_start(w->http, &(struct http_request){ .url = urls[i], .method = "GET", .timeout_ms = 300 }, world_done, &hung[i]);
 	}
-	got = ask(w, "GET", url_of(w, "two.test", "/ok"), (struct str){ 0 }, 250);
-	ok(is_hi(got), "a dozen names whose server hangs do not stop another name");
+	got = world_ask(w, "GET", world_url(w, "two.test", "/ok"), (struct str){ 0 }, 250);
+	ok(got_is_hi(got), "a dozen names whose server hangs do not stop another name");
 	for (int i = 0; i < HUNG; i++) {
-		turns(w, &hung[i], 1000);
-		timed_out += is_failure(&hung[i]);
+		world_turns(w, &hung[i], 1000);
+		timed_out += got_is_failure(&hung[i]);
 	}
 	ok(timed_out == HUNG, "they end at their time-out: %s", hung[0].failure);
 }
@@ -513,13 +312,13 @@ static void check_unusual(struct world *w)
 
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		uint64_t   began = uv_hrtime();
-		struct got got = ask(w, "GET", wrong[i], (struct str){ 0 }, 300);
+		struct got got = world_ask(w, "GET", wrong[i], (struct str){ 0 }, 300);
 
 		bad += !got.done || got.status != 0 || got.failure[0] == '\0' || uv_hrtime() - began > 600000000u;
 	}
 	ok(bad == 0, "URLs that are none fail, each in its time");
-	ok(is_hi(ask(w, "GET", url_of(w, "127.1", "/ok"), (struct str){ 0 }, 500)), "127.1 is 127.0.0.1");
-	ok(is_hi(ask(w, "GET", url_of(w, "user:secret@127.0.0.1", "/ok"), (struct str){ 0 }, 500)) &&
+	ok(got_is_hi(world_ask(w, "GET", world_url(w, "127.1", "/ok"), (struct str){ 0 }, 500)), "127.1 is 127.0.0.1");
+	ok(got_is_hi(world_ask(w, "GET", world_url(w, "user:secret@127.0.0.1", "/ok"), (struct str){ 0 }, 500)) &&
 	   memmem(w->seen.p, w->seen.n, "Authorization: Basic ", 21) != NULL, "names and passwords in URLs");
 }
 
@@ -531,14 +330,14 @@ enum { BURST = 150 }; /* more than two groups of curl_loop.c hold */
 static unsigned burst(struct world *w)
 {
 	const unsigned before = w->stub.connections;
-	const char    *url = url_of(w, "127.0.0.1", "/ok");
+	const char    *url = world_url(w, "127.0.0.1", "/ok");
 	struct got     got[BURST] = { 0 };
 
 	for (int i = 0; i < BURST; i++)
-		http_start(w->http, &(struct http_request){ .url = url, .method = "GET", .timeout_ms = 20000 }, on_done, &got[i]);
+		http_start(w->http, &(struct http_request){ .url = url, .method = "GET", .timeout_ms = 20000 }, world_done, &got[i]);
 	for (int i = 0; i < BURST; i++) {
-		turns(w, &got[i], 21000);
-		is_hi(got[i]);
+		world_turns(w, &got[i], 21000);
+		got_is_hi(got[i]);
 	}
 	return w->stub.connections - before;
 }
@@ -547,10 +346,9 @@ static void check_bursts(struct world *w)
 {
 	unsigned opened[2];
 
-	stub_drop_all(&w->stub);
-	turns(w, NULL, 5);
+	world_drop_connections(w);
 	opened[0] = burst(w);
-	is_hi(get(w, "/ok"));
+	got_is_hi(world_get(w, "/ok"));
 	opened[1] = burst(w);
 	ok(opened[0] == BURST && opened[1] == 0, "150 calls at once use 150 connections (%u), 150 more the same ones (%u)",
 	   opened[0], opened[1]);
@@ -562,10 +360,10 @@ static void check_rest_of_burst(struct world *w)
 	unsigned opened;
 
 	for (int i = 0; i < 60 && w->stub.open > 8; i++)
-		turns(w, NULL, 100);
+		world_turns(w, NULL, 100);
 	ok(w->stub.open >= 1 && w->stub.open <= 8, "then %u are left", w->stub.open);
 	opened = w->stub.connections;
-	ok(is_hi(get(w, "/ok")) && w->stub.connections == opened, "for the next call");
+	ok(got_is_hi(world_get(w, "/ok")) && w->stub.connections == opened, "for the next call");
 }
 
 /* libcurl's are closed in groups, one with each call: the last ones first, and never the first. */
@@ -574,14 +372,14 @@ static void check_rest_of_groups(struct world *w)
 	struct http *before = w->http;
 	unsigned     left[3];
 
-	ok(is_hi(get(w, "/ok")) && w->stub.open == BURST, "what a burst has needed stays for another: %u", w->stub.open);
+	ok(got_is_hi(world_get(w, "/ok")) && w->stub.open == BURST, "what a burst has needed stays for another: %u", w->stub.open);
 	w->http = http_open(w->loop, &(struct http_config){ .response_max = RESPONSE_MAX, .client = HTTP_CURL, .rest_ms = 20 }, NULL);
 	stub_drop_all(&w->stub);
 	burst(w);
 	for (int i = 0; i < 3; i++) {
-		turns(w, NULL, 40);
-		is_hi(get(w, "/ok"));
-		turns(w, NULL, 40);
+		world_turns(w, NULL, 40);
+		got_is_hi(world_get(w, "/ok"));
+		world_turns(w, NULL, 40);
 		left[i] = w->stub.open;
 	}
 	ok(left[0] > left[1] && left[1] == left[2] && left[2] > 1 && left[2] <= BURST / 2,
@@ -631,12 +429,11 @@ static void check_no_descriptor(struct world *w)
 		abort();
 	snprintf(url, sizeof url, "http://127.0.0.1:%d/", ntohs(a.sin_port)); /* connects, and nobody answers */
 	for (int resting = 0; resting < 2; resting++) {
-		stub_drop_all(&w->stub);
-		turns(w, NULL, 5);
+		world_drop_connections(w);
 		if (resting)
-			is_hi(get(w, "/ok"));
+			got_is_hi(world_get(w, "/ok"));
 		take_descriptors(listener, taken, 1000);
-		got = ask(w, "GET", url, (struct str){ 0 }, 100);
+		got = world_ask(w, "GET", url, (struct str){ 0 }, 100);
 		give_descriptors(&before, taken);
 		ok(strstr(got.failure, resting ? "timed out" : "open files") != NULL, "no descriptor left, %s: %s",
 		   resting ? "but one that rests" : "and none that rests", got.failure);
@@ -662,8 +459,7 @@ static void check_hygiene(struct world *w, enum http_client client)
 	char     urls[AT_ONCE][64];
 	unsigned before, answered = 0;
 
-	stub_drop_all(&w->stub);
-	turns(w, NULL, 50);
+	world_drop_connections(w);
 	before = open_fds();
 	for (int round = 0; round < CALLS / AT_ONCE; round++) {
 		struct got       got[AT_ONCE] = { 0 };
@@ -672,7 +468,7 @@ static void check_hygiene(struct world *w, enum http_client client)
 		for (int i = 0; i < AT_ONCE; i++) {
 			snprintf(urls[i], sizeof urls[i], "http://127.0.0.1:%d%s", i == 7 ? 1 : w->stub.port, paths[(i + round) % 10]);
 			t[i] = http_start(w->http, &(struct http_request){ .url = urls[i], .method = "POST", .body = STR("hello"),
-			                                                   .timeout_ms = 2000 }, on_done, &got[i]);
+			                                                   .timeout_ms = 2000 }, world_done, &got[i]);
 		}
 		if (round % 5 == 0)
 			uv_run(w->loop, UV_RUN_NOWAIT);
@@ -680,13 +476,12 @@ static void check_hygiene(struct world *w, enum http_client client)
 			http_abort(w->http, t[3]);
 		for (int i = 0; i < AT_ONCE; i++) {
 			if (i != 3)
-				turns(w, &got[i], 3000);
+				world_turns(w, &got[i], 3000);
 			answered += got[i].done;
 			buf_fini(&got[i].body);
 		}
 	}
-	stub_drop_all(&w->stub);
-	turns(w, NULL, 50);
+	world_drop_connections(w);
 	ok(answered >= CALLS - CALLS / AT_ONCE, "10,000 calls of all kinds are told of: %u", answered);
 	/* libcurl finds out that a pooled connection is gone when it looks for one to use. */
 	ok(open_fds() <= before + (client == HTTP_CURL ? AT_ONCE : 0), "and no descriptor is left: %u, %u before", open_fds(), before);
@@ -706,7 +501,7 @@ static void check_bytes(struct world *plain, struct world *curl)
 
 	plain->stub.port = curl->stub.port; /* both ask the same */
 	for (unsigned i = 0; i < 2 * 5 * 6 * 3 * 3; i++) {
-		struct http_request r = { .url = url_of(curl, hosts[i % 2], paths[i / 2 % 5]), .method = methods[i / 10 % 6],
+		struct http_request r = { .url = world_url(curl, hosts[i % 2], paths[i / 2 % 5]), .method = methods[i / 10 % 6],
 			                  .body = bodies[i / 60 % 3], .headers = headers, .timeout_ms = 1000,
 			                  .header_count = (size_t[]){ 0, 5, 7 }[i / 180] };
 		struct buf seen[2] = { 0 };
@@ -715,8 +510,8 @@ static void check_bytes(struct world *plain, struct world *curl)
 			struct got got = { 0 };
 
 			buf_clear(&curl->seen);
-			http_start(k ? curl->http : plain->http, &r, on_done, &got);
-			turns(curl, &got, 2000);
+			http_start(k ? curl->http : plain->http, &r, world_done, &got);
+			world_turns(curl, &got, 2000);
 			buf_str(&seen[k], buf_view(&curl->seen));
 			buf_fini(&got.body);
 		}
@@ -737,7 +532,7 @@ static void check_all(uv_loop_t *loop, enum http_client client)
 	static struct world w;
 
 	printf("# %s\n", client_names[client]);
-	open_world(&w, loop, client, "127.0.0.9");
+	world_open(&w, loop, client, "127.0.0.9");
 	check_answers(&w);
 	check_failures(&w, client);
 	check_withheld(&w);
@@ -759,7 +554,7 @@ static void check_all(uv_loop_t *loop, enum http_client client)
 	}
 	check_unusual(&w);
 	check_hygiene(&w, client);
-	close_world(&w);
+	world_close(&w);
 }
 
 /* What comes through a relay comes a little later, so nothing here depends on when. */
@@ -768,7 +563,7 @@ static void check_tls(uv_loop_t *loop, enum http_client client)
 	static struct world w;
 
 	printf("# TLS, %s\n", client_names[client]);
-	open_world(&w, loop, client, "none");
+	world_open(&w, loop, client, "none");
 	http_close(w.http, NULL, NULL);
 	if (!tls_relay_start(&w.relay, w.stub.port))
 		abort();
@@ -779,7 +574,7 @@ static void check_tls(uv_loop_t *loop, enum http_client client)
 	check_repeat(&w);
 	check_large(&w);
 	check_bursts(&w);
-	close_world(&w);
+	world_close(&w);
 	tls_relay_stop(&w.relay);
 }
 
@@ -795,11 +590,11 @@ int main(void)
 	check_all(&loop, HTTP_CURL);
 	check_tls(&loop, HTTP_AUTO);
 	check_tls(&loop, HTTP_CURL);
-	open_world(&plain, &loop, HTTP_AUTO, "none");
-	open_world(&curl, &loop, HTTP_CURL, "none");
+	world_open(&plain, &loop, HTTP_AUTO, "none");
+	world_open(&curl, &loop, HTTP_CURL, "none");
 	check_bytes(&plain, &curl);
-	close_world(&plain);
-	close_world(&curl);
+	world_close(&plain);
+	world_close(&curl);
 	ok(uv_loop_close(&loop) == 0, "nothing is left on the loop");
 	return tap_done();
 }
