@@ -66,10 +66,11 @@ class Scene:
         self.actions = [Action(*row, stub) for row in ACTIONS]
         self.pool = concurrent.futures.ThreadPoolExecutor(len(self.actions))
         list(self.pool.map(lambda a: a.begin(self.client, self.owner.at), self.actions))
-        failed = "SELECT count(*) FROM sagad.transaction WHERE progress LIKE '%%503%%'"
-        until(lambda: self.value(failed) == len(self.actions) - 2)  # but for the open one and the one that is paused
+        # Of all but the open one and the one that is paused; a time may have a 503 in it.
+        failed = "SELECT count(*) FROM sagad.transaction WHERE progress LIKE '%%\"status\":503%%'"
+        until(lambda: self.value(failed) == len(self.actions) - 2, 30)
         # Those that live may fence only when they have held their leases for a TTL.
-        until(lambda: self.value("SELECT min(extract(epoch FROM now() - started_at)) > 2.3 FROM sagad.replica"))
+        until(lambda: self.value("SELECT min(extract(epoch FROM now() - started_at)) > 2.3 FROM sagad.replica"), 30)
 
     def value(self, sql):
         return self.db.execute(sql).fetchone()[0]

@@ -2,6 +2,7 @@
 """Participants that hang, lie, babble, vanish and come back."""
 import collections
 import contextlib
+import math
 import os
 import socket
 import statistics
@@ -510,7 +511,8 @@ class Drain:
 
 def test_one_hung_participant_leaves_the_others_their_throughput(make_cluster, rude):
     """With and without it in turns, so that what else the machine does meets both. As a test: more turns where it is noisy,
-    until the median has settled on its side; as a figure: a number of turns that does not depend on what they show."""
+    until either measure has settled on its side: the median of the turns, and the best of each kind, as other work only adds to
+    both; as a figure: a number of turns that does not depend on what they show."""
     free = threading.Event()
 
     def wait_until_free(link, _):
@@ -530,16 +532,18 @@ def test_one_hung_participant_leaves_the_others_their_throughput(make_cluster, r
         return seconds
 
     try:
-        drain, ratios = Drain(cluster, quick, hung.url), []
+        drain, ratios, best = Drain(cluster, quick, hung.url), [], collections.defaultdict(lambda: math.inf)
+        share = lambda: max(statistics.median(ratios), best[drain.good] / best[beside])
         drain.good()  # warm
-        while len(ratios) < (TURNS or 6) or (not TURNS and statistics.median(ratios) < 0.9 and len(ratios) < 16):
+        while len(ratios) < (TURNS or 6) or (not TURNS and share() < 0.9 and len(ratios) < 24):
             first, second = (drain.good, beside) if len(ratios) % 2 else (beside, drain.good)
             times = {first: first(), second: second()}
             ratios.append(times[drain.good] / times[beside])
-        low, _, high = statistics.quantiles(ratios, n=4)
-        print(f"throughput beside a hung participant: {statistics.median(ratios):.3f} of that alone, quartiles {low:.3f} and"
-              f" {high:.3f} ({len(ratios)} turns of {Drain.COUNT} transactions each way)")
-        assert statistics.median(ratios) >= 0.9, ratios
+            best.update({which: min(best[which], seconds) for which, seconds in times.items()})
+        low, median, high = statistics.quantiles(ratios, n=4)
+        print(f"throughput beside a hung participant: {median:.3f} of that alone, quartiles {low:.3f} and {high:.3f}, best of"
+              f" each {best[drain.good] / best[beside]:.3f} ({len(ratios)} turns of {Drain.COUNT} transactions each way)")
+        assert share() >= 0.9, ratios
     finally:
         free.set()
         quick.close()

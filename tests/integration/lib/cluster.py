@@ -40,7 +40,7 @@ class Replica:
                 env={**os.environ, **SANITIZER, **self.env})
         return self
 
-    def ready(self, timeout=15.0):
+    def ready(self, timeout=30.0):
         def is_ready():
             assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.log()[-3000:]}"
             try:
