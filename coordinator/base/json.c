@@ -18,13 +18,15 @@ struct frame {
 	uint32_t     n;
 	struct str   key;
 	size_t       names; /* where its names begin in scan.names */
-	size_t       start;
+	const char  *start;
 	struct json *node, *last; /* NULL: none are made here */
 };
 
+/* Where it reads is no member: each function is given the place and returns the one behind what it read, or NULL
+ * where it failed, so that the place stays in a register. */
 struct scan {
 	struct str         text;
-	size_t             at;
+	const char        *end; /* of text */
 	struct json_error *err;
 	struct arena      *arena;
 	unsigned           levels; /* of nodes */
@@ -40,12 +42,12 @@ struct scan {
 
 /* ---- errors ---------------------------------------------------------------- */
 
-static bool fail(struct scan *s, size_t at, const char *text)
+static const char *fail(struct scan *s, const char *p, const char *text)
 {
 	struct buf where = { 0 };
 
 	if (s->err == NULL)
-		return false;
+		return NULL;
 	for (unsigned i = 0; i < s->depth && s->frames[i].in_child; i++) {
 		if (s->frames[i].object) {
 			json_pointer_key(&where, s->frames[i].key);
@@ -54,173 +56,171 @@ static bool fail(struct scan *s, size_t at, const char *text)
 			buf_u64(&where, s->frames[i].n - 1);
 		}
 	}
-	s->err->at = at;
+	s->err->at = (size_t)(p - s->text.p);
 	snprintf(s->err->text, sizeof s->err->text, "%s", text);
 	str_cstr(buf_view(&where), s->err->pointer, sizeof s->err->pointer);
 	buf_fini(&where);
-	return false;
+	return NULL;
 }
 
 /* ---- scanning ------------------------------------------------------------------ */
 
-static char peek(const struct scan *s)
+static inline char peek(const struct scan *s, const char *p)
 {
-	return s->at < s->text.n ? s->text.p[s->at] : '\0';
+	return p < s->end ? *p : '\0';
 }
 
-static void skip_blanks(struct scan *s)
+static const char *skip_blanks(const struct scan *s, const char *p)
 {
-	while (s->at < s->text.n && (s->text.p[s->at] == ' ' || s->text.p[s->at] == '\n' ||
-				     s->text.p[s->at] == '\t' || s->text.p[s->at] == '\r'))
-		s->at++;
+	while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+		p++;
+	return p;
 }
 
 /* Mostly there is none. */
-static inline void skip_space(struct scan *s)
+static inline const char *skip_space(const struct scan *s, const char *p)
 {
-	if (s->at >= s->text.n || s->text.p[s->at] <= ' ')
-		skip_blanks(s);
+	return p < s->end && (unsigned char)*p > ' ' ? p : skip_blanks(s, p);
 }
 
-static bool scan_escape(struct scan *s)
+static const char *scan_escape(struct scan *s, const char *p)
 {
-	size_t  used;
-	int32_t c;
+	const size_t at = (size_t)(p - s->text.p);
+	size_t       used;
+	int32_t      c;
 
-	if (s->at + 1 >= s->text.n)
-		return fail(s, s->at, "the text ends inside a string");
-	if (s->text.p[s->at + 1] != 'u') {
-		if (json_unescaped(s->text.p[s->at + 1]) == '\0')
-			return fail(s, s->at, "there is no such escape in JSON");
-		s->at += 2;
-		return true;
+	if (p + 1 >= s->end)
+		return fail(s, p, "the text ends inside a string");
+	if (p[1] != 'u') {
+		if (json_unescaped(p[1]) == '\0')
+			return fail(s, p, "there is no such escape in JSON");
+		return p + 2;
 	}
-	c = json_unicode_at(s->text, s->at, &used);
+	c = json_unicode_at(s->text, at, &used);
 	if (c < 0)
-		return fail(s, s->at, "\\u wants four hex digits, and surrogates come in pairs");
+		return fail(s, p, "\\u wants four hex digits, and surrogates come in pairs");
 	if (c == 0)
-		return fail(s, s->at, "the NUL character cannot be stored: remove \\u0000");
-	s->at += used;
-	return true;
+		return fail(s, p, "the NUL character cannot be stored: remove \\u0000");
+	return p + used;
 }
 
-/* How many bytes from here on are plain ASCII, without quote, backslash and control character; counted by eights, so
- * perhaps too few. A byte that is special gets its top bit set; a borrow only reaches bytes behind the first of them. */
-static size_t plain_run(const char *p, size_t n)
+/* Behind what is plain ASCII from here on, without quote, backslash and control character; counted by eights, so
+ * perhaps too early. A byte that is special gets its top bit set; a borrow only reaches bytes behind the first of them. */
+static inline const char *plain_end(const char *p, const char *end)
 {
 	const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
-	size_t         at = 0;
 
-	for (; at + 8 <= n; at += 8) {
+	for (; end - p >= 8; p += 8) {
 		uint64_t v, quote, slash, special;
 
-		memcpy(&v, p + at, sizeof v);
+		memcpy(&v, p, sizeof v);
 		v = le64toh(v); /* the first byte lowest */
 		quote = v ^ ones * '"';
 		slash = v ^ ones * '\\';
 		special = (v | (v - ones * 0x20) | (quote - ones) | (slash - ones)) & tops;
 		if (special != 0)
-			return at + (size_t)__builtin_ctzll(special) / 8;
+			return p + __builtin_ctzll(special) / 8;
 	}
-	return at;
+	return p;
 }
 
-/* Leaves s->at behind the closing quote; *inner is what stands between the quotes. */
-static bool scan_string(struct scan *s, struct str *inner)
+/* From p on it is not plain, or too short to tell. */
+static const char *scan_odd_string(struct scan *s, const char *start, const char *p)
 {
-	size_t start = ++s->at;
-	bool   ascii = true;
+	bool ascii = true;
 
-	s->escaped = false;
-	s->at += plain_run(s->text.p + s->at, s->text.n - s->at);
-	while (s->at < s->text.n && s->text.p[s->at] != '"') {
-		unsigned char c = (unsigned char)s->text.p[s->at];
+	while (p < s->end && *p != '"') {
+		unsigned char c = (unsigned char)*p;
 
 		if (c < 0x20)
-			return fail(s, s->at, "a control character in a string must be escaped");
+			return fail(s, p, "a control character in a string must be escaped");
 		ascii &= c < 0x80;
 		if (c != '\\') {
-			s->at++;
+			p++;
 			continue;
 		}
 		s->escaped = true;
-		if (!scan_escape(s))
-			return false;
-		s->at += plain_run(s->text.p + s->at, s->text.n - s->at);
+		p = scan_escape(s, p);
+		if (p == NULL)
+			return NULL;
+		p = plain_end(p, s->end);
 	}
-	if (s->at >= s->text.n)
-		return fail(s, s->at, "the text ends inside a string");
-	*inner = (struct str){ s->text.p + start, s->at - start };
-	s->at++;
-	if (!ascii && !text_is_utf8(*inner))
+	if (p >= s->end)
+		return fail(s, p, "the text ends inside a string");
+	if (!ascii && !text_is_utf8((struct str){ start, (size_t)(p - start) }))
 		return fail(s, start, "this string is not valid UTF-8");
-	return true;
+	return p + 1;
 }
 
-static size_t scan_digits(struct scan *s)
+/* p: its opening quote. */
+static inline const char *scan_string(struct scan *s, const char *p)
 {
-	size_t at = s->at, n;
+	const char *start = p + 1, *stop = plain_end(start, s->end);
 
-	while (at < s->text.n && s->text.p[at] >= '0' && s->text.p[at] <= '9')
-		at++;
-	n = at - s->at;
-	s->at = at;
-	return n;
+	return stop < s->end && *stop == '"' ? stop + 1 : scan_odd_string(s, start, stop);
 }
 
-static bool scan_number(struct scan *s)
+static inline const char *scan_digits(const struct scan *s, const char *p)
 {
-	size_t start = s->at;
+	while (p < s->end && (unsigned char)(*p - '0') < 10)
+		p++;
+	return p;
+}
 
-	if (peek(s) == '-')
-		s->at++;
-	size_t first = s->at, whole = scan_digits(s);
-	if (whole == 0)
+/* What stands behind the whole part. */
+static const char *scan_fraction(struct scan *s, const char *p)
+{
+	const char *digits = p;
+
+	if (peek(s, p) == '.') {
+		digits = p + 1;
+		p = scan_digits(s, digits);
+		if (p == digits)
+			return fail(s, p, "digits are expected behind the decimal point");
+	}
+	if (peek(s, p) == 'e' || peek(s, p) == 'E') {
+		digits = p + 1;
+		digits += peek(s, digits) == '+' || peek(s, digits) == '-';
+		p = scan_digits(s, digits);
+		if (p == digits)
+			return fail(s, p, "digits are expected in the exponent");
+	}
+	return p;
+}
+
+static inline const char *scan_number(struct scan *s, const char *start)
+{
+	const char *first = start + (peek(s, start) == '-'), *p = scan_digits(s, first);
+
+	if (p == first)
 		return fail(s, start, "a value is expected here");
-	if (whole > 1 && s->text.p[first] == '0')
+	if (p - first > 1 && *first == '0')
 		return fail(s, start, "a number has no leading zeros");
-	if (peek(s) == '.') {
-		s->at++;
-		if (scan_digits(s) == 0)
-			return fail(s, s->at, "digits are expected behind the decimal point");
-	}
-	if (peek(s) == 'e' || peek(s) == 'E') {
-		s->at++;
-		if (peek(s) == '+' || peek(s) == '-')
-			s->at++;
-		if (scan_digits(s) == 0)
-			return fail(s, s->at, "digits are expected in the exponent");
-	}
-	return true;
+	return p < s->end && (*p == '.' || *p == 'e' || *p == 'E') ? scan_fraction(s, p) : p;
 }
 
-static bool scan_word(struct scan *s, struct str word)
+static const char *scan_word(struct scan *s, const char *p, struct str word)
 {
-	struct str rest = { s->text.p + s->at, s->text.n - s->at };
+	struct str rest = { p, (size_t)(s->end - p) };
 
-	if (!str_starts(rest, word))
-		return fail(s, s->at, "a value is expected here");
-	s->at += word.n;
-	return true;
+	return str_starts(rest, word) ? p + word.n : fail(s, p, "a value is expected here");
 }
 
-static bool scan_scalar(struct scan *s, enum json_type *type)
+static inline const char *scan_scalar(struct scan *s, const char *p, enum json_type *type)
 {
-	struct str inner;
-
-	switch (peek(s)) {
-	case '"': *type = JSON_STRING; return scan_string(s, &inner);
-	case 'n': *type = JSON_NULL; return scan_word(s, STR("null"));
-	case 't': *type = JSON_TRUE; return scan_word(s, STR("true"));
-	case 'f': *type = JSON_FALSE; return scan_word(s, STR("false"));
+	switch (peek(s, p)) {
+	case '"': *type = JSON_STRING; return scan_string(s, p);
+	case 'n': *type = JSON_NULL; return scan_word(s, p, STR("null"));
+	case 't': *type = JSON_TRUE; return scan_word(s, p, STR("true"));
+	case 'f': *type = JSON_FALSE; return scan_word(s, p, STR("false"));
 	}
 	*type = JSON_NUMBER;
-	return scan_number(s);
+	return scan_number(s, p);
 }
 
 /* ---- the tree, and what is remembered without one -------------------------------- */
 
-static struct json *add_node(struct scan *s, enum json_type type, size_t start)
+static struct json *add_node(struct scan *s, enum json_type type, const char *start, const char *end)
 {
 	struct frame *top = s->depth ? &s->frames[s->depth - 1] : NULL;
 	struct json  *node;
@@ -229,7 +229,7 @@ static struct json *add_node(struct scan *s, enum json_type type, size_t start)
 		return NULL;
 	node = arena_alloc(s->arena, sizeof *node);
 	node->type = type;
-	node->raw = (struct str){ s->text.p + start, s->at - start };
+	node->raw = (struct str){ start, (size_t)(end - start) };
 	if (top == NULL) {
 		s->root = node;
 		return node;
@@ -279,148 +279,146 @@ static bool names_differ(struct str *names, size_t n, struct str *twice)
 	return true;
 }
 
-static bool open_container(struct scan *s, bool object)
+static const char *open_container(struct scan *s, const char *p, bool object)
 {
 	struct json *node = NULL;
 
 	if (s->depth == JSON_DEPTH_MAX)
-		return fail(s, s->at, "arrays and objects are nested too deep: 64 is the limit");
-	node = add_node(s, object ? JSON_OBJECT : JSON_ARRAY, s->at);
+		return fail(s, p, "arrays and objects are nested too deep: 64 is the limit");
+	if (s->depth < s->levels)
+		node = add_node(s, object ? JSON_OBJECT : JSON_ARRAY, p, p);
 	s->frames[s->depth++] =
-	    (struct frame){ .object = object, .names = s->names_n, .start = s->at, .node = node };
-	s->at++;
-	return true;
+	    (struct frame){ .object = object, .names = s->names_n, .start = p, .node = node };
+	return p + 1;
 }
 
 /* Where it stands for the second time: not remembered for the sake of those who do it right. */
-static size_t find_second(const struct scan *s, size_t start, struct str name)
+static const char *find_second(struct str object, struct str name)
 {
-	struct str object = { s->text.p + start, s->at - start + 1 }, inner;
+	struct str inner;
 	size_t     at = 0;
 	bool       seen = false;
 
 	while (json_name(object, &at, &inner)) {
 		if (json_name_is(inner, name)) {
 			if (seen)
-				return (size_t)(inner.p - s->text.p) - 1;
+				return inner.p - 1;
 			seen = true;
 		}
 		json_next(object, &at);
 	}
-	return start;
+	return object.p;
 }
 
-static bool close_container(struct scan *s)
+static const char *close_container(struct scan *s, const char *p)
 {
 	struct frame *top = &s->frames[s->depth - 1];
-	struct str    twice;
+	struct str    whole = { top->start, (size_t)(p + 1 - top->start) }, twice;
 
 	if (top->object && !(s->depth == 1 && s->loose) &&
 	    !names_differ(s->names + top->names, s->names_n - top->names, &twice)) {
 		top->in_child = true;
 		top->key = twice;
-		return fail(s, find_second(s, top->start, twice), "this name stands twice in one object");
+		return fail(s, find_second(whole, twice), "this name stands twice in one object");
 	}
-	s->at++;
 	if (top->node != NULL) {
-		top->node->raw.n = s->at - top->start;
+		top->node->raw = whole;
 		top->node->n = top->n;
 	}
 	s->names_n = top->names;
 	s->depth--;
-	return true;
+	return p + 1;
 }
 
 /* ---- the grammar: a member's name, a value, what may follow ---------------------- */
 
-static bool read_name(struct scan *s)
+static const char *read_name(struct scan *s, const char *p)
 {
 	struct frame *top = &s->frames[s->depth - 1];
 	struct str    inner;
+	const char   *quote;
 
-	skip_space(s);
-	if (peek(s) != '"')
-		return fail(s, s->at, "a name in double quotes is expected here");
-	if (!scan_string(s, &inner))
-		return false;
+	quote = skip_space(s, p);
+	if (peek(s, quote) != '"')
+		return fail(s, quote, "a name in double quotes is expected here");
+	s->escaped = false;
+	p = scan_string(s, quote);
+	if (p == NULL)
+		return NULL;
+	inner = (struct str){ quote + 1, (size_t)(p - quote) - 2 };
 	top->key = s->escaped ? json_decode(inner, s->arena) : inner;
 	add_name(s, top->key);
-	skip_space(s);
-	if (peek(s) != ':')
-		return fail(s, s->at, "a colon is expected behind the name");
-	s->at++;
-	return true;
+	p = skip_space(s, p);
+	return peek(s, p) == ':' ? p + 1 : fail(s, p, "a colon is expected behind the name");
 }
 
 /* Reads a scalar, or opens a container and says so. */
-static bool read_value(struct scan *s, bool *opened)
+static inline const char *read_value(struct scan *s, const char *p, bool *opened)
 {
 	enum json_type type;
-	size_t         start;
+	const char    *start;
 
 	if (s->depth > 0) {
 		s->frames[s->depth - 1].in_child = true;
 		s->frames[s->depth - 1].n++;
 	}
-	skip_space(s);
+	start = skip_space(s, p);
 	if (s->nodes++ == JSON_NODES_MAX)
-		return fail(s, s->at, "too many values: 100000 is the limit");
-	*opened = peek(s) == '{' || peek(s) == '[';
+		return fail(s, start, "too many values: 100000 is the limit");
+	*opened = peek(s, start) == '{' || peek(s, start) == '[';
 	if (*opened)
-		return open_container(s, peek(s) == '{');
-	start = s->at;
-	if (!scan_scalar(s, &type))
-		return false;
-	add_node(s, type, start);
-	return true;
+		return open_container(s, start, *start == '{');
+	p = scan_scalar(s, start, &type);
+	if (p != NULL && s->depth < s->levels)
+		add_node(s, type, start, p);
+	return p;
 }
 
 /* Behind a value: closes what ends here, takes the comma. *more: another value comes. */
-static bool read_rest(struct scan *s, bool *more)
+static inline const char *read_rest(struct scan *s, const char *p, bool *more)
 {
-	for (;;) {
+	while (p != NULL) {
 		struct frame *top;
 
-		skip_space(s);
+		p = skip_space(s, p);
 		if (s->depth == 0) {
 			*more = false;
-			return s->at == s->text.n ||
-			       fail(s, s->at, "nothing may follow behind the value");
+			return p == s->end ? p : fail(s, p, "nothing may follow behind the value");
 		}
 		top = &s->frames[s->depth - 1];
 		top->in_child = false;
-		if (peek(s) == ',') {
-			s->at++;
-			*more = true;
-			return !top->object || read_name(s);
-		}
-		if (peek(s) != (top->object ? '}' : ']'))
-			return fail(s, s->at,
+		if (peek(s, p) == ',')
+			return top->object ? read_name(s, p + 1) : p + 1;
+		if (peek(s, p) != (top->object ? '}' : ']'))
+			return fail(s, p,
 				    top->object ? "a comma or } is expected here"
 						: "a comma or ] is expected here");
-		if (!close_container(s))
-			return false;
+		p = close_container(s, p);
 	}
+	return NULL;
 }
 
 static bool scan_text(struct scan *s)
 {
-	bool opened = false, more = true;
+	const char *p = s->text.p;
+	bool        opened = false, more = true;
 
 	while (more) {
-		if (!read_value(s, &opened))
+		p = read_value(s, p, &opened);
+		if (p == NULL)
 			return false;
 		if (opened) {
 			bool object = s->frames[s->depth - 1].object;
 
-			skip_space(s);
-			if (peek(s) != (object ? '}' : ']')) {
-				if (object && !read_name(s))
+			p = skip_space(s, p);
+			if (peek(s, p) != (object ? '}' : ']')) {
+				if (object && (p = read_name(s, p)) == NULL)
 					return false;
 				continue;
 			}
 		}
-		if (!read_rest(s, &more))
+		p = read_rest(s, p, &more);
+		if (p == NULL)
 			return false;
 	}
 	return true;
@@ -430,6 +428,9 @@ static bool scan_run(struct scan *s)
 {
 	bool fine;
 
+	if (s->text.p == NULL) /* the empty slice: places are counted from something */
+		s->text = STR("");
+	s->end = s->text.p + s->text.n;
 	s->names = s->names_inline;
 	s->names_cap = NAMES_INLINE;
 	fine = scan_text(s);
