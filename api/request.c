@@ -119,10 +119,10 @@ void request_wait(struct request *r, view_done *done)
 static struct str make_request_id(struct api *a, struct arena *arena)
 {
 	uint64_t bits = a->request_seed + ++a->request_n * 0x9e3779b97f4a7c15u;
-	char    *id = arena_alloc(arena, 17);
+	char    *id = arena_text(arena, 16);
 
-	for (unsigned i = 16; i-- > 0; bits >>= 4)
-		id[i] = "0123456789abcdef"[bits & 15];
+	text_put_hex((uint32_t)(bits >> 32), id);
+	text_put_hex((uint32_t)bits, id + 8);
 	return (struct str){ id, 16 };
 }
 

@@ -50,14 +50,15 @@ bool percent_decode(struct str text, struct arena *arena, struct str *out)
 void percent_encode(struct str text, struct buf *out)
 {
 	static const char HEX[] = "0123456789ABCDEF";
+	static const bool stays[256] = { ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true,
+		                         ['.'] = true,         ['_'] = true,         ['~'] = true,         [':'] = true };
 
 	size_t done = 0;
 
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned char c = (unsigned char)text.p[i];
 
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		    c == '-' || c == '.' || c == '_' || c == '~' || c == ':')
+		if (stays[c])
 			continue;
 		buf_add(out, text.p + done, i - done);
 		buf_char(out, '%');

@@ -6,6 +6,7 @@
 
 #include "coordinator/base/mem.h"
 
+#include <endian.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -95,11 +96,17 @@ struct uuid digest_uuid_v5(struct str name)
 
 void digest_hex(const uint8_t *bytes, size_t n, char *out)
 {
-	static const char hex[] = "0123456789abcdef";
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		*out++ = hex[bytes[i] >> 4];
-		*out++ = hex[bytes[i] & 15];
+	for (; i + 4 <= n; i += 4, out += 8) {
+		uint32_t four;
+
+		memcpy(&four, bytes + i, sizeof four);
+		text_put_hex(be32toh(four), out);
+	}
+	for (; i < n; i++) {
+		*out++ = "0123456789abcdef"[bytes[i] >> 4];
+		*out++ = "0123456789abcdef"[bytes[i] & 15];
 	}
 	*out = '\0';
 }

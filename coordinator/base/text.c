@@ -4,6 +4,7 @@
 #include "coordinator/base/mem.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,37 @@ uint64_t str_hash(struct str a, uint64_t seed)
 	return h ^ (h >> 32);
 }
 
-/* ---- UTF-8 ------------------------------------------------------------- */
+/* ---- what bytes may stand where ------------------------------------------ */
+
+/* Eight at once: each byte that is no printable ASCII, and perhaps one behind it, gets its top bit set. The sum
+ * is about DEL. */
+static uint64_t unprintable(uint64_t v)
+{
+	const uint64_t ones = 0x0101010101010101u;
+
+	return (v | (v - ones * ' ') | (v + ones)) & ones << 7;
+}
+
+static uint64_t word_at(const char *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
+bool text_is_printable(struct str a)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= a.n; i += 8)
+		if (unprintable(word_at(a.p + i)) != 0)
+			return false;
+	for (; i < a.n; i++)
+		if (a.p[i] < ' ' || a.p[i] >= 0x7f)
+			return false;
+	return true;
+}
 
 /* Length of the well-formed sequence at p, or 0. Table 3-7 of the Unicode standard. */
 static size_t utf8_at(const unsigned char *p, size_t n)
@@ -97,15 +128,18 @@ bool text_is_utf8(struct str a)
 
 /* ---- numbers, durations, times ----------------------------------------- */
 
-int text_hex(char c)
+/* All eight at once: each half byte goes to a byte of its own, and those above nine get as much more as letters are
+ * behind digits. */
+void text_put_hex(uint32_t v, char out[8])
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	uint64_t x = v;
+
+	x = (x << 16 | x) & 0x0000ffff0000ffffu;
+	x = (x << 8 | x) & 0x00ff00ff00ff00ffu;
+	x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0fu;
+	x += 0x3030303030303030u + ((x + 0x0606060606060606u) >> 4 & 0x0101010101010101u) * ('a' - '9' - 1);
+	x = htobe64(x);
+	memcpy(out, &x, sizeof x);
 }
 
 bool text_to_u64(struct str a, uint64_t *out)
@@ -195,12 +229,12 @@ const char *text_of_ms(int64_t ms, char *out)
 #define TIME_MAX_MS 253402300799999
 #define DAY_MS      86400000
 
-static char *put_digits(char *out, unsigned v, unsigned n, char behind)
+static char *put_two(char *out, unsigned v, char behind)
 {
-	for (unsigned i = n; i-- > 0; v /= 10)
-		out[i] = (char)('0' + v % 10);
-	out[n] = behind;
-	return out + n + 1;
+	out[0] = (char)('0' + v / 10);
+	out[1] = (char)('0' + v % 10);
+	out[2] = behind;
+	return out + 3;
 }
 
 struct date {
@@ -227,18 +261,23 @@ const char *text_of_time(int64_t ms, char *out)
 {
 	struct date date;
 	char       *p = out;
+	unsigned    in_day;
 
 	ms = ms < TIME_MIN_MS ? TIME_MIN_MS : ms > TIME_MAX_MS ? TIME_MAX_MS : ms;
 	ms -= TIME_MIN_MS; /* from here on nothing is negative */
 	date = date_of(ms / DAY_MS + TIME_MIN_MS / DAY_MS);
-	p = put_digits(p, date.year, 4, '-');
-	p = put_digits(p, date.month, 2, '-');
-	p = put_digits(p, date.day, 2, 'T');
-	p = put_digits(p, (unsigned)(ms / 3600000 % 24), 2, ':');
-	p = put_digits(p, (unsigned)(ms / 60000 % 60), 2, ':');
-	p = put_digits(p, (unsigned)(ms / 1000 % 60), 2, '.');
-	p = put_digits(p, (unsigned)(ms % 1000), 3, 'Z');
-	*p = '\0';
+	in_day = (unsigned)(ms % DAY_MS);
+	p = put_two(p, date.year / 100, '-') - 1;
+	p = put_two(p, date.year % 100, '-');
+	p = put_two(p, date.month, '-');
+	p = put_two(p, date.day, 'T');
+	p = put_two(p, in_day / 3600000, ':');
+	p = put_two(p, in_day / 60000 % 60, ':');
+	p = put_two(p, in_day / 1000 % 60, '.');
+	p = put_two(p, in_day % 1000 / 10, 'Z');
+	p[-1] = (char)('0' + in_day % 10);
+	p[0] = 'Z';
+	p[1] = '\0';
 	return out;
 }
 
@@ -343,7 +382,10 @@ void buf_u64(struct buf *b, uint64_t v)
 {
 	char digits[20];
 
-	buf_str(b, text_of_u64(v, digits));
+	if (v < 10)
+		buf_char(b, (char)('0' + v));
+	else
+		buf_str(b, text_of_u64(v, digits));
 }
 
 void buf_i64(struct buf *b, int64_t v)
@@ -384,6 +426,15 @@ static void escape(struct buf *b, unsigned char c)
 	}
 }
 
+/* Eight bytes that stand in a JSON string as they are? */
+static bool are_plain(const char *p)
+{
+	const uint64_t ones = 0x0101010101010101u, v = word_at(p);
+	const uint64_t quotes = (v ^ ones * '"') - ones, slashes = (v ^ ones * '\\') - ones;
+
+	return unprintable(v) == 0 && ((quotes | slashes) & ones << 7) == 0;
+}
+
 void buf_json(struct buf *b, struct str s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
@@ -392,6 +443,10 @@ void buf_json(struct buf *b, struct str s)
 	buf_reserve(b, s.n + 2);
 	buf_char(b, '"');
 	for (size_t i = 0, step; i < s.n; i += step) {
+		if (s.n - i >= 8 && are_plain(s.p + i)) {
+			step = 8;
+			continue;
+		}
 		step = utf8_at(p + i, s.n - i);
 		if (step > 1 || (step == 1 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\' &&
 		                 p[i] != 0x7f))

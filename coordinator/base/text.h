@@ -41,8 +41,16 @@ char      *str_cstr(struct str a, char *out, size_t size);
 struct str str_dup(struct str a);       /* mem_copy; free((char *)result.p) */
 uint64_t   str_hash(struct str a, uint64_t seed);
 
+bool text_is_printable(struct str a);   /* ASCII from the blank to the tilde */
 bool text_is_utf8(struct str a);        /* RFC 3629: no surrogates, no overlong forms */
-int        text_hex(char c);            /* the value of one hex digit, any case; -1: it is none */
+static inline int text_hex(char c)      /* the value of one hex digit, any case; -1: it is none */
+{
+	const unsigned digit = (unsigned)(unsigned char)c - '0';
+	const unsigned letter = ((unsigned)(unsigned char)c | 0x20u) - 'a';
+
+	return digit < 10 ? (int)digit : letter < 6 ? (int)letter + 10 : -1;
+}
+void text_put_hex(uint32_t v, char out[8]); /* its eight digits in lower case, no NUL */
 /* Whole decimal number without sign; false on anything else or overflow. */
 bool text_to_u64(struct str a, uint64_t *out);
 void text_trim(struct str *s); /* no blanks and tabs at its ends */

@@ -56,16 +56,18 @@ struct uuid uuid_v5(const uint8_t hash[16])
 
 const char *uuid_text(struct uuid u, char out[UUID_TEXT + 1])
 {
-	static const char hex[] = "0123456789abcdef";
-	char             *p = out;
+	char hex[2 * sizeof u.b];
 
-	for (int i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		*p++ = hex[u.b[i] >> 4];
-		*p++ = hex[u.b[i] & 15];
-	}
-	*p = '\0';
+	for (size_t i = 0; i < sizeof u.b; i += 4)
+		text_put_hex((uint32_t)u.b[i] << 24 | (uint32_t)u.b[i + 1] << 16 | (uint32_t)u.b[i + 2] << 8 | u.b[i + 3],
+		             hex + 2 * i);
+	memcpy(out, hex, 8);
+	memcpy(out + 9, hex + 8, 4);
+	memcpy(out + 14, hex + 12, 4);
+	memcpy(out + 19, hex + 16, 4);
+	memcpy(out + 24, hex + 20, 12);
+	out[8] = out[13] = out[18] = out[23] = '-';
+	out[UUID_TEXT] = '\0';
 	return out;
 }
 
@@ -78,11 +80,11 @@ bool uuid_parse(struct str text, struct uuid *out)
 	for (int i = 0; i < 16; i++) {
 		if ((i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-')
 			return false;
-		int high = text_hex(text.p[at]), low = text_hex(text.p[at + 1]);
+		int both = text_hex(text.p[at]) * 16 | text_hex(text.p[at + 1]);
 
-		if (high < 0 || low < 0)
+		if (both < 0)
 			return false;
-		out->b[i] = (uint8_t)(high << 4 | low);
+		out->b[i] = (uint8_t)both;
 		at += 2;
 	}
 	return true;

@@ -100,6 +100,8 @@ bool is_storable(struct str text)
 			break;
 	}
 	struct str rest = { text.p + i, text.n - i };
+	for (; rest.n > 0 && rest.n < sizeof highs && (signed char)rest.p[0] > 0; rest.p++)
+		rest.n--;
 	return rest.n == 0 || (memchr(rest.p, '\0', rest.n) == NULL && text_is_utf8(rest));
 }
 

@@ -166,6 +166,44 @@ static void test_buffers(void)
 	   v == UINT64_MAX, "a number that is one too big is refused");
 }
 
+/* What looks at eight bytes at once says of each byte at each place what it says of it alone. */
+static void test_eights(void)
+{
+	unsigned wrong_json = 0, wrong_print = 0, wrong_hex = 0;
+
+	for (unsigned c = 0; c < 256; c++)
+		for (size_t at = 0; at < 19; at++) {
+			char       text[20], one[] = { (char)c, '\0' };
+			struct buf whole = { 0 }, parts = { 0 };
+			struct str alone = { one, 1 };
+
+			memset(text, 'a', sizeof text);
+			text[at] = (char)c;
+			text[at + 1] = '~';
+			buf_json(&whole, (struct str){ text, sizeof text });
+			buf_json(&parts, alone);
+			wrong_json += whole.n != sizeof text + parts.n - 1 ||
+			              memcmp(whole.p + 1 + at, parts.p + 1, parts.n - 2) != 0 ||
+			              whole.p[1 + at + parts.n - 2] != '~';
+			wrong_print += text_is_printable((struct str){ text, sizeof text }) != (c >= ' ' && c < 0x7f) ||
+			               text_is_printable(alone) != (c >= ' ' && c < 0x7f);
+			buf_fini(&whole);
+			buf_fini(&parts);
+		}
+	for (uint64_t v = 0; v <= UINT32_MAX; v = v * 3 + 7) {
+		char eight[9] = "", printed[20];
+
+		text_put_hex((uint32_t)v, eight);
+		snprintf(printed, sizeof printed, "%08x", (unsigned)v);
+		wrong_hex += strcmp(eight, printed) != 0;
+	}
+	ok(wrong_json == 0, "a byte is escaped wherever it stands: %u wrong", wrong_json);
+	ok(wrong_print == 0, "and found where it cannot be printed: %u wrong", wrong_print);
+	ok(wrong_hex == 0, "eight digits are those of printf: %u wrong", wrong_hex);
+	ok(text_hex('9') == 9 && text_hex('a') == 10 && text_hex('F') == 15 && text_hex('g') == -1 && text_hex('@') == -1 &&
+	   text_hex('/') == -1 && text_hex(':') == -1 && text_hex('\x10') == -1 && text_hex('\xc1') == -1, "and read");
+}
+
 static void test_slices(void)
 {
 	char small[4];
@@ -452,6 +490,7 @@ int main(void)
 	test_times();
 	test_utf8();
 	test_buffers();
+	test_eights();
 	test_slices();
 	test_heap();
 	test_table();
