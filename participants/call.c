@@ -18,28 +18,18 @@ enum { OUR_HEADERS = 13 };
 /* One NUL-terminated text of many: every call makes a dozen, too many for printf. */
 static struct str join(struct arena *arena, const struct str *parts, size_t n)
 {
-	size_t size = 1, at = 0;
+	size_t size = 0, at = 0;
 	char  *p;
 
 	for (size_t i = 0; i < n; i++)
 		size += parts[i].n;
-	p = arena_alloc(arena, size);
+	p = arena_text(arena, size);
 	for (size_t i = 0; i < n; i++) {
 		if (parts[i].n > 0)
 			memcpy(p + at, parts[i].p, parts[i].n);
 		at += parts[i].n;
 	}
 	return (struct str){ p, at };
-}
-
-static struct str number(uint64_t v, char out[20])
-{
-	size_t at = 20;
-
-	do
-		out[--at] = (char)('0' + v % 10);
-	while ((v /= 10) != 0);
-	return (struct str){ out + at, 20 - at };
 }
 
 /* RFC 3986: what may stand in a path segment as it is. */
@@ -52,7 +42,7 @@ static bool is_plain(char c)
 static struct str path_segment(struct arena *arena, struct str s)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	char             *p = arena_alloc(arena, 3 * s.n + 1);
+	char             *p = arena_text(arena, 3 * s.n);
 	size_t            n = 0;
 
 	for (size_t i = 0; i < s.n; i++) {
@@ -76,7 +66,7 @@ static struct str traceparent(const struct call_spec *spec, const struct call_ru
 	char         span[SPAN_HEX + 1];
 	struct str   flags = STR("01");
 
-	trace_of(spec->scope.gid, spec->traceparent, &t);
+	trace_id_of(spec->scope.gid, spec->traceparent, &t);
 	/* Where we record nothing we pass on what the starter said. */
 	if (rules->traces != NULL)
 		flags = trace_is_recorded(&t, rules->traces) ? STR("01") : STR("00");
@@ -128,8 +118,8 @@ static void add_saga_headers(const struct call_spec *spec, const struct call_rul
 	add(out, JOIN(arena, STR("Saga-Id: "), names->gid));
 	add(out, JOIN(arena, STR("Saga-Step: "), names->step));
 	add(out, JOIN(arena, STR("Saga-Op: "), names->op));
-	add(out, JOIN(arena, STR("Saga-Attempt: "), number(spec->attempt, digits)));
-	add(out, JOIN(arena, STR("Saga-Epoch: "), number(spec->epoch, digits)));
+	add(out, JOIN(arena, STR("Saga-Attempt: "), text_of_u64(spec->attempt, digits)));
+	add(out, JOIN(arena, STR("Saga-Epoch: "), text_of_u64(spec->epoch, digits)));
 	/* The same in every call of a transaction: by it, where there is no deadline, a participant
 	 * knows one that is older than what it remembers. */
 	add(out, JOIN(arena, STR("Saga-Accepted: "), str_of(text_of_time(spec->scope.now, time))));

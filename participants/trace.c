@@ -68,12 +68,13 @@ const char *trace_span_hex(uint64_t span, char out[SPAN_HEX + 1])
 
 /* ---- the trace --------------------------------------------------------------------------------- */
 
-void trace_of(struct str gid, struct str traceparent, struct trace *out)
+void trace_id_of(struct str gid, struct str traceparent, struct trace *out)
 {
 	uint8_t     hash[32];
 	char        hex[65];
 	struct uuid id;
 
+	out->root[0] = '\0';
 	out->parent = (struct str){ 0 };
 	out->sampled = true;
 	if (traceparent_is_good(traceparent)) {
@@ -89,6 +90,11 @@ void trace_of(struct str gid, struct str traceparent, struct trace *out)
 		memcpy(out->id, hex, TRACE_HEX);
 		out->id[TRACE_HEX] = '\0';
 	}
+}
+
+void trace_of(struct str gid, struct str traceparent, struct trace *out)
+{
+	trace_id_of(gid, traceparent, out);
 	trace_span_hex(not_zero(mix(str_hash(gid, SEED_ROOT), 0)), out->root);
 }
 

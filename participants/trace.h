@@ -29,6 +29,8 @@ struct trace {
 bool traceparent_is_good(struct str traceparent);
 /* traceparent: the starter's, or empty. Without one all calls of a transaction still share a trace. */
 void trace_of(struct str gid, struct str traceparent, struct trace *out);
+/* The same but for the root's span, which is empty: for each call, whose parent it is not told. */
+void trace_id_of(struct str gid, struct str traceparent, struct trace *out);
 /* Is it recorded? Ratio sampling of the id's random part, so that all replicas agree. */
 bool trace_is_recorded(const struct trace *t, const struct trace_rules *rules);
 /* "0.25" of all; false: it is no number from 0 to 1. */

@@ -51,7 +51,7 @@ static void *take(struct arena *a, size_t size)
 	struct arena_block *b = a->blocks;
 
 	assert(size < (size_t)1 << 40);
-	size = (size + unit - 1) / unit * unit;
+	size = (size + unit - 1) & ~(unit - 1);
 	if (b == NULL || b->cap - b->n < size)
 		b = grow(a, size);
 	void *p = b->bytes + b->n;
@@ -71,13 +71,20 @@ void *arena_array(struct arena *a, size_t n, size_t size)
 	return arena_alloc(a, n * size);
 }
 
+char *arena_text(struct arena *a, size_t n)
+{
+	char *p = take(a, n + 1);
+
+	p[n] = '\0';
+	return p;
+}
+
 struct str arena_str(struct arena *a, struct str s)
 {
-	char *p = take(a, s.n + 1);
+	char *p = arena_text(a, s.n);
 
 	if (s.n > 0)
 		memcpy(p, s.p, s.n);
-	p[s.n] = '\0';
 	return (struct str){ p, s.n };
 }
 

@@ -175,7 +175,7 @@ static void note_example(const struct job *j, uint64_t took_us, int64_t now_ms)
 
 	if (c->attempted == NULL || c->rules.traces == NULL)
 		return;
-	trace_of(j->spec.scope.gid, j->spec.traceparent, &trace);
+	trace_id_of(j->spec.scope.gid, j->spec.traceparent, &trace);
 	if (trace_is_recorded(&trace, c->rules.traces))
 		target_example(j->target, trace.id, took_us, now_ms);
 }

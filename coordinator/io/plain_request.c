@@ -18,13 +18,32 @@ static bool is_host_char(char c)
 	       c == '.' || c == '_';
 }
 
+/* Four numbers as inet_pton() takes them, which wants a copy. */
+static bool is_v4(struct str s)
+{
+	unsigned number = 0, digits = 0, dots = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '.' && digits > 0) {
+			dots++;
+			number = digits = 0;
+		} else if (is_digit(s.p[i]) && (digits == 0 || number > 0)) {
+			number = number * 10 + (unsigned)(s.p[i] - '0');
+			digits++;
+			if (number > 255)
+				return false;
+		} else {
+			return false;
+		}
+	}
+	return dots == 3 && digits > 0;
+}
+
 /* "127.1", "0x7f.1" and "2130706433" are addresses to libcurl, which writes them out in full: a
  * name whose last label begins with a digit is not one, unless it is a whole IPv4 address. */
 static bool is_host(struct str s)
 {
-	char   text[INET_ADDRSTRLEN];
 	size_t label = 0;
-	struct in_addr v4;
 
 	if (s.n == 0 || s.n > RESOLVER_NAME_MAX || s.p[0] == '.' || s.p[s.n - 1] == '.')
 		return false;
@@ -34,9 +53,7 @@ static bool is_host(struct str s)
 		if (s.p[i] == '.')
 			label = i + 1;
 	}
-	if (!is_digit(s.p[label]))
-		return true;
-	return s.n < sizeof text && inet_pton(AF_INET, str_cstr(s, text, sizeof text), &v4) == 1;
+	return !is_digit(s.p[label]) || is_v4(s);
 }
 
 static bool is_v6(struct str s)
@@ -114,14 +131,19 @@ bool plain_url_read(const char *url, struct plain_url *out)
 /* libcurl's words: "Name:" sends nothing, "Name;" sends an empty header. */
 static void write_header(const char *header, struct buf *out)
 {
-	const size_t n = strlen(header), name = strcspn(header, ":;");
+	const size_t n = strlen(header);
+	const char  *value = memchr(header, ':', n);
 
-	if (header[name] == ';' && name + 1 == n) {
-		buf_add(out, header, name);
-		buf_add(out, ":\r\n", 3);
-	} else if (header[name] == ':' && header[name + 1 + strspn(header + name + 1, " \t")] != '\0') {
+	if (value != NULL) {
+		while (value[1] == ' ' || value[1] == '\t')
+			value++;
+		if (value[1] == '\0')
+			return;
 		buf_add(out, header, n);
 		buf_add(out, "\r\n", 2);
+	} else if (n > 0 && memchr(header, ';', n) == header + n - 1) {
+		buf_add(out, header, n - 1);
+		buf_add(out, ":\r\n", 3);
 	}
 }
 

@@ -33,7 +33,8 @@ static const char *const left[] = {
 	"http://u@a/", "http://u:p@a/", "http://a:/", "http://a:0/", "http://a:080/", "http://a:65536/", "http://a:8x/", "http://a:8:9/",
 	"http://a b/", "http://a%20b/", "http://\xc3\xa4/", "http://.a/", "http://a./", "http://a?x", "http://a#x", "http://a/#x",
 	"http://a/ ", "http://a/\n", "http://a/\x7f", "http://a/\xc3\xbc", "http://a\\b/",
-	"http://127.1/", "http://2130706433/", "http://0x7f000001/", "http://127.0.0.0x1/", "http://127.0.0.256/", "http://1.2.3.4.5/",
+	"http://127.1/", "http://2130706433/", "http://0x7f000001/", "http://127.0.0.0x1/", "http://127.0.0.256/", "http://127.0.00.1/", "http://01.2.3.4/",
+	"http://1.2..4/", "http://1.2.3.4a.5/", "http://1.2.3.4.5/",
 	"http://[::1/", "http://[]/", "http://[::1]x/", "http://[::1]:/", "http://[0::1]/", "http://[fe80::1%25eth0]/", "http://[1.2.3.4]/",
 	"http://::1/"
 };
@@ -60,14 +61,15 @@ static void check_urls(void)
 
 static void check_head(void)
 {
-	const char         *headers[] = { "Content-Type: application/json", "X-Empty;", "X-Gone:", "X-Blank: \t", "x-semi;colon: y" };
-	struct http_request r = { .method = "POST", .headers = headers, .header_count = 5, .body = STR("{}") };
+	const char         *headers[] = { "Content-Type: application/json", "X-Empty;", "X-Gone:", "X-Blank: \t", "x-semi;colon: y", "a;b;" };
+	struct http_request r = { .method = "POST", .headers = headers, .header_count = 6, .body = STR("{}") };
 	struct plain_url    u;
 	struct buf          b = { 0 };
 
 	ok(plain_url_read("http://a:81/x", &u), "a URL");
 	plain_head_write(&r, &u, &b);
 	ok(str_is(buf_view(&b), "POST /x HTTP/1.1\r\nHost: a:81\r\nAccept: */*\r\nContent-Type: application/json\r\nX-Empty:\r\n"
+	                        "x-semi;colon: y\r\n"
 	                        "Content-Length: 2\r\n\r\n"), "a head: %s", b.p);
 	buf_fini(&b);
 }
