@@ -24,7 +24,7 @@ struct whole { /* one allocation per request */
 /* A body longer than allowed is read to its end, so that the client reads our
  * answer and not a reset; up to this much. */
 #define THROW_MAX ((size_t)64 << 20)
-enum { EXPIRE_EVERY_MS = 500, POOL_MAX = 512, BODY_KEPT = 2048 };
+enum { EXPIRE_EVERY_MS = 500, POOL_MAX = 512, BODY_KEPT = 2048, REPLY_KEPT = 4096 };
 
 static int64_t monotonic_us(clockid_t id)
 {
@@ -111,13 +111,13 @@ void connection_gone(struct httpd *h, struct connection *c)
 
 /* ---- one exchange --------------------------------------------------------------- */
 
-/* Under load each is used again at once, with the memory of its body and its arena. */
+/* Under load each is used again at once, with the memory of its body, its answer and its arena. */
 static struct whole *take_whole(struct httpd *h)
 {
 	struct list  *node = list_pop(&h->pool);
 	struct whole *w;
 	struct arena  arena;
-	struct buf    body;
+	struct buf    body, reply;
 
 	if (node == NULL)
 		return mem_alloc(sizeof *w);
@@ -125,19 +125,21 @@ static struct whole *take_whole(struct httpd *h)
 	w = list_entry(node, struct whole, own.node);
 	arena = w->x.arena;
 	body = w->x.body;
-	*w = (struct whole){ .x = { .arena = arena, .body = body } };
+	reply = w->x.reply;
+	*w = (struct whole){ .x = { .arena = arena, .body = body, .reply = reply } };
 	return w;
 }
 
 static void give_back(struct httpd *h, struct whole *w)
 {
-	buf_fini(&w->x.reply);
-	if (h->pooled >= POOL_MAX || w->x.body.cap > BODY_KEPT) {
+	if (h->pooled >= POOL_MAX || w->x.body.cap > BODY_KEPT || w->x.reply.cap > REPLY_KEPT) {
+		buf_fini(&w->x.reply);
 		buf_fini(&w->x.body);
 		arena_fini(&w->x.arena);
 		free(w);
 		return;
 	}
+	buf_clear(&w->x.reply);
 	buf_clear(&w->x.body);
 	arena_clear(&w->x.arena);
 	list_push_first(&h->pool, &w->own.node);
@@ -285,10 +287,18 @@ void exchange_set_header(struct exchange *x, const char *name, struct str value)
 	char *copy;
 
 	assert(x->header_count < EXCHANGE_HEADERS_MAX);
-	copy = arena_alloc(&x->arena, value.n + 1);
-	for (size_t i = 0; i < value.n; i++)
+	copy = (char *)(uintptr_t)arena_str(&x->arena, value).p;
+	for (size_t i = text_is_printable(value) ? value.n : 0; i < value.n; i++)
 		copy[i] = value.p[i] >= ' ' && value.p[i] < 0x7f ? value.p[i] : '?';
 	x->headers[x->header_count++] = (struct exchange_line){ name, copy };
+}
+
+struct buf exchange_room(struct exchange *x)
+{
+	struct buf room = x->reply;
+
+	x->reply = (struct buf){ 0 };
+	return room;
 }
 
 void exchange_answer(struct exchange *x, unsigned status, const char *content_type,
@@ -300,6 +310,7 @@ void exchange_answer(struct exchange *x, unsigned status, const char *content_ty
 	x->status = status;
 	x->content_type = content_type;
 	if (body) {
+		buf_fini(&x->reply);
 		x->reply = *body;
 		*body = (struct buf){ 0 };
 	}

@@ -101,6 +101,8 @@ void exchange_each_query(struct exchange *x, bool (*each)(void *arg, struct str 
 
 /* name lives for ever, value is copied; characters that no header may have become '?'. */
 void exchange_set_header(struct exchange *x, const char *name, struct str value);
+/* An empty buffer for its body, often with the memory of an earlier one; the caller's until it is answered. */
+struct buf exchange_room(struct exchange *x);
 /* Takes the body's memory; content_type lives for ever. Once. It is sent in the next run. */
 void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct buf *body);
 bool exchange_is_answered(const struct exchange *x);

@@ -6,74 +6,94 @@
 
 #include <stdlib.h>
 
-void show_time(struct buf *out, const char *name, int64_t at)
-{
-	char text[32];
+enum { STEPS_FEW = 16 };
 
-	buf_cstr(out, ",\"");
-	buf_cstr(out, name);
-	if (at <= 0 || at == AT_NEVER) {
-		buf_cstr(out, "\":null");
-		return;
-	}
-	buf_cstr(out, "\":\"");
-	buf_cstr(out, text_of_time(at, text));
-	buf_char(out, '"');
-}
+/* What stands in front of a value: one piece, since an answer has fifty of them. */
+#define MEMBER(name) STR(",\"" name "\":")
 
-void show_text(struct buf *out, const char *name, struct str value)
+static void put_name(struct buf *out, const char *name)
 {
 	buf_cstr(out, ",\"");
 	buf_cstr(out, name);
 	buf_cstr(out, "\":");
+}
+
+static void put_time(struct buf *out, struct str member, int64_t at)
+{
+	char text[32];
+
+	buf_str(out, member);
+	if (at <= 0 || at == AT_NEVER) {
+		buf_cstr(out, "null");
+		return;
+	}
+	buf_char(out, '"');
+	buf_cstr(out, text_of_time(at, text));
+	buf_char(out, '"');
+}
+
+static void put_text(struct buf *out, struct str member, struct str value)
+{
+	buf_str(out, member);
+	buf_json(out, value);
+}
+
+/* A word of ours: nothing in it needs to be escaped. */
+static void put_word(struct buf *out, struct str member, const char *word)
+{
+	buf_str(out, member);
+	buf_char(out, '"');
+	buf_cstr(out, word);
+	buf_char(out, '"');
+}
+
+static void put_uuid(struct buf *out, struct str member, struct uuid id)
+{
+	char text[UUID_TEXT + 1];
+
+	if (!uuid_is_nil(id)) {
+		put_word(out, member, uuid_text(id, text));
+		return;
+	}
+	buf_str(out, member);
+	buf_cstr(out, "null");
+}
+
+static void put_flag(struct buf *out, struct str member, bool value)
+{
+	buf_str(out, member);
+	buf_str(out, value ? STR("true") : STR("false"));
+}
+
+static void put_number(struct buf *out, struct str member, uint64_t value)
+{
+	buf_str(out, member);
+	buf_u64(out, value);
+}
+
+/* Stored JSON was checked when it came; an empty one is null. */
+static void put_raw(struct buf *out, struct str member, struct str json)
+{
+	buf_str(out, member);
+	buf_str(out, json.n ? json : STR("null"));
+}
+
+void show_time(struct buf *out, const char *name, int64_t at)
+{
+	put_name(out, name);
+	put_time(out, STR(""), at);
+}
+
+void show_text(struct buf *out, const char *name, struct str value)
+{
+	put_name(out, name);
 	buf_json(out, value);
 }
 
 void show_uuid(struct buf *out, const char *name, struct uuid id)
 {
-	char text[UUID_TEXT + 1];
-
-	if (uuid_is_nil(id)) {
-		buf_cstr(out, ",\"");
-		buf_cstr(out, name);
-		buf_cstr(out, "\":null");
-		return;
-	}
-	show_text(out, name, str_of(uuid_text(id, text)));
-}
-
-/* A word of ours: nothing in it needs to be escaped. */
-static void show_word(struct buf *out, const char *name, const char *word)
-{
-	buf_cstr(out, ",\"");
-	buf_cstr(out, name);
-	buf_cstr(out, "\":\"");
-	buf_cstr(out, word);
-	buf_char(out, '"');
-}
-
-static void show_flag(struct buf *out, const char *name, bool value)
-{
-	buf_cstr(out, ",\"");
-	buf_cstr(out, name);
-	buf_cstr(out, value ? "\":true" : "\":false");
-}
-
-static void show_number(struct buf *out, const char *name, uint64_t value)
-{
-	buf_cstr(out, ",\"");
-	buf_cstr(out, name);
-	buf_cstr(out, "\":");
-	buf_u64(out, value);
-}
-
-/* Stored JSON was checked when it came; an empty one is null. */
-static void show_raw(struct buf *out, const char *name, struct str json)
-{
-	buf_cstr(out, ",\"");
-	buf_cstr(out, name);
-	buf_cstr(out, "\":");
-	buf_str(out, json.n ? json : STR("null"));
+	put_name(out, name);
+	put_uuid(out, STR(""), id);
 }
 
 static struct str step_name(const struct view *v, uint16_t step)
@@ -113,23 +133,22 @@ const char *show_result(const struct view *v)
 static void show_output(struct buf *out, const struct view *v)
 {
 	uint16_t     n = v->txn->step_count;
-	struct str  *outputs = mem_array(n ? n : 1, sizeof *outputs);
+	struct str   few[STEPS_FEW], *outputs = n <= STEPS_FEW ? few : mem_array(n, sizeof *outputs);
 	struct scope scope = { v->row.def, v->row.gid, v->row.created_at, v->row.input, outputs };
-	struct buf   text = { 0 };
 	struct err   err;
 	bool         fine;
 
 	for (uint16_t i = 0; i < n; i++)
 		outputs[i] = v->notes[i].output;
 	/* A template that reads an output nobody gave: there is nothing to show but why. */
-	fine = definition_output(v->row.def, &scope, &text, &err);
-	if (!fine)
-		buf_clear(&text);
-	show_raw(out, "output", buf_view(&text));
-	if (!fine)
-		show_text(out, "output_error", str_of(err.text));
-	buf_fini(&text);
-	free(outputs);
+	buf_str(out, MEMBER("output"));
+	fine = definition_output(v->row.def, &scope, out, &err);
+	if (!fine) {
+		buf_cstr(out, "null");
+		put_text(out, MEMBER("output_error"), str_of(err.text));
+	}
+	if (outputs != few)
+		free(outputs);
 }
 
 /* ---- what it waits for -------------------------------------------------------------- */
@@ -204,10 +223,10 @@ static void show_waiting(struct buf *out, const struct view *v)
 		buf_cstr(out, ",\"waiting\":null");
 		return;
 	}
-	buf_fmt(out, ",\"waiting\":{\"for\":\"%s\"", w.reason);
-	show_time(out, "until", w.until);
+	put_word(out, STR(",\"waiting\":{\"for\":"), w.reason);
+	put_time(out, MEMBER("until"), w.until);
 	if (w.step >= 0)
-		show_text(out, "step", step_name(v, (uint16_t)w.step));
+		put_text(out, MEMBER("step"), step_name(v, (uint16_t)w.step));
 	buf_char(out, '}');
 }
 
@@ -219,9 +238,9 @@ static void show_stuck(struct buf *out, enum stuck stuck, int64_t since)
 		buf_cstr(out, ",\"stuck\":null");
 		return;
 	}
-	buf_fmt(out, ",\"stuck\":{\"reason\":\"%s\"", stuck_name(stuck));
-	show_time(out, "since", since);
-	show_text(out, "detail", str_of(stuck_text(stuck)));
+	put_word(out, STR(",\"stuck\":{\"reason\":"), stuck_name(stuck));
+	put_time(out, MEMBER("since"), since);
+	put_text(out, MEMBER("detail"), str_of(stuck_text(stuck)));
 	buf_char(out, '}');
 }
 
@@ -232,8 +251,8 @@ static void show_last_error(struct buf *out, const struct note *n)
 		return;
 	}
 	buf_fmt(out, ",\"last_error\":{\"status\":%d", n->status);
-	show_text(out, "detail", n->error);
-	show_time(out, "at", n->at);
+	put_text(out, MEMBER("detail"), n->error);
+	put_time(out, MEMBER("at"), n->at);
 	buf_char(out, '}');
 }
 
@@ -245,9 +264,9 @@ static void show_cause(struct buf *out, const struct view *v)
 		buf_cstr(out, ",\"cause\":null");
 		return;
 	}
-	buf_fmt(out, ",\"cause\":{\"kind\":\"%s\"", cause_name(t->cause));
+	put_word(out, STR(",\"cause\":{\"kind\":"), cause_name(t->cause));
 	if ((t->cause == CAUSE_REFUSED || t->cause == CAUSE_ATTEMPTS) && t->cause_step < t->step_count) {
-		show_text(out, "step", step_name(v, t->cause_step));
+		put_text(out, MEMBER("step"), step_name(v, t->cause_step));
 		show_last_error(out, &v->notes[t->cause_step]);
 	}
 	buf_char(out, '}');
@@ -260,7 +279,7 @@ static void show_op(struct buf *out, const struct txn *t, uint16_t step)
 	if (op < 0)
 		buf_cstr(out, ",\"op\":null");
 	else
-		show_text(out, "op", str_of(op_name((enum op)op)));
+		put_word(out, MEMBER("op"), op_name((enum op)op));
 }
 
 /* Of the op it waits for, else of the one it was answered last; a call under way counts. */
@@ -278,8 +297,8 @@ static void show_last_answer(struct buf *out, const struct note *n)
 		buf_cstr(out, ",\"last_answer\":null");
 		return;
 	}
-	buf_fmt(out, ",\"last_answer\":{\"op\":\"%s\"", op_name(n->op));
-	show_time(out, "at", n->answered_at);
+	put_word(out, STR(",\"last_answer\":{\"op\":"), op_name(n->op));
+	put_time(out, MEMBER("at"), n->answered_at);
 	buf_char(out, '}');
 }
 
@@ -288,10 +307,8 @@ static void show_try_answer(struct buf *out, const struct note *n, enum step_sta
 {
 	if (n->tried_at == 0 || (n->op == OP_TRY && (state == STEP_TRIED || state == STEP_REFUSED)))
 		return;
-	buf_cstr(out, ",\"try_answer\":{\"outcome\":\"");
-	buf_cstr(out, outcome_name(n->refused ? OUTCOME_REFUSED : OUTCOME_OK));
-	buf_char(out, '"');
-	show_time(out, "at", n->tried_at);
+	put_word(out, STR(",\"try_answer\":{\"outcome\":"), outcome_name(n->refused ? OUTCOME_REFUSED : OUTCOME_OK));
+	put_time(out, MEMBER("at"), n->tried_at);
 	buf_char(out, '}');
 }
 
@@ -301,30 +318,30 @@ static void show_step(struct buf *out, const struct view *v, uint16_t i)
 
 	buf_cstr(out, "{\"name\":");
 	buf_json(out, step_name(v, i));
-	show_word(out, "kind", step_kind_name(v->txn->plan->steps[i].kind));
-	show_word(out, "state", step_state_name(s->state));
+	put_word(out, MEMBER("kind"), step_kind_name(v->txn->plan->steps[i].kind));
+	put_word(out, MEMBER("state"), step_state_name(s->state));
 	show_op(out, v->txn, i);
-	show_number(out, "attempts", count_calls(s, &v->notes[i], txn_wanted(v->txn, i)));
+	put_number(out, MEMBER("attempts"), count_calls(s, &v->notes[i], txn_wanted(v->txn, i)));
 	if (s->attempts)
-		show_number(out, "failed_attempts", s->attempts);
+		put_number(out, MEMBER("failed_attempts"), s->attempts);
 	if (s->first_at)
-		show_time(out, "failing_since", s->first_at);
+		put_time(out, MEMBER("failing_since"), s->first_at);
 	if (s->next_at)
-		show_time(out, "next_at", s->next_at);
+		put_time(out, MEMBER("next_at"), s->next_at);
 	if (s->stuck != STUCK_NONE)
-		show_text(out, "stuck", str_of(stuck_name(s->stuck)));
+		put_word(out, MEMBER("stuck"), stuck_name(s->stuck));
 	if (s->flags & STEP_IS_ONGOING)
-		show_flag(out, "ongoing", true);
+		put_flag(out, MEMBER("ongoing"), true);
 	if (s->flags & STEP_IS_RESOLVED)
-		show_flag(out, "resolved", true);
+		put_flag(out, MEMBER("resolved"), true);
 	if (s->flags & STEP_IS_SKIPPED)
-		show_flag(out, "skipped", true);
+		put_flag(out, MEMBER("skipped"), true);
 	if (v->notes[i].joined_at)
-		show_time(out, "joined_at", v->notes[i].joined_at);
+		put_time(out, MEMBER("joined_at"), v->notes[i].joined_at);
 	show_try_answer(out, &v->notes[i], s->state);
 	show_last_answer(out, &v->notes[i]);
 	show_last_error(out, &v->notes[i]);
-	show_raw(out, "output", v->notes[i].output);
+	put_raw(out, MEMBER("output"), v->notes[i].output);
 	buf_char(out, '}');
 }
 
@@ -336,8 +353,8 @@ static void show_check(struct buf *out, const struct view *v)
 		return;
 	buf_fmt(out, ",\"check\":{\"attempts\":%u", count_calls(s, v->check, OP_CHECK));
 	if (s->attempts)
-		show_number(out, "failed_attempts", s->attempts);
-	show_time(out, "next_at", s->next_at);
+		put_number(out, MEMBER("failed_attempts"), s->attempts);
+	put_time(out, MEMBER("next_at"), s->next_at);
 	show_last_answer(out, v->check);
 	show_last_error(out, v->check);
 	buf_char(out, '}');
@@ -358,23 +375,23 @@ static void show_steps(struct buf *out, const struct view *v)
 static void show_row(struct buf *out, const struct row *row, const char *result)
 {
 	if (row->definition.n) {
-		show_text(out, "definition", row->definition);
-		show_number(out, "definition_version", row->definition_version);
+		put_text(out, MEMBER("definition"), row->definition);
+		put_number(out, MEMBER("definition_version"), row->definition_version);
 	} else {
 		buf_cstr(out, ",\"definition\":null");
 	}
 	if (result)
-		show_word(out, "result", result);
+		put_word(out, MEMBER("result"), result);
 	else
 		buf_cstr(out, ",\"result\":null");
-	show_flag(out, "paused", row->paused);
-	show_raw(out, "labels", row->labels);
-	show_time(out, "created_at", row->created_at);
-	show_time(out, "deadline_at", row->deadline_at);
-	show_time(out, "ended_at", row->ended_at);
-	show_uuid(out, "owner", row->owner);
-	show_number(out, "epoch", row->epoch);
-	show_number(out, "adoptions", row->adoptions);
+	put_flag(out, MEMBER("paused"), row->paused);
+	put_raw(out, MEMBER("labels"), row->labels);
+	put_time(out, MEMBER("created_at"), row->created_at);
+	put_time(out, MEMBER("deadline_at"), row->deadline_at);
+	put_time(out, MEMBER("ended_at"), row->ended_at);
+	put_uuid(out, MEMBER("owner"), row->owner);
+	put_number(out, MEMBER("epoch"), row->epoch);
+	put_number(out, MEMBER("adoptions"), row->adoptions);
 }
 
 /* Not stuck: it goes on. But a person should know that the database may have forgotten some of it. */
@@ -385,7 +402,7 @@ static void show_attention(struct buf *out, int64_t failover_at)
 		return;
 	}
 	buf_cstr(out, ",\"attention\":{\"reason\":\"failover\"");
-	show_time(out, "at", failover_at);
+	put_time(out, MEMBER("at"), failover_at);
 	buf_char(out, '}');
 }
 
@@ -395,8 +412,8 @@ void show_transaction(struct buf *out, const struct view *v, int64_t failover_at
 
 	buf_cstr(out, "{\"gid\":");
 	buf_json(out, v->row.gid);
-	show_word(out, "phase", phase_name(v->row.phase));
-	show_number(out, "version", v->row.version);
+	put_word(out, MEMBER("phase"), phase_name(v->row.phase));
+	put_number(out, MEMBER("version"), v->row.version);
 	if (how == SHOW_MINIMAL) {
 		buf_char(out, '}');
 		return;
@@ -410,9 +427,9 @@ void show_transaction(struct buf *out, const struct view *v, int64_t failover_at
 	}
 	show_waiting(out, v);
 	if (t) {
-		show_text(out, "mode", str_of(mode_name(t->plan->mode)));
+		put_word(out, MEMBER("mode"), mode_name(t->plan->mode));
 		if (t->start_at)
-			show_time(out, "start_at", t->start_at);
+			put_time(out, MEMBER("start_at"), t->start_at);
 		show_cause(out, v);
 		show_steps(out, v);
 	}
@@ -422,9 +439,9 @@ void show_transaction(struct buf *out, const struct view *v, int64_t failover_at
 		buf_cstr(out, ",\"output\":null");
 	if (how == SHOW_ALL) {
 		show_actions(out, v);
-		show_raw(out, "input", v->row.input);
+		put_raw(out, MEMBER("input"), v->row.input);
 		if (v->row.document.n)
-			show_raw(out, "document", v->row.document);
+			put_raw(out, MEMBER("document"), v->row.document);
 	}
 	buf_char(out, '}');
 }
@@ -435,23 +452,23 @@ void show_entry(struct buf *out, const struct entry_row *row)
 	char                replica[UUID_TEXT + 1];
 
 	buf_fmt(out, "{\"number\":%llu", (unsigned long long)row->number);
-	show_time(out, "at", e->at);
-	show_text(out, "what", e->what);
+	put_time(out, MEMBER("at"), e->at);
+	put_text(out, MEMBER("what"), e->what);
 	if (e->step.n)
-		show_text(out, "step", e->step);
+		put_text(out, MEMBER("step"), e->step);
 	if (e->op.n)
-		show_text(out, "op", e->op);
+		put_text(out, MEMBER("op"), e->op);
 	if (e->outcome.n)
-		show_text(out, "outcome", e->outcome);
+		put_text(out, MEMBER("outcome"), e->outcome);
 	if (e->attempt)
-		show_number(out, "attempt", e->attempt);
+		put_number(out, MEMBER("attempt"), e->attempt);
 	if (e->status)
-		show_number(out, "status", (uint64_t)e->status);
+		put_number(out, MEMBER("status"), (uint64_t)e->status);
 	if (e->detail.n)
-		show_text(out, "detail", e->detail);
+		put_text(out, MEMBER("detail"), e->detail);
 	if (e->actor.n)
-		show_text(out, "actor", e->actor);
+		put_text(out, MEMBER("actor"), e->actor);
 	if (!uuid_is_nil(e->replica))
-		show_text(out, "replica", str_of(uuid_text(e->replica, replica)));
+		put_text(out, MEMBER("replica"), str_of(uuid_text(e->replica, replica)));
 	buf_char(out, '}');
 }

@@ -23,7 +23,7 @@ int64_t transaction_failover(const struct request *r, const struct row *row)
 
 void transaction_answer(struct request *r, unsigned status, const struct view *view, enum show how)
 {
-	struct buf body = { 0 };
+	struct buf body = exchange_room(r->x);
 
 	buf_reserve(&body, USUAL_BYTES);
 	request_etag(r, view->row.version);
