@@ -54,32 +54,44 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"said AS (INSERT INTO sagad.audit (" DEED_COLUMNS ") SELECT now(), " before ", " after ", " \
 	"$1::uuid, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::text FROM " from ")"
 
-/* Are the least of the gids, $16, and the greatest, $17, in our nursery? Null, if there is no such row. */
-#define IN_OUR_NURSERY "SELECT $16::text >= r.nursery_at AND $17::text < r.nursery_until FROM sagad.replica r WHERE r.id = $1::uuid"
-#define INSERT_BEGINS(young)                                                                   \
-	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, young, " \
+/* Are the least of the gids, $2, and the greatest, $3, in our nursery? Null, if there is no such row. */
+#define IN_OUR_NURSERY "SELECT $2::text >= r.nursery_at AND $3::text < r.nursery_until FROM sagad.replica r WHERE r.id = $1::uuid"
+#define INSERT_ROWS(young, columns, values)                                                    \
+	"INSERT INTO sagad.transaction AS t (owner, epoch, version, stuck, paused, adoptions, young, " columns ") " \
+	"SELECT $1::uuid, 1, 1, 'none', false, 0, " young ", " values " n "
+#define INSERT_BEGINS(young) INSERT_ROWS(young,                                                \
 	"gid, phase, created_at, deadline_at, definition, definition_version, document, input, " \
-	"labels, traceparent, hash, retention_ms, format, progress) "                          \
-	"SELECT $1::uuid, 1, 1, 'none', false, 0, " young ", unnest($2::text[]), unnest($3::text[]), "    \
-	"unnest($4::timestamptz[]), unnest($5::timestamptz[]), unnest($6::text[]), unnest($7::int[]), " \
-	"unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), "   \
-	"unnest($12::bytea[]), unnest($13::bigint[]), unnest($14::smallint[]), unnest($15::text[]) "
+	"labels, traceparent, hash, retention_ms, format, progress",                           \
+	"n.* FROM (SELECT unnest($4::text[]), unnest($5::text[]), unnest($6::timestamptz[]), " \
+	"unnest($7::timestamptz[]), unnest($8::text[]), unnest($9::int[]), unnest($10::text[]), " \
+	"unnest($11::text[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bytea[]), " \
+	"unnest($15::bigint[]), unnest($16::smallint[]), unnest($17::text[]))")
+/* What is the same in all of them is sent once. Each array costs what a row does. */
+#define INSERT_ALIKE(young) INSERT_ROWS(young,                                                 \
+	"phase, definition, definition_version, retention_ms, format, progress, gid, created_at, input, hash", \
+	"$4::sagad.phase, $5::text, $6::int, $7::bigint, $8::smallint, $9::text, "             \
+	"n.* FROM (SELECT unnest($10::text[]), unnest($11::timestamptz[]), unnest($12::text[]), unnest($13::bytea[]))")
 
 /* IS NOT DISTINCT FROM: with = an unanalysed table was scanned by owner. LIMIT: ten rows were expected of it, and
  * for so many a small table was read whole, by its key; a limit that is not known counts as a tenth. */
-#define CHANGE_ROWS \
-	"UPDATE sagad.transaction t SET version = t.version + 1, adoptions = 0, "              \
-	"phase = n.phase, stuck = COALESCE(n.stuck, 'none'), paused = COALESCE(n.paused, false), progress = n.progress, " \
-	"document = COALESCE(n.document, t.document), "                                        \
-	"owner = CASE WHEN n.due_at IS NOT NULL OR (" IS_GROWN " AND " IS_ENDED("n.phase") ") THEN NULL ELSE t.owner END, " \
-	"young = t.young AND n.due_at IS NULL, "                                               \
-	"due_at = n.due_at, ended_at = CASE WHEN " IS_ENDED("n.phase") " THEN now() END "      \
-	"FROM (SELECT unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), " \
-	"unnest($6::text[]), unnest($7::boolean[]), unnest($8::text[]), unnest($9::text[]), "  \
-	"unnest($10::timestamptz[]) LIMIT cardinality($2::text[])) "                           \
-	"AS n(gid, epoch, version, phase, stuck, paused, progress, document, due_at) "         \
+#define UPDATE_ROWS(sets, arrays, columns)                                                     \
+	"UPDATE sagad.transaction t SET version = t.version + 1, adoptions = 0, phase = n.phase, progress = n.progress, " sets \
+	", ended_at = CASE WHEN " IS_ENDED("n.phase") " THEN now() END "                       \
+	"FROM (SELECT unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::text[])" \
+	arrays " LIMIT cardinality($2::text[])) AS n(gid, epoch, version, phase, progress" columns ") " \
 	"WHERE t.gid = n.gid AND t.owner IS NOT DISTINCT FROM $1::uuid "                       \
 	"AND t.epoch = n.epoch AND t.version = n.version AND t.ended_at IS NULL"
+#define CHANGE_ROWS UPDATE_ROWS(                                                               \
+	"stuck = COALESCE(n.stuck, 'none'), paused = COALESCE(n.paused, false), "              \
+	"document = COALESCE(n.document, t.document), "                                        \
+	"owner = CASE WHEN n.due_at IS NOT NULL OR (" IS_GROWN " AND " IS_ENDED("n.phase") ") THEN NULL ELSE t.owner END, " \
+	"young = t.young AND n.due_at IS NULL, due_at = n.due_at",                             \
+	", unnest($7::text[]), unnest($8::boolean[]), unnest($9::text[]), unnest($10::timestamptz[])", \
+	", stuck, paused, document, due_at")
+/* The same where none of them is stuck, paused, parked or has a new document. Each array costs what a row does. */
+#define STEP_ROWS UPDATE_ROWS(                                                                 \
+	"stuck = CASE WHEN t.stuck = 'none' THEN t.stuck ELSE 'none' END, paused = false, "    \
+	"owner = CASE WHEN " IS_GROWN " AND " IS_ENDED("n.phase") " THEN NULL ELSE t.owner END", "", "")
 
 #define TRANSACTION_STATEMENTS(X)                                                              \
 X(BEGIN, ON_LOG, "BEGIN")                                                                      \
@@ -98,9 +110,13 @@ X(INSERT, ON_LOG,                                                               
  * the batch, and is then begun as above. What STAND does, it does itself, which costs half of a statement less: if our \
  * row is not live, `young` is null, and that fails. */                                        \
 X(INSERT_FRESH, ON_LOG, INSERT_BEGINS("(" IN_OUR_NURSERY " AND r.state = 'live' FOR SHARE)"))  \
+/* The same of one definition, begun with an input and nothing else. */                        \
+X(INSERT_ALIKE, ON_LOG, INSERT_ALIKE("(" IN_OUR_NURSERY " AND r.state = 'live' FOR SHARE)"))   \
 X(CHANGE, ON_LOG, CHANGE_ROWS)                                                                 \
+X(STEP, ON_LOG, STEP_ROWS)                                                                     \
 /* The same, and which of them applied. To name all of them costs three hundredths of what a saga costs. */ \
 X(CHANGE_TELL, ON_LOG, CHANGE_ROWS " RETURNING t.gid")                                         \
+X(STEP_TELL, ON_LOG, STEP_ROWS " RETURNING t.gid")                                             \
 /* Which of them applied, when it was not all: those whose newest version is of that transaction, whose number is $2 or \
  * stands in a row that it began, $3, and nothing has touched since. Whose row went on since then is not told so, and \
  * reads it again. */                                                                          \

@@ -126,6 +126,7 @@ static void put_begins(struct pg_params *p, const struct batch *b, bool fresh, s
 	const struct row *r;
 
 	params_uuid(p, b->me);
+	put_range(p, b, fresh);
 	BEGINS(p, PG_TEXT, item_text, r->gid);
 	BEGINS(p, PG_TEXT, item_text, str_of(phase_name(r->phase)));
 	BEGINS(p, PG_TIMESTAMPTZ, item_time, r->created_at);
@@ -140,7 +141,47 @@ static void put_begins(struct pg_params *p, const struct batch *b, bool fresh, s
 	BEGINS(p, PG_INT8, item_i64, r->retention_ms);
 	BEGINS(p, PG_INT2, item_i16, (int16_t)r->format);
 	BEGINS(p, PG_TEXT, item_text, r->progress);
+}
+
+/* What put_alike() does not send for each is the same in all fresh ones. */
+static bool are_alike(const struct batch *b, const struct row *first)
+{
+	for (size_t i = 0; i < b->begin_count; i++) {
+		const struct row *r = &b->begins[i];
+
+		if (!r->fresh)
+			continue;
+		if (r->deadline_at != 0 || r->document.n > 0 || r->labels.n > 0 || r->traceparent.n > 0)
+			return false;
+		if (r->phase != first->phase || r->definition_version != first->definition_version ||
+		    r->retention_ms != first->retention_ms || r->format != first->format)
+			return false;
+		if (!str_eq(r->definition, first->definition) || !str_eq(r->progress, first->progress))
+			return false;
+	}
+	return true;
+}
+
+static void put_alike(struct pg_params *p, const struct batch *b, const struct row *first, size_t n)
+{
+	const bool        fresh = true;
+	const struct row *r;
+
+	params_uuid(p, b->me);
 	put_range(p, b, fresh);
+	params_text(p, str_of(phase_name(first->phase)));
+	params_optional(p, first->definition);
+	if (first->definition.n > 0)
+		params_i32(p, (int32_t)first->definition_version);
+	else
+		params_null(p);
+	params_i64(p, first->retention_ms);
+	params_i16(p, (int16_t)first->format);
+	params_text(p, first->progress);
+	BEGINS(p, PG_TEXT, item_text, r->gid);
+	BEGINS(p, PG_TIMESTAMPTZ, item_time, r->created_at);
+	OPTIONAL_BEGINS(p, PG_TEXT, item_optional, r->input);
+	BEGINS(p, PG_BYTEA, item_hash, r);
 }
 
 /* A release always names a time, since a null one means "keeps its owner". */
@@ -184,7 +225,13 @@ static void item_paused(struct pg_params *p, bool paused)
 		params_no_nulls(p); \
 	} while (0)
 
-static void put_changes(struct pg_params *p, const struct batch *b)
+/* It says what every change says, and nothing more. */
+static bool is_step(const struct change *c)
+{
+	return c->stuck == STUCK_NONE && !c->paused && c->document.p == NULL && release_at(c) == 0;
+}
+
+static void put_steps(struct pg_params *p, const struct batch *b)
 {
 	const struct change *c;
 	size_t               n = b->change_count;
@@ -194,9 +241,17 @@ static void put_changes(struct pg_params *p, const struct batch *b)
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->epoch);
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->version);
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, str_of(phase_name(c->phase)));
+	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->progress);
+}
+
+static void put_changes(struct pg_params *p, const struct batch *b)
+{
+	const struct change *c;
+	size_t               n = b->change_count;
+
+	put_steps(p, b);
 	OPTIONAL_ARRAY(p, PG_TEXT, item_stuck, c, b->changes, n, c->stuck);
 	OPTIONAL_ARRAY(p, PG_BOOL, item_paused, c, b->changes, n, c->paused);
-	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->progress);
 	OPTIONAL_ARRAY(p, PG_TEXT, item_document, c, b->changes, n, c->document);
 	OPTIONAL_ARRAY(p, PG_TIMESTAMPTZ, item_time, c, b->changes, n, release_at(c));
 }
@@ -451,21 +506,45 @@ static int add(struct pg_job *job, enum statement statement)
 static void add_begins(struct commit_job *j)
 {
 	const struct batch *b = j->batch;
+	const struct row   *first = NULL;
 	size_t              fresh = 0;
 
-	for (size_t i = 0; i < b->begin_count; i++)
-		fresh += b->begins[i].fresh;
+	for (size_t i = b->begin_count; i-- > 0;)
+		if (b->begins[i].fresh) {
+			first = &b->begins[i];
+			fresh++;
+		}
 	if (fresh < b->begin_count) {
 		params_uuid(pg_job_params(&j->job), b->me);
 		j->stand = add(&j->job, SQL_STAND);
 	}
-	if (fresh > 0) {
+	if (fresh > 0 && are_alike(b, first)) {
+		put_alike(pg_job_params(&j->job), b, first, fresh);
+		j->fresh = add(&j->job, SQL_INSERT_ALIKE);
+	} else if (fresh > 0) {
 		put_begins(pg_job_params(&j->job), b, true, fresh);
 		j->fresh = add(&j->job, SQL_INSERT_FRESH);
 	}
 	if (fresh < b->begin_count) {
 		put_begins(pg_job_params(&j->job), b, false, b->begin_count - fresh);
 		j->insert = add(&j->job, SQL_INSERT);
+	}
+}
+
+static void add_changes(struct commit_job *j)
+{
+	const struct batch *b = j->batch;
+	struct pg_params   *p = pg_job_params(&j->job);
+	size_t              steps = 0;
+
+	while (steps < b->change_count && is_step(&b->changes[steps]))
+		steps++;
+	if (steps == b->change_count) {
+		put_steps(p, b);
+		j->change = add(&j->job, b->begin_count > 0 ? SQL_STEP : SQL_STEP_TELL);
+	} else {
+		put_changes(p, b);
+		j->change = add(&j->job, b->begin_count > 0 ? SQL_CHANGE : SQL_CHANGE_TELL);
 	}
 }
 
@@ -487,10 +566,8 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 		pg_nursery_move(job, b->me);
 		add_begins(j);
 	}
-	if (b->change_count > 0) {
-		put_changes(pg_job_params(job), b);
-		j->change = add(job, b->begin_count > 0 ? SQL_CHANGE : SQL_CHANGE_TELL);
-	}
+	if (b->change_count > 0)
+		add_changes(j);
 	if (b->entry_count > 0) {
 		put_entries(pg_job_params(job), b);
 		add(job, SQL_JOURNAL);

@@ -96,6 +96,12 @@ void params_bool(struct pg_params *p, bool v)
 	buf_char(&p->bytes, v ? 1 : 0);
 }
 
+void params_i16(struct pg_params *p, int16_t v)
+{
+	begin(p, false);
+	put16(p, (uint16_t)v);
+}
+
 void params_i32(struct pg_params *p, int32_t v)
 {
 	begin(p, false);

@@ -37,6 +37,7 @@ void params_seal(struct pg_params *p);  /* call it last; valid until the next ch
 
 void params_null(struct pg_params *p);
 void params_bool(struct pg_params *p, bool v);
+void params_i16(struct pg_params *p, int16_t v);
 void params_i32(struct pg_params *p, int32_t v);
 void params_i64(struct pg_params *p, int64_t v);
 void params_f64(struct pg_params *p, double v);

@@ -384,7 +384,7 @@ void log_suite_run(const struct log_suite *given)
 	} tests[] = {
 		{ "looks", suite_looks },       { "commits", suite_commits },
 		{ "rows", suite_rows },
-		{ "payloads", suite_payloads }, { "mixed", suite_mixed }, { "pages", suite_pages },
+		{ "payloads", suite_payloads }, { "mixed", suite_mixed }, { "alike", suite_alike }, { "pages", suite_pages },
 		{ "parking", suite_parking },   { "adoption", suite_adoption },
 		{ "inbox", suite_inbox },       { "inbox-misses", suite_inbox_misses },
 		{ "inbox-newer", suite_inbox_newer },

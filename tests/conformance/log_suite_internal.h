@@ -71,6 +71,7 @@ void suite_commits(struct suite *s);
 void suite_rows(struct suite *s);
 void suite_payloads(struct suite *s);
 void suite_mixed(struct suite *s);
+void suite_alike(struct suite *s);
 void suite_pages(struct suite *s);
 void suite_looks(struct suite *s);
 void suite_parking(struct suite *s);

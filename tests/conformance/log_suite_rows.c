@@ -148,6 +148,66 @@ void suite_mixed(struct suite *s)
 	got[1] = read_back(s, rows[1].gid);
 	suite_ok(s, s->changed[1] && got[1].stuck == STUCK_NONE && !got[1].paused && uuid_eq(got[1].owner, s->me) &&
 	            str_eq(got[1].document, s->given->grown), "that it is no more is said by nothing at all");
+	for (int i = 0; i < 2; i++) {
+		changes[i].version = 3;
+		changes[i].stuck = i == 0 ? STUCK_OVERDUE : STUCK_NONE;
+		changes[i].paused = i == 1;
+		suite_ok(s, suite_apply(s, s->given->a, s->me, changes[i]), "a change that says one thing more");
+		got[i] = read_back(s, rows[i].gid);
+		suite_ok(s, got[i].stuck == changes[i].stuck && got[i].paused == changes[i].paused, "is stuck, or is paused");
+	}
+}
+
+/* Makes one thing of a begin another; false: there is nothing more. */
+static bool vary(struct row *r, unsigned thing, struct str document)
+{
+	switch (thing) {
+	case 0: return true;
+	case 1: r->phase = PHASE_PREPARED; return true;
+	case 2: r->definition = STR("another"); return true;
+	case 3: r->definition_version++; return true;
+	case 4: r->definition = (struct str){ 0 }, r->definition_version = 0; return true;
+	case 5: r->retention_ms++; return true;
+	case 6: r->format--; return true;
+	case 7: r->progress = STR("{\"p\":2}"); return true;
+	case 8: r->input = STR("2"); return true;
+	case 9: r->input = (struct str){ 0 }; return true;
+	case 10: r->hash[15] ^= 1; return true;
+	case 11: r->created_at++; return true;
+	case 12: r->deadline_at = r->created_at + 1; return true;
+	case 13: r->document = document; return true;
+	case 14: r->labels = STR("{\"a\":\"b\"}"); return true;
+	case 15: r->traceparent = STR("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"); return true;
+	default: return false;
+	}
+}
+
+/* Two fresh begins that differ in one thing or in none, and an ordinary one: what is the same may be sent once. */
+void suite_alike(struct suite *s)
+{
+	bool more = true;
+
+	for (unsigned thing = 0; more; thing++) {
+		struct row rows[3];
+		bool       same = true;
+
+		for (unsigned i = 0; i < 3; i++) {
+			rows[i] = suite_row(s, suite_text(s, "%.*s-%u", (int)suite_gid(s, "x").n, suite_gid(s, "x").p, thing * 3 + i));
+			rows[i].deadline_at = 0;
+			rows[i].definition = STR("some");
+			rows[i].definition_version = 7;
+			rows[i].document = rows[i].labels = rows[i].traceparent = (struct str){ 0 };
+			rows[i].fresh = i < 2;
+		}
+		/* Either of them is the first. */
+		more = vary(&rows[thing % 2], thing, s->given->document);
+		suite_commit(s, s->given->a, &(struct batch){ .me = s->me, .begins = rows, .begin_count = thing % 3 == 0 ? 3 : 2 });
+		for (unsigned i = 0; i < 2; i++) {
+			struct row got = read_back(s, rows[i].gid);
+			same = same && s->result == LOG_DONE && same_row(&got, &rows[i]);
+		}
+		suite_ok(s, same, "fresh begins that differ in thing %u are as they were given", thing);
+	}
 }
 
 /* What a row carries, and reading it. */

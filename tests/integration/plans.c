@@ -25,6 +25,9 @@ static const struct {
 	{ "STAND", "Index Scan using replica_pkey", NULL },
 	{ "INSERT", "Index Scan using replica_pkey", NULL },
 	{ "INSERT_FRESH", "LockRows", "Index Scan using replica_pkey" },
+	{ "INSERT_ALIKE", "LockRows", "Index Scan using replica_pkey" },
+	{ "STEP", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
+	{ "STEP_TELL", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "CHANGE", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "CHANGE_TELL", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
 	{ "CHANGED", "Index Scan using transaction_pkey", "Index Cond: ((gid)::text = " },
@@ -188,6 +191,7 @@ int main(void)
 	}
 	pg_database_run(&d, "VACUUM sagad.transaction");
 	check_growth(&d, "CHANGE", "Index Cond: ((gid)::text = ");
+	check_growth(&d, "STEP", "Index Cond: ((gid)::text = ");
 	check_growth(&d, "ADOPT", "Index Cond: ((gid)::text = (c.gid)::text");
 	check_growth(&d, "TAKE_DUE", "Index Cond: ((gid)::text = (c.gid)::text");
 	/* The test can fail: without its settings the planner does what it must not. */
