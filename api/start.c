@@ -146,6 +146,12 @@ static bool is_envelope(struct str name)
 	return false;
 }
 
+/* Of documents that were stored, or that a façade writes. */
+static bool is_inner(struct str name)
+{
+	return str_is(name, "joined") || str_is(name, "literal_headers");
+}
+
 /* What is no envelope makes a document, compiled like a registered one. Its
  * deadline is a duration even where the caller named a time. */
 static void make_document(struct reading *r, struct start *out)
@@ -154,6 +160,8 @@ static void make_document(struct reading *r, struct start *out)
 	char       text[32];
 
 	for (struct json *m = r->body->first; m; m = m->next) {
+		if (is_inner(m->key))
+			wrong(r, m, "this member is not for requests: %.*s", (int)m->key.n, m->key.p);
 		if (is_envelope(m->key) || (out->is_too_late && str_is(m->key, "deadline")))
 			continue;
 		buf_char(&doc, doc.n ? ',' : '{');

@@ -141,12 +141,15 @@ static void add_headers(const struct call_spec *spec, const struct call_rules *r
 	struct names names = { spec->scope.gid, definition_step_name(spec->scope.def, spec->step),
 		               str_of(op_name(spec->op)) };
 
-	out->headers = arena_array(arena, call->header_count + OUR_HEADERS, sizeof out->headers[0]);
-	if (call->body.n > 0 && !has_header(call, "Content-Type"))
+	out->headers = arena_array(arena, call->header_count + call->literal->n + OUR_HEADERS,
+	                           sizeof out->headers[0]);
+	if (call->body.n > 0 && !has_header(call, "Content-Type") && !call->literal->has_type)
 		add(out, STR("Content-Type: application/json"));
-	if (!has_header(call, "Accept"))
+	if (!has_header(call, "Accept") && !call->literal->has_accept)
 		add(out, STR("Accept: application/json"));
 	add_saga_headers(spec, rules, &names, arena, out);
+	for (size_t i = 0; i < call->literal->n; i++)
+		add(out, call->literal->lines[i]);
 	for (size_t i = 0; i < call->header_count; i++) {
 		const struct definition_header *h = &call->headers[i];
 

@@ -17,7 +17,7 @@ static const char *const named_fields[] = {
 };
 static const char *const inline_fields[] = {
 	"description", "mode",  "strict", "deadline", "retention", "stuck_after", "max_parallel",
-	"defaults",    "steps", "check",  "output",   "joined",    NULL
+	"defaults",    "steps", "check",  "output",   "joined",    "literal_headers", NULL
 };
 
 static const struct call_defaults builtin_defaults = { .timeout_ms = 3000,
@@ -95,6 +95,8 @@ static void parse_head(struct compiler *c, const struct json *root)
 	d->plan.mode = (enum mode)mode;
 	d->plan.max_parallel = (uint16_t)parallel;
 	parse_defaults(c, json_get(root, "defaults"));
+	if (c->use == DEFINITION_INLINE)
+		parse_literal_headers(c, json_get(root, "literal_headers"));
 }
 
 static void parse_check(struct compiler *c, const struct json *root)
@@ -212,6 +214,17 @@ static void check_plan(struct compiler *c, const struct json *root)
 		finding_add(c, step < c->d->plan.step_count ? c->nodes[step] : root, "%s", wrong);
 }
 
+/* They may be as many as there is room for, where they come from. */
+static bool is_too_long(struct str document)
+{
+	struct str literal;
+
+	if (document.n <= DEFINITION_BYTES_MAX)
+		return false;
+	return !json_member(document, "literal_headers", &literal) ||
+	       document.n - literal.n > DEFINITION_BYTES_MAX;
+}
+
 struct definition *definition_compile(struct str document, enum definition_use use, struct str name,
 				      struct findings *findings)
 {
@@ -221,7 +234,7 @@ struct definition *definition_compile(struct str document, enum definition_use u
 	struct definition *d;
 	struct json       *root;
 
-	if (document.n > DEFINITION_BYTES_MAX) {
+	if (is_too_long(document)) {
 		finding_put(findings, (struct str){ 0 }, false,
 			    STR("a document has at most 1 MiB"));
 		return NULL;

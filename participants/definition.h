@@ -31,7 +31,8 @@ enum definition_use {
 	DEFINITION_NAMED, /* a document to register: `name` may stand in it and must match; with an
 			   * empty name the document's counts */
 	DEFINITION_INLINE /* steps given with a transaction; also tcc without steps, where "joined"
-			   * holds what definition_join() added: refuse that member from outside */
+			   * holds what definition_join() added, and with "literal_headers" (see
+			   * definition_literal.c): refuse these members from outside */
 };
 
 /* NULL when findings has errors. document is copied. count is 1. */

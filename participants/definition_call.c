@@ -181,6 +181,7 @@ bool definition_render(const struct scope *scope, uint16_t step, enum op op, str
 	values = template_find(&call->paths, &sources, arena);
 	*out = (struct definition_call){ .method = call->method,
 					 .participant = call->participant,
+					 .literal = &scope->def->literal,
 					 .timeout_ms = call->timeout_ms };
 	if (!fill_url(call, values, arena, &out->url, err) ||
 	    !fill_headers(call, values, arena, out, err))

@@ -12,6 +12,7 @@ enum {
 	NAME_MAX_LEN = 128, /* of definitions and participants */
 	STEP_NAME_MAX_LEN = 64,
 	HEADERS_MAX = 64,        /* of one call */
+	HEADER_NAME_MAX = 100,
 	STEP_OPS = OP_CANCEL + 1 /* try, confirm, cancel: what a step can have */
 };
 
@@ -83,6 +84,7 @@ struct definition {
 	struct plan_step     *plan_steps;
 	struct step_calls    *steps;
 	struct call_plan     *check;
+	struct literal_headers literal; /* of all calls */
 	int64_t               deadline_ms, retention_ms;
 	struct template      *output; /* or NULL */
 	struct template_paths output_paths;
@@ -156,6 +158,10 @@ extern const char *const call_fields[], *const check_fields[];
 /* Reports what is wrong with the headers of all calls. */
 bool check_headers(struct compiler *c, const struct json *node);
 struct template_compiler template_compiler_of(struct compiler *c, struct template_paths *paths);
+
+/* definition_literal.c */
+bool header_is_token(struct str name); /* RFC 9110, 5.6.2 */
+void parse_literal_headers(struct compiler *c, const struct json *node);
 
 /* definition_answers.c: NULL nodes leave what was there. */
 void parse_outcomes(struct compiler *c, const struct json *node, enum op op, struct answer_rules *rules);

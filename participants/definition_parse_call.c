@@ -279,38 +279,6 @@ static void read_method(struct compiler *c, const struct json *node, struct call
 		call->body = template_of_text(&tc, text, json_text(text, &c->d->arena), TEMPLATE_TEXT);
 }
 
-static bool is_token(struct str name)
-{
-	if (name.n == 0 || name.n > 100)
-		return false;
-	for (size_t i = 0; i < name.n; i++) {
-		char c = name.p[i];
-
-		if ((c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') &&
-		    (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
-			return false;
-	}
-	return true;
-}
-
-/* What the coordinator and HTTP itself say; a document cannot say it otherwise. */
-static bool is_ours(struct str name)
-{
-	static const char *const taken[] = {
-		"idempotency-key", "content-length", "host",   "transfer-encoding", "connection",
-		"keep-alive",      "traceparent",    "expect", "upgrade",           "te",
-		"trailer"
-	};
-
-	if ((name.n >= 5 && strncasecmp(name.p, "saga-", 5) == 0) ||
-	    (name.n >= 8 && strncasecmp(name.p, "webhook-", 8) == 0))
-		return true;
-	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
-		if (name.n == strlen(taken[i]) && strncasecmp(name.p, taken[i], name.n) == 0)
-			return true;
-	return false;
-}
-
 static bool is_header_before(const struct call_plan *call, struct str name)
 {
 	for (size_t i = 0; i < call->header_n; i++)
@@ -324,9 +292,9 @@ static void read_header(struct compiler *c, const struct json *h, struct call_pl
 {
 	struct template_compiler tc = template_compiler_of(c, &call->paths);
 
-	if (!is_token(h->key))
+	if (h->key.n > HEADER_NAME_MAX || !header_is_token(h->key))
 		finding_add(c, h, "this is no header name");
-	else if (is_ours(h->key))
+	else if (definition_header_is_ours(h->key))
 		finding_add(c, h, "this header is set by the coordinator and cannot be given");
 	if (!field_is(c, h, JSON_STRING))
 		return;

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+enum { NAME_SHOWN_MAX = 64 };
+
 struct beginning {
 	dtm_then *begun, *exists;
 };
@@ -49,7 +51,6 @@ static const char *member_of(struct str pointer)
 	static const struct {
 		const char *begins, *member;
 	} MEMBERS[] = {
-		{ "/defaults/headers", "branch_headers" },
 		{ "/defaults/retry/attempts", "retry_limit" },
 		{ "/defaults/retry", "retry_interval" },
 		{ "/defaults/poll", "retry_interval" },
@@ -87,6 +88,26 @@ static bool write_step(struct str pointer, struct buf *out)
 	return true;
 }
 
+/* As it was given, cut to what a message has room for; false: it points to none. */
+static bool write_header(struct str pointer, struct buf *out)
+{
+	const struct str where = STR("/literal_headers/");
+	size_t           end;
+
+	if (!str_starts(pointer, where))
+		return false;
+	buf_cstr(out, "branch_headers \"");
+	end = out->n + NAME_SHOWN_MAX;
+	for (size_t i = where.n; i < pointer.n && (out->n < end || (pointer.p[i] & 0xc0) == 0x80); i++) {
+		if (pointer.p[i] == '~' && i + 1 < pointer.n)
+			buf_char(out, pointer.p[++i] == '1' ? '/' : '~');
+		else
+			buf_char(out, pointer.p[i]);
+	}
+	buf_char(out, '"');
+	return true;
+}
+
 /* The first of what is wrong: DTM's answers have one message, in words that their clients know. */
 static void refuse_document(struct request *r, const struct findings *f)
 {
@@ -99,7 +120,7 @@ static void refuse_document(struct request *r, const struct findings *f)
 			continue;
 		if (dtm_of(r)->subject != NULL)
 			buf_cstr(&where, dtm_of(r)->subject);
-		else if (!write_step(pointer, &where))
+		else if (!write_step(pointer, &where) && !write_header(pointer, &where))
 			buf_cstr(&where, member_of(pointer));
 		dtm_error(r, "%.*s: %.*s", (int)where.n, where.p, (int)detail.n, detail.p);
 		buf_fini(&where);
@@ -274,7 +295,8 @@ static void on_end(void *arg, enum log_result result, const struct view *view)
 		               "the same again waits on, query tells the rest");
 }
 
-/* For the end, however long that takes: who has waited enough leaves, and is seen to. Or says so, with Prefer: wait=5. */
+/* For the end, however long that takes: who has waited enough leaves, and is seen to, or says so
+ * before with Prefer: wait=5. */
 bool dtm_may_wait(struct request *r)
 {
 	const char *why;

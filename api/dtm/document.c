@@ -3,6 +3,9 @@
  */
 #include "api/dtm/dtm.h"
 
+#include "coordinator/base/table.h"
+#include "participants/definition_call.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -16,7 +19,6 @@ enum {
 	INTERVAL_MIN_MS = 10,
 	INTERVAL_MAX_MS = 3600 * 1000,
 	BACKOFF_MAX_MS = 60000,
-	HEADERS_LOOKED_AT = 256,
 	LIMITED_INITIAL_MS = 100 /* of retries that are counted: DTM makes no pause between them */
 };
 
@@ -237,50 +239,57 @@ void dtm_write_call(struct request *r, const struct dtm_call *call, struct buf *
 
 /* ---- the head ---------------------------------------------------------------------------- */
 
-/* Those that a document may name: the others are the coordinator's; DTM's clients send none. */
-static bool is_for_branches(struct str name)
-{
-	static const char *const OURS[] = {
-		"idempotency-key", "content-length", "host",   "transfer-encoding", "connection",
-		"keep-alive",      "traceparent",    "expect", "upgrade",           "te",
-		"trailer"
-	};
-
-	if ((name.n >= 5 && strncasecmp(name.p, "saga-", 5) == 0) ||
-	    (name.n >= 8 && strncasecmp(name.p, "webhook-", 8) == 0))
-		return false;
-	for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++)
-		if (name.n == strlen(OURS[i]) && strncasecmp(name.p, OURS[i], name.n) == 0)
-			return false;
-	return true;
-}
+struct named { /* by its name in small letters */
+	struct table_node  node;
+	const struct json *header; /* NULL: one that came later counts */
+};
 
 /* Names differ by more than the case of letters; of those that do not the last one counts, as of all
- * members. So many that no document has room for them are refused as they are. */
-static bool is_named_again(const struct json *header)
+ * members. */
+static struct named *find_last(struct request *r, const struct json *headers)
 {
-	if (header->parent->n > HEADERS_LOOKED_AT)
-		return false;
-	for (const struct json *h = header->next; h != NULL; h = h->next)
-		if (h->type == JSON_STRING && h->key.n == header->key.n &&
-		    strncasecmp(h->key.p, header->key.p, h->key.n) == 0)
-			return true;
-	return false;
+	struct clock_port *clock = &r->api->ports.clock;
+	struct table       names = { .seed = clock->random(clock->ctx) };
+	struct named      *all = arena_array(request_arena(r), headers->n, sizeof *all), *next = all;
+
+	for (const struct json *h = headers->first; h != NULL; h = h->next) {
+		char              *key = arena_alloc(request_arena(r), h->key.n);
+		struct str         name = { key, h->key.n };
+		struct table_node *before;
+
+		if (h->type != JSON_STRING || definition_header_is_ours(h->key))
+			continue;
+		for (size_t i = 0; i < name.n; i++)
+			key[i] = lower_of(h->key.p[i]);
+		before = table_get(&names, name);
+		if (before != NULL) {
+			table_remove(&names, before);
+			table_entry(before, struct named, node)->header = NULL;
+		}
+		next->header = h;
+		table_put(&names, &next++->node, name);
+	}
+	table_fini(&names);
+	return all;
 }
 
+/* The coordinator's own are left out; DTM's clients send none of them. */
 static void write_headers(struct request *r, const struct dtm_trans *t, struct buf *out)
 {
-	bool has_type = false;
+	const size_t  n = t->headers != NULL ? t->headers->n : 0;
+	struct named *all = n > 0 ? find_last(r, t->headers) : NULL;
+	bool          has_type = false;
 
-	buf_cstr(out, ",\"headers\":{");
-	for (const struct json *h = t->headers != NULL ? t->headers->first : NULL; h != NULL;
-	     h = h->next) {
-		if (h->type != JSON_STRING || !is_for_branches(h->key) || is_named_again(h))
+	buf_cstr(out, ",\"literal_headers\":{");
+	for (size_t i = 0; i < n; i++) {
+		const struct json *h = all[i].header;
+
+		if (h == NULL)
 			continue;
 		has_type |= h->key.n == 12 && strncasecmp(h->key.p, "content-type", 12) == 0;
 		buf_json(out, h->key);
 		buf_char(out, ':');
-		write_literal(json_text(h, request_arena(r)), out);
+		buf_str(out, h->raw);
 		buf_char(out, ',');
 	}
 	if (has_type)
@@ -380,9 +389,9 @@ void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, st
 	buf_char(out, '"');
 	write_duration("timeout", patience_of_call_ms(t, base), out);
 	write_retry(t, base, out);
-	write_headers(r, t, out);
 	write_answers(t, out);
 	buf_char(out, '}');
+	write_headers(r, t, out);
 }
 
 /* ---- the input --------------------------------------------------------------------------- */

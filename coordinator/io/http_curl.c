@@ -17,6 +17,9 @@ enum {
 	BODY_KEPT = 64 << 10, /* a body buffer larger than this is not kept */
 	KEPT_S = 60,          /* older connections are not used again */
 	WAITS_ABOVE = 1024,   /* bytes of a body: from here on libcurl may ask before it sends them */
+	BUFFER_USUAL = 64 << 10, /* libcurl's, for what it sends */
+	HEAD_USUAL = 48 << 10,   /* a longer head has one of its own */
+	HEAD_BUFFER = 2 << 20,   /* libcurl has heads of a mebibyte at most */
 	METHOD_KEPT = 16,
 	LOOKED_AT_MAX = 16,   /* resting handles, for one that knows a site */
 	HEADER_VALUE_MAX = 128
@@ -29,6 +32,7 @@ struct curl_told {
 	struct buf  site_text; /* the same with its NUL; empty: the handle has a whole URL */
 	char        method[METHOD_KEPT];
 	bool        with_body;
+	bool        has_buffer; /* of HEAD_BUFFER bytes */
 	uint32_t    timeout_ms;
 };
 
@@ -194,6 +198,9 @@ static void give_back(struct curl_transfer *t)
 	h->pooled++;
 	if (t->body.cap > BODY_KEPT)
 		buf_fini(&t->body);
+	if (t->told.has_buffer) /* gives it back */
+		curl_easy_setopt(t->user.easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER_USUAL);
+	t->told.has_buffer = false;
 	t->done = NULL;
 }
 
@@ -264,6 +271,18 @@ static void set_place(struct curl_transfer *t, const char *text, enum guard_word
 		set_url(t, text);
 }
 
+/* libcurl 7.88 stands still behind the first part of a head that its buffer does not hold, where no body follows. */
+static void set_buffer(struct curl_transfer *t, const struct http_request *r)
+{
+	size_t n = strlen(r->url);
+
+	for (size_t i = 0; i < r->header_count; i++)
+		n += strlen(r->headers[i]);
+	t->told.has_buffer = n > HEAD_USUAL;
+	if (t->told.has_buffer)
+		curl_easy_setopt(t->user.easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)HEAD_BUFFER);
+}
+
 /* In this order: each of these options changes the method. */
 static void set_method(struct curl_transfer *t, const struct http_request *r, bool with_body)
 {
@@ -290,6 +309,7 @@ static void set_request(struct curl_transfer *t, const struct http_request *r, e
 	set_headers(t, r, with_body);
 	set_place(t, r->url, word);
 	set_method(t, r, with_body);
+	set_buffer(t, r);
 	if (with_body) {
 		curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body.p ? r->body.p : "");
 		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.n);

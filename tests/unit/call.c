@@ -189,10 +189,69 @@ static void check_webhook(void)
 	buf_fini(&secret);
 }
 
+static size_t errors_of(const char *text, enum definition_use use, const char *pointer)
+{
+	struct findings    f = { .arena = &arena };
+	struct definition *d = definition_compile(str_of(text), use, STR("x"), &f);
+
+	if (d == NULL && !str_is(f.items[0].pointer, pointer))
+		printf("# %.*s\n", (int)f.items[0].pointer.n, f.items[0].pointer.p);
+	definition_drop(d);
+	return d == NULL && str_is(f.items[0].pointer, pointer) ? f.errors : 0;
+}
+
+static void check_literal(void)
+{
+#define LITERAL(headers) "{\"mode\":\"saga\",\"literal_headers\":" headers ",\"steps\":{\"a\":{\"action\":{\"url\":\"http://a\"}}}}"
+	struct definition *d = compile(LITERAL("{\"X-A\":\"${gid} $${x\",\"x-empty\":\"\",\"X-Blank\":\"  \","
+	                                       "\"accept\":\"text/x\",\"Content-TYPE\":\"\\u00fc\"}"));
+	struct call_spec   spec = spec_of(d, 0, OP_TRY);
+	struct call_text   t;
+	struct err         err;
+
+	ok(call_render(&spec, &rules, NULL, NULL, &arena, &t, &err), "a call with literal headers is rendered");
+	ok(is(value_of(&t, "X-A"), "${gid} $${x"), "what looks like a template is none there");
+	ok(is(value_of(&t, "x-empty"), ";") && is(value_of(&t, "X-Blank"), ";"), "empty ones are sent, as libcurl knows them");
+	ok(is(value_of(&t, "Accept"), "text/x") && is(value_of(&t, "Content-Type"), "\xc3\xbc"),
+	   "and take the place of the usual ones");
+	definition_drop(d);
+	ok(errors_of(LITERAL("{\"Saga-Id\":\"x\",\"a b\":\"\",\"c\":1,\"d\":\"\\n\"}"), DEFINITION_INLINE,
+	             "/literal_headers/Saga-Id") == 4, "those of the coordinator, wrong names and values are errors");
+	ok(errors_of(LITERAL("[]"), DEFINITION_INLINE, "/literal_headers") == 1, "and what is no object");
+	ok(errors_of(LITERAL("{}"), DEFINITION_NAMED, "/literal_headers") == 1, "a definition that is registered has none");
+#undef LITERAL
+}
+
+/* A document has 1 MiB, and what it says literally of headers is not counted. */
+static void check_literal_room(void)
+{
+	struct buf         text = { 0 };
+	struct findings    f = { .arena = &arena };
+	struct definition *d;
+
+	for (int long_is = 0; long_is < 2; long_is++) {
+		buf_clear(&text);
+		buf_fmt(&text, "{\"mode\":\"saga\",\"description\":\"%s", long_is == 0 ? "" : "x");
+		while (long_is == 1 && text.n < DEFINITION_BYTES_MAX)
+			buf_char(&text, 'x');
+		buf_cstr(&text, "\",\"literal_headers\":{\"X-A\":\"");
+		for (int i = 0; i <= DEFINITION_BYTES_MAX; i++)
+			buf_char(&text, 'v');
+		buf_cstr(&text, "\"},\"steps\":{\"a\":{\"action\":{\"url\":\"http://a\"}}}}");
+		d = definition_compile(buf_view(&text), DEFINITION_INLINE, (struct str){ 0 }, &f);
+		ok((d != NULL) == (long_is == 0), "%s", long_is == 0 ? "headers alone may be longer than that"
+		                                                      : "all else may not");
+		definition_drop(d);
+	}
+	buf_fini(&text);
+}
+
 int main(void)
 {
 	check_plain();
 	check_headers();
+	check_literal();
+	check_literal_room();
 	check_names();
 	check_back_check();
 	check_callback();

@@ -247,7 +247,7 @@ def test_json_rpc_participants(dtm, stub, gid):
     ({"steps": [{"action": "ftp://x"}]}, "action of branch 01: a URL begins with http"),
     ({"steps": [{"action": "", "compensate": "ftp://x"}]}, "compensate of branch 01: a URL begins with http"),
     ({"custom_data": '{"concurrent":true,"orders":{"0":[0]}}'}, "orders of branch 01: "),
-    ({"branch_headers": {"a b": "x"}}, "branch_headers: "), ({"retry_limit": 1000000}, "retry_limit must be a whole number up to 999999"),
+    ({"branch_headers": {"a b": "x"}}, "branch_headers"), ({"retry_limit": 1000000}, "retry_limit must be a whole number up to 999999"),
     ({"steps": [{"action": "http://169.254.169.254/latest"}]}, "calls are refused")])
 def test_what_cannot_be_submitted(dtm, more, text):
     error(dtm("saga").add("/a", "/b").submit(**more), text)
