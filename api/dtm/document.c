@@ -11,8 +11,7 @@
 
 enum {
 	TIMEOUT_TO_FAIL_S = 35, /* DTM's default, in seconds of the protocol */
-	/* By the wall clock, where the client sets none. DTM gives up after 3 s and calls again beside
-	 * the call that still runs: nobody can stop one, so that ours are waited for. */
+	/* By the wall clock: where the client sets none, but says that it is in a hurry. */
 	REQUEST_TIMEOUT_MS = 30000,
 	TIMEOUT_MIN_MS = 10,
 	TIMEOUT_MAX_MS = 600000,
@@ -318,16 +317,23 @@ static int64_t first_pause_ms(const struct dtm_trans *t, int64_t base)
 	return retries_of(t) > 0 && base > LIMITED_INITIAL_MS ? LIMITED_INITIAL_MS : base;
 }
 
-/* How long an answer is waited for. DTM's pause behind a call that was too slow is twice the
- * interval, and what is answered in it is lost. Here its first half is waited for the answer, too:
- * a call that takes so much longer than the client thought is made once, and where it must be made
- * again that is no later than there. */
+/* How long an answer is waited for at most, while the connection lives. DTM gives up after 3 s and
+ * calls again beside the call that still runs; nobody can stop one, so that ours are waited for:
+ * long, unless retries are counted, or a saga is to be rolled back when its time is over, for which
+ * its calls have to end. DTM's pause behind a call that was too slow for the client's own limit is
+ * twice the interval, and what is answered in it is lost. Here its first half is waited for the
+ * answer, too: a call that takes so much longer than the client thought is made once, and where it
+ * must be made again that is no later than there. */
 static int64_t patience_of_call_ms(const struct dtm_trans *t, int64_t base)
 {
-	int64_t ms = t->request_timeout;
-
-	ms = ms > 0 ? ms + first_pause_ms(t, base) : REQUEST_TIMEOUT_MS;
-	return between(ms, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS);
+	if (t->request_timeout > 0)
+		return between(t->request_timeout + first_pause_ms(t, base), TIMEOUT_MIN_MS,
+		               TIMEOUT_MAX_MS);
+	if (retries_of(t) > 0)
+		return REQUEST_TIMEOUT_MS;
+	if (t->kind == DTM_SAGA && t->timeout_to_fail > 0)
+		return between(t->timeout_to_fail, REQUEST_TIMEOUT_MS, TIMEOUT_MAX_MS);
+	return TIMEOUT_MAX_MS;
 }
 
 /* DTM doubles without end; we stop at a minute, or at the interval that was asked for. */

@@ -3,6 +3,7 @@
 
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
+#include "coordinator/io/http_internal.h"
 #include "coordinator/io/watch.h"
 
 #include <errno.h>
@@ -86,6 +87,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 		u->no_socket = errno;
 		return CURL_SOCKET_BAD;
 	}
+	http_keep_alive(fd);
 	watch_opened(&u->loop->watch, fd);
 	return fd;
 }
@@ -286,7 +288,6 @@ void curl_user_open(struct curl_user *u, struct curl_loop *l, enum curl_sharing 
 	/* Cleartext HTTP/2 of libcurl 7.88 fails on the second request of a connection; over TLS it
 	 * costs more than HTTP/1.1 on both sides. */
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, u->said);
 	/* Else a time-out or an abort waits for the resolver's thread, and all others with it. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);

@@ -6,8 +6,11 @@
 #include "coordinator/io/plain_request.h"
 
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct http {
 	struct guard      guard;
@@ -18,6 +21,18 @@ struct http {
 	http_closed      *closed;
 	void             *closed_arg;
 };
+
+/* Probes where nothing is under way, and a bound for what is sent and never acknowledged. */
+void http_keep_alive(int fd)
+{
+	const int on = 1, idle_s = HTTP_ALIVE_IDLE_S, every_s = HTTP_ALIVE_EVERY_S, ms = HTTP_ALIVE_MS;
+
+	/* None of them is needed for an answer. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+}
 
 static void on_closed(void *arg)
 {

@@ -15,6 +15,11 @@ struct transfer {
 #define HTTP_WITHHELD "not sent: this replica may not call anybody now"
 #define HTTP_DENIED "its host, port or address may not be called: see the deny and allow lists (calls.deny, calls.allow)"
 
+/* Of a new connection: that the machine behind it has gone is known half a minute later, however long an answer is waited
+ * for. One that hangs is not. */
+enum { HTTP_ALIVE_IDLE_S = 15, HTTP_ALIVE_EVERY_S = 5, HTTP_ALIVE_MS = 30000 };
+void http_keep_alive(int fd);
+
 /* Both: guard lives as long as the client; see http.h for the rest. */
 
 struct curl_loop; /* libcurl's, for both: outlives them */

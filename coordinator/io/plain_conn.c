@@ -15,8 +15,7 @@ enum {
 	IDLE_MAX = 1024,     /* connections kept for later */
 	OUT_KEPT = 16 << 10, /* a buffer for what is sent larger than this is not kept */
 	BODY_SMALL = 2048,   /* one piece costs the kernel less than two, and copying so much next to nothing */
-	STEP_MS = 1000,      /* for one address, while there are others */
-	KEEPALIVE_S = 60
+	STEP_MS = 1000       /* for one address, while there are others */
 };
 
 /* ---- opening and closing ----------------------------------------------------------- */
@@ -92,13 +91,10 @@ static bool watch(struct conn *c)
 
 static void set_options(int fd)
 {
-	const int on = 1, seconds = KEEPALIVE_S;
+	const int on = 1;
 
-	/* None of them is needed for an answer. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* not needed for an answer */
+	http_keep_alive(fd);
 }
 
 static int open_socket(const struct site_address *a)

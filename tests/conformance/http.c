@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -452,6 +453,23 @@ static unsigned open_fds(void)
 	return n;
 }
 
+static void check_alive(struct world *w)
+{
+	struct sockaddr_in to;
+	unsigned           n = 0, alive = 0;
+
+	for (int fd = 0, idle_s, ms; fd < 1024; fd++) {
+		socklen_t size = sizeof to, len = sizeof ms;
+
+		if (getpeername(fd, (struct sockaddr *)&to, &size) != 0 || ntohs(to.sin_port) != w->stub.port)
+			continue;
+		n++;
+		alive += getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, &len) == 0 && idle_s == 15 &&
+		         getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len) == 0 && ms == 30000;
+	}
+	ok(n > 0 && n == alive, "%u of %u connections are probed: a machine that has gone is noticed", alive, n);
+}
+
 static void check_hygiene(struct world *w, enum http_client client)
 {
 	static const char *const paths[] = { "/ok", "/closes", "/reset", "/half", "/garbage", "/more", "/old", "/close", "/says-close", "/chunks" };
@@ -536,6 +554,7 @@ static void check_all(uv_loop_t *loop, enum http_client client)
 	check_answers(&w);
 	check_failures(&w, client);
 	check_withheld(&w);
+	check_alive(&w);
 	check_repeat(&w);
 	if (client != HTTP_CURL) { /* libcurl takes it for the answer, unless the loop has seen it by then */
 		check_unasked(&w);

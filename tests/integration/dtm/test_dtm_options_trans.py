@@ -339,7 +339,9 @@ def test_one_retry(dtm, stub):
                          ({"request_timeout": 10 ** 6}, ['"timeout":"10m"']), ({"request_timeout": 0.1}, ['"timeout":"202ms"']),
                          ({"request_timeout": 0.1, "retry_interval": 0.1}, ['"timeout":"12ms"']),
                          ({"request_timeout": 5, "retry_limit": 3}, ['"timeout":"200ms"', '"initial":"100ms"']),
-                         ({}, ['"timeout":"30s"', '"initial":"200ms"', '"max":"1m"', '"factor":2']),
+                         ({}, ['"timeout":"10m"', '"initial":"200ms"', '"max":"1m"', '"factor":2']),
+                         ({"retry_limit": 3}, ['"timeout":"30s"']), ({"timeout_to_fail": 20}, ['"timeout":"30s"']),
+                         ({"timeout_to_fail": 3000}, ['"timeout":"1m"']), ({"timeout_to_fail": 10 ** 5}, ['"timeout":"10m"']),
                          ({"retry_interval": 6000}, ['"initial":"2m"', '"max":"2m"'])])
 def test_times_have_bounds(dtm, gid, options, texts):
     saga = dtm("saga", wait_result=True, **options).add("/a", "")

@@ -139,8 +139,8 @@ def test_retry_interval_may_be_a_part_of_a_second(dtm, stub):
     assert saga.query()["transaction"]["options"] == '{"concurrent":false,"wait_result":true,"retry_interval":0.5}'
 
 
-@pytest.mark.parametrize("options, wanted", [({}, ["200ms", "1m", "30s"]), ({"retry_interval": 50}, ["1s", "1m", "30s"]),
-                                             ({"retry_interval": 6000}, ["2m", "2m", "30s"]), ({"retry_limit": 3}, ["100ms", "1m", "30s"]),
+@pytest.mark.parametrize("options, wanted", [({}, ["200ms", "1m", "10m"]), ({"retry_interval": 50}, ["1s", "1m", "10m"]),
+                                             ({"retry_interval": 6000}, ["2m", "2m", "10m"]), ({"retry_limit": 3}, ["100ms", "1m", "30s"]),
                                              ({"request_timeout": 40}, ["200ms", "1m", "1s"]),
                                              ({"request_timeout": 45, "retry_limit": 3}, ["100ms", "1m", "1s"])])
 def test_back_off_doubles_up_to_an_end_and_a_call_is_waited_for(dtm, dtm_cluster, stub, gid, options, wanted):
