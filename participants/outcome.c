@@ -104,6 +104,16 @@ static void append_text(struct call_lesson *out, struct str body)
 	append_clean(out, body, DETAIL_MAX);
 }
 
+/* NULL: nobody says anything there. What an `error` is, in JSON-RPC and elsewhere, stands in its `message`. */
+static const struct json *find_text(const struct json *root, const char *name)
+{
+	const struct json *v = json_get(root, name);
+
+	if (v != NULL && v->type == JSON_OBJECT && strcmp(name, "error") == 0)
+		v = json_get(v, "message");
+	return v != NULL && v->type == JSON_STRING ? v : NULL;
+}
+
 /* What the participant itself says, where it says it in one of the usual members. */
 static void append_detail(struct call_lesson *out, struct str body)
 {
@@ -115,9 +125,9 @@ static void append_detail(struct call_lesson *out, struct str body)
 	if (body.n > 0 && body.n <= DETAIL_BODY_MAX && body.p[0] == '{')
 		root = json_parse(body, &arena, &ignored);
 	for (size_t i = 0; root != NULL && i < sizeof members / sizeof members[0]; i++) {
-		const struct json *v = json_get(root, members[i]);
+		const struct json *v = find_text(root, members[i]);
 
-		if (v == NULL || v->type != JSON_STRING)
+		if (v == NULL)
 			continue;
 		append_clean(out, STR(": "), 2);
 		append_clean(out, json_text(v, &arena), DETAIL_MAX);

@@ -71,7 +71,7 @@ struct dtm *dtm_of(struct request *r); /* made when first asked for */
 struct str dtm_param(const struct request *r, const char *name);
 /* How long it waits between tries, of the options as the input keeps them: 1 s at least. */
 int64_t dtm_interval_s(struct str options);
-/* ?limit=, 100 unless given, 1000 at most. */
+/* ?limit=, 100 unless given or 0, 1000 at most. */
 bool dtm_read_limit(struct request *r, unsigned *limit);
 bool dtm_body(struct request *r); /* r->body: an object; whatever its media type says */
 /* As DTM finds members: names in any case of letters, null is absent, and of several the last

@@ -55,11 +55,11 @@ bool dtm_read_limit(struct request *r, unsigned *limit)
 	struct str text = dtm_param(r, "limit");
 	uint64_t   n = LIMIT_DEFAULT;
 
-	if (text.n > 0 && (!text_to_u64(text, &n) || n < 1)) {
-		dtm_error(r, "limit must be a number from 1 on");
+	if (text.n > 0 && !text_to_u64(text, &n)) {
+		dtm_error(r, "limit must be a whole number");
 		return false;
 	}
-	*limit = n > LIMIT_MAX ? LIMIT_MAX : (unsigned)n;
+	*limit = n == 0 ? LIMIT_DEFAULT : n > LIMIT_MAX ? LIMIT_MAX : (unsigned)n;
 	return true;
 }
 

@@ -102,6 +102,8 @@ def test_all_is_newest_first_in_pages(dtm_cluster, dtm, stub, gid):
         position = page["next_position"]
     assert [g for g in seen if g in gids] == gids[::-1]
     assert len(set(seen)) == len(seen)
+    page = all_of(dtm_cluster, limit=0, transType="saga", status="succeed")  # is no limit: 100
+    assert [t["gid"] for t in page["transactions"]][:5] == gids[::-1]
 
 
 def test_all_filters(dtm_cluster, dtm, stub, gid):

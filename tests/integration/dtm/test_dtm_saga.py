@@ -230,7 +230,8 @@ def test_json_rpc_participants(dtm, stub, gid):
             Reply(200, {"jsonrpc": "2.0", "id": "02", "error": {"code": -32901, "message": "no"}}), Reply(200))
     saga = dtm("saga", wait_result=True, protocol="json-rpc", retry_interval=1)
     saga.add("/rpc?method=TransOut", "/rpc?method=Undo", '{"op":"mine","gid":"mine","amount":1.10,"trans_type":"mine","branch_id":"mine"}').add("/rpc?method=In", "/rpc?method=UndoIn")
-    failure(saga.submit(), "")
+    failure(saga.submit(), "HTTP 200: no FAILURE")  # the error's own message
+    assert saga.query()["transaction"]["rollback_reason"] == "HTTP 200: no"
     assert stub.calls[0].json == {"jsonrpc": "2.0", "id": "01", "method": "TransOut", "params": {
         "amount": 1.1, "gid": gid, "trans_type": "saga", "branch_id": "01", "op": "action"}}
     assert [stub.calls[0].body.count(b'"%s":' % name) for name in (b"gid", b"trans_type", b"branch_id", b"op")] == [1] * 4
