@@ -87,7 +87,7 @@ void say(struct engine *e, enum trace_level level, const char *event, struct str
 
 struct reply *reply_new(struct engine *e, void *arg, int result, struct owned *o)
 {
-	struct reply *r = mem_alloc(sizeof *r);
+	struct reply *r = pool_take(&e->pool, sizeof *r);
 
 	r->arg = arg;
 	r->result = result;
@@ -96,13 +96,13 @@ struct reply *reply_new(struct engine *e, void *arg, int result, struct owned *o
 	return r;
 }
 
-void reply_free(struct reply *r)
+void reply_free(struct engine *e, struct reply *r)
 {
 	free(r->err);
-	free(r);
+	pool_give(&e->pool, r, sizeof *r);
 }
 
-static void give(struct reply *r)
+static void give(struct engine *e, struct reply *r)
 {
 	struct view        view;
 	const struct view *shown = NULL;
@@ -117,7 +117,7 @@ static void give(struct reply *r)
 		r->command(r->arg, (enum command_result)r->result, r->verdict, shown, r->err);
 	else
 		r->view(r->arg, (enum log_result)r->result, shown);
-	reply_free(r);
+	reply_free(e, r);
 }
 
 void turn_begin(struct engine *e)
@@ -137,7 +137,7 @@ void turn_end(struct engine *e)
 	for (struct list *l = e->replies.next; l != &e->replies; l = l->next)
 		n++;
 	for (; n > 0 && !list_is_empty(&e->replies); n--)
-		give(list_entry(list_pop(&e->replies), struct reply, link));
+		give(e, list_entry(list_pop(&e->replies), struct reply, link));
 	for (struct list *l = NULL; last != &e->resting && l != last;) {
 		l = list_pop(&e->resting);
 		struct owned *o = list_entry(l, struct owned, seat.link);
@@ -268,7 +268,7 @@ void engine_begin(struct engine *e, const struct row *row, int64_t start_at, int
 		reply_new(e, arg, (int)why, NULL)->begin = done;
 		return;
 	}
-	b = mem_alloc(sizeof *b);
+	b = pool_take(&e->pool, sizeof *b);
 	b->done = done;
 	b->arg = arg;
 	b->inserts = o == NULL;
@@ -387,7 +387,7 @@ void engine_close(struct engine *e)
 	for (struct list *l = e->orders.next; l != &e->orders; l = e->orders.next)
 		order_free(e, list_entry(l, struct order, link));
 	for (struct list *l; (l = list_pop(&e->replies)) != NULL;)
-		reply_free(list_entry(l, struct reply, link));
+		reply_free(e, list_entry(l, struct reply, link));
 	for (struct list *l = e->asked.next; l != &e->asked; l = e->asked.next)
 		asked_free(list_entry(l, struct asked, link));
 	counts_fini(e);
@@ -398,6 +398,7 @@ void engine_close(struct engine *e)
 	heap_fini(&e->order_timers);
 	heap_fini(&e->wait_timers);
 	buf_fini(&e->fold_text);
+	pool_fini(&e->pool);
 	free(e->outputs);
 	free(e->call_scratch);
 	free(e);

@@ -6,6 +6,7 @@
 
 #include "coordinator/base/heap.h"
 #include "coordinator/base/list.h"
+#include "coordinator/base/pool.h"
 #include "coordinator/base/table.h"
 #include "coordinator/engine/engine.h"
 
@@ -100,7 +101,8 @@ struct owned {
 	struct row         row;          /* texts in `text`, or in def */
 	struct txn         txn;          /* in force */
 	struct txn         next;         /* in the commit that is wanted or under way */
-	struct step       *steps[2];
+	size_t             bytes;        /* of this struct and its texts */
+	struct step       *steps[2];     /* in one piece with notes and calls */
 	struct note       *notes, check; /* in force; texts are their own */
 	struct open_call **calls;        /* per step */
 	struct open_call  *check_call;
@@ -305,6 +307,7 @@ struct engine {
 	struct list  owned, resting;   /* seat.link; of owned perhaps folded up */
 	struct list  drowsy;           /* owned.drowsy_link */
 	struct buf   fold_text;        /* scratch */
+	struct pool  pool;             /* of what is made and freed with every transaction */
 	size_t       owned_n;
 	struct heap  timers;
 	struct str  *outputs;          /* scratch: TXN_STEPS_MAX */
@@ -434,7 +437,7 @@ void     turn_end(struct engine *e);
 void     say(struct engine *e, enum trace_level level, const char *event, struct str gid,
              const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 struct reply *reply_new(struct engine *e, void *arg, int result, struct owned *o);
-void     reply_free(struct reply *r);
+void     reply_free(struct engine *e, struct reply *r);
 
 /* ---- owned.c --------------------------------------------------------------------------- */
 
@@ -448,6 +451,7 @@ struct owned *owned_load(struct engine *e, const struct row *row);
 struct owned *owned_make(struct engine *e, const struct row *row, int64_t start_at, int64_t deadline_at);
 void          owned_put(struct engine *e, struct owned *o);
 void          owned_lists(struct owned *o);  /* it stands on none, and nothing on its own */
+struct owned *owned_alloc(struct engine *e, size_t text_bytes); /* zeroed but for its size */
 void          owned_room(struct owned *o, uint16_t steps);
 /* Out of the table; its memory rests until the turn ends (or its batch). Calls are
  * aborted, callers and waiters looked after: `begins` is what waiting begins are told. */

@@ -214,7 +214,8 @@ static struct owned *unfold(struct engine *e, struct folded *f)
 	from += unpack(&image, sizeof image, from);
 	for (size_t i = 0; i < ROW_TEXTS; i++)
 		size += text_at(&image, i)->n;
-	struct owned *o = mem_alloc(sizeof *o + size);
+	struct owned *o = owned_alloc(e, size);
+	image.bytes = o->bytes;
 	memcpy(o, &image, sizeof image);
 	o->e = e;
 	o->room = 0;

@@ -70,20 +70,42 @@ struct step *txn_step_at(const struct txn *t, uint16_t step)
 
 /* ---- memory ----------------------------------------------------------------- */
 
+/* One piece for all that there is one of for each step. */
+static size_t room_bytes(uint16_t steps)
+{
+	return steps * (sizeof(struct note) + 2 * sizeof(struct step) + sizeof(struct open_call *));
+}
+
 void owned_room(struct owned *o, uint16_t steps)
 {
-	bool second = o->txn.steps == o->steps[1];
+	struct note       *notes = o->notes;
+	struct step       *first = o->steps[0], *other = o->steps[1];
+	struct open_call **calls = o->calls;
+	bool               second = o->txn.steps == other;
 
 	if (steps <= o->room)
 		return;
-	for (int i = 0; i < 2; i++)
-		o->steps[i] = mem_grow(o->steps[i], steps, sizeof *o->steps[i]);
-	o->notes = mem_grow(o->notes, steps, sizeof *o->notes);
-	o->calls = mem_grow(o->calls, steps, sizeof(struct open_call *));
-	memset(o->notes + o->room, 0, (size_t)(steps - o->room) * sizeof *o->notes);
-	memset(o->calls + o->room, 0, (size_t)(steps - o->room) * sizeof(struct open_call *));
+	o->notes = pool_take(&o->e->pool, room_bytes(steps));
+	o->steps[0] = (struct step *)(o->notes + steps);
+	o->steps[1] = o->steps[0] + steps;
+	o->calls = (struct open_call **)(o->steps[1] + steps);
+	if (o->room > 0) {
+		memcpy(o->notes, notes, o->room * sizeof *notes);
+		memcpy(o->steps[0], first, o->room * sizeof *first);
+		memcpy(o->steps[1], other, o->room * sizeof *other);
+		memcpy(o->calls, calls, o->room * sizeof(struct open_call *));
+	}
+	pool_give(&o->e->pool, notes, room_bytes(o->room));
 	o->room = steps;
 	o->txn.steps = o->steps[second];
+}
+
+struct owned *owned_alloc(struct engine *e, size_t text_bytes)
+{
+	struct owned *o = pool_take(&e->pool, sizeof *o + text_bytes);
+
+	o->bytes = sizeof *o + text_bytes;
+	return o;
 }
 
 static char *copy_str(char *at, struct str *s)
@@ -112,7 +134,7 @@ static struct owned *make(struct engine *e, const struct row *row)
 	struct str    gid = row->gid;
 	size_t        size = gid.n + row->definition.n + row->document.n + row->input.n +
 	                     row->labels.n + row->traceparent.n + row->progress.n;
-	struct owned *o = mem_alloc(sizeof *o + size);
+	struct owned *o = owned_alloc(e, size);
 	char         *at = o->text;
 
 	o->e = e;
@@ -238,11 +260,8 @@ void owned_free(struct owned *o)
 		d->drop(d->ctx, o->grown);
 	if (o->row.def != NULL)
 		d->drop(d->ctx, o->row.def);
-	free(o->steps[0]);
-	free(o->steps[1]);
-	free(o->notes);
-	free(o->calls);
-	free(o);
+	pool_give(&o->e->pool, o->notes, room_bytes(o->room));
+	pool_give(&o->e->pool, o, o->bytes);
 }
 
 /* ---- in and out of the table ---------------------------------------------------- */
@@ -313,7 +332,7 @@ void owned_answer_begins(struct engine *e, struct owned *o, enum begin_result hi
 		bool shown = result == BEGIN_DONE || result == BEGIN_EXISTS;
 
 		reply_new(e, b->arg, (int)result, shown ? o : NULL)->begin = b->done;
-		free(b);
+		pool_give(&e->pool, b, sizeof *b);
 	}
 }
 
@@ -323,7 +342,7 @@ void owned_show_begins(struct engine *e, struct owned *o, struct owned *shown)
 		struct begin_waiter *b = list_entry(l, struct begin_waiter, link);
 
 		reply_new(e, b->arg, BEGIN_EXISTS, shown)->begin = b->done;
-		free(b);
+		pool_give(&e->pool, b, sizeof *b);
 	}
 }
 

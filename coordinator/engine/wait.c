@@ -154,7 +154,7 @@ static void free_waiter(struct engine *e, struct waiter *w)
 	table_remove(&e->waits, &w->node);
 	list_remove(&w->link);
 	e->stats.waiters--;
-	free(w);
+	pool_give(&e->pool, w, sizeof *w);
 	if (r != NULL && list_is_empty(&r->waiters))
 		forget_remote(e, r);
 }
@@ -179,7 +179,7 @@ uint64_t engine_wait(struct engine *e, struct str gid, int64_t until, view_done 
 		r->view = done;
 		return r->handle = ++e->last_handle;
 	}
-	w = mem_alloc(sizeof *w);
+	w = pool_take(&e->pool, sizeof *w);
 	w->handle = ++e->last_handle;
 	w->done = done;
 	w->arg = arg;
@@ -213,7 +213,7 @@ void engine_unwait(struct engine *e, uint64_t handle)
 		if (r->handle != handle)
 			continue;
 		list_remove(l);
-		reply_free(r);
+		reply_free(e, r);
 		return;
 	}
 }

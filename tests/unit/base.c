@@ -8,6 +8,7 @@
 #include "coordinator/base/list.h"
 #include "coordinator/base/mem.h"
 #include "coordinator/base/pack.h"
+#include "coordinator/base/pool.h"
 #include "coordinator/base/table.h"
 #include "coordinator/base/uuid.h"
 #include "tests/lib/tap.h"
@@ -202,6 +203,39 @@ static void test_eights(void)
 	ok(wrong_hex == 0, "eight digits are those of printf: %u wrong", wrong_hex);
 	ok(text_hex('9') == 9 && text_hex('a') == 10 && text_hex('F') == 15 && text_hex('g') == -1 && text_hex('@') == -1 &&
 	   text_hex('/') == -1 && text_hex(':') == -1 && text_hex('\x10') == -1 && text_hex('\xc1') == -1, "and read");
+}
+
+/* As owned.c uses it: sizes that differ, given back in another order, zeroed whoever had them. */
+static void test_pool(void)
+{
+	static const size_t sizes[] = { 1, 64, 65, 200, 992, POOL_UNIT * POOL_CLASSES, POOL_UNIT * POOL_CLASSES + 1, 70000 };
+	enum { SIZES = sizeof sizes / sizeof sizes[0], EACH = 300 };
+	static unsigned char *taken[SIZES][EACH];
+	struct pool           p = { 0 };
+	unsigned              dirty = 0, crooked = 0;
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (size_t i = 0; i < SIZES; i++)
+			for (size_t k = 0; k < EACH; k++) {
+				taken[i][k] = pool_take(&p, sizes[i]);
+				crooked += (uintptr_t)taken[i][k] % _Alignof(max_align_t) != 0;
+				for (size_t n = 0; n < sizes[i]; n += n < 200 ? 1 : 61)
+					dirty += taken[i][k][n] != 0;
+				memset(taken[i][k], 0xaa, sizes[i]);
+			}
+		for (size_t i = 0; i < SIZES; i++)
+			for (size_t k = 0; k < EACH; k++)
+				pool_give(&p, taken[i][k], sizes[i]);
+	}
+	ok(dirty == 0 && crooked == 0, "what was used before is zeroed: %u, %u", dirty, crooked);
+	ok(p.bytes <= POOL_KEPT, "no more is kept than a mebibyte: %zu", p.bytes);
+	unsigned char *again = pool_take(&p, 992);
+	pool_give(&p, NULL, 992);
+	pool_give(&p, again, 992);
+	pool_fini(&p);
+	again = pool_take(&p, 0);
+	ok(p.bytes == 0 && again != NULL, "an empty one is as good as new");
+	free(again);
 }
 
 static void test_slices(void)
@@ -491,6 +525,7 @@ int main(void)
 	test_utf8();
 	test_buffers();
 	test_eights();
+	test_pool();
 	test_slices();
 	test_heap();
 	test_table();
