@@ -25,7 +25,7 @@ struct arena_block {
 	alignas(max_align_t) char bytes[];
 };
 
-static struct arena_block *grow(struct arena *a, size_t size)
+__attribute__((noinline)) static struct arena_block *grow(struct arena *a, size_t size)
 {
 	size_t              usual = usual_size(a);
 	size_t              cap = size > usual ? size : usual;

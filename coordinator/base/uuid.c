@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/base/uuid.h"
 
+#include <endian.h>
 #include <string.h>
 
 bool uuid_is_nil(struct uuid u)
@@ -71,21 +72,38 @@ const char *uuid_text(struct uuid u, char out[UUID_TEXT + 1])
 	return out;
 }
 
+/* Eight digits at once, in capitals or not: no digit is what would not be written so. */
+static bool read_hex(const char *p, uint8_t out[4])
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t       text, digits, lower, again;
+	uint32_t       v;
+
+	memcpy(&text, p, sizeof text);
+	digits = be64toh(text);
+	digits = ((digits & ones * 0x0f) + (digits >> 6 & ones) * 9) & ones * 0x0f;
+	digits = (digits | digits >> 4) & 0x00ff00ff00ff00ffu;
+	digits = (digits | digits >> 8) & 0x0000ffff0000ffffu;
+	v = (uint32_t)(digits | digits >> 16);
+	lower = text | (text & ones * 0x40) >> 1;
+	text_put_hex(v, (char *)&again);
+	v = htobe32(v);
+	memcpy(out, &v, sizeof v);
+	return lower == again;
+}
+
 bool uuid_parse(struct str text, struct uuid *out)
 {
-	size_t at = 0;
+	const char *p = text.p;
+	char        hex[2 * sizeof out->b];
 
-	if (text.n != UUID_TEXT)
+	if (text.n != UUID_TEXT || p[8] != '-' || p[13] != '-' || p[18] != '-' || p[23] != '-')
 		return false;
-	for (int i = 0; i < 16; i++) {
-		if ((i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-')
-			return false;
-		int both = text_hex(text.p[at]) * 16 | text_hex(text.p[at + 1]);
-
-		if (both < 0)
-			return false;
-		out->b[i] = (uint8_t)both;
-		at += 2;
-	}
-	return true;
+	memcpy(hex, p, 8);
+	memcpy(hex + 8, p + 9, 4);
+	memcpy(hex + 12, p + 14, 4);
+	memcpy(hex + 16, p + 19, 4);
+	memcpy(hex + 20, p + 24, 12);
+	return read_hex(hex, out->b) && read_hex(hex + 8, out->b + 4) && read_hex(hex + 16, out->b + 8) &&
+	       read_hex(hex + 24, out->b + 12);
 }

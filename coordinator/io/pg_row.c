@@ -94,6 +94,11 @@ bool is_storable(struct str text)
 	const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
 	size_t         i = 0;
 
+	for (uint64_t two[2]; i + sizeof two <= text.n; i += sizeof two) {
+		memcpy(two, text.p + i, sizeof two);
+		if (((two[0] - ones) | two[0] | (two[1] - ones) | two[1]) & highs)
+			break;
+	}
 	for (uint64_t word; i + sizeof word <= text.n; i += sizeof word) {
 		memcpy(&word, text.p + i, sizeof word);
 		if (((word - ones) | word) & highs)

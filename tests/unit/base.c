@@ -170,7 +170,7 @@ static void test_buffers(void)
 /* What looks at eight bytes at once says of each byte at each place what it says of it alone. */
 static void test_eights(void)
 {
-	unsigned wrong_json = 0, wrong_print = 0, wrong_hex = 0;
+	unsigned wrong_json = 0, wrong_print = 0, wrong_hex = 0, wrong_uuid = 0;
 
 	for (unsigned c = 0; c < 256; c++)
 		for (size_t at = 0; at < 19; at++) {
@@ -198,6 +198,19 @@ static void test_eights(void)
 		snprintf(printed, sizeof printed, "%08x", (unsigned)v);
 		wrong_hex += strcmp(eight, printed) != 0;
 	}
+	for (unsigned c = 0; c < 256; c++)
+		for (size_t at = 0; at < UUID_TEXT; at++) {
+			char        text[] = "01234567-89ab-cdef-FEDC-BA9876543210", lower[UUID_TEXT + 1], one[UUID_TEXT + 1];
+			const bool  is_dash = text[at] == '-', fits = is_dash ? c == '-' : text_hex((char)c) >= 0;
+			struct uuid u;
+
+			text[at] = (char)c;
+			for (size_t i = 0; i <= UUID_TEXT; i++)
+				lower[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] + 32) : text[i];
+			wrong_uuid += uuid_parse((struct str){ text, UUID_TEXT }, &u) != fits ||
+			              (fits && strcmp(uuid_text(u, one), lower) != 0);
+		}
+	ok(wrong_uuid == 0, "a UUID is read digit by digit, in capitals or not: %u wrong", wrong_uuid);
 	ok(wrong_json == 0, "a byte is escaped wherever it stands: %u wrong", wrong_json);
 	ok(wrong_print == 0, "and found where it cannot be printed: %u wrong", wrong_print);
 	ok(wrong_hex == 0, "eight digits are those of printf: %u wrong", wrong_hex);
