@@ -66,7 +66,7 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"unnest($7::timestamptz[]), unnest($8::text[]), unnest($9::int[]), unnest($10::text[]), " \
 	"unnest($11::text[]), unnest($12::text[]), unnest($13::text[]), unnest($14::bytea[]), " \
 	"unnest($15::bigint[]), unnest($16::smallint[]), unnest($17::text[]))")
-/* What is the same in all of them is sent once. Each array costs what a row does. */
+/* What is the same in all of them is sent once. */
 #define INSERT_ALIKE(young) INSERT_ROWS(young,                                                 \
 	"phase, definition, definition_version, retention_ms, format, progress, gid, created_at, input, hash", \
 	"$4::sagad.phase, $5::text, $6::int, $7::bigint, $8::smallint, $9::text, "             \
@@ -74,24 +74,25 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 
 /* IS NOT DISTINCT FROM: with = an unanalysed table was scanned by owner. LIMIT: ten rows were expected of it, and
  * for so many a small table was read whole, by its key; a limit that is not known counts as a tenth. */
-#define UPDATE_ROWS(sets, arrays, columns)                                                     \
-	"UPDATE sagad.transaction t SET version = t.version + 1, adoptions = 0, phase = n.phase, progress = n.progress, " sets \
+#define UPDATE_ROWS(sets, arrays, columns, epoch)                                              \
+	"UPDATE sagad.transaction t SET version = n.version + 1, adoptions = 0, phase = n.phase, progress = n.progress, " sets \
 	", ended_at = CASE WHEN " IS_ENDED("n.phase") " THEN now() END "                       \
-	"FROM (SELECT unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::text[])" \
-	arrays " LIMIT cardinality($2::text[])) AS n(gid, epoch, version, phase, progress" columns ") " \
+	"FROM (SELECT unnest($3::text[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::text[])" arrays \
+	" LIMIT cardinality($3::text[])) AS n(gid, version, phase, progress" columns ") "      \
 	"WHERE t.gid = n.gid AND t.owner IS NOT DISTINCT FROM $1::uuid "                       \
-	"AND t.epoch = n.epoch AND t.version = n.version AND t.ended_at IS NULL"
+	"AND t.epoch = " epoch " AND t.version = n.version AND t.ended_at IS NULL"
 #define CHANGE_ROWS UPDATE_ROWS(                                                               \
 	"stuck = COALESCE(n.stuck, 'none'), paused = COALESCE(n.paused, false), "              \
 	"document = COALESCE(n.document, t.document), "                                        \
 	"owner = CASE WHEN n.due_at IS NOT NULL OR (" IS_GROWN " AND " IS_ENDED("n.phase") ") THEN NULL ELSE t.owner END, " \
 	"young = t.young AND n.due_at IS NULL, due_at = n.due_at",                             \
-	", unnest($7::text[]), unnest($8::boolean[]), unnest($9::text[]), unnest($10::timestamptz[])", \
-	", stuck, paused, document, due_at")
-/* The same where none of them is stuck, paused, parked or has a new document. Each array costs what a row does. */
+	", unnest($2::bigint[]), unnest($7::text[]), unnest($8::boolean[]), unnest($9::text[]), unnest($10::timestamptz[])", \
+	", epoch, stuck, paused, document, due_at", "n.epoch")
+/* The same where none of them is stuck, paused, parked or has a new document, and all have the epoch $2. Each array
+ * costs a commit 5,000 instructions, and 900 for each row. */
 #define STEP_ROWS UPDATE_ROWS(                                                                 \
 	"stuck = CASE WHEN t.stuck = 'none' THEN t.stuck ELSE 'none' END, paused = false, "    \
-	"owner = CASE WHEN " IS_GROWN " AND " IS_ENDED("n.phase") " THEN NULL ELSE t.owner END", "", "")
+	"owner = CASE WHEN " IS_GROWN " AND " IS_ENDED("n.phase") " THEN NULL ELSE t.owner END", "", "", "$2::bigint")
 
 #define TRANSACTION_STATEMENTS(X)                                                              \
 X(BEGIN, ON_LOG, "BEGIN")                                                                      \

@@ -225,31 +225,36 @@ static void item_paused(struct pg_params *p, bool paused)
 		params_no_nulls(p); \
 	} while (0)
 
-/* It says what every change says, and nothing more. */
-static bool is_step(const struct change *c)
+/* They say what every change says, and nothing more, of rows that have changed hands equally often. */
+static bool are_steps(const struct batch *b)
 {
-	return c->stuck == STUCK_NONE && !c->paused && c->document.p == NULL && release_at(c) == 0;
+	for (size_t i = 0; i < b->change_count; i++) {
+		const struct change *c = &b->changes[i];
+
+		if (c->stuck != STUCK_NONE || c->paused || c->document.p != NULL || release_at(c) != 0)
+			return false;
+		if (c->epoch != b->changes[0].epoch)
+			return false;
+	}
+	return true;
 }
 
-static void put_steps(struct pg_params *p, const struct batch *b)
+static void put_changes(struct pg_params *p, const struct batch *b, bool steps)
 {
 	const struct change *c;
 	size_t               n = b->change_count;
 
 	params_uuid(p, b->me);
+	if (steps)
+		params_i64(p, (int64_t)b->changes[0].epoch);
+	else
+		ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->epoch);
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->gid);
-	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->epoch);
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->version);
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, str_of(phase_name(c->phase)));
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->progress);
-}
-
-static void put_changes(struct pg_params *p, const struct batch *b)
-{
-	const struct change *c;
-	size_t               n = b->change_count;
-
-	put_steps(p, b);
+	if (steps)
+		return;
 	OPTIONAL_ARRAY(p, PG_TEXT, item_stuck, c, b->changes, n, c->stuck);
 	OPTIONAL_ARRAY(p, PG_BOOL, item_paused, c, b->changes, n, c->paused);
 	OPTIONAL_ARRAY(p, PG_TEXT, item_document, c, b->changes, n, c->document);
@@ -534,18 +539,13 @@ static void add_begins(struct commit_job *j)
 static void add_changes(struct commit_job *j)
 {
 	const struct batch *b = j->batch;
-	struct pg_params   *p = pg_job_params(&j->job);
-	size_t              steps = 0;
+	const bool          steps = are_steps(b);
 
-	while (steps < b->change_count && is_step(&b->changes[steps]))
-		steps++;
-	if (steps == b->change_count) {
-		put_steps(p, b);
-		j->change = add(&j->job, b->begin_count > 0 ? SQL_STEP : SQL_STEP_TELL);
-	} else {
-		put_changes(p, b);
-		j->change = add(&j->job, b->begin_count > 0 ? SQL_CHANGE : SQL_CHANGE_TELL);
-	}
+	put_changes(pg_job_params(&j->job), b, steps);
+	if (b->begin_count > 0)
+		j->change = add(&j->job, steps ? SQL_STEP : SQL_CHANGE);
+	else
+		j->change = add(&j->job, steps ? SQL_STEP_TELL : SQL_CHANGE_TELL);
 }
 
 void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)

@@ -156,6 +156,12 @@ void suite_mixed(struct suite *s)
 		got[i] = read_back(s, rows[i].gid);
 		suite_ok(s, got[i].stuck == changes[i].stuck && got[i].paused == changes[i].paused, "is stuck, or is paused");
 	}
+	suite_reload(s, s->me, &rows[1].gid, 1);
+	for (int i = 0; i < 2; i++)
+		changes[i] = (struct change){ .gid = rows[i].gid, .epoch = (uint64_t)i + 1, .version = (uint64_t)i + 4,
+			                      .phase = PHASE_TRYING, .progress = STR("{}") };
+	suite_commit(s, s->given->a, &batch);
+	suite_ok(s, s->changed[0] && s->changed[1], "changes of two epochs in one batch");
 }
 
 /* Makes one thing of a begin another; false: there is nothing more. */
