@@ -195,7 +195,8 @@ static void compile(struct compiler *c, const struct json *root)
 
 	d->plan_steps = arena_array(&d->arena, n, sizeof *d->plan_steps);
 	d->steps = arena_array(&d->arena, n, sizeof *d->steps);
-	c->edges = arena_array(&c->scratch, TXN_EDGES_MAX, sizeof *c->edges);
+	/* Not cleared: edge_n says how many there are. */
+	c->edges = (uint16_t *)(void *)arena_text(&c->scratch, TXN_EDGES_MAX * sizeof *c->edges);
 	parse_document(c, root);
 	edges = arena_array(&d->arena, c->edge_n, sizeof *edges);
 	if (c->edge_n > 0)

@@ -7,8 +7,8 @@ enum { WORDS = TXN_STEPS_MAX / 64 };
 
 /* Who stands before whom, through any number of steps. */
 struct graph {
-	uint64_t before[TXN_STEPS_MAX][WORDS];
-	bool     placed[TXN_STEPS_MAX]; /* not on a cycle, nor behind one */
+	uint64_t (*before)[WORDS];
+	bool      *placed; /* not on a cycle, nor behind one */
 };
 
 static bool is_before(const struct graph *g, unsigned first, unsigned second)
@@ -194,12 +194,14 @@ static void check_read(struct compiler *c, const struct graph *g, const struct o
 
 void check_graph(struct compiler *c)
 {
-	struct graph *g = arena_alloc(&c->scratch, sizeof *g);
-	bool          acyclic = build(c, g);
+	const size_t n = c->d->plan.step_count;
+	struct graph g = { .before = arena_array(&c->scratch, n, sizeof *g.before),
+			   .placed = arena_array(&c->scratch, n, sizeof *g.placed) };
+	bool         acyclic = build(c, &g);
 
 	check_kinds(c);
 	if (!acyclic)
-		report_cycles(c, g);
+		report_cycles(c, &g);
 	for (size_t i = 0; acyclic && i < c->read_n; i++)
-		check_read(c, g, &c->reads[i]);
+		check_read(c, &g, &c->reads[i]);
 }

@@ -105,7 +105,8 @@ static const char *read_authority(struct str text, const char *default_port, str
 
 		buf_char(target, upper ? (char)(text.p[i] + 32) : text.p[i]);
 	}
-	buf_fmt(target, ":%u", (unsigned)number);
+	buf_char(target, ':');
+	buf_u64(target, number);
 	return NULL;
 }
 

@@ -156,6 +156,7 @@ static void hash_content(struct request *r, uint8_t hash[16])
 	struct buf              text = { 0 };
 	uint8_t                 digest[32];
 
+	buf_reserve(&text, r->x->body.n);
 	buf_cstr(&text, t->concurrent ? "concurrent" : "");
 	add_text(t->protocol, &text);
 	add_text(t->custom_data, &text);
@@ -206,13 +207,15 @@ static void begin_with(struct request *r, struct definition *def)
 /* What may be begun; NULL: answered. */
 static struct definition *compile(struct request *r, struct str document)
 {
-	struct findings   *findings = arena_alloc(request_arena(r), sizeof *findings);
+	struct findings    findings; /* the items that there are none of are not cleared */
 	struct definition *def;
 
-	findings->arena = request_arena(r);
-	def = definition_compile(document, DEFINITION_INLINE, STR(""), findings);
+	findings.arena = request_arena(r);
+	findings.n = findings.errors = 0;
+	findings.too_many_steps = false;
+	def = definition_compile(document, DEFINITION_INLINE, STR(""), &findings);
 	if (def == NULL) {
-		refuse_document(r, findings);
+		refuse_document(r, &findings);
 	} else if (places_check(r, def, &r->errors) > 0) {
 		dtm_refuse_place(r);
 		definition_drop(def);

@@ -15,6 +15,7 @@ enum {
 	REQUEST_TIMEOUT_MS = 30000,
 	TIMEOUT_MIN_MS = 10,
 	TIMEOUT_MAX_MS = 600000,
+	USUAL_BYTES = 2000, /* a document with two steps has room */
 	INTERVAL_MIN_MS = 10,
 	INTERVAL_MAX_MS = 3600 * 1000,
 	BACKOFF_MAX_MS = 60000,
@@ -107,6 +108,7 @@ static void write_url(struct request *r, const struct dtm_call *call, struct buf
 	const char *kind = dtm_kind_name(dtm_of(r)->trans.kind);
 	struct buf  url = { 0 };
 
+	buf_reserve(&url, call->url.n + r->gid.n + 80);
 	write_plain_url(call->url, &url);
 	buf_char(&url, url.n > 0 && memchr(url.p, '?', url.n) ? '&' : '?');
 	write_param("branch_id=", call->branch_id, &url);
@@ -211,9 +213,11 @@ static void write_body(struct request *r, const struct dtm_call *call, struct bu
 		write_rpc(r, call, method, out);
 	else if (is_empty(call->payload))
 		buf_cstr(out, call->post ? ",\"body_text\":\"\"" : ",\"method\":\"GET\"");
-	else if (call->payload_at >= 0)
-		buf_fmt(out, ",\"body_text\":\"${input.payloads[%d]}\"", call->payload_at);
-	else {
+	else if (call->payload_at >= 0) {
+		buf_cstr(out, ",\"body_text\":\"${input.payloads[");
+		buf_u64(out, (uint64_t)call->payload_at);
+		buf_cstr(out, "]}\"");
+	} else {
 		buf_cstr(out, ",\"body_text\":");
 		write_literal(payload_text(r, call->payload), out);
 	}
@@ -302,7 +306,11 @@ static void write_duration(const char *name, int64_t ms, struct buf *out)
 {
 	char text[32];
 
-	buf_fmt(out, ",\"%s\":\"%s\"", name, text_of_ms(ms, text));
+	buf_cstr(out, ",\"");
+	buf_cstr(out, name);
+	buf_cstr(out, "\":\"");
+	buf_cstr(out, text_of_ms(ms, text));
+	buf_char(out, '"');
 }
 
 /* Only of a saga are retries counted: the others have no way back, and would wait for a person. */
@@ -340,12 +348,13 @@ static int64_t patience_of_call_ms(const struct dtm_trans *t, int64_t base)
 static void write_retry(const struct dtm_trans *t, int64_t base, struct buf *out)
 {
 	const uint64_t limit = retries_of(t);
-	char           first[32], last[32];
+	char           text[32];
 
-	buf_fmt(out,
-	        ",\"retry\":{\"initial\":\"%s\",\"factor\":2,\"max\":\"%s\",\"jitter\":\"none\"",
-	        text_of_ms(first_pause_ms(t, base), first),
-	        text_of_ms(base > BACKOFF_MAX_MS ? base : BACKOFF_MAX_MS, last));
+	buf_cstr(out, ",\"retry\":{\"initial\":\"");
+	buf_cstr(out, text_of_ms(first_pause_ms(t, base), text));
+	buf_cstr(out, "\",\"factor\":2,\"max\":\"");
+	buf_cstr(out, text_of_ms(base > BACKOFF_MAX_MS ? base : BACKOFF_MAX_MS, text));
+	buf_cstr(out, "\",\"jitter\":\"none\"");
 	if (limit > 0)
 		buf_fmt(out, ",\"attempts\":%llu", (unsigned long long)limit + 1);
 	buf_char(out, '}');
@@ -387,10 +396,15 @@ void dtm_write_head(struct request *r, const char *mode, int64_t deadline_ms, st
 	const int64_t           base = dtm_interval_ms(r, t);
 	char                    poll[32];
 
-	buf_fmt(out, "{\"mode\":\"%s\"", mode);
+	buf_reserve(out, USUAL_BYTES);
+	buf_cstr(out, "{\"mode\":\"");
+	buf_cstr(out, mode);
+	buf_char(out, '"');
 	if (deadline_ms > 0)
 		write_duration("deadline", deadline_ms, out);
-	buf_fmt(out, ",\"max_parallel\":%d,\"defaults\":{\"poll\":\"", TXN_STEPS_MAX);
+	buf_cstr(out, ",\"max_parallel\":");
+	buf_u64(out, TXN_STEPS_MAX);
+	buf_cstr(out, ",\"defaults\":{\"poll\":\"");
 	buf_cstr(out, text_of_ms(base, poll));
 	buf_char(out, '"');
 	write_duration("timeout", patience_of_call_ms(t, base), out);
@@ -406,7 +420,9 @@ static void write_raw(const char *name, const struct json *value, struct buf *ou
 {
 	if (value == NULL)
 		return;
-	buf_fmt(out, "%s\"%s\":", out->p[out->n - 1] == '{' ? "" : ",", name);
+	buf_cstr(out, out->p[out->n - 1] == '{' ? "\"" : ",\"");
+	buf_cstr(out, name);
+	buf_cstr(out, "\":");
 	buf_str(out, value->raw);
 }
 
@@ -429,6 +445,7 @@ void dtm_write_input(struct request *r, struct buf *out)
 	const struct dtm_trans  *t = &dtm_of(r)->trans;
 	size_t                   n = dtm_payload_count(t);
 
+	buf_reserve(out, r->x->body.n);
 	buf_cstr(out, "{\"payloads\":[");
 	for (size_t i = 0; i < n; i++) {
 		const struct json *payload = dtm_payload(t, i);

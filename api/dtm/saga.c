@@ -68,6 +68,21 @@ static bool is_named_before(const struct json *list, const struct json *number)
 	return false;
 }
 
+/* 01, 02, … */
+static void write_id(uint64_t number, struct buf *out)
+{
+	if (number < 10)
+		buf_char(out, '0');
+	buf_u64(out, number);
+}
+
+static void write_name(uint64_t number, struct buf *out)
+{
+	buf_cstr(out, "\"" DTM_BRANCH_PREFIX);
+	write_id(number, out);
+	buf_char(out, '"');
+}
+
 static bool write_after(struct request *r, const struct orders *o, size_t i, struct buf *out)
 {
 	const size_t       steps = dtm_of(r)->trans.steps->n;
@@ -75,8 +90,11 @@ static bool write_after(struct request *r, const struct orders *o, size_t i, str
 	const char        *comma = "";
 	uint64_t           before;
 
-	if (!o->concurrent && i > 0)
-		buf_fmt(out, "\"after\":[\"branch-%02zu\"],", i);
+	if (!o->concurrent && i > 0) {
+		buf_cstr(out, "\"after\":[");
+		write_name(i, out);
+		buf_cstr(out, "],");
+	}
 	if (list == NULL)
 		return true;
 	if (list->type != JSON_ARRAY) {
@@ -92,7 +110,8 @@ static bool write_after(struct request *r, const struct orders *o, size_t i, str
 		}
 		if (is_named_before(list, it))
 			continue;
-		buf_fmt(out, "%s\"branch-%02llu\"", comma, (unsigned long long)before + 1);
+		buf_cstr(out, comma);
+		write_name(before + 1, out);
 		comma = ",";
 	}
 	buf_cstr(out, "],");
@@ -109,9 +128,11 @@ static bool write_step(struct request *r, const struct orders *o, const struct j
 	struct str              compensate = dtm_text(r, step, "compensate");
 	bool                    fine;
 
-	buf_fmt(&id, "%02zu", i + 1);
+	write_id(i + 1, &id);
 	call.branch_id = buf_view(&id);
-	buf_fmt(out, "%s\"branch-%s\":{", i > 0 ? "," : "", id.p);
+	buf_cstr(out, i > 0 ? "," : "");
+	write_name(i + 1, out);
+	buf_cstr(out, ":{");
 	fine = write_after(r, o, i, out);
 	buf_cstr(out, "\"action\":");
 	dtm_write_call(r, &call, out);

@@ -245,11 +245,23 @@ void json_pointer(const struct json *node, struct buf *out)
 
 /* ---- stepping over valid text without a tree ------------------------------------- */
 
+/* A quote behind an odd number of backslashes is none: with an even one these are among themselves. */
 static size_t string_end(struct str s, size_t at)
 {
-	for (at++; at < s.n && s.p[at] != '"'; at++)
-		at += s.p[at] == '\\';
-	return at < s.n ? at + 1 : s.n;
+	while (++at < s.n) {
+		const char  *quote = memchr(s.p + at, '"', s.n - at);
+		const size_t start = at;
+		size_t       back;
+
+		if (quote == NULL)
+			return s.n;
+		back = at = (size_t)(quote - s.p);
+		while (back > start && s.p[back - 1] == '\\')
+			back--;
+		if ((at - back) % 2 == 0)
+			return at + 1;
+	}
+	return s.n;
 }
 
 static bool is_space(char c)
