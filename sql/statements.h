@@ -76,7 +76,7 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
  * for so many a small table was read whole, by its key; a limit that is not known counts as a tenth. */
 #define UPDATE_ROWS(sets, arrays, columns, epoch)                                              \
 	"UPDATE sagad.transaction t SET version = n.version + 1, adoptions = 0, phase = n.phase, progress = n.progress, " sets \
-	", ended_at = CASE WHEN " IS_ENDED("n.phase") " THEN now() END "                       \
+	", ended_at = CASE WHEN " IS_ENDED("n.phase") " THEN COALESCE($7::timestamptz, now()) END " \
 	"FROM (SELECT unnest($3::text[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::text[])" arrays \
 	" LIMIT cardinality($3::text[])) AS n(gid, version, phase, progress" columns ") "      \
 	"WHERE t.gid = n.gid AND t.owner IS NOT DISTINCT FROM $1::uuid "                       \
@@ -86,7 +86,7 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"document = COALESCE(n.document, t.document), "                                        \
 	"owner = CASE WHEN n.due_at IS NOT NULL OR (" IS_GROWN " AND " IS_ENDED("n.phase") ") THEN NULL ELSE t.owner END, " \
 	"young = t.young AND n.due_at IS NULL, due_at = n.due_at",                             \
-	", unnest($2::bigint[]), unnest($7::text[]), unnest($8::boolean[]), unnest($9::text[]), unnest($10::timestamptz[])", \
+	", unnest($2::bigint[]), unnest($8::text[]), unnest($9::boolean[]), unnest($10::text[]), unnest($11::timestamptz[])", \
 	", epoch, stuck, paused, document, due_at", "n.epoch")
 /* The same where none of them is stuck, paused, parked or has a new document, and all have the epoch $2. Each array
  * costs a commit 5,000 instructions, and 900 for each row. */

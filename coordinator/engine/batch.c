@@ -154,6 +154,8 @@ static void add_next(struct engine *e, struct owned *o, struct change *c)
 	c->stuck = o->next.stuck;
 	c->paused = o->next.paused;
 	c->ended = phase_is_ended(o->next.phase);
+	if (c->ended)
+		o->written_at = e->batch.wire.at;
 	if (o->grown != NULL)
 		c->document = o->grown_text;
 	if (o->refused > 1)
@@ -179,7 +181,7 @@ static void add_change(struct engine *e, struct owned *o, size_t i)
 		progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
 		add_traces(e, o);
 		c->release = true;
-		c->due_at = o->release_at;
+		c->due_at = o->written_at;
 		break;
 	case COMMIT_BAD_ROW:
 		buf_str(&b->text, o->row.progress);
@@ -255,7 +257,7 @@ void batch_fill(struct engine *e)
 
 	make_room(e);
 	buf_clear(&b->text);
-	b->wire = (struct batch){ .me = e->me };
+	b->wire = (struct batch){ .me = e->me, .at = now_ms(e) };
 	if (blocked != NULL)
 		add_member(e, blocked, n++);
 	list_each(l, after, &e->collecting) {

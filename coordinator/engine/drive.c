@@ -263,7 +263,7 @@ static void answer_deciding(struct engine *e, struct owned *o)
 
 static void end(struct engine *e, struct owned *o)
 {
-	o->row.ended_at = now_ms(e);
+	o->row.ended_at = o->written_at;
 	o->row.owner = (struct uuid){ 0 };
 	o->keep = true;
 	tell_ended(e, &o->row, &o->txn);
@@ -276,7 +276,7 @@ static void released(struct owned *o)
 {
 	o->row.version++;
 	o->row.owner = (struct uuid){ 0 };
-	o->row.due_at = o->release_at;
+	o->row.due_at = o->written_at;
 	o->keep = true;
 }
 
@@ -295,7 +295,7 @@ void drive_learned(struct engine *e, struct owned *o)
 		if (q != NULL && q->ev.kind == EV_ANSWER)
 			note_take(note_of(o, q), &q->note, q->ev.u.answer.op, state_of(o, q));
 		if (phase_is_ended(o->txn.phase)) {
-			o->row.ended_at = now_ms(e);
+			o->row.ended_at = o->written_at;
 			o->row.owner = (struct uuid){ 0 };
 			tell_ended(e, &o->row, &o->txn);
 		}
@@ -351,7 +351,7 @@ void drive_applied(struct engine *e, struct owned *o)
 
 void drive_release(struct engine *e, struct owned *o, int64_t due_at)
 {
-	o->release_at = due_at;
+	o->written_at = due_at;
 	if (o->deciding != NULL) /* what a person wanted has changed it: who saw the same as he looks again */
 		o->txn.same_since = 0;
 	else if (o->txn.same_since == 0)

@@ -142,7 +142,7 @@ struct owned {
 	struct list        queue;        /* struct queued */
 	struct queued     *deciding;     /* what the commit is about; may be NULL */
 	int64_t            timer_at, next_timer_at;
-	int64_t            release_at;   /* due_at of COMMIT_RELEASE */
+	int64_t            written_at;   /* by the commit: due_at of COMMIT_RELEASE, ended_at of a COMMIT_CHANGE that ends it */
 	int64_t            idle_since;   /* now_ms */
 	struct definition *grown;        /* of a join that is being committed */
 	struct str         grown_text;

@@ -107,7 +107,7 @@ struct change {
 	bool       paused;
 	struct str progress;
 	struct str document;            /* p == NULL: as it was */
-	bool       ended;               /* phase is ended: owner and due_at become null, ended_at now */
+	bool       ended;               /* phase is ended: owner and due_at become null, ended_at as the batch says */
 	bool       release;             /* owner becomes null and due_at as given (AT_NEVER: infinity) */
 	int64_t    due_at;
 };
@@ -159,6 +159,7 @@ struct batch {
 	size_t                settled_count;
 	const struct deed    *deeds;    /* of transactions, by gid; not written when the change does not apply */
 	size_t                deed_count;
+	int64_t               at;       /* ended_at of what ends in it, by the database's clock; 0: the log asks that clock */
 	bool                  hasty;    /* others wait behind a lock that is looked for: rather LOG_AGAIN than a long wait */
 };
 

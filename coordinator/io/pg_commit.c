@@ -253,6 +253,7 @@ static void put_changes(struct pg_params *p, const struct batch *b, bool steps)
 	ARRAY(p, PG_INT8, item_i64, c, b->changes, n, (int64_t)c->version);
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, str_of(phase_name(c->phase)));
 	ARRAY(p, PG_TEXT, item_text, c, b->changes, n, c->progress);
+	params_time(p, b->at);
 	if (steps)
 		return;
 	OPTIONAL_ARRAY(p, PG_TEXT, item_stuck, c, b->changes, n, c->stuck);

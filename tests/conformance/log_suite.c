@@ -383,7 +383,7 @@ void log_suite_run(const struct log_suite *given)
 		void      (*run)(struct suite *s);
 	} tests[] = {
 		{ "looks", suite_looks },       { "commits", suite_commits },
-		{ "rows", suite_rows },
+		{ "rows", suite_rows }, { "ends", suite_ends },
 		{ "payloads", suite_payloads }, { "mixed", suite_mixed }, { "alike", suite_alike }, { "pages", suite_pages },
 		{ "parking", suite_parking },   { "adoption", suite_adoption },
 		{ "inbox", suite_inbox },       { "inbox-misses", suite_inbox_misses },

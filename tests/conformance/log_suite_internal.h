@@ -69,6 +69,7 @@ void suite_sweep(struct suite *s);
 /* The tests, each with fresh replicas. */
 void suite_commits(struct suite *s);
 void suite_rows(struct suite *s);
+void suite_ends(struct suite *s);
 void suite_payloads(struct suite *s);
 void suite_mixed(struct suite *s);
 void suite_alike(struct suite *s);

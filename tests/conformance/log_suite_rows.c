@@ -281,6 +281,29 @@ void suite_rows(struct suite *s)
 	         "then one has, and only that is given");
 }
 
+/* In one that nothing else is about, in one of a step that joined, and each beside a begin: these are written apart. */
+void suite_ends(struct suite *s)
+{
+	static const char *const names[] = { "end-0", "end-1", "end-2", "end-3", "other-0", "other-1", "other-2", "other-3" };
+	const int64_t at = s->given->now_ms(s->given->ctx) - 5000;
+
+	for (int i = 0; i < 4; i++) {
+		struct row    row = suite_row(s, suite_gid(s, names[i])), other = suite_row(s, suite_gid(s, names[4 + i]));
+		struct change end = suite_change(&row, "{}");
+
+		suite_begin(s, row.gid);
+		end.phase = PHASE_CONFIRMED;
+		end.ended = true;
+		if (i % 2 != 0)
+			end.document = s->given->grown;
+		suite_commit(s, s->given->a, &(struct batch){ .me = s->me, .at = at + i, .changes = &end, .change_count = 1,
+		                                              .begins = &other, .begin_count = i < 2 ? 0 : 1 });
+		suite_ok(s, s->result == LOG_DONE && read_back(s, row.gid).ended_at == at + i, "what ends has ended when the batch says, %d", i);
+		if (i >= 2)
+			suite_ok(s, read_back(s, other.gid).ended_at == 0, "what began beside it has not, %d", i);
+	}
+}
+
 static bool begin_with(struct suite *s, const char *name, struct str input)
 {
 	struct row r = suite_row(s, suite_gid(s, name));

@@ -8,6 +8,7 @@ import pytest
 
 from lib.base import until
 from lib.client import problem
+from lib.postgres import rows
 from lib.stub import Reply
 
 
@@ -104,3 +105,15 @@ def metric(replica, name):
         if line.split("{")[0].split(" ")[0] == name:
             return float(line.rsplit(" ", 1)[1])
     raise AssertionError(f"no metric {name}")
+
+
+def test_who_waited_is_told_the_end_that_everybody_reads_later(client, cluster, stub, gid):
+    """Three times, by each replica: what was answered at the end, what is read then, and what the row says."""
+    steps = {"a": {"action": {"url": stub.url + "/a"}, "compensate": {"url": stub.url + "/undo"}}}
+    for i, replica in enumerate(cluster.replicas):
+        document = {"gid": f"{gid}-{i}", "mode": "saga", "steps": steps, "input": {}}
+        told = client.send("POST", "/v1/transactions?wait=20s", document, at=replica.at).json
+        read = [client.get(f"/v1/transactions/{gid}-{i}", at=r.at).json["ended_at"] for r in cluster.replicas]
+        assert told["phase"] == "confirmed" and read == [told["ended_at"]] * 3, (told, read)
+        row = "SELECT to_char(ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), ended_at >= created_at FROM sagad.transaction"
+        assert rows(cluster.dsn, f"{row} WHERE gid = %s", f"{gid}-{i}") == [(told["ended_at"], True)]

@@ -121,7 +121,7 @@ static void replace_text(struct str *old, struct str by)
 	*old = str_dup(by);
 }
 
-static bool change(struct fake_db *db, struct uuid me, const struct change *c)
+static bool change(struct fake_db *db, struct uuid me, int64_t at, const struct change *c)
 {
 	struct row *r = find(db, c->gid);
 
@@ -144,7 +144,7 @@ static bool change(struct fake_db *db, struct uuid me, const struct change *c)
 	if (c->ended || c->release)
 		r->owner = (struct uuid){ 0 };
 	if (c->ended)
-		r->ended_at = db->config.now_ms(db->config.ctx);
+		r->ended_at = at != 0 ? at : db->config.now_ms(db->config.ctx);
 	if (c->release)
 		r->due_at = c->due_at;
 	tell(db, me, &before, r);
@@ -404,7 +404,7 @@ static enum log_result commit(struct fake_op *op)
 	for (size_t i = 0; i < b->begin_count; i++)
 		op->begun[i] = insert(db, &b->begins[i]);
 	for (size_t i = 0; i < b->change_count; i++)
-		op->changed[i] = change(db, b->me, &b->changes[i]);
+		op->changed[i] = change(db, b->me, b->at, &b->changes[i]);
 	for (size_t i = 0; i < b->entry_count; i++)
 		if (!has_missed(op, b->entries[i].gid))
 			add_entry(db, &b->entries[i]);
