@@ -39,12 +39,15 @@ BEGIN
 		at := (parts[1] || ' ' || parts[2] || coalesce(parts[3], ''))::timestamp AT TIME ZONE 'UTC'
 			- CASE parts[4] WHEN '-' THEN -1 ELSE 1 END * coalesce(parts[5], '00:00')::interval;
 	EXCEPTION WHEN data_exception THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: there is no such time: %s = %L', name, moment);
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: there is no such time: %s = %L', name, moment),
+			HINT = 'A time like 2026-01-31T12:00:00Z, of a day that the calendar has, from the year 1 on.';
 	END;
 	IF at < '0001-01-01Z' THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: there is no such time: %s = %L', name, moment);
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: there is no such time: %s = %L', name, moment),
+			HINT = 'A time like 2026-01-31T12:00:00Z, of a day that the calendar has, from the year 1 on.';
 	ELSIF at > base + interval '87600 hours' THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %s is more than ten years ahead: %L', name, moment);
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = format('sagad.start: %s is more than ten years ahead: %L', name, moment),
+			HINT = 'Give an earlier time, or a shorter duration.';
 	END IF;
 	RETURN at;
 END $$;
@@ -98,6 +101,7 @@ DECLARE
 	reason   text;        -- of the pause
 	why_not  text;        -- it may not begin, unless it has begun before
 	state    text;        -- the SQLSTATE of that
+	advice   text;        -- and its hint
 BEGIN
 	IF id IS NULL THEN -- a UUIDv7, as replicas make them: gids that grow with time fill pages one after the other
 		random := uuid_send(gen_random_uuid());
@@ -115,23 +119,28 @@ BEGIN
 			HINT = 'Keep big payloads elsewhere and give a reference.';
 	END IF;
 	IF jsonb_path_exists(input, 'strict $.**{63} ? (@.type() == "object" || @.type() == "array")') THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: input is nested deeper than 63';
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: input is nested deeper than 63',
+			HINT = 'Give what is so deep as a text: a string of JSON counts as one level.';
 	END IF;
 	IF labels IS NOT NULL THEN -- an expression with a query in it costs as much as a statement
 		IF jsonb_typeof(labels) <> 'object' THEN
-			RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: labels are an object of strings';
+			RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: labels are an object of strings',
+				HINT = 'Labels like {"tenant": "acme"}.';
 		ELSIF (SELECT count(*) > 32 OR coalesce(bool_or(jsonb_typeof(l.value) <> 'string'
 				OR octet_length(l.key) NOT BETWEEN 1 AND 256 OR octet_length(l.value #>> '{}') > 256), false)
 				FROM jsonb_each(labels) l) THEN
 			RAISE EXCEPTION USING ERRCODE = 'SG400',
-				MESSAGE = 'sagad.start: at most 32 labels, each a string; name and value have at most 256 bytes each';
+				MESSAGE = 'sagad.start: at most 32 labels, each a string; name and value have at most 256 bytes each',
+				HINT = 'Labels like {"tenant": "acme"}: what is larger, or no string, belongs into input.';
 		ELSIF labels ? 'dtm' THEN
 			RAISE EXCEPTION USING ERRCODE = 'SG400',
-				MESSAGE = 'sagad.start: the label dtm is for what comes by /api/dtmsvr';
+				MESSAGE = 'sagad.start: the label dtm is for what comes by /api/dtmsvr',
+				HINT = 'Give that label another name.';
 		END IF;
 	END IF;
 	IF version < 1 THEN
-		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: a version is a whole number from 1';
+		RAISE EXCEPTION USING ERRCODE = 'SG400', MESSAGE = 'sagad.start: a version is a whole number from 1',
+			HINT = 'Without a version the newest one begins.';
 	END IF;
 	IF start_at IS NOT NULL THEN
 		begins := sagad.moment('start_at', start_at, created);
@@ -155,9 +164,11 @@ BEGIN
 	IF FOUND THEN
 		state := 'SG409';
 		why_not := format('starts of %s are paused: %s', definition, reason);
+		advice := 'Try again when it is resumed: POST /v1/definitions/{name}/resume, or sagactl definition resume NAME.';
 	ELSIF ends <= coalesce(begins, created) THEN
 		state := 'SG400';
 		why_not := 'the deadline must be after the start';
+		advice := 'A duration counts from the start on: a deadline like 10m, or a time that is later than start_at.';
 	END IF;
 	ends := coalesce(ends, coalesce(begins, created) + chosen.birth[3]::bigint * interval '1 ms');
 
@@ -182,9 +193,10 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'SG422', MESSAGE = format('sagad.start: the gid %L stands for other content', id),
 			HINT = 'A gid stands for one content; choose a new one for new content.';
 	ELSIF why_not IS NOT NULL THEN
-		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = 'sagad.start: ' || why_not;
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = 'sagad.start: ' || why_not, HINT = advice;
 	END IF;
-	RAISE serialization_failure USING MESSAGE = format('sagad.start: %L was swept away this very moment', id);
+	RAISE serialization_failure USING MESSAGE = format('sagad.start: %L was swept away this very moment', id),
+		HINT = 'Begin your transaction again.';
 END $$;
 
 -- The others read and write nothing, and whoever registers a definition calls birth().

@@ -59,6 +59,8 @@ def refused(db, sqlstate, definition, *words, **more):
     with pytest.raises(psycopg.Error) as raised:
         start(db, definition, **more)
     assert raised.value.sqlstate == sqlstate, raised.value
+    hint = raised.value.diag.message_hint
+    assert hint and hint.endswith(".") and hint not in raised.value.diag.message_primary, "each says what to do"
     for word in words:
         assert word in str(raised.value), raised.value
     return raised.value
@@ -317,6 +319,7 @@ def test_a_start_that_stays_open_holds_up_nobody_else(db, cluster, client, stub,
 
 
 WRONG = [
+    ("SG400", {"start_at": "2026-02-30T00:00:00Z"}, "no such time"), ("SG400", {"start_at": "0000-01-01T00:00:00Z"}, "no such time"),
     ("SG400", {"gid": "a b"}, "no gid"), ("SG400", {"gid": "a" * 129}, "no gid"), ("SG400", {"gid": ""}, "no gid"),
     ("SG400", {"gid": "a'b"}, "no gid"), ("SG400", {"gid": "a\\b"}, "no gid"), ("SG400", {"gid": 'a"b'}, "no gid"),
     ("SG400", {"gid": "ä"}, "no gid"), ("SG400", {"gid": "a\n"}, "no gid"),
