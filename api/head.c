@@ -51,20 +51,6 @@ size_t head_end(struct str bytes, size_t *scanned)
 
 /* ---- the first line ------------------------------------------------------------------- */
 
-static bool is_token_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-	       (c >= '0' && c <= '9') || (c != '\0' && strchr("!#$%&'*+.^_`|~", c) != NULL);
-}
-
-static bool is_token(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (!is_token_char(s.p[i]))
-			return false;
-	return s.n > 0;
-}
-
 /* Visible: no blanks, no control characters. Bytes beyond ASCII are for whoever decodes it. */
 static bool is_visible(struct str s)
 {
@@ -133,7 +119,7 @@ static const char *read_first_line(struct str line, struct request_head *out)
 	const char *wrong = "its first line is none of HTTP";
 	struct str  method = cut(&line, ' '), target = cut(&line, ' ');
 
-	if (!is_token(method))
+	if (!text_is_token(method))
 		return wrong;
 	out->method = method;
 	wrong = read_target(target, out);
@@ -149,6 +135,8 @@ static const char *read_first_line(struct str line, struct request_head *out)
 
 static bool is_value(struct str s)
 {
+	if (text_is_printable(s))
+		return true;
 	for (size_t i = 0; i < s.n; i++)
 		if (((unsigned char)s.p[i] < ' ' && s.p[i] != '\t') || s.p[i] == 0x7f)
 			return false;
@@ -228,7 +216,7 @@ static const char *read_field(struct reading *r, struct str line, struct head_fi
 		return "a header line of it has no colon";
 	field->name = (struct str){ line.p, (size_t)(colon - line.p) };
 	field->value = (struct str){ colon + 1, line.n - field->name.n - 1 };
-	if (!is_token(field->name))
+	if (!text_is_token(field->name))
 		return "the name of a header of it is wrong";
 	if (!is_value(field->value))
 		return "a control character stands in a header of it";
@@ -323,7 +311,7 @@ void head_glance(struct str bytes, struct arena *arena, struct request_head *out
 	first = arena_str(arena, first);
 	method = cut(&first, ' ');
 	target = cut(&first, ' ');
-	if (!is_token(method))
+	if (!text_is_token(method))
 		return;
 	out->method = method;
 	(void)read_target(target, out);

@@ -160,7 +160,6 @@ bool check_headers(struct compiler *c, const struct json *node);
 struct template_compiler template_compiler_of(struct compiler *c, struct template_paths *paths);
 
 /* definition_literal.c */
-bool header_is_token(struct str name); /* RFC 9110, 5.6.2 */
 void parse_literal_headers(struct compiler *c, const struct json *node);
 
 /* definition_answers.c: NULL nodes leave what was there. */

@@ -9,18 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-bool header_is_token(struct str name)
-{
-	for (size_t i = 0; i < name.n; i++) {
-		char c = name.p[i];
-
-		if ((c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') &&
-		    (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
-			return false;
-	}
-	return name.n > 0;
-}
-
 bool definition_header_is_ours(struct str name)
 {
 	static const char *const taken[] = {
@@ -41,7 +29,7 @@ bool definition_header_is_ours(struct str name)
 /* The value, once it is known to be one. */
 static bool read_value(struct compiler *c, const struct json *h, struct str *value)
 {
-	if (!header_is_token(h->key)) {
+	if (!text_is_token(h->key)) {
 		finding_add(c, h, "this is no header name");
 		return false;
 	}

@@ -293,7 +293,7 @@ static void read_header(struct compiler *c, const struct json *h, struct call_pl
 {
 	struct template_compiler tc = template_compiler_of(c, &call->paths);
 
-	if (h->key.n > HEADER_NAME_MAX || !header_is_token(h->key))
+	if (h->key.n > HEADER_NAME_MAX || !text_is_token(h->key))
 		finding_add(c, h, "this is no header name");
 	else if (definition_header_is_ours(h->key))
 		finding_add(c, h, "this header is set by the coordinator and cannot be given");

@@ -87,6 +87,19 @@ bool text_is_printable(struct str a)
 	return true;
 }
 
+bool text_is_token(struct str a)
+{
+	static const bool fits[256] = {
+		['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['!'] = true, ['#' ... '\''] = true,
+		['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true, ['^' ... '`'] = true, ['|'] = true, ['~'] = true
+	};
+
+	for (size_t i = 0; i < a.n; i++)
+		if (!fits[(unsigned char)a.p[i]])
+			return false;
+	return a.n > 0;
+}
+
 /* Length of the well-formed sequence at p, or 0. Table 3-7 of the Unicode standard. */
 static size_t utf8_at(const unsigned char *p, size_t n)
 {
@@ -163,9 +176,17 @@ struct str text_of_u64(uint64_t v, char out[20])
 {
 	size_t at = 20;
 
-	do
+	for (; v >= 100; v /= 100) {
+		const unsigned two = (unsigned)(v % 100);
+
+		out[--at] = (char)('0' + two % 10);
+		out[--at] = (char)('0' + two / 10);
+	}
+	if (v >= 10) {
 		out[--at] = (char)('0' + v % 10);
-	while ((v /= 10) != 0);
+		v /= 10;
+	}
+	out[--at] = (char)('0' + v);
 	return (struct str){ out + at, 20 - at };
 }
 

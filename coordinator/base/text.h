@@ -42,6 +42,7 @@ struct str str_dup(struct str a);       /* mem_copy; free((char *)result.p) */
 uint64_t   str_hash(struct str a, uint64_t seed);
 
 bool text_is_printable(struct str a);   /* ASCII from the blank to the tilde */
+bool text_is_token(struct str a);       /* RFC 9110, 5.6.2: a method, a header's name; not empty */
 bool text_is_utf8(struct str a);        /* RFC 3629: no surrogates, no overlong forms */
 static inline int text_hex(char c)      /* the value of one hex digit, any case; -1: it is none */
 {

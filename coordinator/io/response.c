@@ -64,19 +64,6 @@ static void take_status(struct response *r, struct str s)
 	r->state = RESPONSE_FIELDS;
 }
 
-/* RFC 9110, 5.6.2. */
-static bool is_token(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		const char c = s.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || is_digit(c) ||
-		      (c != '\0' && strchr("!#$%&'*+.^_`|~", c) != NULL)))
-			return false;
-	}
-	return s.n > 0;
-}
-
 static void take_value(struct str value, char out[RESPONSE_VALUE_MAX])
 {
 	if (value.n < RESPONSE_VALUE_MAX)
@@ -152,7 +139,7 @@ static bool split_field(struct response *r, struct str line, struct str *name, s
 	}
 	*name = (struct str){ line.p, (size_t)(colon - line.p) };
 	*value = (struct str){ colon + 1, line.n - name->n - 1 };
-	if (!is_token(*name)) {
+	if (!text_is_token(*name)) {
 		fail(r, "the name of a header of it is wrong");
 		return false;
 	}

@@ -13,6 +13,7 @@
 #include "coordinator/base/uuid.h"
 #include "tests/lib/tap.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +171,7 @@ static void test_buffers(void)
 /* What looks at eight bytes at once says of each byte at each place what it says of it alone. */
 static void test_eights(void)
 {
-	unsigned wrong_json = 0, wrong_print = 0, wrong_hex = 0, wrong_uuid = 0;
+	unsigned wrong_json = 0, wrong_print = 0, wrong_hex = 0, wrong_uuid = 0, wrong_token = 0, wrong_number = 0;
 
 	for (unsigned c = 0; c < 256; c++)
 		for (size_t at = 0; at < 19; at++) {
@@ -186,6 +187,7 @@ static void test_eights(void)
 			wrong_json += whole.n != sizeof text + parts.n - 1 ||
 			              memcmp(whole.p + 1 + at, parts.p + 1, parts.n - 2) != 0 ||
 			              whole.p[1 + at + parts.n - 2] != '~';
+			wrong_token += text_is_token(alone) != (c != 0 && (isalnum((int)c) || strchr("!#$%&'*+-.^_`|~", (int)c)));
 			wrong_print += text_is_printable((struct str){ text, sizeof text }) != (c >= ' ' && c < 0x7f) ||
 			               text_is_printable(alone) != (c >= ' ' && c < 0x7f);
 			buf_fini(&whole);
@@ -211,6 +213,22 @@ static void test_eights(void)
 			              (fits && strcmp(uuid_text(u, one), lower) != 0);
 		}
 	ok(wrong_uuid == 0, "a UUID is read digit by digit, in capitals or not: %u wrong", wrong_uuid);
+	ok(wrong_token == 0 && !text_is_token(STR("")) && text_is_token(STR("X-a")) && !text_is_token(STR("X a")),
+	   "a token is what RFC 9110 says: %u wrong", wrong_token);
+	for (uint64_t v = 1, back; v != 0; v = v <= UINT64_MAX / 3 ? v * 3 + v % 7 : 0) {
+		char digits[20];
+
+		wrong_number += !text_to_u64(text_of_u64(v, digits), &back) || back != v;
+	}
+	for (uint64_t v = 1; v != 0; v = v <= UINT64_MAX / 10 ? v * 10 : 0) {
+		char below[20], at[20], printed[24];
+
+		snprintf(printed, sizeof printed, "%llu", (unsigned long long)v);
+		wrong_number += !str_is(text_of_u64(v, at), printed);
+		snprintf(printed, sizeof printed, "%llu", (unsigned long long)v - 1);
+		wrong_number += !str_is(text_of_u64(v - 1, below), printed);
+	}
+	ok(wrong_number == 0, "numbers of every length: %u wrong", wrong_number);
 	ok(wrong_json == 0, "a byte is escaped wherever it stands: %u wrong", wrong_json);
 	ok(wrong_print == 0, "and found where it cannot be printed: %u wrong", wrong_print);
 	ok(wrong_hex == 0, "eight digits are those of printf: %u wrong", wrong_hex);
