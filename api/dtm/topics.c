@@ -10,7 +10,7 @@
 #define CATEGORY STR("topics")
 #define SCHEME "topic://"
 
-enum { TOPICS_OF_A_MESSAGE = 16, TRIES = 10 };
+enum { TRIES = 10 };
 
 /* ---- subscribe and unsubscribe ----------------------------------------------------------- */
 
@@ -231,7 +231,7 @@ struct named {
 	const struct json *subscribers;
 };
 struct topics {
-	struct named named[TOPICS_OF_A_MESSAGE];
+	struct named *named;
 	size_t       n, at;
 	void       (*then)(struct request *r);
 };
@@ -317,12 +317,13 @@ void dtm_with_topics(struct request *r, void (*then)(struct request *r))
 	struct str         topic;
 
 	t->then = then;
+	t->named = arena_array(request_arena(r), TXN_STEPS_MAX, sizeof *t->named);
 	dtm_of(r)->topics = t;
 	for (const struct json *s = steps != NULL ? steps->first : NULL; s != NULL; s = s->next) {
 		if (!read_topic(dtm_text(r, s, "action"), &topic) || find_named(t, topic))
 			continue;
-		if (t->n == TOPICS_OF_A_MESSAGE) {
-			dtm_error(r, "a message names at most %d topics", TOPICS_OF_A_MESSAGE);
+		if (t->n == TXN_STEPS_MAX) { /* each has a subscriber at least */
+			dtm_error(r, "too many branches: %d is the limit", TXN_STEPS_MAX);
 			return;
 		}
 		if (topic.n == 0) {

@@ -108,6 +108,22 @@ def test_a_message_goes_to_all_who_subscribed_when_it_was_made(dtm_cluster, dtm,
     assert {c.body for c in stub.calls} == {b'{"amount":30}'}
 
 
+def test_a_message_names_as_many_topics_as_it_may_have_branches(dtm_cluster, dtm, stub, gid):
+    names = [f"{gid}-{n:03}" for n in range(40)]
+    for name in names:
+        success(Topic(dtm_cluster, name).subscribe(stub.url + "/" + name))
+    msg = dtm("msg", wait_result=True)
+    for name in names:
+        msg.add("topic://" + name)
+    success(msg.submit())
+    assert msg.called() == [f"/{name} action" for name in names]
+    for n in range(40, 257):
+        msg.add(f"topic://{gid}-{n}")
+    error(msg.submit(gid=gid + "-2"), "too many branches: 256 is the limit")
+    error(msg.submit(gid=gid + "-2", steps=msg.steps[:41], payloads=msg.payloads[:41]), "topic not found")
+    assert msg.query(gid + "-2")["transaction"] is None
+
+
 def test_a_prepared_message_keeps_its_subscribers(dtm_cluster, dtm, stub, gid):
     topic = Topic(dtm_cluster, gid)
     success(topic.subscribe(stub.url + "/one"))
