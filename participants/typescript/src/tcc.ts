@@ -73,17 +73,30 @@ function whyOf(got: Received): string {
   return `HTTP ${got.status}`;
 }
 
+/** What work has begun, and whether it is over: nothing may be tried behind a confirm or a cancel. */
+interface Doings {
+  readonly begun: Set<Promise<unknown>>;
+  over: boolean;
+}
+
+/** Until nothing that was begun is under way, what it has begun meanwhile included. */
+async function settled({ begun }: Doings): Promise<void> {
+  while (begun.size > 0) await Promise.allSettled([...begun]);
+}
+
 export class Tcc {
   readonly #client: Client;
   readonly #fetch: Fetch;
   readonly #secrets: readonly string[];
   readonly #traceparent: string | undefined;
+  readonly #doings: Doings;
   /** As it was last seen. */
   transaction: Known;
   /** The first join or call that failed. Whatever comes after it, nothing is confirmed. */
   failure: Error | undefined;
 
-  constructor(client: Client, to: Fetch, transaction: Known, secrets: readonly string[], traceparent?: string) {
+  constructor(client: Client, to: Fetch, transaction: Known, doings: Doings, secrets: readonly string[], traceparent?: string) {
+    this.#doings = doings;
     this.#client = client;
     this.#fetch = to;
     this.#secrets = secrets;
@@ -102,8 +115,18 @@ export class Tcc {
     });
   }
 
+  /** The end waits for it, also if nobody awaits it; and then hears of its failure, which is not unhandled. */
+  #remembering<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#doings.over) return Promise.reject(new Error(`${this.gid}: the function of this tcc has ended`));
+    const begun = this.#keeping(work);
+    const end = () => void this.#doings.begun.delete(begun);
+    this.#doings.begun.add(begun);
+    begun.then(end, end);
+    return begun;
+  }
+
   /** A step that is registered and was not tried well cannot be confirmed, whoever has caught the error. */
-  async #remembering<T>(work: () => Promise<T>): Promise<T> {
+  async #keeping<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (why) {
@@ -139,7 +162,8 @@ export class Tcc {
       if (Date.now() + rest >= end) {
         throw new Unreachable(`the try of ${name} gave no outcome within ${timeoutMs / 1000} s`, this.gid);
       }
-      await sleep(rest * (0.8 + Math.random() / 5));
+      if (!this.#doings.over) await sleep(rest * (0.8 + Math.random() / 5));
+      if (this.#doings.over) throw new Unreachable(`the try of ${name} gave no outcome before the function of this tcc ended`, this.gid);
     }
   }
 
@@ -196,11 +220,17 @@ export async function runTcc<T>(
   work: (tcc: Tcc) => Promise<T>,
 ): Promise<TccResult<T>> {
   checkSecrets(secrets);
-  const tcc = new Tcc(client, to, await client.start({ gid, mode: "tcc", deadline, ...more }, { traceparent }), secrets, traceparent);
+  const doings: Doings = { begun: new Set(), over: false };
+  const begun = await client.start({ gid, mode: "tcc", deadline, ...more }, { traceparent });
+  const tcc = new Tcc(client, to, begun, doings, secrets, traceparent);
   let value: T;
   try {
     value = await work(tcc);
+    await settled(doings);
+    doings.over = true;
   } catch (why) {
+    doings.over = true;
+    await settled(doings); // a cancel must not overtake a try of ours
     // If sagad cannot be reached its deadline cancels it; what the caller has to see is what work threw.
     await client.cancel(gid, String(why).slice(0, 1000), { waitMs }).catch(() => undefined);
     throw why;

@@ -2,7 +2,7 @@
 // What authors of services do wrong: nothing is half done, nothing is kept that sagad cannot read, and the log says why.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Answer, Barrier, Client, Participant, Refused, Unreachable, ongoing, parseCall, pgSession, refused, sign, sqlite, sqliteSession, verify } from "sagad";
+import { type Tcc, Answer, Barrier, Client, Participant, Refused, Unreachable, ongoing, parseCall, pgSession, refused, sign, sqlite, sqliteSession, verify } from "sagad";
 import { type Memory, headers, memory, quiet } from "./world.js";
 
 const circle: Record<string, unknown> = {};
@@ -129,6 +129,54 @@ test("a try called from here is called as the client calls", async () => {
   }
   assert.equal(tries[0]?.[1]["X-Shop"], "7");
   assert.equal(sent[0]?.[1]["Authorization"], "Bearer for sagad alone");
+});
+
+test("what nobody awaits is over before the decision", async () => {
+  const sent: string[] = [];
+  const to = async (url: any) => {
+    const path = String(url).replace(/^http:\/\/[^/]+/, "");
+    sent.push(path);
+    if (path.startsWith("/t/slow")) await new Promise((done) => setTimeout(done, 100));
+    if (path.startsWith("/t/no")) return new Response('{"detail":"sold out"}', { status: 422 });
+    if (path.startsWith("/t/later")) return new Response("", { status: 503 });
+    sent.push(`${path} answered`);
+    const phase = path.includes("/confirm") ? "confirmed" : path.includes("/cancel") ? "cancelled" : "prepared";
+    return new Response(JSON.stringify({ gid: "g", phase }), { status: 200 });
+  };
+  const client = new Client("http://sagad", { fetch: to as typeof fetch });
+  const at = { confirm: "http://s/c", cancel: "http://s/u" };
+  const until = (what: string) => sent.findIndex((path) => path.includes(what));
+
+  const done = await client.tcc({ gid: "g" }, async (tcc) => {
+    void tcc.call("slow", "http://s/t/slow/1", {}, at).then(() => tcc.call("then", "http://s/t/then", {}, at));
+    return 7;
+  });
+  assert.deepEqual([done.value, done.transaction.phase], [7, "confirmed"]);
+  assert.ok(until("/t/slow/1 answered") < until("/t/then answered") && until("/t/then answered") < until("/confirm"), sent.join());
+
+  sent.length = 0;
+  const failed = client.tcc({ gid: "g" }, async (tcc) => void tcc.call("no", "http://s/t/no", {}, at));
+  await assert.rejects(failed, { name: "NotConfirmed", message: "g is cancelled: a step of it has failed: Refused: sold out" });
+  assert.equal(until("/confirm"), -1);
+
+  sent.length = 0;
+  let kept: Tcc | undefined;
+  const began = Date.now();
+  const thrown = client.tcc({ gid: "g" }, async (tcc) => {
+    kept = tcc;
+    void tcc.call("slow", "http://s/t/slow/2", {}, at);
+    void tcc.call("later", "http://s/t/later", {}, at);
+    await new Promise((done) => setTimeout(done, 20));
+    throw new Error("no more");
+  });
+  await assert.rejects(thrown, { message: "no more" });
+  assert.ok(until("/t/slow/2 answered") >= 0 && until("/t/slow/2 answered") < until("/cancel"), sent.join());
+  assert.ok(until("/t/later") >= 0 && until("/t/later") < until("/cancel"));
+  assert.ok(Date.now() - began < 10000, "what is unclear is not called again until its time is over");
+  const calls = sent.length;
+  await assert.rejects(kept!.call("late", "http://s/t/late", {}, at), /^Error: g: the function of this tcc has ended$/);
+  await assert.rejects(kept!.join("late", at), /has ended/);
+  assert.equal(sent.length, calls, "nothing is sent behind the decision");
 });
 
 test("one secret is not taken for a list of letters", async () => {
