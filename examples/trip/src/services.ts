@@ -5,11 +5,11 @@ import pg from "pg";
 import { type Call, Participant, Refused, complete, listener, ok, ongoing, postgresql, Barrier, pgSession } from "sagad";
 
 export const TABLES = `
-  CREATE TABLE IF NOT EXISTS room (number int PRIMARY KEY, gid text UNIQUE);
-  CREATE TABLE IF NOT EXISTS seat (number int PRIMARY KEY, gid text UNIQUE);
+  CREATE TABLE IF NOT EXISTS room (number int PRIMARY KEY, gid text, step text, UNIQUE (gid, step));
+  CREATE TABLE IF NOT EXISTS seat (number int PRIMARY KEY, gid text, step text, UNIQUE (gid, step));
   CREATE TABLE IF NOT EXISTS card (customer text PRIMARY KEY, amount int NOT NULL CHECK (amount >= 0));
   CREATE TABLE IF NOT EXISTS ticket (gid text NOT NULL, customer text NOT NULL, text text NOT NULL);
-  CREATE TABLE IF NOT EXISTS check_in (gid text PRIMARY KEY, callback text NOT NULL);
+  CREATE TABLE IF NOT EXISTS check_in (gid text, step text, callback text NOT NULL, PRIMARY KEY (gid, step));
   INSERT INTO room SELECT n FROM generate_series(1, 100) n ON CONFLICT DO NOTHING;
   INSERT INTO seat SELECT n FROM generate_series(1, 50) n ON CONFLICT DO NOTHING;
   INSERT INTO card VALUES ('ann', 100000), ('bob', 5) ON CONFLICT DO NOTHING`;
@@ -17,19 +17,19 @@ export const TABLES = `
 type Db = pg.PoolClient;
 type Service = Participant<Db>;
 
-/** The next free one of a table, for this transaction. */
+/** The next free one of a table, for this step: a trip may take several. */
 async function take(table: "room" | "seat", call: Call, db: Db): Promise<number> {
   const free = await db.query(
-    `UPDATE ${table} SET gid = $1 WHERE number = (
+    `UPDATE ${table} SET gid = $1, step = $2 WHERE number = (
       SELECT number FROM ${table} WHERE gid IS NULL ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING number`,
-    [call.gid],
+    [call.gid, call.step],
   );
   if (free.rowCount === 0) throw new Refused(`no ${table} is free`);
   return free.rows[0].number;
 }
 
 async function giveBack(table: "room" | "seat", call: Call, db: Db): Promise<void> {
-  await db.query(`UPDATE ${table} SET gid = NULL WHERE gid = $1`, [call.gid]);
+  await db.query(`UPDATE ${table} SET gid = NULL, step = NULL WHERE gid = $1 AND step = $2`, [call.gid, call.step]);
 }
 
 const services: Record<string, (service: Service, pool: pg.Pool) => void> = {
@@ -48,7 +48,7 @@ const services: Record<string, (service: Service, pool: pg.Pool) => void> = {
       powerMayFail(call, "before commit");
       if (!call.json().passport) return { seat };
       // Somebody has to look at the passport: that takes longer than a call may.
-      await db.query("INSERT INTO check_in VALUES ($1, $2)", [call.gid, call.callback]);
+      await db.query("INSERT INTO check_in VALUES ($1, $2, $3)", [call.gid, call.step, call.callback]);
       return ongoing();
     });
     service.on("/seats", "cancel", (call, db) => giveBack("seat", call, db));
@@ -74,13 +74,13 @@ const services: Record<string, (service: Service, pool: pg.Pool) => void> = {
 
 /** The end of what was answered 202: kept in the transaction that does it, then reported. */
 async function lookAtPassports(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query("SELECT check_in.gid, callback, number FROM check_in JOIN seat USING (gid)");
-  for (const { gid, callback, number: seat } of rows) {
+  const { rows } = await pool.query("SELECT gid, step, callback, number FROM check_in JOIN seat USING (gid, step)");
+  for (const { gid, step, callback, number: seat } of rows) {
     const db = await pool.connect();
     try {
       await db.query("BEGIN");
-      await db.query("DELETE FROM check_in WHERE gid = $1", [gid]);
-      await new Barrier(pgSession(db)).finish({ gid, step: "flight", op: "try" }, ok({ seat }));
+      await db.query("DELETE FROM check_in WHERE gid = $1 AND step = $2", [gid, step]);
+      await new Barrier(pgSession(db)).finish({ gid, step, op: "try" }, ok({ seat }));
       await db.query("COMMIT");
       await complete(callback, { seat });
     } catch (why) {

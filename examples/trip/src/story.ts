@@ -91,6 +91,8 @@ async function one(sql: string): Promise<number> {
   return Number((await pool.query(`SELECT (${sql}) AS n`)).rows[0].n);
 }
 
+const saga = JSON.parse(readFileSync(new URL("../trip.json", import.meta.url), "utf8"));
+
 /** Rooms, seats, what ann has paid in trips, and her tickets. */
 async function booked(): Promise<number[]> {
   const row = await pool.query(`SELECT (SELECT count(gid) FROM room)::int AS rooms, (SELECT count(gid) FROM seat)::int AS seats,
@@ -114,6 +116,13 @@ async function customers(): Promise<void> {
   head("3. Bob's card is declined: room and seat are free again");
   const bob = await book("trip-3", { customer: "bob" });
   check("the trip is", [bob.phase, bob.cause?.step], ["cancelled", "charge"]);
+  check("rooms, seats, paid, tickets", await booked(), [1, 1, 1, 1]);
+
+  const { hotel, flight, charge } = saga.steps;
+  const thereAndBack = { hotel, there: flight, back: flight, charge: { ...charge, after: ["hotel", "there", "back"] } };
+  const two = await client.start({ gid: "trip-3-back", mode: "saga", steps: thereAndBack, input: { customer: "bob", price: 100 } }, { waitMs: 60000 });
+  const seats = two.steps?.filter((step) => step.name === "there" || step.name === "back").map((step) => step.output?.seat);
+  check("there and back he had two seats of one airline", [two.phase, seats?.sort()], ["cancelled", [2, 3]]);
   check("rooms, seats, paid, tickets", await booked(), [1, 1, 1, 1]);
 
   head("4. The airline has to look at a passport first: it says 202, and reports back");
@@ -190,7 +199,7 @@ try {
     await service.isUp();
     await put(`/v1/participants/${service.name}`, { base_url: service.url });
   }
-  await client.define("trip", JSON.parse(readFileSync(new URL("../trip.json", import.meta.url), "utf8")));
+  await client.define("trip", saga);
   await customers();
   await darkness();
   await badDay();
