@@ -279,7 +279,10 @@ static void say_owner(const struct explain_facts *f, const struct explanation *x
 		        uuid_text(f->view.row.owner, id),
 		        f->owner == OWNER_US ? " (this one)" : "");
 		if (f->owner_age_ms >= 0)
-			buf_fmt(out, ", whose lease is %s old", explain_span(f->owner_age_ms, ago));
+			buf_fmt(out,
+			        f->owner == OWNER_US ? ", whose lease is %s old"
+			                             : ", which reported to the database %s ago",
+			        explain_span(f->owner_age_ms, ago));
 		buf_char(out, '.');
 		return;
 	case OWNER_NOBODY:

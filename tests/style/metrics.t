@@ -27,6 +27,13 @@ diff "$tmp.have" "$tmp.want" >"$tmp.why"
 say $? "docs/metrics.md has every metric of the table and no other (tests/unit/metrics.t --markdown prints it)" "$tmp.why"
 say $(($(wc -l <"$tmp") < 50)) "there are $(wc -l <"$tmp") of them"
 
+# Each reason that the core knows.
+sed -n '/^#define TXN_STUCKS(X)/,/^$/p' "$src/coordinator/core/txn.h" | tr -d '\n\t\\' | grep -o 'X([A-Z_]*, *"[a-z_]*"' |
+	sed 's/.*"\(.*\)"/`\1`/; /`none`/d' | sort >"$tmp.want"
+tr '\n' ' ' <"$page" | grep -o 'is the `stuck` of those transactions: .*The counter grows' | grep -oE '`[a-z_]+` \(' | tr -d ' (' | sort >"$tmp.have"
+diff "$tmp.have" "$tmp.want" >"$tmp.why" && [ -s "$tmp.want" ]
+say $? "docs/metrics.md says what each of $(wc -l <"$tmp.want") reasons to be stuck means" "$tmp.why"
+
 # Names as samples have them: a histogram gives three.
 {
 	cut -f 1 "$tmp"

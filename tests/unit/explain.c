@@ -80,7 +80,7 @@ static const struct {
 	{ "owner that left", "saga left trying", "owner_gone", "has left", -1 },
 	{ "silent owner", "saga live silent trying 0.attempts=1 0.next=+100 0.error=-10", "owner_silent",
 	  "Its owner, replica 00000000, does not answer (it reported to the database 2 s ago). As last known: Step hotel: attempt 1", 100 },
-	{ "an owner that was not asked", "saga live trying", "about_to_call", "It is owned by replica 00000000, whose lease is 2 s old.", -1 },
+	{ "an owner that was not asked", "saga live trying", "about_to_call", "It is owned by replica 00000000, which reported to the database 2 s ago.", -1 },
 	{ "deadline near", "saga me trying 0.open=1 deadline=+48000", "calling", "Its deadline in 48 s decides cancel.", -1 },
 	{ "deadline far", "saga me trying 0.open=1 deadline=+4800000", "calling", "under way to hotel:8080. Behind it wait: charge, mail. It is owned", -1 },
 	{ "deadline passed", "saga me trying 0.open=1 deadline=-3000", "calling", "Its deadline passed 3 s ago and decides cancel as soon as it can.", -1 },
