@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Barrier, Participant, Refused, type SqliteDatabase, sqlite, sqliteSession } from "sagad";
-import { truthTable } from "./truth.js";
+import { truthOfSqlite } from "./truth.js";
 import { headers } from "./world.js";
 
 /** No name that the compiler would look for. */
@@ -20,14 +20,7 @@ for (const [module, name] of [["node:sqlite", "DatabaseSync"], ["better-sqlite3"
     const barrier = new Barrier(sqliteSession(db));
     await barrier.setup();
     await barrier.setup();
-    const told = await truthTable(sqliteSession(db), {
-      begin: "BEGIN IMMEDIATE",
-      age: async (s) =>
-        db.exec(`UPDATE sagad_barrier_step SET seen_at = seen_at - ${s} / 86400.0,
-          deadline = iif(deadline < 1e9, deadline - ${s} / 86400.0, 1e9)`),
-      fresh: async () => db.exec("DELETE FROM sagad_barrier_step; UPDATE sagad_barrier_state SET swept = -1e9"),
-    });
-    assert.ok(told > 30);
+    await truthOfSqlite(db);
   });
 
   test(`a service on ${module}`, async () => {

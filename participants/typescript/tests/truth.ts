@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The truth table of the barrier, asked through the package on whatever database.
 import assert from "node:assert/strict";
-import { Answer, Barrier, type Session, callOf } from "sagad";
+import { Answer, Barrier, type Session, callOf, sqliteSession } from "sagad";
 import { vectors } from "./world.js";
 
 interface Dialect {
@@ -58,4 +58,16 @@ export async function truthTable(session: Session, on: Dialect): Promise<number>
     }
   }
   return cases.length;
+}
+
+/** The same on SQLite, whatever its driver; the barrier is set up. */
+export async function truthOfSqlite(db: Parameters<typeof sqliteSession>[0]): Promise<void> {
+  const told = await truthTable(sqliteSession(db), {
+    begin: "BEGIN IMMEDIATE",
+    age: async (s) =>
+      db.exec(`UPDATE sagad_barrier_step SET seen_at = seen_at - ${s} / 86400.0,
+        deadline = iif(deadline < 1e9, deadline - ${s} / 86400.0, 1e9)`),
+    fresh: async () => db.exec("DELETE FROM sagad_barrier_step; UPDATE sagad_barrier_state SET swept = -1e9"),
+  });
+  assert.ok(told > 30);
 }
