@@ -192,12 +192,15 @@ def test_an_asynchronous_standby_is_promoted_under_load(make_pair, world_on, mod
     pair = make_pair(synchronous=False)
     w = world_on(pair, mode=mode)
     w.settled()
+    client = w.cluster.client
+    assert client.begin(gid="stays-open", mode="tcc", deadline="1h", input={}).status == 201  # unfinished, whatever the others are
     with w.load() as load:
         time.sleep(1)
         pair.cut()
         time.sleep(0.4)
         pair.kill()
         took = promote(w)
+    until(lambda: client.post("/v1/transactions/stays-open/cancel", {}).status == 200, 20)
     there = {g for g, in w.rows("SELECT gid FROM sagad.transaction")}
     assert [g for g, t in load.told.items() if t.accepted_at is not None and g not in there] == []
     restored = sum(metric(r, "sagad_restored_total") for r in w.replicas)
