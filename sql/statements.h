@@ -95,11 +95,8 @@ enum { ON_LOG = 1, ON_WORK = 2, ON_STORE = 4 };
 	"owner = CASE WHEN " IS_GROWN " AND " IS_ENDED("n.phase") " THEN NULL ELSE t.owner END", "", "", "$2::bigint")
 
 #define TRANSACTION_STATEMENTS(X)                                                              \
-X(BEGIN, ON_LOG, "BEGIN")                                                                      \
-/* Longer than a commit holds its rows, and a tenth of what a batch otherwise waits for a lock. */            \
-X(HASTEN, ON_LOG, "SET LOCAL lock_timeout = '20ms'")                                          \
-X(COMMIT, ON_LOG, "COMMIT")                                                                    \
-X(ROLLBACK, ON_LOG, "ROLLBACK")                                                                \
+/* Longer than a commit holds its rows, and a tenth of what a batch otherwise waits for a lock. Ends with the batch. */ \
+X(HASTEN, ON_LOG, "SELECT set_config('lock_timeout', '20ms', true)")                           \
 /* Fails on purpose when our row is not live; held until the commit, so that a fence waits. Says what CHANGED asks for. \
  * For INSERT, which must not wait for our row itself: then a lock that it waits for is that of a gid (pg_commit.c). */ \
 X(STAND, ON_LOG,                                                                               \

@@ -11,7 +11,7 @@ struct commit_job {
 	batch_done         *done;
 	void               *arg;
 	int64_t             sent_us; /* boot */
-	int                 stand, fresh, insert, change, commit; /* which statement of the job; -1: none */
+	int                 stand, fresh, insert, change; /* which statement of the job; -1: none */
 	bool                marks[]; /* per begin, then per change: done */
 };
 
@@ -390,10 +390,6 @@ static enum log_result commit_result(const struct commit_job *j)
 	/* How they fail when our replica row is not live. */
 	if (job->failed_at >= 0 && job->fails_on_purpose && (job->failed_at == j->stand || job->failed_at == j->fresh))
 		return LOG_FENCED;
-	/* A COMMIT of a failed transaction is answered ROLLBACK, without an error. */
-	if (job->result == LOG_DONE &&
-	    (job->results[j->commit] == NULL || strcmp(PQcmdStatus(job->results[j->commit]), "COMMIT") != 0))
-		return LOG_AGAIN;
 	return job->result;
 }
 
@@ -408,7 +404,7 @@ static struct commit_job *open_job(struct pg *pg, const struct batch *b, batch_d
 	struct commit_job *j = mem_alloc(sizeof *j + b->begin_count + b->change_count);
 
 	*j = (struct commit_job){ .batch = b, .done = done, .arg = arg, .stand = -1, .fresh = -1, .insert = -1, .change = -1,
-	                          .commit = -1, .sent_us = clock_boot_us() };
+	                          .sent_us = clock_boot_us() };
 	memset(j->marks, 0, b->begin_count + b->change_count);
 	pg_job_begin(&j->job, &pg->log);
 	return j;
@@ -559,10 +555,10 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 		pg_job_refuse(job, LOG_BAD_DATA, on_committed);
 		return;
 	}
-	pg_job_params(job);
-	add(job, SQL_BEGIN);
-	if (b->hasty)
+	if (b->hasty) {
+		pg_job_params(job);
 		add(job, SQL_HASTEN);
+	}
 	if (b->begin_count > 0) {
 		pg_nursery_move(job, b->me);
 		add_begins(j);
@@ -581,7 +577,5 @@ void pg_commit(void *ctx, const struct batch *b, batch_done *done, void *arg)
 		put_settled(pg_job_params(job), b);
 		add(job, SQL_SETTLE);
 	}
-	pg_job_params(job);
-	j->commit = add(job, SQL_COMMIT);
 	pg_job_send(job, on_committed);
 }

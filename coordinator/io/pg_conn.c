@@ -43,11 +43,11 @@ enum log_result pg_state_result(const char state[6])
 }
 
 /* An error without SQLSTATE is libpq's own: the connection is gone and nobody knows how far the server
- * came. If the session died under the last statement, which is COMMIT, nobody knows either; under an
- * earlier one, the server said that it did not get there. */
+ * came. If the session died when every statement had been answered, which is in the commit, nobody knows either;
+ * before that, the server said that it did not get there. */
 static enum log_result job_verdict(const struct pg_job *j)
 {
-	bool died = j->fatal && (unsigned)j->failed_at + 1 >= j->sent;
+	bool died = j->fatal && (unsigned)j->failed_at >= j->sent;
 
 	if (j->doubt)
 		return LOG_LOST;
@@ -170,14 +170,6 @@ static void finish(struct pg_conn *c, struct pg_job *j)
 	list_remove(&j->node);
 	j->result = job_verdict(j);
 	pg_later(c->pg, j);
-	if (j->failed_at < 0 || PQtransactionStatus(c->link.db) != PQTRANS_INERROR)
-		return;
-	/* Behind it in the pipeline, so that the next job finds a clean session. */
-	struct pg_job *undo = mem_alloc(sizeof *undo);
-	pg_job_begin(undo, c);
-	pg_job_params(undo);
-	pg_job_add(undo, SQL_ROLLBACK);
-	pg_job_send(undo, pg_job_free);
 }
 
 static void take_result(struct pg_conn *c, PGresult *r)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pg_conn.h - a session with prepared statements in pipeline mode that reconnects by itself, and its jobs.
  *
- * A job is some statements and one Sync: without BEGIN they are one transaction.
+ * A job is some statements and one Sync, and so one transaction: there is no BEGIN. The Sync commits it, or
+ * says why not.
  * Jobs of one session run in order; their dones come from the loop, never from
  * inside a verb.
  */
@@ -14,7 +15,7 @@
 #include "coordinator/io/pg_params.h"
 #include "sql/statements.h"
 
-enum { JOB_STATEMENTS_MAX = 11 }; /* a batch with all that a batch can have */
+enum { JOB_STATEMENTS_MAX = 9 }; /* a batch with all that a batch can have */
 
 struct pg;
 struct pg_conn;
