@@ -27,6 +27,7 @@
 enum {
 	BATCH_ROWS = 300,          /* beyond it a bigger commit gains nothing */
 	BATCH_BYTES = 256 << 10,
+	BATCH_BEHIND = 64,
 	FENCE_DELAY_MS = 250,
 	KEEP_BYTES = 1 << 20,      /* some hundred transactions that ended or were parked last */
 	CONNECTIONS_MAX = 16384,
@@ -455,6 +456,7 @@ static void open_engine(struct replica *r)
 		.transactions_max = o->max_transactions,
 		.batch_rows = BATCH_ROWS,
 		.batch_bytes = BATCH_BYTES,
+		.batch_behind = BATCH_BEHIND,
 		.weight = o->weight,
 		.address = str_of(r->config->address),
 	};

@@ -8,13 +8,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static void make_room(struct engine *e)
+static void make_room(struct batch_work *b)
 {
-	struct batch_work *b = &e->batch;
-
-	if (b->room >= e->config.batch_rows)
+	if (b->room >= b->e->config.batch_rows)
 		return;
-	b->room = e->config.batch_rows;
+	b->room = b->e->config.batch_rows;
 	b->begins = mem_array(b->room, sizeof *b->begins);
 	b->changes = mem_array(b->room, sizeof *b->changes);
 	b->entries = mem_array(b->room, sizeof *b->entries);
@@ -26,7 +24,7 @@ static void make_room(struct engine *e)
 static const struct note no_note;
 
 /* The notes as they will be: what the answer brought stands in its place while they are written. */
-static void write_next(struct engine *e, struct owned *o)
+static void write_next(struct batch_work *b, struct owned *o)
 {
 	struct queued *q = o->deciding;
 	bool           answer = q != NULL && q->ev.kind == EV_ANSWER;
@@ -48,17 +46,17 @@ static void write_next(struct engine *e, struct owned *o)
 	}
 	if (q != NULL && q->ev.kind == EV_JOIN && o->next.step_count > o->txn.step_count)
 		o->notes[o->txn.step_count].joined_at = q->ev.now;
-	progress_write(&e->batch.text, &o->next, o->row.created_at, o->notes, &o->check);
+	progress_write(&b->text, &o->next, o->row.created_at, o->notes, &o->check);
 	if (answer)
 		*slot = kept;
 }
 
 /* The second refusal of a row by the log: nothing from outside goes into it any more. */
-static void write_bare(struct engine *e, struct owned *o)
+static void write_bare(struct batch_work *b, struct owned *o)
 {
 	struct note *bare = mem_array((size_t)o->next.step_count + 1, sizeof *bare);
 
-	progress_write(&e->batch.text, &o->next, o->row.created_at, bare, &no_note);
+	progress_write(&b->text, &o->next, o->row.created_at, bare, &no_note);
 	free(bare);
 }
 
@@ -117,18 +115,17 @@ static struct deed deed_of(const struct engine *e, const struct owned *o, const 
 
 /* What the deciding event leaves beside the row: its line of the journal, the verdict of its command, and if that
  * is a person's the line of the audit. */
-static void add_traces(struct engine *e, const struct owned *o)
+static void add_traces(struct batch_work *b, const struct owned *o)
 {
-	struct batch_work   *b = &e->batch;
 	const struct queued *q = o->deciding;
 
 	if (wants_entry(q))
-		b->entries[b->wire.entry_count++] = entry_of(e, o, q);
+		b->entries[b->wire.entry_count++] = entry_of(b->e, o, q);
 	if (q == NULL || q->order == NULL)
 		return;
 #ifndef BUG_NO_AUDIT
 	if (q->order->c.actor.n > 0)
-		b->deeds[b->wire.deed_count++] = deed_of(e, o, q);
+		b->deeds[b->wire.deed_count++] = deed_of(b->e, o, q);
 #endif
 #ifndef BUG_INBOX_TWICE
 	if (q->order->from_inbox)
@@ -137,10 +134,8 @@ static void add_traces(struct engine *e, const struct owned *o)
 #endif
 }
 
-static void add_begin(struct engine *e, struct owned *o, size_t i)
+static void add_begin(struct batch_work *b, struct owned *o, size_t i)
 {
-	struct batch_work *b = &e->batch;
-
 	b->text_at[i] = b->text.n;
 	progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
 	b->begins[b->wire.begin_count] = o->row;
@@ -148,38 +143,37 @@ static void add_begin(struct engine *e, struct owned *o, size_t i)
 	o->row.fresh = false; /* whatever becomes of it, the second time it may be there */
 }
 
-static void add_next(struct engine *e, struct owned *o, struct change *c)
+static void add_next(struct batch_work *b, struct owned *o, struct change *c)
 {
 	c->phase = o->next.phase;
 	c->stuck = o->next.stuck;
 	c->paused = o->next.paused;
 	c->ended = phase_is_ended(o->next.phase);
 	if (c->ended)
-		o->written_at = e->batch.wire.at;
+		o->written_at = b->wire.at;
 	if (o->grown != NULL)
 		c->document = o->grown_text;
 	if (o->refused > 1)
-		write_bare(e, o);
+		write_bare(b, o);
 	else
-		write_next(e, o);
-	add_traces(e, o);
+		write_next(b, o);
+	add_traces(b, o);
 }
 
-static void add_change(struct engine *e, struct owned *o, size_t i)
+static void add_change(struct batch_work *b, struct owned *o, size_t i)
 {
-	struct batch_work *b = &e->batch;
-	struct change     *c = &b->changes[b->wire.change_count++];
+	struct change *c = &b->changes[b->wire.change_count++];
 
 	*c = (struct change){ .gid = o->row.gid, .epoch = o->row.epoch, .version = o->row.version,
 		              .phase = o->row.phase, .stuck = o->row.stuck, .paused = o->row.paused };
 	b->text_at[i] = b->text.n;
 	switch (o->commit) {
 	case COMMIT_CHANGE:
-		add_next(e, o, c);
+		add_next(b, o, c);
 		break;
 	case COMMIT_RELEASE:
 		progress_write(&b->text, &o->txn, o->row.created_at, o->notes, &o->check);
-		add_traces(e, o);
+		add_traces(b, o);
 		c->release = true;
 		c->due_at = o->written_at;
 		break;
@@ -188,7 +182,7 @@ static void add_change(struct engine *e, struct owned *o, size_t i)
 		c->release = true;
 		c->due_at = AT_NEVER;
 		if (o->row.format > ROW_FORMAT)
-			c->due_at = now_ms(e); /* for a replica that can read it */
+			c->due_at = now_ms(b->e); /* for a replica that can read it */
 		else
 			c->stuck = STUCK_BAD_ROW;
 		break;
@@ -214,16 +208,16 @@ static void set_slices(struct batch_work *b)
 	}
 }
 
-static void add_member(struct engine *e, struct owned *o, size_t n)
+static void add_member(struct batch_work *b, struct owned *o, size_t n)
 {
 	list_remove(&o->commit_link);
 	if (o->commit == COMMIT_BEGIN)
-		add_begin(e, o, n);
+		add_begin(b, o, n);
 	else
-		add_change(e, o, n);
+		add_change(b, o, n);
 	o->sent = true;
-	list_push(&e->batch.members, &o->commit_link);
-	e->collecting_n--;
+	list_push(&b->members, &o->commit_link);
+	b->e->collecting_n--;
 }
 
 /* A row that somebody else holds locked is tried alone, one a second and in turn, or all would wait with it. */
@@ -243,23 +237,23 @@ static struct owned *blocked_in_turn(struct engine *e)
 	return NULL;
 }
 
-static bool stands_again(const struct engine *e)
+static bool stands_again(const struct batch_work *b)
 {
-	return list_entry(e->batch.members.next, struct owned, commit_link)->again;
+	return list_entry(b->members.next, struct owned, commit_link)->again;
 }
 
-void batch_fill(struct engine *e)
+void batch_fill(struct batch_work *b)
 {
-	struct batch_work *b = &e->batch;
-	struct owned      *blocked = blocked_in_turn(e);
-	bool               lone = false;
-	size_t             n = 0;
+	struct engine *e = b->e;
+	struct owned  *blocked = blocked_in_turn(e);
+	bool           lone = false;
+	size_t         n = 0;
 
-	make_room(e);
+	make_room(b);
 	buf_clear(&b->text);
 	b->wire = (struct batch){ .me = e->me, .at = now_ms(e) };
 	if (blocked != NULL)
-		add_member(e, blocked, n++);
+		add_member(b, blocked, n++);
 	list_each(l, after, &e->collecting) {
 		struct owned *o = list_entry(l, struct owned, commit_link);
 
@@ -268,14 +262,14 @@ void batch_fill(struct engine *e)
 		if (o->alone && n > 0)
 			break;
 		if (!o->blocked)
-			add_member(e, o, n++);
+			add_member(b, o, n++);
 		lone = o->alone;
 		if (lone)
 			break;
 	}
 	set_slices(b);
 	/* Halved rows, and those that have not got through before: what they wait for has been waited for. */
-	b->wire.hasty = blocked != NULL || lone || e->row_limit < e->config.batch_rows || (n == 1 && stands_again(e));
+	b->wire.hasty = blocked != NULL || lone || e->row_limit < e->config.batch_rows || (n == 1 && stands_again(b));
 	for (n = 0; n < b->room; n++) {
 		struct list *l = list_pop(&e->settles);
 
@@ -289,4 +283,15 @@ void batch_fill(struct engine *e)
 	b->wire.entries = b->entries;
 	b->wire.deeds = b->deeds;
 	b->wire.settled = b->settled;
+}
+
+void batch_fini(struct batch_work *b)
+{
+	free(b->begins);
+	free(b->changes);
+	free(b->entries);
+	free(b->deeds);
+	free(b->settled);
+	free(b->text_at);
+	buf_fini(&b->text);
 }

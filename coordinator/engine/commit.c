@@ -38,8 +38,10 @@ static bool has_settle(const struct list *list, struct uuid id)
 
 bool commit_settles(const struct engine *e, struct uuid id)
 {
-	return has_settle(&e->settles, id) || has_settle(&e->batch.settles, id) ||
-	       has_settle(&e->settled_lately, id);
+	for (size_t i = 0; i < BATCHES_MAX; i++)
+		if (has_settle(&e->batches[i].settles, id))
+			return true;
+	return has_settle(&e->settles, id) || has_settle(&e->settled_lately, id);
 }
 
 static void free_settles(struct list *list)
@@ -54,9 +56,11 @@ void commit_forget_settled(struct engine *e)
 }
 
 /* An inbox read under way may still show them. */
-static void keep_settled(struct engine *e)
+static void keep_settled(struct batch_work *b)
 {
-	for (struct list *l; (l = list_pop(&e->batch.settles)) != NULL;)
+	struct engine *e = b->e;
+
+	for (struct list *l; (l = list_pop(&b->settles)) != NULL;)
 		list_push(&e->settled_lately, l);
 	if (!e->inbox_busy)
 		commit_forget_settled(e);
@@ -64,7 +68,7 @@ static void keep_settled(struct engine *e)
 
 /* ---- the answer ---------------------------------------------------------------------- */
 
-static struct owned *pop_of(struct list *members)
+static struct owned *pop_member(struct list *members)
 {
 	struct list *l = list_pop(members);
 
@@ -73,11 +77,6 @@ static struct owned *pop_of(struct list *members)
 	struct owned *o = list_entry(l, struct owned, commit_link);
 	o->sent = false;
 	return o;
-}
-
-static struct owned *pop_member(struct engine *e)
-{
-	return pop_of(&e->batch.members);
 }
 
 /* It was on no list when a failover asked for all that is remembered. */
@@ -99,12 +98,12 @@ static void settle_gone_order(struct engine *e, struct owned *o)
 }
 
 /* Back to the front of the next batch, in order. */
-static void put_back(struct engine *e)
+static void put_back(struct batch_work *b)
 {
-	struct batch_work *b = &e->batch;
-	struct list       *first = e->collecting.next;
+	struct engine *e = b->e;
+	struct list   *first = e->collecting.next;
 
-	for (struct owned *o; (o = pop_member(e)) != NULL;) {
+	for (struct owned *o; (o = pop_member(&b->members)) != NULL;) {
 		if (o->gone) {
 			owned_answer_begins(e, o, BEGIN_AWAY, BEGIN_AWAY);
 			settle_gone_order(e, o);
@@ -124,8 +123,7 @@ static void pause_commits(struct engine *e, uint32_t ms)
 	chore_in(e, CHORE_COMMIT, e->commit_at - boot_ms(e));
 }
 
-/* Not inserted: whoever waits is told at once and may ask another replica. */
-static void begins_away(struct engine *e)
+void begins_away(struct engine *e)
 {
 	list_each(l, after, &e->collecting) {
 		struct owned *o = list_entry(l, struct owned, commit_link);
@@ -135,34 +133,11 @@ static void begins_away(struct engine *e)
 	}
 }
 
-/*
- * Nobody hangs because the database does. What was not sent is not inserted, and while we may not act
- * another replica may; what was sent is in doubt after a TTL, when we ourselves give the log up, and sooner
- * if the lease went as well. The rows go their way: only their callers are told.
- */
-void commit_begins(struct engine *e)
+static void log_away(struct batch_work *b)
 {
-	const struct batch_work *b = &e->batch;
-	int64_t                  limit = e->acting ? (int64_t)e->config.ttl_ms : BEGIN_DOUBT_MS;
-	bool                     late = b->busy && boot_ms(e) - b->sent_at >= limit;
+	struct engine *e = b->e;
 
-#ifdef BUG_BEGINS_HANG
-	return;
-#endif
-	if (late)
-		e->log_away = true;
-	if (late || !e->acting)
-		begins_away(e);
-	for (struct list *l = b->members.next; late && l != &b->members; l = l->next)
-		owned_answer_begins(e, list_entry(l, struct owned, commit_link), BEGIN_LOST, BEGIN_LOST);
-	if (b->busy && !late)
-		chore_soon(e, CHORE_BEGINS, b->sent_at + limit - boot_ms(e));
-	doubt_begins(e);
-}
-
-static void log_away(struct engine *e)
-{
-	put_back(e);
+	put_back(b);
 	e->log_away = true;
 	begins_away(e);
 	e->commit_pause_ms = e->commit_pause_ms == 0 ? PAUSE_FIRST_MS : 2 * e->commit_pause_ms;
@@ -217,28 +192,42 @@ static void bad_row(struct engine *e, struct owned *o)
 	drive_stuck(e, o, STUCK_BAD_ROW);
 }
 
-static void log_bad_data(struct engine *e)
+static size_t rows_of(const struct batch_work *b)
 {
-	size_t n = e->batch.wire.begin_count + e->batch.wire.change_count;
+	return b->wire.begin_count + b->wire.change_count;
+}
 
-	if (n > 1) {
-		e->row_limit = (uint32_t)(n / 2);
-		put_back(e);
+/* The other batch under way may have been halved more. */
+static void halve(struct batch_work *b)
+{
+	size_t half = rows_of(b) / 2;
+
+	if (half < b->e->row_limit)
+		b->e->row_limit = (uint32_t)half;
+}
+
+static void log_bad_data(struct batch_work *b)
+{
+	struct engine *e = b->e;
+
+	if (rows_of(b) > 1) {
+		halve(b);
+		put_back(b);
 		return;
 	}
-	struct owned *o = pop_member(e);
+	struct owned *o = pop_member(&b->members);
 	if (o == NULL) { /* verdicts alone: they are asked for again through the inbox */
-		free_settles(&e->batch.settles);
+		free_settles(&b->settles);
 		return;
 	}
-	put_back(e); /* the verdicts in it are innocent */
+	put_back(b); /* the verdicts in it are innocent */
 	if (!o->gone) {
 		bad_row(e, o);
 		return;
 	}
 	owned_answer_begins(e, o, BEGIN_REFUSED, BEGIN_LOST);
 	settle_gone_order(e, o);
-	rest(e, o, e->batch.failovers);
+	rest(e, o, b->failovers);
 }
 
 static void block(struct engine *e, struct owned *o)
@@ -270,18 +259,19 @@ static void begin_again(struct engine *e, struct owned *o, bool barred)
  * Not done, and no fault of the log's, which did answer: a deadlock, or somebody else holds a row locked, for
  * a moment or over lunch. Halved until that row stands alone; then it is sent on its own while the others go on.
  */
-static void log_again(struct engine *e, bool barred)
+static void log_again(struct batch_work *b, bool barred)
 {
-	size_t        n = e->batch.wire.begin_count + e->batch.wire.change_count;
-	struct owned *o = n == 1 ? list_entry(e->batch.members.next, struct owned, commit_link) : NULL;
-	bool          stays = o != NULL && !o->gone;
+	struct engine *e = b->e;
+	size_t         n = rows_of(b);
+	struct owned  *o = n == 1 ? list_entry(b->members.next, struct owned, commit_link) : NULL;
+	bool           stays = o != NULL && !o->gone;
 
 	e->log_away = false;
 	e->wanted_at = boot_ms(e);
 	lease_heard(e);
 	if (n > 1)
-		e->row_limit = (uint32_t)(n / 2);
-	put_back(e);
+		halve(b);
+	put_back(b);
 	pause_commits(e, AGAIN_MS);
 	if (stays && !o->again)
 		o->again = true;
@@ -298,11 +288,12 @@ void commit_unblock(struct engine *e)
 		list_entry(l, struct owned, commit_link)->blocked = false;
 }
 
-static void lost(struct engine *e)
+static void lost(struct batch_work *b)
 {
-	say(e, TRACE_WARN, "commit_lost", (struct str){ 0 }, "rows=%zu",
-	    e->batch.wire.begin_count + e->batch.wire.change_count);
-	for (struct owned *o; (o = pop_member(e)) != NULL;) {
+	struct engine *e = b->e;
+
+	say(e, TRACE_WARN, "commit_lost", (struct str){ 0 }, "rows=%zu", rows_of(b));
+	for (struct owned *o; (o = pop_member(&b->members)) != NULL;) {
 		if (!o->gone) {
 			doubt_add(e, o);
 			continue;
@@ -311,9 +302,9 @@ static void lost(struct engine *e)
 		if (o->deciding != NULL && o->deciding->order != NULL)
 			o->deciding->order->doubt = true;
 		settle_gone_order(e, o);
-		rest(e, o, e->batch.failovers);
+		rest(e, o, b->failovers);
 	}
-	keep_settled(e); /* still in the inbox, or settled */
+	keep_settled(b); /* still in the inbox, or settled */
 	pause_commits(e, PAUSE_FIRST_MS);
 }
 
@@ -382,33 +373,38 @@ static void learn(struct engine *e, struct owned *o, bool did, uint64_t sent_in)
  * What collected meanwhile is sent before the members learn: then the database works on it while we make the
  * calls and give the answers that they want. The batch is the new one from there on.
  */
-static void log_done_well(struct engine *e, const struct batch_result *r)
+static void log_done_well(struct batch_work *b, const struct batch_result *r)
 {
-	const uint64_t sent_in = e->batch.failovers;
+	struct engine *e = b->e;
+	const uint64_t sent_in = b->failovers;
 	size_t         begins = 0, changes = 0;
 	struct list    members;
 
 	e->log_away = false;
 	e->commit_pause_ms = 0;
 	e->commit_at = 0;
-	e->row_limit = 2 * e->row_limit > e->config.batch_rows ? e->config.batch_rows
-	                                                       : 2 * e->row_limit;
-	e->wanted_at = list_is_empty(&e->collecting) ? 0 : boot_ms(e);
+	if (b->row_limit <= e->row_limit) /* else it says nothing of what is looked for since */
+		e->row_limit = 2 * e->row_limit > e->config.batch_rows ? e->config.batch_rows : 2 * e->row_limit;
+	e->wanted_at = list_is_empty(&e->collecting) && !commit_is_under_way(e) ? 0 : boot_ms(e);
 	lease_heard(e);
-	keep_settled(e);
+	keep_settled(b);
 	list_init(&members);
-	list_move(&members, &e->batch.members);
+	list_move(&members, &b->members);
 	engine_flush(e);
-	for (struct owned *o; (o = pop_of(&members)) != NULL;)
+	for (struct owned *o; (o = pop_member(&members)) != NULL;)
 		learn(e, o, o->commit == COMMIT_BEGIN ? r->begun[begins++] : r->changed[changes++], sent_in);
 }
 
-static void on_commit(void *arg, enum log_result result, const struct batch_result *r)
+void commit_answered(void *batch, enum log_result result, const struct batch_result *r)
 {
-	struct engine *e = arg;
+	struct batch_work *b = batch;
+	struct engine     *e = b->e;
 
 	turn_begin(e);
-	e->batch.busy = false;
+	b->busy = false;
+#ifdef BUG_SLOT_USED_TWICE
+	e->batches[0].busy = false;
+#endif
 #ifdef BUG_LOST_IS_FAILED
 	if (result == LOG_LOST)
 		result = LOG_AWAY;
@@ -416,52 +412,28 @@ static void on_commit(void *arg, enum log_result result, const struct batch_resu
 	e->counts.commits[result]++;
 	switch (result) {
 	case LOG_DONE:
-		log_done_well(e, r);
+		log_done_well(b, r);
 		break;
 	case LOG_FENCED:
-		put_back(e);
-		if (e->batch.life == e->life)
+		put_back(b);
+		if (b->life == e->life)
 			lease_over(e, "the log refused its begins");
 		break;
 	case LOG_AGAIN:
-		log_again(e, r->barred);
+		log_again(b, r->barred);
 		break;
 	case LOG_BAD_DATA:
-		log_bad_data(e);
+		log_bad_data(b);
 		break;
 	case LOG_AWAY:
-		log_away(e);
+		log_away(b);
 		break;
 	case LOG_LOST:
-		lost(e);
+		lost(b);
 		break;
 	}
 	lease_try(e);
 	turn_end(e);
-}
-
-void engine_flush(struct engine *e)
-{
-	struct batch_work *b = &e->batch;
-
-	if (b->busy || (list_is_empty(&e->collecting) && list_is_empty(&e->settles)))
-		return;
-	if (e->commit_at != 0 && boot_ms(e) < e->commit_at)
-		return;
-	if (!lease_may_act(e))
-		return;
-	e->commit_at = 0;
-	batch_fill(e);
-	if (e->blocked_at != INT64_MAX)
-		chore_soon(e, CHORE_COMMIT, e->blocked_at - boot_ms(e));
-	if (list_is_empty(&b->members) && list_is_empty(&b->settles))
-		return;
-	b->busy = true;
-	b->life = e->life;
-	b->failovers = e->failovers;
-	b->sent_at = boot_ms(e);
-	chore_soon(e, CHORE_BEGINS, e->config.ttl_ms);
-	e->ports.log.commit(e->ports.log.ctx, &b->wire, on_commit, e);
 }
 
 void commit_retry(struct engine *e)
@@ -474,20 +446,16 @@ void commit_retry(struct engine *e)
 
 void commit_fini(struct engine *e)
 {
-	struct batch_work *b = &e->batch;
+	for (size_t i = 0; i < BATCHES_MAX; i++) {
+		struct batch_work *b = &e->batches[i];
 
-	for (struct owned *o; (o = pop_member(e)) != NULL;)
-		if (o->gone)
-			owned_free(o);
-	free_settles(&b->settles);
+		for (struct owned *o; (o = pop_member(&b->members)) != NULL;)
+			if (o->gone)
+				owned_free(o);
+		free_settles(&b->settles);
+		batch_fini(b);
+	}
 	free_settles(&e->settles);
 	free_settles(&e->settled_lately);
-	free(b->begins);
-	free(b->changes);
-	free(b->entries);
-	free(b->deeds);
-	free(b->settled);
-	free(b->text_at);
-	buf_fini(&b->text);
 	barred_fini(e);
 }

@@ -84,7 +84,7 @@ void drain_work(struct engine *e)
 	if (boot >= e->drain_until)
 		end_calls(e);
 	release_idle(e);
-	if (e->owned_n > 0 || e->batch.busy || !e->enrolled)
+	if (e->owned_n > 0 || commit_is_under_way(e) || !e->enrolled)
 		return;
 	e->retiring = true;
 	e->ports.log.retire(e->ports.log.ctx, e->me, on_retire, e);

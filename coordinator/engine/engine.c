@@ -310,8 +310,11 @@ struct engine *engine_open(const struct engine_config *config, const struct port
 	list_init(&e->settles);
 	list_init(&e->settled_lately);
 	list_init(&e->barred);
-	list_init(&e->batch.members);
-	list_init(&e->batch.settles);
+	for (size_t i = 0; i < BATCHES_MAX; i++) {
+		e->batches[i].e = e;
+		list_init(&e->batches[i].members);
+		list_init(&e->batches[i].settles);
+	}
 	list_init(&e->doubts);
 	list_init(&e->reloading);
 	list_init(&e->taken);

@@ -42,6 +42,7 @@ struct engine_config {
 	uint32_t   park_after_ms;   /* release what sleeps longer than this; 5000 */
 	uint32_t   transactions_max;/* in memory; begins beyond it are BEGIN_BUSY */
 	uint32_t   batch_rows, batch_bytes; /* 300, 256 KiB */
+	uint32_t   batch_behind;    /* so many rows make a second batch behind one under way; 0: there is none */
 	uint32_t   weight;          /* 1 .. 1000 */
 	size_t     keep_bytes;      /* of what ended or was parked lately, for a failover that loses it */
 	struct str address;         /* how other replicas reach our API; lives as long as the engine */
@@ -56,7 +57,7 @@ void    engine_close(struct engine *e);
 void    engine_start(struct engine *e);
 void    engine_tick(struct engine *e);
 int64_t engine_next_at(const struct engine *e); /* on boot_ms; INT64_MAX: nothing to wait for */
-void    engine_flush(struct engine *e);         /* sends the batch if none is under way */
+void    engine_flush(struct engine *e);         /* sends what collects, if it is worth it while another batch is under way */
 /* Stops accepting, lets open calls end for grace_ms, releases the rest, gives the lease back. done is the
  * last callback; it must not close the engine. */
 typedef void drained_done(void *arg);

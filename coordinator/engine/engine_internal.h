@@ -97,7 +97,7 @@ struct seat {
 struct owned {
 	struct seat        seat;         /* first */
 	struct engine     *e;
-	struct list        commit_link;  /* engine.collecting, batch.members, engine.doubts, .reloading, .taken, .behind or .restoring */
+	struct list        commit_link;  /* engine.collecting, batch_work.members, engine.doubts, .reloading, .taken, .behind or .restoring */
 	struct row         row;          /* texts in `text`, or in def */
 	struct txn         txn;          /* in force */
 	struct txn         next;         /* in the commit that is wanted or under way */
@@ -131,7 +131,7 @@ struct owned {
 	int64_t            apart_at;     /* boot_ms, not before */
 	bool               keep;         /* for a failover, when nobody looks at it any more */
 	bool               gone;         /* out of the table; a batch under way still needs its memory */
-	bool               sent;         /* its commit is in the batch under way */
+	bool               sent;         /* its commit is in a batch under way */
 	bool               again;        /* it stood alone in a batch that was to be sent again */
 	bool               blocked;      /* and once more: somebody else holds the row locked */
 	bool               alone;        /* a begin whose gid was barred: in a batch of its own */
@@ -200,7 +200,7 @@ struct order {
 
 /* A verdict that is written without a change. */
 struct settle {
-	struct list    link;           /* engine.settles or batch.settles */
+	struct list    link;           /* engine.settles or batch_work.settles */
 	struct settled s;
 };
 
@@ -262,9 +262,18 @@ struct peer {
 
 /* ---- the commit ---------------------------------------------------------------------------- */
 
+/*
+ * Two may be under way, on one session of the log: while it works on the first, the second is there already, and it need
+ * not wait until we have taken the answer and sent more. No transaction is in both: it wants no commit before it has
+ * learned of its last. So each has its own fate, and their answers may come in either order.
+ */
+enum { BATCHES_MAX = 2 };
+
 struct batch_work {
+	struct engine  *e;
 	bool            busy;
 	uint64_t        life, failovers; /* when it was sent */
+	uint32_t        row_limit;     /* the same */
 	int64_t         sent_at;       /* boot_ms */
 	struct list     members;       /* owned.commit_link, begins and changes mixed */
 	struct list     settles;
@@ -323,7 +332,7 @@ struct engine {
 	struct list       collecting, settles;
 	struct list       settled_lately; /* since the inbox read under way was sent */
 	size_t            collecting_n;
-	struct batch_work batch;
+	struct batch_work batches[BATCHES_MAX];
 	uint32_t          row_limit;   /* halved while a bad row is looked for */
 	bool              log_away;
 	uint32_t          commit_pause_ms;
@@ -507,9 +516,13 @@ void calls_release(struct engine *e, struct owned *o); /* is neither held nor pu
 void calls_wake(struct engine *e);    /* chore */
 void calls_give_up(struct engine *e, struct open_call *c); /* as if its answer had taught nothing */
 
-/* ---- batch.c, commit.c --------------------------------------------------------------------- */
+/* ---- batch.c, commit.c, flush.c ------------------------------------------------------------ */
 
-void batch_fill(struct engine *e);    /* from what collects */
+void batch_fill(struct batch_work *b); /* from what collects */
+void batch_fini(struct batch_work *b);
+void commit_answered(void *batch, enum log_result result, const struct batch_result *r);
+bool commit_is_under_way(const struct engine *e);
+bool commit_is_owed(const struct engine *e); /* to an incarnation before this one */
 
 void commit_want(struct engine *e, struct owned *o, enum commit_kind kind);
 void commit_settle(struct engine *e, struct uuid id, enum verdict verdict);
@@ -518,6 +531,7 @@ void commit_forget_settled(struct engine *e);
 void commit_retry(struct engine *e);  /* chore */
 void commit_unblock(struct engine *e); /* tries those with the others again that stood alone */
 void commit_begins(struct engine *e); /* chore */
+void begins_away(struct engine *e);   /* those that were not sent: whoever waits is told at once and may ask another replica */
 void commit_fini(struct engine *e);
 
 /* ---- barred.c ------------------------------------------------------------------------------ */

@@ -56,7 +56,7 @@ static bool owes_answer(const struct engine *e)
 #ifdef BUG_ACTS_WITH_SILENT_LOG
 	return false;
 #endif
-	return e->batch.busy && e->batch.life != e->life;
+	return commit_is_owed(e);
 }
 
 static void act(struct engine *e)
@@ -69,7 +69,7 @@ static void act(struct engine *e)
 #endif
 	e->log_away = false;
 	e->commit_at = 0;
-	e->wanted_at = list_is_empty(&e->collecting) && !e->batch.busy ? 0 : boot_ms(e);
+	e->wanted_at = list_is_empty(&e->collecting) && !commit_is_under_way(e) ? 0 : boot_ms(e);
 	chore_in(e, CHORE_SUSPEND, e->act_until - boot_ms(e));
 	say(e, TRACE_INFO, "live", (struct str){ 0 }, "key=%lld", (long long)e->lock_key);
 	chore_soon(e, CHORE_MEMBERS, 0);
@@ -295,7 +295,7 @@ void lease_work(struct engine *e)
 		return;
 	if (!e->lease_open)
 		open_lease(e);
-	else if (e->silent && e->batch.busy)
+	else if (e->silent && commit_is_under_way(e))
 		chore_in(e, CHORE_LEASE, ENROL_MS); /* the log still owes an answer */
 	else if (e->silent || !e->enrolled)
 		enroll(e);

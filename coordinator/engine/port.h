@@ -250,7 +250,8 @@ typedef void look_done(void *arg, enum log_result result, struct look found);
 
 struct log_port {
 	void *ctx;
-	/* One at a time; never cancelled once sent. */
+	/* Two at a time at most, with no gid in both; never cancelled once sent. Each has its own fate, and the answers may come
+	 * in either order. */
 	void (*commit)(void *ctx, const struct batch *batch, batch_done *done, void *arg);
 	/* After an unknown fate: epoch + 1 and version + 1 on those of the gids that
 	 * are still mine (waits for the old session's row locks), and the rows as they are then. */

@@ -45,7 +45,7 @@ static const char *wrong_change(const struct change *c)
 	return NULL;
 }
 
-static bool is_twice(const struct batch *b, struct str gid)
+static unsigned count_gid(const struct batch *b, struct str gid)
 {
 	unsigned times = 0;
 
@@ -53,7 +53,7 @@ static bool is_twice(const struct batch *b, struct str gid)
 		times += str_eq(b->begins[i].gid, gid);
 	for (size_t i = 0; i < b->change_count; i++)
 		times += str_eq(b->changes[i].gid, gid);
-	return times > 1;
+	return times;
 }
 
 void fake_check_batch(const struct fake_db *db, const struct batch *b)
@@ -66,12 +66,12 @@ void fake_check_batch(const struct fake_db *db, const struct batch *b)
 		wrong = "batch: empty";
 	for (size_t i = 0; i < b->begin_count && wrong == NULL; i++) {
 		wrong = wrong_begin(b, &b->begins[i]);
-		if (is_twice(b, b->begins[i].gid))
+		if (count_gid(b, b->begins[i].gid) > 1)
 			wrong = "batch: one gid twice";
 	}
 	for (size_t i = 0; i < b->change_count && wrong == NULL; i++) {
 		wrong = wrong_change(&b->changes[i]);
-		if (is_twice(b, b->changes[i].gid))
+		if (count_gid(b, b->changes[i].gid) > 1)
 			wrong = "batch: one gid twice";
 	}
 	for (size_t i = 0; i < b->entry_count && wrong == NULL; i++)
@@ -79,6 +79,18 @@ void fake_check_batch(const struct fake_db *db, const struct batch *b)
 			wrong = "entry: without a gid or a word";
 	if (wrong != NULL)
 		db->config.bad(db->config.ctx, wrong);
+}
+
+void fake_check_apart(const struct fake_db *db, const struct batch *one, const struct batch *other)
+{
+	bool shared = false;
+
+	for (size_t i = 0; i < one->begin_count; i++)
+		shared = shared || count_gid(other, one->begins[i].gid) > 0;
+	for (size_t i = 0; i < one->change_count; i++)
+		shared = shared || count_gid(other, one->changes[i].gid) > 0;
+	if (shared)
+		db->config.bad(db->config.ctx, "one gid in two batches under way");
 }
 
 /* As a server with encoding UTF8 sees it. */

@@ -367,6 +367,11 @@ static void check_deeds(struct fake_db *db, const struct batch *b, const struct 
 
 /* ---- the verbs ----------------------------------------------------------------- */
 
+size_t fake_db_abreast(const struct fake_db *db)
+{
+	return db->abreast;
+}
+
 size_t fake_db_long_waits(const struct fake_db *db)
 {
 	return db->long_waits;

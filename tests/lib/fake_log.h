@@ -102,6 +102,7 @@ const struct member *fake_db_member(const struct fake_db *db, struct uuid id);
 const struct member *fake_db_member_at(const struct fake_db *db, size_t i); /* NULL behind the last */
 size_t             fake_db_inbox(const struct fake_db *db, bool settled); /* how many */
 size_t             fake_db_long_waits(const struct fake_db *db); /* commits for a gid that somebody has begun, and not hasty */
+size_t             fake_db_abreast(const struct fake_db *db); /* commits sent while another of the same replica was under way */
 size_t             fake_db_entries(const struct fake_db *db);             /* lines of the journal */
 const struct entry *fake_db_entry_at(const struct fake_db *db, size_t i); /* or NULL; gid, what, detail and actor are kept */
 

@@ -84,6 +84,7 @@ enum { FAKE_PAST = 12 };
 
 struct fake_db {
 	size_t                long_waits; /* commits that were blocked, and not hasty */
+	size_t                abreast;    /* commits sent while another of the same replica was under way */
 	struct fake_db_config config;
 	struct list           ops;  /* on the server or on their way, oldest first */
 	struct list           logs;
@@ -116,6 +117,7 @@ void fake_past_free(struct fake_db *db);
 
 /* fake_check.c */
 void fake_check_batch(const struct fake_db *db, const struct batch *b);
+void fake_check_apart(const struct fake_db *db, const struct batch *one, const struct batch *other);
 bool fake_check_gid(struct str gid);
 bool fake_is_storable(const struct fake_db *db, const struct batch *b);
 

@@ -46,6 +46,7 @@ first_seed() {  # first_seed MACRO
 	BUG_FIRST_BEGIN_IS_HIS) echo 1449 ;;
 	BUG_MOVES_CANCEL) echo 251 ;;
 	BUG_NO_HINTS) echo 2244 ;;
+	BUG_OWES_FOR_ONE) echo 1677 ;;
 	BUG_READS_OLD) echo 11548 ;;
 	BUG_ROW_HELD_BY_THE_CLOCK) echo 139 ;;
 	BUG_SECOND_BEGIN_AWAY) echo 2010 ;;

@@ -346,6 +346,7 @@ void replica_start(struct replica *r)
 		                   .batch_rows = 2 + tape_choose(w->tape, 3), .batch_bytes = 1 << 16,
 		                   .weight = 1 + 50 * r->number, .address = str_of(r->address) };
 
+	c.batch_behind = c.batch_rows % 3; /* 2, none, or 1 */
 	c.park_after_ms = tape_choose(w->tape, 2) ? 300 : 1500;
 	if (r->end.loop == NULL)
 		fake_end_init(&r->end, &w->loop, woken, r);

@@ -16,7 +16,7 @@
 	X(thawed_zombies) X(drains) X(incarnations)                              \
 	X(adopted) X(adopted_solo) X(fences) X(self_fences) X(newer_rows)        \
 	/* the database */                                                       \
-	X(restarts) X(stalls) X(commits_lost) X(landed_late) X(never_landed) X(refused_again) X(rows_blocked) \
+	X(restarts) X(stalls) X(abreast) X(commits_lost) X(landed_late) X(never_landed) X(refused_again) X(rows_blocked) \
 	X(refused_away) X(bad_data) X(bisected) X(fenced_begins) X(missed_changes) \
 	X(failovers) X(came_after_failover) X(lost_writes) X(known_writes) X(restored)                  \
 	X(slow_times) X(silent_logs) X(reloads) X(found_stranded)                \

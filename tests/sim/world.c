@@ -283,6 +283,7 @@ static void close_all(struct world *w)
 	for (unsigned i = 0; i < REPLICAS; i++)
 		fake_end_fini(&w->replicas[i].end);
 	fake_loop_fini(&w->loop);
+	w->seen->abreast += fake_db_abreast(w->db);
 	fake_db_close(w->db);
 	fake_locks_close(w->locks);
 	for (unsigned i = 0; i < w->record_n; i++) {
