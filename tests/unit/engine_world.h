@@ -293,7 +293,7 @@ static inline void world_open(struct world *w)
 {
 	static const struct engine_config config = {
 		.ttl_ms = 2000, .beat_ms = 500, .margin_ms = 300, .fence_delay_ms = 250,
-		.park_after_ms = 5000, .transactions_max = 100, .batch_rows = 8, .batch_bytes = 65536,
+		.park_after_ms = 5000, .transactions_max = 100, .batch_rows = 8, .batch_bytes = 65536, .batch_behind = 2,
 		.weight = 100, .address = { "http://a", 8 }, .keep_bytes = 1 << 20 };
 	struct definition_port definition = { .ctx = w, .plan = plan_of, .hold = hold, .drop = drop,
 					      .join = join, .patch = patch, .step_find = step_find, .step_name = step_name };
