@@ -217,6 +217,10 @@ void take_row(struct engine *e, const struct row *row, bool adopted)
 	if (!uuid_eq(row->owner, e->me))
 		return;
 	if (old == NULL) {
+#ifndef BUG_TAKES_LATE
+		if (failover_has_seen(e, row)) /* an answer that comes late: what it says is over */
+			return;
+#endif
 		take(e, owned_load(e, row), adopted);
 		return;
 	}

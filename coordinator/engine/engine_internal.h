@@ -568,6 +568,8 @@ void failover_behind(struct engine *e, struct owned *o);
 void failover_restore(struct engine *e); /* chore */
 void failover_keep(struct engine *e, struct owned *o); /* takes it */
 struct owned *failover_known(struct engine *e, struct str gid); /* not back in the log yet; or NULL */
+/* It was driven here lately, in this life of the row or a later one, and has ended or was parked since. */
+bool failover_has_seen(const struct engine *e, const struct row *row);
 void failover_fini(struct engine *e);
 
 /* ---- lease.c ------------------------------------------------------------------------------- */

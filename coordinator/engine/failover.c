@@ -86,6 +86,13 @@ struct owned *failover_known(struct engine *e, struct str gid)
 	return o != NULL && o->unproven ? o : NULL;
 }
 
+bool failover_has_seen(const struct engine *e, const struct row *row)
+{
+	const struct table_node *node = table_get(&e->kept_gids, row->gid);
+
+	return node != NULL && row->epoch <= table_entry(node, struct owned, seat.node)->row.epoch;
+}
+
 void failover_fini(struct engine *e)
 {
 	while (!list_is_empty(&e->kept))
