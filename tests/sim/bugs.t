@@ -50,6 +50,7 @@ first_seed() {  # first_seed MACRO
 	BUG_READS_OLD) echo 11548 ;;
 	BUG_ROW_HELD_BY_THE_CLOCK) echo 139 ;;
 	BUG_SECOND_BEGIN_AWAY) echo 2010 ;;
+	BUG_TAKES_LATE) echo 123200 ;;
 	*) echo 1 ;;
 	esac
 }
